@@ -1,0 +1,20 @@
+"""The environment: rules (core), the Gymnasium classes over them, locations, rewards, drawing."""
+
+from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.locations import ContinuousLocations, PatchGrid
+from adafocus_env.envs.make_core import shipped_recognizer
+from adafocus_env.envs.patch_env import PatchLocalizationEnv
+from adafocus_env.envs.patch_vector_env import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.envs.rewards import REWARDS
+
+__all__ = [
+    "REWARDS",
+    "ContinuousLocations",
+    "EpisodeResult",
+    "Outcome",
+    "PatchGrid",
+    "PatchLocalizationCore",
+    "PatchLocalizationEnv",
+    "PatchLocalizationVectorEnv",
+    "shipped_recognizer",
+]

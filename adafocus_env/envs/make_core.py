@@ -1,0 +1,97 @@
+"""From arguments that JSON can write to a `PatchLocalizationCore`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from adafocus_env.data.catalog import VideoLists, VideoOptions, open_videos
+from adafocus_env.data.clips import Videos
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.locations import ContinuousLocations, Locations, PatchGrid
+from adafocus_env.features.live import LiveFeatures
+from adafocus_env.networks.recognizer import Recognizer
+
+
+def shipped_recognizer() -> Path:
+    """Folder of the recognizer that comes with the package (built-in videos, stage 1, seed 0)."""
+    return Path(str(files("adafocus_env") / "assets" / "glyphs"))
+
+
+def choose_device(device: str) -> torch.device:
+    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def make_core(
+    *,
+    num_rows: int,
+    dataset: str = "glyphs",
+    split: str = "val",
+    data_dir: str | None = None,
+    lists: dict[str, str] | None = None,
+    augment: bool | None = None,
+    crop: bool = True,
+    flip: bool = True,
+    recognizer: str | None = None,
+    num_frames: int | None = None,
+    device: str = "auto",
+    **rules: Any,
+) -> PatchLocalizationCore:
+    """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
+    folder = shipped_recognizer() if recognizer is None else Path(recognizer)
+    loaded = Recognizer.load(folder, device=choose_device(device))
+    options = VideoOptions(
+        num_frames=loaded.config.num_frames if num_frames is None else num_frames,
+        frame_size=loaded.config.frame_size,
+        augment=split == "train" if augment is None else augment,
+        crop=crop,
+        flip=flip,
+    )
+    names = None if lists is None else VideoLists(**lists)
+    videos = open_videos(dataset, split, options, data_dir=data_dir, lists=names)
+    return make_core_from_parts(loaded, videos, num_rows=num_rows, **rules)
+
+
+def make_core_from_parts(
+    recognizer: Recognizer,
+    videos: Videos,
+    *,
+    num_rows: int,
+    locations: str = "grid",
+    grid_size: int = 7,
+    patch_size: int | None = None,
+    observation: str = "map",
+    reward: str = "random",
+    baseline_positions: str = "pixel",
+) -> PatchLocalizationCore:
+    """The core over networks and videos that are already there."""
+    source = LiveFeatures(recognizer, videos, patch_size=patch_size, observation=observation)
+    grid = PatchGrid(grid_size, source.frame_size, source.patch_size)
+    if locations not in ("grid", "continuous"):
+        raise ValueError(f"locations is 'grid' or 'continuous', not {locations!r}")
+    chosen: Locations = (
+        grid if locations == "grid" else ContinuousLocations(source.frame_size, source.patch_size)
+    )
+    return PatchLocalizationCore(
+        source,
+        chosen,
+        grid,
+        num_rows=num_rows,
+        reward=reward,
+        baseline_positions=baseline_positions,
+    )
+
+
+def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
+    """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
+    source = core.source
+    return spaces.Box(0.0, source.observation_bound, source.observation_shape, np.float32)

@@ -1,0 +1,273 @@
+"""PatchLocalizationEnv: where to look in a video, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from adafocus_env.data.clips import Videos
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.episode_info import reset_info, single_info, step_info, with_success
+from adafocus_env.envs.episode_sampler import (
+    RESET_OPTIONS,
+    EpisodeSampler,
+    check_reset_options,
+    integer_option,
+)
+from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.networks.recognizer import Recognizer
+
+Observation = npt.NDArray[np.float32]
+
+
+class PatchLocalizationEnv(gym.Env[Observation, Any]):
+    """Look at one small patch of each frame, so that a frozen recognizer names the action.
+
+    ## Description
+
+    This is the decision problem of AdaFocus (Wang et al., ICCV 2021). A light *glancer* CNN has
+    seen every frame at low cost. At each frame the agent places one square patch; a heavy *focuser*
+    CNN sees only that patch; a recurrent *classifier* reads glance and patch and names the class.
+    The three networks, together the *recognizer*, are frozen: they are the simulator. An episode
+    is one video.
+
+    Without arguments the environment shows its built-in videos: a yellow disc carries the digit
+    that is the class, among moving shapes of other colours that carry other digits. The glance
+    shows where the yellow disc is but rarely which digit it carries.
+
+    ## Action Space
+
+    `Discrete(G * G)`, 49 for the default grid of 7. Action `a` puts the patch at row `a // G`,
+    column `a % G` of a grid that spans the frame: 0 is the upper left corner, `G * G - 1` the lower
+    right one. The top pixel of grid row `j` is `j * (frame_size - patch_size) // (G - 1)`.
+
+    `AdaFocus/PatchLocalizationContinuous-v0` has `Box(0, 1, (2,), float32)`: the patch's
+    (row, column) origin as fractions of the range in which it fits; pixels are rounded down.
+
+    ## Observation Space
+
+    `Box(0, 6, (C, h, w), float32)`: the glancer's last feature map of the frame to be looked at,
+    `(48, 7, 7)` for the built-in recognizer and `(1280, 7, 7)` for the published one. The bound is
+    that of the glancer's last activation. With `observation="vector"` it is the map's mean over
+    space, `(C,)`. Actions never change observations: step t always shows frame t. The observation
+    after the last step repeats the last frame's.
+
+    ## Rewards
+
+    `confidence - baseline`, where confidence is the softmax probability of the true class after the
+    step, and `reward` names what is subtracted:
+
+    | reward | baseline |
+    |---|---|
+    | `random` (default) | confidence of one random patch, from the same classifier state |
+    | `expected` | mean confidence over all grid positions, from the same classifier state |
+    | `padding` | confidence with zeros in place of the patch's features |
+    | `prev` | confidence after the previous step (0 at the first) |
+    | `conf` | 0 |
+
+    The baseline never enters the classifier's state. `expected` runs the focuser on G * G patches a
+    frame.
+
+    ## Starting State
+
+    The next video of the split, in an order shuffled anew at each pass, at its first frame, with
+    the classifier's state at zero. Reset with a seed begins a new order. With `augment` the frames,
+    the crop and the flip of the clip are drawn from the episode's seed.
+
+    ## Episode End
+
+    After exactly T frames (`num_frames`) with `terminated=True`. `truncated` is always False and
+    there is no time limit wrapper.
+
+    ## Arguments
+
+    All are keyword-only and of JSON types.
+
+    | argument | default | meaning |
+    |---|---|---|
+    | `dataset` | `"glyphs"` | `"glyphs"`: built-in videos; `"videos"`: files below `data_dir` |
+    | `split` | `"val"` | `"train"`, `"val"` or `"test"` |
+    | `data_dir` | None | folder of the list files, the class file and the videos |
+    | `lists` | None | names below `data_dir`: `list_file`, `class_file`, `video_dir`, `separator` |
+    | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
+    | `crop` | True | crop and resize videos; False: they have `frame_size` already |
+    | `flip` | True | mirror half of the augmented clips; off where left and right matter |
+    | `recognizer` | None | folder written by a stage; None: the shipped one |
+    | `num_frames` | None | T; None: as the recognizer was trained |
+    | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions |
+    | `grid_size` | 7 | G, 4 to 8 |
+    | `patch_size` | None | P in pixels; None: as the recognizer was trained |
+    | `observation` | `"map"` | `"vector"` for the pooled map |
+    | `reward` | `"random"` | see Rewards |
+    | `baseline_positions` | `"pixel"` | random patches at any pixel, or on the `"grid"` |
+    | `device` | `"auto"` | a GPU where there is one; or a torch device |
+    | `render_mode` | None | `"rgb_array"` |
+
+    `from_parts(recognizer, videos, ...)` shares networks that are already loaded.
+
+    ## Reset Options
+
+    `video_index`: the video to show. `episode_seed`: the seed of all that is random in the episode.
+    Any other option is a ValueError.
+
+    ## Info
+
+    After reset: `video_index`, `frame_index` (0) and `label`. After a step: `video_index`;
+    `frame_index`, which of the T frames was looked at; `label`; `confidence`;
+    `baseline_confidence`; `predicted_label`; `patch_box`, int64 (top, left, height, width) in
+    pixels; after the last step also `is_success`. The label is for evaluation and never part of an
+    observation.
+
+    ## Rendering
+
+    `"rgb_array"` draws the frame just looked at with its patch, the trail of earlier patches and
+    bars of the most probable classes.
+
+    ## Vectorized
+
+    `gymnasium.make_vec` gives `PatchLocalizationVectorEnv`, which runs all rows through the
+    networks together. Row i equals this environment seeded with `seed + i`.
+
+    ## Version History
+
+    * v0: initial version.
+
+    Raises:
+        FileNotFoundError: the recognizer or a file of the data set is missing.
+        ValueError: a bad argument, or recognizer and videos that do not fit.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+
+    def __init__(
+        self,
+        *,
+        dataset: str = "glyphs",
+        split: str = "val",
+        data_dir: str | None = None,
+        lists: dict[str, str] | None = None,
+        augment: bool | None = None,
+        crop: bool = True,
+        flip: bool = True,
+        recognizer: str | None = None,
+        num_frames: int | None = None,
+        locations: Literal["grid", "continuous"] = "grid",
+        grid_size: int = 7,
+        patch_size: int | None = None,
+        observation: Literal["map", "vector"] = "map",
+        reward: str = "random",
+        baseline_positions: Literal["pixel", "grid"] = "pixel",
+        device: str = "auto",
+        render_mode: Literal["rgb_array"] | None = None,
+    ):
+        core = make_core(
+            num_rows=1,
+            dataset=dataset,
+            split=split,
+            data_dir=data_dir,
+            lists=lists,
+            augment=augment,
+            crop=crop,
+            flip=flip,
+            recognizer=recognizer,
+            num_frames=num_frames,
+            locations=locations,
+            grid_size=grid_size,
+            patch_size=patch_size,
+            observation=observation,
+            reward=reward,
+            baseline_positions=baseline_positions,
+            device=device,
+        )
+        self._attach(core, render_mode)
+
+    @classmethod
+    def from_parts(
+        cls,
+        recognizer: Recognizer,
+        videos: Videos,
+        *,
+        render_mode: Literal["rgb_array"] | None = None,
+        **rules: Any,
+    ) -> PatchLocalizationEnv:
+        """An environment over networks and videos that are already there.
+
+        Args:
+            recognizer: is frozen; may be shared by several environments.
+            videos: an opened split.
+            render_mode: as in `make`.
+            **rules: `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
+                `baseline_positions`, as in `make`.
+        """
+        env = cls.__new__(cls)
+        env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)
+        return env
+
+    def _attach(self, core: PatchLocalizationCore, render_mode: str | None) -> None:
+        self.render_mode = check_render_mode(render_mode)
+        self.core = core
+        self.observation_space = observation_space(core)
+        self.action_space = core.locations.action_space
+        self._sampler = EpisodeSampler(core.source.num_videos)
+        self._view = FrameView(core) if self.render_mode else None
+
+    @property
+    def num_decisions(self) -> int:
+        """T: steps of every episode."""
+        return self.core.num_decisions
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Show the next video, or the one that `options` names.
+
+        Raises:
+            ValueError: an unknown option.
+            IndexError: `video_index` is outside the split.
+        """
+        options = dict(options or {})
+        check_reset_options(options, RESET_OPTIONS)
+        super().reset(seed=seed)
+        if seed is not None:
+            self._sampler = EpisodeSampler(self.core.source.num_videos)
+        start = self._sampler.next(
+            self.np_random,
+            video_index=integer_option("video_index", options.get("video_index"))[0],
+            episode_seed=integer_option("episode_seed", options.get("episode_seed"))[0],
+        )
+        self.core.reset_rows([0], [start])
+        if self._view is not None:
+            self._view.reset([0])
+        return self._observation(), single_info(reset_info(self.core))
+
+    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Look at one patch of the current frame.
+
+        Raises:
+            gymnasium.error.InvalidAction: the action is not in the action space.
+            gymnasium.error.ResetNeeded: before the first reset, or after the last step.
+        """
+        actions = self.core.locations.check(np.asarray(action)[None], (1,))
+        outcome = self.core.transition(actions)
+        if self._view is not None:
+            self._view.record(outcome)
+        terminated = bool(self.core.steps[0] == self.core.num_decisions)
+        info = step_info(self.core, outcome)
+        info = single_info(with_success(info) if terminated else info)
+        return self._observation(), float(outcome.rewards[0]), terminated, False, info
+
+    def render(self) -> npt.NDArray[np.uint8] | None:
+        """The frame just looked at as `(H, W, 3)` uint8 RGB; None without a render mode."""
+        if self._view is None:
+            gym.logger.warn("render() needs an environment made with render_mode='rgb_array'")
+            return None
+        return self._view.draw(0)
+
+    def _observation(self) -> Observation:
+        observation: Observation = self.core.observe()[0].cpu().numpy()
+        return observation

@@ -1,0 +1,327 @@
+"""PatchLocalizationVectorEnv: N videos at a time through the networks together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from adafocus_env.data.clips import Videos
+from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.episode_info import InfoArrays, reset_info, step_info, with_success
+from adafocus_env.envs.episode_sampler import (
+    RESET_OPTIONS,
+    EpisodeSampler,
+    check_reset_options,
+    integer_option,
+)
+from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.networks.recognizer import Recognizer
+
+Observation = npt.NDArray[np.float32]
+_NO_VIDEO = -1
+
+
+@dataclass(frozen=True)
+class EpisodeResult(Outcome):
+    """`Outcome` of whole episodes, leading shape `(N, T)`, with the infos of all steps.
+
+    Attributes:
+        infos: arrays `(N, T, ...)` by the names of the single environment's info; `is_success` is
+            `(N,)`.
+    """
+
+    infos: InfoArrays
+
+
+class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
+    """N rows of `PatchLocalizationEnv`, whose docstring is the manual.
+
+    Row i equals the single environment seeded with `seed + i`. Because actions never change
+    observations, whole episodes can be played at once: `observe_episode()`, then `play(actions)`.
+
+    Args:
+        num_envs: N.
+        autoreset_mode: `"same_step"` (default; an episode's last step also begins the next one,
+            with `final_obs` and `final_info` in the info) or `"disabled"` (for evaluation). All
+            episodes are equally long, so a rollout of T steps is N whole episodes.
+        render_mode: None or `"rgb_array"`.
+        **arguments: as of `PatchLocalizationEnv`.
+
+    Reset options: `video_index` and `episode_seed` as an int or an `(N,)` array, and `reset_mask`
+    as Gymnasium defines it.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+    _AUTORESET_MODES: ClassVar[dict[str, AutoresetMode]] = {
+        "same_step": AutoresetMode.SAME_STEP,
+        "disabled": AutoresetMode.DISABLED,
+    }
+
+    def __init__(
+        self,
+        *,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = "same_step",
+        render_mode: str | None = None,
+        **arguments: Any,
+    ):
+        self._attach(make_core(num_rows=num_envs, **arguments), autoreset_mode, render_mode)
+
+    @classmethod
+    def from_parts(
+        cls,
+        recognizer: Recognizer,
+        videos: Videos,
+        *,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = "same_step",
+        render_mode: str | None = None,
+        **rules: Any,
+    ) -> PatchLocalizationVectorEnv:
+        """A vector environment over networks and videos that are already there."""
+        env = cls.__new__(cls)
+        core = make_core_from_parts(recognizer, videos, num_rows=num_envs, **rules)
+        env._attach(core, autoreset_mode, render_mode)
+        return env
+
+    def _attach(
+        self,
+        core: PatchLocalizationCore,
+        autoreset_mode: str | AutoresetMode,
+        render_mode: str | None,
+    ) -> None:
+        mode = self._AUTORESET_MODES.get(
+            str(getattr(autoreset_mode, "name", autoreset_mode)).lower()
+        )
+        if mode is None:
+            raise ValueError(
+                f"autoreset_mode is 'same_step' or 'disabled', not {autoreset_mode!r}: 'next_step' "
+                "would put a step without an action between two episodes"
+            )
+        self.core = core
+        self.num_envs = core.num_rows
+        self.render_mode = check_render_mode(render_mode)
+        self.autoreset_mode = mode
+        self.metadata = {**type(self).metadata, "autoreset_mode": mode}
+        self.single_observation_space = observation_space(core)
+        self.single_action_space = core.locations.action_space
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._samplers = self._new_samplers()
+        self._rngs: list[np.random.Generator | None] = [None] * self.num_envs
+        self._scheduled = np.full(self.num_envs, _NO_VIDEO)
+        self._view = FrameView(core) if self.render_mode else None
+
+    @property
+    def num_decisions(self) -> int:
+        """T: steps of every episode."""
+        return self.core.num_decisions
+
+    @property
+    def num_videos(self) -> int:
+        """V: videos in the split."""
+        return self.core.source.num_videos
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin new episodes in all rows, or in those that `options["reset_mask"]` marks.
+
+        Raises:
+            ValueError: an unknown option, or an option of the wrong shape.
+            TypeError: `reset_mask` is no boolean array.
+            IndexError: a video index is outside the split.
+        """
+        options = dict(options or {})
+        check_reset_options(options, (*RESET_OPTIONS, "reset_mask"))
+        rows = np.flatnonzero(_checked_mask(options.get("reset_mask"), self.num_envs))
+        indices = integer_option("video_index", options.get("video_index"), self.num_envs)
+        seeds = integer_option("episode_seed", options.get("episode_seed"), self.num_envs)
+        self._seed_rows(seed, rows)
+        self._begin(rows, indices, seeds)
+        return self._observation(), _masked(reset_info(self.core), rows, self.num_envs)
+
+    def step(
+        self, actions: Any
+    ) -> tuple[
+        Observation,
+        npt.NDArray[np.float64],
+        npt.NDArray[np.bool_],
+        npt.NDArray[np.bool_],
+        dict[str, Any],
+    ]:
+        """Look at one patch in every row.
+
+        Raises:
+            gymnasium.error.InvalidAction: the actions are not in the action space.
+            gymnasium.error.ResetNeeded: before the first reset, or on an episode that is over.
+        """
+        checked = self.core.locations.check(actions, (self.num_envs,))
+        outcome = self.core.transition(checked)
+        if self._view is not None:
+            self._view.record(outcome)
+        over = np.flatnonzero((self.core.steps == self.num_decisions).numpy())
+        rewards = outcome.rewards.double().cpu().numpy()
+        terminated = np.zeros(self.num_envs, dtype=np.bool_)
+        terminated[over] = True
+        infos = self._step_infos(step_info(self.core, outcome), over)
+        return self._observation(), rewards, terminated, np.zeros_like(terminated), infos
+
+    def observe_episode(self) -> Tensor:
+        """All observations of the episodes just begun: `(N, T, C, h, w)`, on the device."""
+        return self.core.observe_episode()
+
+    def play(self, actions: Any = None, *, offsets: Any = None) -> EpisodeResult:
+        """Play whole episodes at once, from their first frame; equals T steps.
+
+        Under `"same_step"` the next episodes begin afterwards, as they would after T steps.
+
+        Args:
+            actions: `(N, T)` or `(N, T, 2)`; or instead
+            offsets: `(N, T, 2)` integer (top, left) corners in pixels, at any pixel.
+        """
+        if actions is not None:
+            shape = (self.num_envs, self.num_decisions)
+            on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
+            actions = self.core.locations.check(on_cpu, shape)
+        outcome = self.core.play(actions, offsets=offsets)
+        infos = step_info(self.core, outcome)
+        infos["is_success"] = infos["predicted_label"][:, -1] == infos["label"][:, -1]
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            self._begin(np.arange(self.num_envs))
+        return EpisodeResult(**vars(outcome), infos=infos)
+
+    def schedule_videos(self, video_indices: npt.ArrayLike) -> None:
+        """Say which videos the next episodes show, instead of each row's own order.
+
+        Used once for every row, at its next reset or autoreset.
+
+        Args:
+            video_indices: `(N,)` integers.
+        """
+        self._scheduled = np.array(integer_option("video_indices", video_indices, self.num_envs))
+
+    def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
+        """One image a row; None without a render mode."""
+        if self._view is None:
+            gym.logger.warn("render() needs an environment made with render_mode='rgb_array'")
+            return None
+        return tuple(self._view.draw(row) for row in range(self.num_envs))
+
+    def _new_samplers(self) -> list[EpisodeSampler]:
+        return [EpisodeSampler(self.core.source.num_videos) for _ in range(self.core.num_rows)]
+
+    def _seed_rows(
+        self, seed: int | Sequence[int | None] | None, rows: npt.NDArray[np.int64]
+    ) -> None:
+        if seed is None:
+            seeds: list[int | None] = [None] * self.num_envs
+        elif isinstance(seed, (int, np.integer)):
+            super().reset(seed=int(seed))
+            seeds = [int(seed) + row for row in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+            if len(seeds) != self.num_envs:
+                raise ValueError(f"expected {self.num_envs} seeds, one a row, got {len(seeds)}")
+        for row in rows:
+            if seeds[row] is not None or self._rngs[row] is None:
+                self._rngs[row] = seeding.np_random(seeds[row])[0]
+                self._samplers[row] = EpisodeSampler(self.num_videos)
+
+    def _begin(
+        self,
+        rows: npt.NDArray[np.int64],
+        indices: Sequence[int | None] | None = None,
+        episode_seeds: Sequence[int | None] | None = None,
+    ) -> None:
+        starts = []
+        for row in rows:
+            rng = self._rngs[row]
+            assert rng is not None
+            index = None if indices is None else indices[row]
+            if index is None and self._scheduled[row] != _NO_VIDEO:
+                index = int(self._scheduled[row])
+                self._scheduled[row] = _NO_VIDEO
+            seed = None if episode_seeds is None else episode_seeds[row]
+            starts.append(self._samplers[row].next(rng, video_index=index, episode_seed=seed))
+        self.core.reset_rows(rows.tolist(), starts)
+        if self._view is not None:
+            self._view.reset(rows.tolist())
+
+    def _step_infos(self, info: InfoArrays, over: npt.NDArray[np.int64]) -> dict[str, Any]:
+        """The infos of a step in Gymnasium's vector form, after the autoreset if there is one."""
+        every_row = np.arange(self.num_envs)
+        if len(over) == 0:
+            return _masked(info, every_row, self.num_envs)
+        if self.autoreset_mode == AutoresetMode.DISABLED:
+            success = with_success(info)["is_success"]
+            infos = _masked(info, every_row, self.num_envs)
+            return {**infos, **_masked({"is_success": success}, over, self.num_envs)}
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for row, observation in zip(over, self._observation()[over], strict=True):
+            final_obs[row] = observation.copy()
+        final_info = _masked(with_success(info), over, self.num_envs)
+        self._begin(over)
+        running = np.setdiff1d(every_row, over)
+        infos = _masked(info, running, self.num_envs) if len(running) else {}
+        for name, values in _masked(reset_info(self.core), over, self.num_envs).items():
+            infos[name] = (
+                np.where(_rows_mask(over, self.num_envs), values, infos[name])
+                if name in infos
+                else values
+            )
+        mask = _rows_mask(over, self.num_envs)
+        return {
+            **infos,
+            "final_obs": final_obs,
+            "_final_obs": mask,
+            "final_info": final_info,
+            "_final_info": mask.copy(),
+        }
+
+    def _observation(self) -> Observation:
+        observation: Observation = self.core.observe().cpu().numpy()
+        return observation
+
+
+def _rows_mask(rows: npt.NDArray[np.int64], num_rows: int) -> npt.NDArray[np.bool_]:
+    mask = np.zeros(num_rows, dtype=np.bool_)
+    mask[rows] = True
+    return mask
+
+
+def _masked(info: InfoArrays, rows: npt.NDArray[np.int64], num_rows: int) -> dict[str, Any]:
+    """Gymnasium's vector info: each array, zero outside `rows`, and a `_name` mask of the rows."""
+    result: dict[str, Any] = {}
+    for name, values in info.items():
+        kept = np.zeros_like(values)
+        kept[rows] = values[rows]
+        result[name] = kept
+        result[f"_{name}"] = _rows_mask(rows, num_rows)
+    return result
+
+
+def _checked_mask(mask: object, num_rows: int) -> npt.NDArray[np.bool_]:
+    """`options["reset_mask"]` under Gymnasium's own contract; every row without one."""
+    if mask is None:
+        return np.ones(num_rows, dtype=np.bool_)
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+        raise TypeError(f"options['reset_mask'] must be a boolean numpy array, got {mask!r}")
+    if mask.shape != (num_rows,):
+        raise ValueError(f"options['reset_mask'] must have shape ({num_rows},), got {mask.shape}")
+    if not mask.any():
+        raise ValueError("options['reset_mask'] must mark at least one row")
+    return mask

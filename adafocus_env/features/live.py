@@ -1,0 +1,159 @@
+"""LiveFeatures: clips go through the frozen networks when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adafocus_env.data.clips import Videos
+from adafocus_env.features.source import EpisodeStart
+from adafocus_env.networks.glancer import freeze
+from adafocus_env.networks.patches import crop_patches
+from adafocus_env.networks.recognizer import Recognizer
+
+# Pixels that go through a network at once. On a CPU larger batches lose: every layer's output is
+# handed back to the kernel and faulted in again. 16 patches of 128x128, or 5 frames of 224x224.
+_PIXELS_AT_ONCE = {"cpu": 16 * 128 * 128, "cuda": 1024 * 128 * 128}
+
+
+class LiveFeatures:
+    """A split of videos and a recognizer, as a `FeatureSource`.
+
+    Args:
+        recognizer: is frozen and put in evaluation mode; its device is used.
+        videos: the split. Class names and sizes must be the recognizer's.
+        patch_size: side of the patches in pixels; None takes the recognizer's.
+        observation: `"map"` or `"vector"` (the pooled map).
+
+    Raises:
+        ValueError: recognizer and videos do not fit, or a bad argument.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        videos: Videos,
+        *,
+        patch_size: int | None = None,
+        observation: str = "map",
+    ):
+        config = recognizer.config
+        _check_fit(config.class_names, videos, config.frame_size)
+        if observation not in ("map", "vector"):
+            raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
+        freeze(recognizer)
+        self.recognizer = recognizer
+        self.videos = videos
+        self.num_videos = len(videos)
+        self.num_decisions = videos.num_frames
+        self.class_names = config.class_names
+        self.frame_size = config.frame_size
+        self.patch_size = config.patch_size if patch_size is None else patch_size
+        if not 0 < self.patch_size <= self.frame_size:
+            raise ValueError(f"patch_size must be in 1..{self.frame_size}, not {self.patch_size}")
+        self.map_shape = recognizer.map_shape()
+        self.pooled = observation == "vector"
+        self.observation_shape: tuple[int, ...] = (
+            self.map_shape[:1] if self.pooled else self.map_shape
+        )
+        self.observation_bound = float(recognizer.glancer.map_bound)
+        self.num_patch_features = recognizer.focuser.num_features
+        self.state_size = config.hidden_dim
+        self.device = recognizer.device
+
+    def open(self, num_rows: int) -> LiveEpisodes:
+        """Room for the clips of `num_rows` rows."""
+        return LiveEpisodes(self, num_rows)
+
+
+class LiveEpisodes:
+    """N rows of clips on the recognizer's device, with the glances of all their frames."""
+
+    def __init__(self, source: LiveFeatures, num_rows: int):
+        size, device = source.frame_size, source.device
+        shape = (num_rows, source.num_decisions)
+        self._source = source
+        self._frames = torch.zeros((*shape, 3, size, size), dtype=torch.uint8, device=device)
+        self._glance_maps = torch.zeros((*shape, *source.map_shape), device=device)
+        self._glance_vectors = torch.zeros((*shape, source.map_shape[0]), device=device)
+        self.labels = torch.zeros(num_rows, dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
+        """Sample the clips, move them to the device, glance at every frame once."""
+        source, recognizer = self._source, self._source.recognizer
+        clips = [source.videos.clip(start.video_index, start.episode_seed) for start in starts]
+        index = torch.as_tensor(list(rows), device=source.device)
+        frames = torch.stack([clip.frames for clip in clips]).to(source.device)
+        self._frames[index] = frames
+        self.labels[index] = torch.tensor([clip.label for clip in clips], device=source.device)
+        at_once = _at_once(source.device, source.frame_size)
+        glances = [recognizer.glance(part) for part in frames.flatten(0, 1).split(at_once)]
+        shape = frames.shape[:2]
+        self._glance_maps[index] = torch.cat([g[0] for g in glances]).unflatten(0, shape)
+        self._glance_vectors[index] = torch.cat([g[1] for g in glances]).unflatten(0, shape)
+
+    def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
+        """Glance maps or vectors of (row, step) pairs; always a copy."""
+        stored = self._glance_vectors if self._source.pooled else self._glance_maps
+        return stored[rows.to(stored.device), steps.to(stored.device)]
+
+    @torch.no_grad()
+    def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
+        """Crop and focus, in micro-batches."""
+        source, device = self._source, self._source.device
+        patches_at_once = _at_once(device, source.patch_size)
+        outputs = []
+        for row, step, offset in zip(
+            *(part.to(device).split(patches_at_once) for part in (rows, steps, offsets)),
+            strict=True,
+        ):
+            patches = crop_patches(self._frames[row, step], offset, source.patch_size)
+            outputs.append(source.recognizer.focus(patches))
+        return torch.cat(outputs)
+
+    @torch.no_grad()
+    def classify(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One decision of (row, step) pairs."""
+        glance = self._glance_vectors[rows.to(state.device), steps.to(state.device)]
+        return self._source.recognizer.classify_step(
+            torch.cat([glance, patch_vectors], dim=1), state
+        )
+
+    @torch.no_grad()
+    def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """All decisions of all rows."""
+        features = torch.cat([self._glance_vectors, patch_vectors], dim=2)
+        return self._source.recognizer.classify_sequence(features)
+
+    def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
+        """One frame as `(H, W, 3)` uint8 RGB."""
+        image: npt.NDArray[np.uint8] = self._frames[row, step].permute(1, 2, 0).cpu().numpy().copy()
+        return image
+
+
+def _at_once(device: torch.device, side: int) -> int:
+    pixels = _PIXELS_AT_ONCE.get(device.type, _PIXELS_AT_ONCE["cpu"])
+    return max(1, pixels // side**2)
+
+
+def _check_fit(class_names: Sequence[str], videos: Videos, frame_size: int) -> None:
+    if tuple(class_names) != tuple(videos.class_names):
+        raise ValueError(
+            f"the recognizer knows {len(class_names)} classes ({class_names[0]!r}, ...) but the "
+            f"videos have {len(videos.class_names)} ({videos.class_names[0]!r}, ...); use a "
+            "recognizer trained on these videos' class file"
+        )
+    if videos.frame_size != frame_size:
+        raise ValueError(
+            f"the recognizer takes frames of {frame_size} pixels, "
+            f"the videos give {videos.frame_size}"
+        )
+    if len(videos) == 0:
+        raise ValueError("the split has no videos")

@@ -1,0 +1,106 @@
+"""The convolutional networks by name, all torchvision's; two are small, for the built-in task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torchvision.models import mobilenet_v2, resnet50
+from torchvision.models.mobilenetv2 import MobileNetV2
+from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.ops import Conv2dNormActivation
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A classification network and what one needs to know to use its features.
+
+    Attributes:
+        net: the torchvision network, its classification head included.
+        feature_map: `feature_map(net, frames)` gives the last map `(N, C, h, w)` of frames
+            `(N, 3, H, W)`, head left out.
+        num_channels: C.
+        feature_bound: largest value of the map if the last activation has one, else None. The
+            smallest is 0: every network here ends in a rectifier.
+    """
+
+    net: nn.Module
+    feature_map: Callable[[nn.Module, Tensor], Tensor]
+    num_channels: int
+    feature_bound: float | None
+
+
+def build_backbone(name: str, num_classes: int) -> Backbone:
+    """Build a network with new weights.
+
+    Args:
+        name: one of `BACKBONES`.
+        num_classes: K, width of the classification head.
+
+    Raises:
+        ValueError: unknown name.
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}")
+    return BACKBONES[name](num_classes)
+
+
+def _mobilenet_v2(num_classes: int) -> Backbone:
+    """MobileNetV2 at width 1: C = 1280, ends in ReLU6."""
+    net = mobilenet_v2(num_classes=num_classes)
+    return Backbone(net, _mobilenet_map, net.last_channel, feature_bound=6.0)
+
+
+def _mobilenet_v2_small(num_classes: int) -> Backbone:
+    """MobileNetV2 of four stages and 48 channels, stride 4: 28x28 frames give a 7x7 map."""
+    settings = [[1, 16, 1, 1], [4, 24, 2, 2], [4, 32, 2, 1], [4, 48, 1, 1]]
+    net = MobileNetV2(num_classes=num_classes, inverted_residual_setting=settings)
+    # The last 1x1 convolution, 1280 wide in torchvision, is kept at 48; it bounds the map by 6.
+    net.features[-1] = Conv2dNormActivation(48, 48, kernel_size=1, activation_layer=nn.ReLU6)
+    net.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(48, num_classes))
+    return Backbone(net, _mobilenet_map, 48, feature_bound=6.0)
+
+
+def _resnet50(num_classes: int) -> Backbone:
+    """ResNet-50: 2048 features, unbounded."""
+    net = resnet50(num_classes=num_classes)
+    return Backbone(net, _resnet_map, 2048, feature_bound=None)
+
+
+def _resnet_small(num_classes: int) -> Backbone:
+    """Four basic blocks from width 16, a stride-2 3x3 stem, no max-pooling: 128 features."""
+    net = ResNet(BasicBlock, [1, 1, 1, 1], num_classes=num_classes)
+    net.inplanes = 16
+    net.conv1 = nn.Conv2d(3, 16, kernel_size=3, stride=2, padding=1, bias=False)
+    net.bn1 = nn.BatchNorm2d(16)
+    net.maxpool = nn.Identity()
+    for stage in range(4):
+        layer = net._make_layer(BasicBlock, 16 * 2**stage, 1, stride=1 if stage == 0 else 2)
+        setattr(net, f"layer{stage + 1}", layer)
+    net.fc = nn.Linear(128, num_classes)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return Backbone(net, _resnet_map, 128, feature_bound=None)
+
+
+def _mobilenet_map(net: nn.Module, frames: Tensor) -> Tensor:
+    assert isinstance(net, MobileNetV2)
+    feature_map: Tensor = net.features(frames)
+    return feature_map
+
+
+def _resnet_map(net: nn.Module, frames: Tensor) -> Tensor:
+    assert isinstance(net, ResNet)
+    x = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
+    feature_map: Tensor = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+    return feature_map
+
+
+BACKBONES: dict[str, Callable[[int], Backbone]] = {
+    "mobilenet_v2": _mobilenet_v2,
+    "mobilenet_v2_small": _mobilenet_v2_small,
+    "resnet50": _resnet50,
+    "resnet_small": _resnet_small,
+}

@@ -1,0 +1,61 @@
+"""Glancer: the light network that sees every whole frame."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from adafocus_env.networks.backbones import build_backbone
+
+
+class Glancer(nn.Module):
+    """Whole frames to a spatial map and its mean.
+
+    Args:
+        backbone: name in `BACKBONES`.
+        num_classes: K, for the head that stage 0 trains.
+        activation_cap: clamp the map to `[0, cap]`; needed where the backbone has no bound of its
+            own, because observations have declared finite bounds.
+
+    Attributes:
+        map_bound: largest possible value of the map; the smallest is 0.
+
+    Raises:
+        ValueError: the backbone is unbounded and no cap is given.
+    """
+
+    def __init__(self, backbone: str, num_classes: int, *, activation_cap: float | None = None):
+        super().__init__()
+        built = build_backbone(backbone, num_classes)
+        bound = built.feature_bound if activation_cap is None else activation_cap
+        if bound is None:
+            raise ValueError(
+                f"backbone {backbone!r} gives unbounded features, and observations need bounds: "
+                "set activation_cap, for example to 6"
+            )
+        self.net = built.net
+        self.num_channels = built.num_channels
+        self.map_bound = bound
+        self._feature_map = built.feature_map
+
+    def glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Features of normalised frames.
+
+        Args:
+            frames: `(N, 3, H, W)`.
+
+        Returns:
+            glance map `(N, C, h, w)` within `[0, map_bound]`, glance vector `(N, C)`.
+        """
+        glance_map = self._feature_map(self.net, frames).clamp(0.0, self.map_bound)
+        return glance_map, glance_map.mean(dim=(2, 3))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Class logits `(N, K)` of single frames: the head of stage 0."""
+        logits: Tensor = self.net(frames)
+        return logits
+
+
+def freeze(module: nn.Module) -> None:
+    """Make a module a constant: no gradients, BatchNorm and Dropout in evaluation mode."""
+    module.requires_grad_(False)
+    module.eval()

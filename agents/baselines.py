@@ -1,0 +1,132 @@
+"""Agents that do not learn, behind SB3's `predict`: what a learned policy has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.seeding import Purpose, episode_rng
+
+State = tuple[npt.NDArray[Any], ...] | None
+
+
+class Agent(Protocol):
+    """SB3's `predict`: policies, algorithms and baseline agents all have it."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions for a batch of observations, and the state to pass in next."""
+        ...
+
+
+@runtime_checkable
+class SeededAgent(Protocol):
+    """An agent whose chance belongs to the episode: results do not depend on the batch."""
+
+    def begin_episodes(self, episode_seeds: Sequence[int]) -> None:
+        """The rows' next calls of `predict` belong to the episodes with these seeds."""
+        ...
+
+
+class RandomAgent:
+    """A uniformly random action.
+
+    Args:
+        action_space: of one row.
+        seed: where no episode seeds are given.
+    """
+
+    def __init__(self, action_space: spaces.Space[Any], *, seed: int = 0):
+        self._action_space = action_space
+        self._rng = np.random.default_rng(seed)
+        self._rows: list[np.random.Generator] = []
+
+    def begin_episodes(self, episode_seeds: Sequence[int]) -> None:
+        """Draw the rows' actions from their episodes' own streams."""
+        self._rows = [episode_rng(seed, Purpose.ACTION) for seed in episode_seeds]
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions; `deterministic` changes nothing, a random agent has no best action."""
+        count = len(observation)
+        rngs = self._rows if len(self._rows) == count else [self._rng] * count
+        return np.stack([self._draw(rng) for rng in rngs]), None
+
+    def _draw(self, rng: np.random.Generator) -> Any:
+        if isinstance(self._action_space, spaces.Discrete):
+            return rng.integers(self._action_space.n)
+        assert isinstance(self._action_space, spaces.Box)
+        low, high = self._action_space.low, self._action_space.high
+        return rng.uniform(low, high).astype(self._action_space.dtype)
+
+
+class FixedAgent:
+    """Always the same action.
+
+    Args:
+        action: of one row.
+    """
+
+    def __init__(self, action: Any):
+        self._action = np.asarray(action)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """The action, once a row."""
+        return np.repeat(self._action[None], len(observation), axis=0), None
+
+
+def center_agent(core: PatchLocalizationCore) -> FixedAgent:
+    """Always the patch nearest the middle; the upper left of the four where G is even."""
+    if isinstance(core.locations.action_space, spaces.Discrete):
+        return FixedAgent(np.int64(core.grid.center_action))
+    return FixedAgent(np.array([0.5, 0.5], np.float32))
+
+
+class GreedyOracle:
+    """At each step the grid position of highest true-class confidence; it knows the label.
+
+    A reference, not an upper bound: a patch that raises confidence now may serve later steps less.
+    It tries all positions, G * G patches a step.
+
+    Args:
+        core: the running episodes, whose `predict` calls must alternate with their steps.
+
+    Raises:
+        ValueError: the core takes no grid actions.
+    """
+
+    def __init__(self, core: PatchLocalizationCore):
+        if not isinstance(core.locations.action_space, spaces.Discrete):
+            raise ValueError("the greedy oracle chooses grid positions; use locations='grid'")
+        self.core = core
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions for the core's rows at their current steps; the observation is not used."""
+        return self.core.confidences_at_all_positions().argmax(dim=1).cpu().numpy(), None

@@ -1,0 +1,203 @@
+"""Evaluation: every video of a split, whatever the batch size; per video and per step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium.vector import AutoresetMode
+
+from adafocus_env.data import Videos
+from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.seeding import derive_episode_seed
+from agents.baselines import Agent, GreedyOracle, SeededAgent, State
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """E = videos x draws episodes, ordered by video, then draw.
+
+    Attributes:
+        video_index: `(E,)`.
+        draw: `(E,)`, 0-based.
+        label: `(E,)`.
+        actions: `(E, T)` or `(E, T, 2)`.
+        rewards: `(E, T)`.
+        confidences: `(E, T)` of the true class.
+        logits: `(E, T, K)`.
+        boxes: `(E, T, 4)` int64 (top, left, height, width) in pixels.
+    """
+
+    video_index: npt.NDArray[np.int64]
+    draw: npt.NDArray[np.int64]
+    label: npt.NDArray[np.int64]
+    actions: npt.NDArray[np.generic]
+    rewards: npt.NDArray[np.float64]
+    confidences: npt.NDArray[np.float64]
+    logits: npt.NDArray[np.float32]
+    boxes: npt.NDArray[np.int64]
+
+    @property
+    def num_videos(self) -> int:
+        """V."""
+        return len(np.unique(self.video_index))
+
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """`(E, T)`, whether the largest logit is the true class after each step."""
+        hits: npt.NDArray[np.bool_] = self.logits.argmax(axis=2) == self.label[:, None]
+        return hits
+
+    def per_video(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
+        """Mean over the draws: `(E, ...)` to `(V, ...)`."""
+        by_video = values.reshape(self.num_videos, -1, *values.shape[1:])
+        mean: npt.NDArray[np.float64] = by_video.mean(axis=1, dtype=np.float64)
+        return mean
+
+
+def evaluate_agent(
+    env: PatchLocalizationVectorEnv,
+    agent: Agent,
+    *,
+    seed: int = 0,
+    draws: int = 1,
+    deterministic: bool = True,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Let an agent look at every video of the environment's split.
+
+    Args:
+        env: made with `autoreset_mode="disabled"`; its rows are the batch.
+        agent: anything with SB3's `predict`.
+        seed: with a video's index and the draw it gives the episode's seed.
+        draws: episodes of each video; more than one makes sense for chance only.
+        deterministic: ask the agent for its best action.
+        progress: called with the number of episodes done in each batch.
+
+    Raises:
+        ValueError: the environment resets by itself, or no draw is asked for.
+    """
+
+    def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
+        if isinstance(agent, SeededAgent):
+            agent.begin_episodes([int(value) for value in seeds])
+        return _choose_actions(env, agent, deterministic)
+
+    return _run(env, choose, seed=seed, draws=draws, progress=progress)
+
+
+def replay_actions(
+    env: PatchLocalizationVectorEnv,
+    evaluation: Evaluation,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """The same looks judged by another recognizer.
+
+    Args:
+        env: the split with the other recognizer, made with `autoreset_mode="disabled"`.
+        evaluation: whose actions to repeat.
+        seed: as the evaluation's.
+        progress: as in `evaluate_agent`.
+    """
+    draws = len(evaluation.actions) // evaluation.num_videos
+    position = 0
+
+    def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
+        nonlocal position
+        rows = np.minimum(np.arange(position, position + len(seeds)), len(evaluation.actions) - 1)
+        position += len(seeds)
+        return evaluation.actions[rows]
+
+    return _run(env, choose, seed=seed, draws=draws, progress=progress)
+
+
+def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
+    """`(E, T)`, whether the target's centre is inside the patch; None where it is not known."""
+    centers: dict[int, npt.NDArray[np.float32]] = {}
+    for index in np.unique(evaluation.video_index).tolist():
+        center = videos.target_centers(index)
+        if center is None:
+            return None
+        centers[index] = center
+    target = np.stack([centers[index] for index in evaluation.video_index.tolist()])
+    top_left, size = evaluation.boxes[..., :2], evaluation.boxes[..., 2:]
+    inside = (target >= top_left) & (target < top_left + size)
+    hits: npt.NDArray[np.bool_] = np.asarray(inside.all(axis=2))
+    return hits
+
+
+def _run(
+    env: PatchLocalizationVectorEnv,
+    choose: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.generic]],
+    *,
+    seed: int,
+    draws: int,
+    progress: Progress | None,
+) -> Evaluation:
+    if env.autoreset_mode != AutoresetMode.DISABLED:
+        raise ValueError("evaluation needs an environment made with autoreset_mode='disabled'")
+    if draws < 1:
+        raise ValueError(f"at least one draw is needed, got {draws}")
+    episodes = [(video, draw) for video in range(env.num_videos) for draw in range(draws)]
+    parts = []
+    for first in range(0, len(episodes), env.num_envs):
+        batch = episodes[first : first + env.num_envs]
+        count = len(batch)
+        batch += batch[-1:] * (env.num_envs - count)  # fill the last batch, drop the fill below
+        seeds = np.array([derive_episode_seed(seed, *pair) for pair in batch], dtype=np.uint64)
+        options = {"video_index": np.array([video for video, _ in batch]), "episode_seed": seeds}
+        env.reset(seed=seed, options=options)
+        actions = choose(seeds)
+        if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
+            env.reset(seed=seed, options=options)
+        parts.append(_collect(env.play(actions), actions, batch, count))
+        if progress is not None:
+            progress(count)
+    joined = {
+        f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Evaluation)
+    }
+    return Evaluation(**joined)
+
+
+def _collect(
+    result: EpisodeResult,
+    actions: npt.NDArray[np.generic],
+    batch: list[tuple[int, int]],
+    count: int,
+) -> Evaluation:
+    pairs = np.array(batch, dtype=np.int64)[:count]
+    return Evaluation(
+        video_index=pairs[:, 0],
+        draw=pairs[:, 1],
+        label=result.infos["label"][:count, 0],
+        actions=actions[:count],
+        rewards=result.rewards.double().cpu().numpy()[:count],
+        confidences=result.infos["confidence"][:count],
+        logits=result.logits.cpu().numpy()[:count],
+        boxes=result.infos["patch_box"][:count],
+    )
+
+
+def _choose_actions(
+    env: PatchLocalizationVectorEnv, agent: Agent, deterministic: bool
+) -> npt.NDArray[np.generic]:
+    """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
+    state: State = None
+    starts = np.ones(env.num_envs, dtype=np.bool_)
+    watches_core = isinstance(agent, GreedyOracle)
+    observations = None if watches_core else env.observe_episode().cpu().numpy()
+    actions = []
+    for t in range(env.num_decisions):
+        seen = env.core.observe().cpu().numpy() if observations is None else observations[:, t]
+        action, state = agent.predict(seen, state, starts, deterministic)
+        if watches_core:
+            env.core.transition(torch.as_tensor(action))
+        starts = np.zeros_like(starts)
+        actions.append(action)
+    return np.stack(actions, axis=1)

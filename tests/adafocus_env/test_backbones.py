@@ -1,0 +1,101 @@
+"""Backbones, glancer and focuser; the published sizes are in test_full_size_networks.py."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from adafocus_env.networks import Focuser, Glancer, build_backbone, freeze
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "shape"),
+    [
+        ("mobilenet_v2", 32, (1280, 1, 1)),  # stride 32
+        ("mobilenet_v2_small", 28, (48, 7, 7)),  # stride 4
+        ("mobilenet_v2_small", 32, (48, 8, 8)),
+        ("resnet50", 32, (2048, 1, 1)),  # stride 32
+        ("resnet_small", 32, (128, 2, 2)),  # stride 16
+    ],
+)
+def test_feature_maps_have_their_channels_and_stride(
+    name: str, side: int, shape: tuple[int, int, int]
+) -> None:
+    backbone = build_backbone(name, num_classes=5)
+    freeze(backbone.net)
+    feature_map = backbone.feature_map(backbone.net, torch.zeros(2, 3, side, side))
+    assert feature_map.shape == (2, *shape)
+    assert backbone.num_channels == shape[0]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v2_small", "resnet_small"])
+def test_feature_maps_keep_their_bounds(name: str) -> None:
+    backbone = build_backbone(name, num_classes=5)
+    torch.nn.init.constant_(_last_norm(backbone.net).weight, 100.0)
+    with torch.no_grad():  # in training mode: BatchNorm gives the values that size
+        frames = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        feature_map = backbone.feature_map(backbone.net.train(), frames)
+    assert feature_map.min() == 0
+    assert (feature_map.max() == 6) if backbone.feature_bound == 6.0 else feature_map.max() > 6
+
+
+def _last_norm(net: nn.Module) -> nn.BatchNorm2d:
+    return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)][-1]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_small", "resnet_small"])
+def test_heads_name_the_asked_number_of_classes(name: str) -> None:
+    net = build_backbone(name, num_classes=7).net.eval()
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
+
+
+def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="unknown backbone 'vgg'; known are mobilenet_v2, "):
+        build_backbone("vgg", 5)
+
+
+@pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
+def test_an_unbounded_glancer_needs_a_cap(name: str) -> None:
+    with pytest.raises(ValueError, match="unbounded features.*set activation_cap"):
+        Glancer(name, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "cap", "bound"),
+    [
+        ("mobilenet_v2_small", None, 6.0),
+        ("mobilenet_v2_small", 0.5, 0.5),
+        ("resnet_small", 0.5, 0.5),
+    ],
+)
+def test_glance_maps_lie_within_the_bound_and_the_vector_is_their_mean(
+    name: str, cap: float | None, bound: float
+) -> None:
+    glancer = Glancer(name, 5, activation_cap=cap)
+    assert glancer.map_bound == bound
+    nn.init.constant_(_last_norm(glancer.net).weight, 100.0)
+    frames = torch.randn(4, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        glance_map, glance_vector = glancer.train().glance(frames)
+    assert glance_map.min() == 0
+    assert glance_map.max() == bound
+    torch.testing.assert_close(
+        glance_vector, glance_map.flatten(2).sum(2) / glance_map[0, 0].numel()
+    )
+
+
+def test_focuser_pools_the_map_that_its_head_sees() -> None:
+    focuser = Focuser("resnet_small", 5).eval()
+    patches = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        vectors = focuser.focus(patches)
+        assert vectors.shape == (2, focuser.num_features) == (2, 128)
+        torch.testing.assert_close(focuser(patches), focuser.net.get_submodule("fc")(vectors))
+
+
+def test_freezing_stops_gradients_and_training_mode() -> None:
+    net = build_backbone("resnet_small", 5).net.train()
+    freeze(net)
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    assert not any(module.training for module in net.modules())

@@ -1,0 +1,156 @@
+"""Grid positions and continuous locations."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.error import InvalidAction
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from adafocus_env.envs import ContinuousLocations, PatchGrid
+
+# REFERENCE section 2: the offsets of the 7 grid lines at side 224.
+PUBLISHED_LINES = {
+    96: [0, 21, 42, 64, 85, 106, 128],
+    128: [0, 16, 32, 48, 64, 80, 96],
+    144: [0, 13, 26, 40, 53, 66, 80],
+    160: [0, 10, 21, 32, 42, 53, 64],
+    176: [0, 8, 16, 24, 32, 40, 48],
+    192: [0, 5, 10, 16, 21, 26, 32],
+}
+
+
+@pytest.mark.parametrize(("patch_size", "line"), PUBLISHED_LINES.items())
+def test_grid_of_seven_has_the_published_offsets(patch_size: int, line: list[int]) -> None:
+    offsets = PatchGrid(7, 224, patch_size).all_offsets()
+    assert offsets.tolist() == [[top, left] for top in line for left in line]
+
+
+@pytest.mark.parametrize("patch_size", PUBLISHED_LINES)
+@pytest.mark.parametrize("grid_size", [5, 6, 7, 8])
+def test_grid_offsets_equal_the_published_float32_rule(grid_size: int, patch_size: int) -> None:
+    actions = np.arange(grid_size**2)
+    cells = np.stack([actions // grid_size, actions % grid_size], axis=1).astype(np.float32)
+    fractions = cells / np.float32(grid_size - 1)
+    published = np.floor(fractions * np.float32(224 - patch_size)).astype(np.int64)
+
+    offsets = PatchGrid(grid_size, 224, patch_size).offsets(torch.from_numpy(actions))
+
+    np.testing.assert_array_equal(offsets.numpy(), published)
+    assert offsets.dtype == torch.int64
+
+
+def test_action_ten_of_a_grid_of_seven_is_row_one_column_three() -> None:
+    # 112 - 32 = 80 free pixels; 1 * 80 // 6 = 13, 3 * 80 // 6 = 40.
+    assert PatchGrid(7, 112, 32).offsets(torch.tensor(10)).tolist() == [13, 40]
+
+
+def test_offsets_keep_the_leading_shape_of_the_actions() -> None:
+    assert PatchGrid(4, 112, 32).offsets(torch.zeros(3, 5, dtype=torch.int64)).shape == (3, 5, 2)
+    assert ContinuousLocations(112, 32).offsets(torch.zeros(3, 5, 2)).shape == (3, 5, 2)
+
+
+@pytest.mark.parametrize(
+    ("grid_size", "action"), [(4, 5), (5, 12), (6, 14), (7, 24), (8, 27)], ids=str
+)
+def test_center_is_the_middle_or_the_upper_left_of_the_four_middles(
+    grid_size: int, action: int
+) -> None:
+    assert PatchGrid(grid_size, 224, 128).center_action == action
+
+
+@pytest.mark.parametrize("grid_size", [4, 5, 6, 7, 8])
+def test_last_grid_position_touches_the_lower_right_corner(grid_size: int) -> None:
+    grid = PatchGrid(grid_size, 113, 32)
+    assert grid.action_space == spaces.Discrete(grid_size**2)
+    assert grid.all_offsets()[-1].tolist() == [81, 81]
+
+
+@pytest.mark.parametrize("grid_size", [-1, 0, 3, 9])
+def test_grid_sizes_outside_four_to_eight_are_refused(grid_size: int) -> None:
+    with pytest.raises(ValueError, match=f"grid_size must be 4 to 8, not {grid_size}"):
+        PatchGrid(grid_size, 112, 32)
+
+
+@pytest.mark.parametrize(
+    ("action", "offset"),
+    [
+        ((0.0, 0.0), (0, 0)),
+        ((1.0, 1.0), (80, 80)),
+        ((0.5, 0.25), (40, 20)),
+        ((0.999, 0.0124), (79, 0)),  # 79.92 and 0.992 are rounded down
+    ],
+)
+def test_continuous_actions_are_row_and_column_rounded_down(
+    action: tuple[float, float], offset: tuple[int, int]
+) -> None:
+    locations = ContinuousLocations(112, 32)
+    assert tuple(locations.offsets(torch.tensor(action)).tolist()) == offset
+
+
+@pytest.mark.parametrize("patch_size", [*PUBLISHED_LINES, 1, 223, 224])
+def test_continuous_one_reaches_the_last_position_that_fits(patch_size: int) -> None:
+    last = ContinuousLocations(224, patch_size).offsets(torch.ones(2)).tolist()
+    assert last == [224 - patch_size, 224 - patch_size]
+
+
+@given(
+    actions=hnp.arrays(np.float32, (6, 2), elements=st.floats(0.0, 1.0, width=32)),
+    frame_size=st.integers(1, 400),
+    data=st.data(),
+)
+def test_every_continuous_action_gives_a_patch_inside_the_frame(
+    actions: npt.NDArray[np.float32], frame_size: int, data: st.DataObject
+) -> None:
+    patch_size = data.draw(st.integers(1, frame_size))
+    locations = ContinuousLocations(frame_size, patch_size)
+    offsets = locations.offsets(locations.check(actions, (6,)))
+    assert int(offsets.min()) >= 0
+    assert int(offsets.max()) + patch_size <= frame_size
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
+def test_grid_takes_integers_of_any_width(dtype: type[np.integer]) -> None:
+    assert PatchGrid(7, 112, 32).check(np.array([0, 48], dtype), (2,)).tolist() == [0, 48]
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([49], r"action 49 is not in 0\.\.48, the positions of a 7x7 grid"),
+        ([-1], r"action -1 is not in 0\.\.48"),
+        ([3, 3], r"shape \(1,\), got int64 of shape \(2,\)"),
+        ([[3]], r"shape \(1,\), got int64 of shape \(1, 1\)"),
+        ([3.0], "integer actions .* got float64"),
+        ([True], "integer actions .* got bool"),
+        (["3"], "integer actions"),
+        ([None], "integer actions"),
+    ],
+)
+def test_grid_refuses_actions_that_are_no_position(actions: object, message: str) -> None:
+    with pytest.raises(InvalidAction, match=message):
+        PatchGrid(7, 112, 32).check(actions, (1,))
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([[0.5, 1.01]], r"must lie in \[0, 1\]"),
+        ([[-0.01, 0.5]], r"must lie in \[0, 1\]"),
+        ([[np.nan, 0.5]], r"must lie in \[0, 1\]"),
+        ([[np.inf, 0.5]], r"must lie in \[0, 1\]"),
+        ([0.5, 0.5], r"shape \(1, 2\), got float64 of shape \(2,\)"),
+        ([[0.5]], r"shape \(1, 2\)"),
+        ([["0", "1"]], r"shape \(1, 2\)"),
+        ([[True, False]], r"got bool"),
+        ([[1j, 0.0]], r"got complex128"),
+    ],
+)
+def test_continuous_locations_refuse_what_is_no_fraction(actions: object, message: str) -> None:
+    with pytest.raises(InvalidAction, match=message):
+        ContinuousLocations(112, 32).check(actions, (1,))

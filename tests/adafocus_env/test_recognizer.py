@@ -1,0 +1,290 @@
+"""Recognizer: preprocessing, classifier, files."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from adafocus_env.networks import CheckpointError, Recognizer, RecognizerConfig, RecurrentClassifier
+
+MakeRecognizer = Callable[..., Recognizer]
+
+
+def test_saving_and_loading_keeps_every_bit(tiny_recognizer: Recognizer, tmp_path: Path) -> None:
+    tiny_recognizer.save(tmp_path / "new" / "folder")
+    loaded = Recognizer.load(tmp_path / "new" / "folder")
+    assert loaded.config == tiny_recognizer.config
+    assert loaded.fingerprint() == tiny_recognizer.fingerprint()
+    expected = tiny_recognizer.state_dict()
+    assert loaded.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+
+
+def test_a_loaded_recognizer_computes_the_same_numbers(
+    tiny_recognizer: Recognizer, tmp_path: Path
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    loaded = Recognizer.load(tmp_path).eval()
+    frames = torch.randint(0, 256, (2, 3, 40, 40), generator=torch.Generator().manual_seed(0))
+    frames = frames.to(torch.uint8)
+    with torch.no_grad():
+        for one, other in zip(loaded.glance(frames), tiny_recognizer.glance(frames), strict=True):
+            assert torch.equal(one, other)
+        assert torch.equal(loaded.focus(frames), tiny_recognizer.focus(frames))
+
+
+def test_saving_twice_replaces_the_files_and_leaves_nothing_else(
+    tiny_recognizer: Recognizer, tmp_path: Path
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    second = copy.deepcopy(tiny_recognizer)
+    second.classifier.fc.bias += 1.0
+    second.save(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "recognizer.json",
+        "recognizer.safetensors",
+    ]
+    assert Recognizer.load(tmp_path).fingerprint() == second.fingerprint()
+
+
+def test_saved_files_have_the_permissions_of_any_new_file(
+    tiny_recognizer: Recognizer, tmp_path: Path
+) -> None:
+    (tmp_path / "any").touch()
+    tiny_recognizer.save(tmp_path)
+    modes = {file.name: file.stat().st_mode for file in tmp_path.iterdir()}
+    assert modes["recognizer.json"] == modes["any"]
+    assert modes["recognizer.safetensors"] == modes["any"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"dropout": 0.25},
+        {"patch_size": 16},
+        {"glance_resize": "nearest"},
+        {"class_names": ("class 0", "class 1", "class 9")},
+        {"pixel_mean": (0.5, 0.5, 0.5)},
+    ],
+    ids=str,
+)
+def test_fingerprint_changes_with_the_configuration(
+    tiny_recognizer: Recognizer, entries: dict[str, Any]
+) -> None:
+    other = copy.deepcopy(tiny_recognizer)
+    assert other.fingerprint() == tiny_recognizer.fingerprint()
+    other.config = dataclasses.replace(other.config, **entries)
+    assert other.fingerprint() != tiny_recognizer.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["glancer.net.features.0.0.weight", "focuser.net.bn1.running_var"])
+def test_fingerprint_changes_with_one_weight(tiny_recognizer: Recognizer, name: str) -> None:
+    other = copy.deepcopy(tiny_recognizer)
+    tensor = other.state_dict()[name]
+    first = (0,) * tensor.ndim
+    tensor[first] = torch.nextafter(tensor[first], torch.tensor(torch.inf))
+    assert other.fingerprint() != tiny_recognizer.fingerprint()
+
+
+@pytest.mark.parametrize("missing", ["recognizer.json", "recognizer.safetensors"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(
+    tiny_recognizer: Recognizer, tmp_path: Path, missing: str
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    (tmp_path / missing).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=f"{missing} is missing; 'adafocus stage1'"
+    ) as error:
+        Recognizer.load(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_weights_of_other_sizes_are_refused(
+    tiny_recognizer: Recognizer, make_recognizer: MakeRecognizer, tmp_path: Path
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    make_recognizer(hidden_dim=24).save(tmp_path / "other")
+    weights = tmp_path / "recognizer.safetensors"
+    weights.write_bytes((tmp_path / "other" / weights.name).read_bytes())
+    with pytest.raises(
+        CheckpointError, match="(?s)does not fit recognizer.json.*size mismatch"
+    ) as error:
+        Recognizer.load(tmp_path)
+    assert str(weights) in str(error.value)
+
+
+@pytest.mark.parametrize("change", ["missing", "unexpected"])
+def test_weights_of_other_names_are_refused(
+    tiny_recognizer: Recognizer, tmp_path: Path, change: str
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    tensors = load_file(tmp_path / "recognizer.safetensors")
+    tensors["classifier.fc.scale"] = tensors.pop("classifier.fc.bias")
+    if change == "unexpected":
+        tensors["classifier.fc.bias"] = tensors["classifier.fc.scale"].clone()
+    save_file(tensors, tmp_path / "recognizer.safetensors")
+    with pytest.raises(CheckpointError, match=r"(?s)does not fit recognizer\.json.*fc\.scale"):
+        Recognizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "zero bytes"])
+def test_damaged_weights_are_named(
+    tiny_recognizer: Recognizer, tmp_path: Path, damage: str
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    file = tmp_path / "recognizer.safetensors"
+    whole = file.read_bytes()
+    content = {"truncated": whole[:-10], "text": b"no weights at all", "zero bytes": b""}
+    file.write_bytes(content[damage])
+    with pytest.raises(CheckpointError, match=r"recognizer\.safetensors does not fit"):
+        Recognizer.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"format_version": 2}, "format_version is 2, this package reads 1"),
+        ({"format_version": None}, "format_version is None"),
+        ({"glancer": "vgg"}, "unknown backbone 'vgg'"),
+        ({"glancer": "resnet_small"}, "set activation_cap"),
+        ({"hiden_dim": 3}, "unknown entries .'hiden_dim'"),
+        ({"class_names": []}, "at least one class"),
+        ({"patch_size": 41}, "patch_size 41 must be between 1 and frame_size 40"),
+        ({"patch_size": 0}, "patch_size 0 must be between 1"),
+        ({"glance_resize": "cubic"}, "'nearest' or 'area', not 'cubic'"),
+        ({"hidden_dim": "large"}, ""),
+        ({"hidden_dim": 0}, ""),
+        ({"pixel_mean": [0.5, 0.5]}, ""),
+    ],
+    ids=str,
+)
+def test_a_description_that_cannot_be_used_is_named(
+    tiny_recognizer: Recognizer, tmp_path: Path, entries: dict[str, Any], message: str
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    file = tmp_path / "recognizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
+    with pytest.raises(CheckpointError, match=rf"recognizer\.json: .*{message}"):
+        Recognizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'"text"'])
+def test_a_description_that_is_no_json_object_is_named(
+    tiny_recognizer: Recognizer, tmp_path: Path, content: bytes
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    (tmp_path / "recognizer.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"recognizer\.json: "):
+        Recognizer.load(tmp_path)
+
+
+def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer: Recognizer) -> None:
+    features = torch.randn(3, 5, 48 + 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits, states = tiny_recognizer.classify_sequence(features)
+        state = torch.zeros(3, 16)
+        for t in range(5):
+            step_logits, state = tiny_recognizer.classify_step(features[:, t], state)
+            torch.testing.assert_close(logits[:, t], step_logits, rtol=0, atol=1e-5)
+            torch.testing.assert_close(states[:, t], state, rtol=0, atol=1e-6)
+    assert logits.shape == (3, 5, 3)
+
+
+def test_classifier_leaves_the_state_it_was_given_untouched() -> None:
+    classifier = RecurrentClassifier(4, 6, 3).eval()
+    state = torch.ones(2, 6)
+    with torch.no_grad():
+        _, new_state = classifier.step(torch.ones(2, 4), state)
+    assert torch.equal(state, torch.ones(2, 6))
+    assert not torch.equal(new_state, state)
+
+
+def test_gru_step_hand_computed() -> None:
+    # One feature, one state, x = 1, h = 0.5. Weights zero but the new gate's input weight 1, so
+    # reset = update = sigmoid(0) = 1/2, new = tanh(1) and h' = (new + h) / 2.
+    classifier = RecurrentClassifier(1, 1, 2)
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.zero_()
+        classifier.gru.weight_ih_l0[2] = 1.0
+        classifier.fc.weight[0] = 2.0
+        logits, state = classifier.step(torch.ones(1, 1), torch.full((1, 1), 0.5))
+    assert state.item() == pytest.approx((0.761594 + 0.5) / 2, abs=1e-6)
+    assert logits.tolist()[0] == pytest.approx([2 * 0.630797, 0.0], abs=1e-6)
+
+
+def test_dropout_acts_on_the_outputs_and_only_in_training() -> None:
+    classifier = RecurrentClassifier(2, 64, 3, dropout=0.5)
+    features, state = torch.ones(1, 2), torch.ones(1, 64)
+    with torch.no_grad():
+        one, state_one = classifier.train().step(features, state)
+        other, state_other = classifier.step(features, state)
+        assert not torch.equal(one, other)
+        assert torch.equal(state_one, state_other)
+        assert torch.equal(*(classifier.eval().step(features, state)[0] for _ in range(2)))
+
+
+def _config(**entries: Any) -> RecognizerConfig:
+    small = {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
+    plain = {"pixel_mean": (0.0, 0.0, 0.0), "pixel_std": (1 / 255, 1 / 255, 1 / 255)}
+    sizes = {"frame_size": 4, "patch_size": 2, "glance_size": 2}
+    return RecognizerConfig(("a",), **{**small, **plain, **sizes, **entries})
+
+
+@pytest.mark.parametrize(
+    ("glance_resize", "expected"),
+    [
+        ("nearest", [[0.0, 2.0], [8.0, 10.0]]),  # source index floor(i * 4 / 2)
+        ("area", [[2.5, 4.5], [10.5, 12.5]]),  # means of 2x2 pixels
+    ],
+)
+def test_glance_input_takes_or_averages_pixels(
+    glance_resize: str, expected: list[list[float]]
+) -> None:
+    frame = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
+    recognizer = Recognizer(_config(glance_resize=glance_resize))
+    glance_input = recognizer.glance_input(frame)
+    assert glance_input.dtype == torch.float32
+    for channel in glance_input[0]:
+        torch.testing.assert_close(channel, torch.tensor(expected))
+
+
+def test_glance_input_of_the_right_size_is_not_resampled() -> None:
+    frame = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
+    glance_input = Recognizer(_config(glance_size=4)).glance_input(frame)
+    torch.testing.assert_close(glance_input, frame.float())
+
+
+def test_pixels_are_normalised_by_channel_in_rgb_order() -> None:
+    recognizer = Recognizer(RecognizerConfig(("a",), **_small_networks()))
+    white = recognizer.normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))
+    # (1 - .485) / .229, (1 - .456) / .224, (1 - .406) / .225
+    assert white.flatten().tolist() == pytest.approx([2.248908, 2.428571, 2.64], abs=1e-5)
+    black = recognizer.normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
+    assert black.flatten().tolist() == pytest.approx([-2.117904, -2.035714, -1.804444], abs=1e-5)
+
+
+def _small_networks() -> dict[str, Any]:
+    return {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
+
+
+def test_map_shape_changes_neither_mode_nor_weights(tiny_recognizer: Recognizer) -> None:
+    recognizer = copy.deepcopy(tiny_recognizer).train()
+    assert recognizer.map_shape() == (48, 7, 7)
+    assert all(module.training for module in recognizer.modules())
+    assert recognizer.fingerprint() == tiny_recognizer.fingerprint()
+
+
+def test_published_defaults_are_those_of_activitynet() -> None:
+    config = RecognizerConfig(("a",))
+    assert (config.num_frames, config.frame_size, config.glance_size) == (16, 224, 224)
+    assert (config.glancer, config.focuser, config.hidden_dim) == ("mobilenet_v2", "resnet50", 1024)
+    assert config.glance_resize == "nearest"

@@ -1,0 +1,245 @@
+"""What all rooms share: small recognizers with random weights, videos in memory and on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.data.clips import Clip
+from adafocus_env.data.glyphs import CLASS_NAMES, GlyphVideos, write_mp4
+from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
+from adafocus_env.seeding import Purpose, episode_rng
+
+# The networks here are tiny: threads only wait for each other, for seconds on a busy machine.
+torch.set_num_threads(1)
+
+MakeEnv = Callable[..., PatchLocalizationEnv]
+MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
+
+
+class InMemoryVideos:
+    """Videos of coloured blocks: 2 T frames each, of which the episode seed picks T.
+
+    Args:
+        num_videos: V.
+        num_classes: K; labels go round.
+        num_frames: T.
+        frame_size: side in pixels, a multiple of 8.
+        labels: other labels for the same frames.
+    """
+
+    def __init__(
+        self,
+        num_videos: int = 5,
+        *,
+        num_classes: int = 3,
+        num_frames: int = 4,
+        frame_size: int = 40,
+        labels: npt.ArrayLike | None = None,
+    ):
+        going_round = np.arange(num_videos) % num_classes
+        self.class_names = tuple(f"class {k}" for k in range(num_classes))
+        self.labels: npt.NDArray[np.int64] = np.array(
+            going_round if labels is None else labels, dtype=np.int64
+        )
+        self.num_frames = num_frames
+        self.frame_size = frame_size
+        blocks = frame_size // 8
+        shape = (num_videos, 2 * num_frames, 3, blocks, blocks)
+        small = torch.from_numpy(np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8))
+        self.frames: Tensor = small.repeat_interleave(8, -2).repeat_interleave(8, -1)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        second = episode_rng(episode_seed, Purpose.FRAMES).integers(0, 2, size=self.num_frames)
+        chosen = torch.from_numpy(2 * np.arange(self.num_frames) + second)
+        return Clip(self.frames[index, chosen], int(self.labels[index]))
+
+    def target_centers(self, index: int) -> None:
+        return None
+
+
+def random_recognizer(config: RecognizerConfig, seed: int = 0) -> Recognizer:
+    """Random weights whose features and confidences vary as trained ones do.
+
+    BatchNorm statistics are those of blocks of random colours; with the initial ones glance maps
+    would lie below the tolerance of the comparisons.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        recognizer = Recognizer(config)
+        blocks = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+    side = config.frame_size // 8
+    frames = blocks.repeat_interleave(side, -2).repeat_interleave(side, -1)
+    norms = [module for module in recognizer.modules() if isinstance(module, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = 1.0
+        recognizer.glance(frames)
+        recognizer.focus(frames[..., : config.patch_size, : config.patch_size])
+        for norm in norms:
+            norm.momentum = 0.1
+        recognizer.classifier.fc.weight.mul_(6.0)
+    freeze(recognizer)
+    return recognizer
+
+
+@pytest.fixture(scope="session")
+def make_videos() -> Callable[..., InMemoryVideos]:
+    """Makes small videos in memory; see `InMemoryVideos`."""
+    return InMemoryVideos
+
+
+@pytest.fixture(scope="session")
+def make_recognizer() -> Callable[..., Recognizer]:
+    """Makes recognizers with seeded random weights for `InMemoryVideos`; takes config entries."""
+
+    def make(seed: int = 0, **entries: object) -> Recognizer:
+        defaults: dict[str, object] = {
+            "class_names": ("class 0", "class 1", "class 2"),
+            "num_frames": 4,
+            "frame_size": 40,
+            "patch_size": 12,
+            "glance_size": 28,
+            "glance_resize": "area",
+            "glancer": "mobilenet_v2_small",
+            "focuser": "resnet_small",
+            "hidden_dim": 16,
+        }
+        return random_recognizer(RecognizerConfig(**{**defaults, **entries}), seed)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
+    """For `InMemoryVideos`: 3 classes, 4 frames of 40 pixels, patches of 12."""
+    return make_recognizer()
+
+
+@pytest.fixture(scope="session")
+def glyph_recognizer() -> Recognizer:
+    """For the built-in videos: 10 classes, 8 frames of 112 pixels, patches of 32, random weights."""
+    return random_recognizer(
+        RecognizerConfig(
+            class_names=CLASS_NAMES,
+            num_frames=8,
+            frame_size=112,
+            patch_size=32,
+            glance_size=28,
+            glance_resize="area",
+            glancer="mobilenet_v2_small",
+            focuser="resnet_small",
+            hidden_dim=32,
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def glyph_recognizer_folder(
+    glyph_recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """`glyph_recognizer` as `gymnasium.make(..., recognizer=FOLDER)` takes it."""
+    folder = tmp_path_factory.mktemp("glyph_recognizer")
+    glyph_recognizer.save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def glyph_videos() -> GlyphVideos:
+    """The built-in validation videos."""
+    return GlyphVideos("val")
+
+
+@pytest.fixture
+def make_env(tiny_recognizer: Recognizer) -> MakeEnv:
+    """Makes single environments over `InMemoryVideos`; takes the rules of `from_parts`."""
+
+    def make(**rules: object) -> PatchLocalizationEnv:
+        videos = rules.pop("videos", None) or InMemoryVideos()
+        return PatchLocalizationEnv.from_parts(tiny_recognizer, videos, **rules)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def make_vector_env(tiny_recognizer: Recognizer) -> MakeVectorEnv:
+    """Makes vector environments over `InMemoryVideos`; takes the rules of `from_parts`."""
+
+    def make(num_envs: int, **rules: object) -> PatchLocalizationVectorEnv:
+        videos = rules.pop("videos", None) or InMemoryVideos()
+        return PatchLocalizationVectorEnv.from_parts(
+            tiny_recognizer,
+            videos,  # type: ignore[arg-type]
+            num_envs=num_envs,
+            **rules,  # type: ignore[arg-type]
+        )
+
+    return make
+
+
+@pytest.fixture
+def assert_equal() -> Callable[[object, object], None]:
+    """Compares nested data as DESIGN 5.1 says: floats within 1e-5, all else identical."""
+    return _assert_equal
+
+
+def _assert_equal(got: object, expected: object, where: str = "data") -> None:
+    if isinstance(got, Tensor) and isinstance(expected, Tensor):
+        got, expected = got.cpu().numpy(), expected.cpu().numpy()
+    assert type(got) is type(expected), where
+    if isinstance(got, dict) and isinstance(expected, dict):
+        assert got.keys() == expected.keys(), where
+        for key in got:
+            _assert_equal(got[key], expected[key], f"{where}[{key!r}]")
+    elif isinstance(got, (list, tuple)) and isinstance(expected, (list, tuple)):
+        assert len(got) == len(expected), where
+        for i, (one, other) in enumerate(zip(got, expected, strict=True)):
+            _assert_equal(one, other, f"{where}[{i}]")
+    elif isinstance(got, np.ndarray) and isinstance(expected, np.ndarray):
+        assert (got.dtype, got.shape) == (expected.dtype, expected.shape), where
+        if got.dtype == object:
+            _assert_equal(got.tolist(), expected.tolist(), where)
+        elif got.dtype.kind == "f":
+            np.testing.assert_allclose(got, expected, rtol=0.0, atol=1e-5, err_msg=where)
+        else:
+            np.testing.assert_array_equal(got, expected, err_msg=where)
+    elif isinstance(got, float):
+        assert got == pytest.approx(expected, rel=0.0, abs=1e-5), where
+    else:
+        assert got == expected, where
+
+
+@pytest.fixture(scope="session")
+def video_frames() -> npt.NDArray[np.uint8]:
+    """`(12, 48, 64, 3)` RGB: frame t is grey of value 20 t, with a coloured block in one corner."""
+    frames = np.empty((12, 48, 64, 3), np.uint8)
+    frames[:] = (20 * np.arange(12, dtype=np.uint8))[:, None, None, None]
+    frames[:, :16, :16] = (230, 40, 40)
+    return frames
+
+
+@pytest.fixture(scope="session")
+def video_folder(
+    video_frames: npt.NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A data set on disk as `dataset="videos"` reads it: 3 classes, 6 videos of 12 frames."""
+    folder = tmp_path_factory.mktemp("videos")
+    (folder / "videos").mkdir()
+    (folder / "classes.txt").write_text("class 0\nclass 1\nclass 2\n")
+    lines = []
+    for i in range(6):
+        write_mp4(folder / "videos" / f"v{i}.mp4", np.roll(video_frames, i, axis=0), 8)
+        lines.append(f"v{i}.mp4,12,{i % 3}\n")
+    (folder / "train.txt").write_text("".join(lines))
+    (folder / "val.txt").write_text("".join(lines[:3]))
+    return folder

@@ -1,0 +1,208 @@
+"""Benchmark: policies on every video of a split, each judged fairly; and `evaluate` for one."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adafocus_env.data import Videos
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer
+from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
+from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.gru_policy import GruActorCriticPolicy
+from agents.policy_files import load_policy
+from train.benchmark_report import write_report
+from train.checkpoints import find_part, load_recognizer
+from train.config import ConfigError, RunConfig
+from train.metrics import accuracy_summary, multiply_adds, reward_summary
+from train.policy_video import write_policy_video
+from train.progress import ProgressDisplay
+from train.run_context import RunContext
+
+log = logging.getLogger(__name__)
+
+BASELINES = ("random", "center", "greedy_oracle")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One policy's looks, seen by the common recognizer and by its own.
+
+    Attributes:
+        common: with the recognizer that all policies share.
+        own: the same looks with the policy's own stage-3 classifier, or `common` without one.
+        has_own: whether there was one.
+    """
+
+    common: Evaluation
+    own: Evaluation
+    has_own: bool
+
+
+class PolicyBench:
+    """A split, the recognizer common to all policies, and the recognizers of their own.
+
+    Args:
+        recognizer: of stage 1: rewards are measured with it.
+        videos: the split.
+        config: batch of the evaluation, grid, reward.
+    """
+
+    def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
+        self.recognizer = recognizer
+        self.videos = videos
+        self._config = config
+        self._env = self._make_env(recognizer)
+
+    def agent(self, name: str, policy: GruActorCriticPolicy | None) -> Agent:
+        """The agent of a policy's name; `policy` is the learned one."""
+        if name == "random":
+            return RandomAgent(self._env.single_action_space)
+        if name == "center":
+            return center_agent(self._env.core)
+        if name == "greedy_oracle":
+            return GreedyOracle(self._env.core)
+        assert policy is not None
+        return policy
+
+    def judge(
+        self, name: str, agent: Agent, own: Recognizer | None, display: ProgressDisplay
+    ) -> Judged:
+        """Play the split with an agent, and replay its looks before its own classifier."""
+        draws = self._config.draws if name == "random" else 1
+        episodes = len(self.videos) * draws * (1 if own is None else 2)
+        with display.part(f"benchmark: {name}", episodes) as progress:
+
+            def advance(count: int) -> None:
+                for _ in range(count):
+                    progress.advance()
+
+            seed = self._config.seed
+            common = evaluate_agent(self._env, agent, seed=seed, draws=draws, progress=advance)
+            if own is None:
+                return Judged(common, common, has_own=False)
+            env = self._make_env(own)
+            return Judged(
+                common, replay_actions(env, common, seed=seed, progress=advance), has_own=True
+            )
+
+    def summary(
+        self, name: str, judged: Judged, policy: GruActorCriticPolicy | None
+    ) -> dict[str, Any]:
+        """The fields of one policy in `benchmark.json`."""
+        counts = dict(multiply_adds(self.recognizer, None if name in BASELINES else policy))
+        if name == "greedy_oracle":
+            for part in ("focuser", "classifier"):
+                counts[part] *= self._config.action_dim
+        return {
+            "name": name,
+            **reward_summary(judged.common, self.videos),
+            **accuracy_summary(judged.own),
+            "gmacs_per_video": sum(counts.values()) / 1e9,
+            "classifier": "own" if judged.has_own else "common",
+        }
+
+    def _make_env(self, recognizer: Recognizer) -> PatchLocalizationVectorEnv:
+        return PatchLocalizationVectorEnv.from_parts(
+            recognizer,
+            self.videos,
+            num_envs=min(64, len(self.videos)),
+            autoreset_mode="disabled",
+            grid_size=self._config.grid_size,
+            reward=self._config.reward,
+            baseline_positions=self._config.baseline_positions,
+        )
+
+
+def run_benchmark(
+    config: RunConfig, context: RunContext, display: ProgressDisplay
+) -> dict[str, Any]:
+    """Judge all policies; write `benchmark.json`, `.md`, a figure and a video."""
+    device = str(context.device)
+    recognizer = load_recognizer(config.resume, "resume", device)
+    policy = _learned_policy(config, device) if _learned_names(config.policies) else None
+    own = _own_recognizers(config.runs or {}, config.policies, device)
+    bench = PolicyBench(recognizer, context.open_split(config.split), config)
+    judged: dict[str, Judged] = {}
+    for name in config.policies:
+        agent = bench.agent(name, policy)
+        judged[name] = bench.judge(name, agent, own.get(name), display)
+    result = {
+        "policies": [bench.summary(name, item, policy) for name, item in judged.items()],
+        "policies_same_classifier": [
+            bench.summary(name, Judged(item.common, item.common, has_own=False), policy)
+            for name, item in judged.items()
+        ],
+        "videos": len(bench.videos),
+        "split": config.split,
+        "seed": config.seed,
+        "dataset": config.dataset,
+        "reward": config.reward,
+        "recognizer_sha256": recognizer.fingerprint(),
+    }
+    _write_json(context.folder / "benchmark.json", result)
+    write_report(result, context.folder, display.console)
+    shown = [
+        name for name in config.policies if name in ("random", *_learned_names(config.policies))
+    ]
+    if shown:
+        evaluations = {name: judged[name].own for name in shown}
+        write_policy_video(context.folder, bench.videos, evaluations, seed=config.seed)
+    return result
+
+
+def run_evaluate(
+    config: RunConfig, context: RunContext, display: ProgressDisplay
+) -> dict[str, Any]:
+    """Judge one policy with one recognizer; write `evaluate.json` and print a table."""
+    device = str(context.device)
+    recognizer = load_recognizer(config.resume, "resume", device)
+    name = config.policy if config.policy in BASELINES else "learned"
+    policy = _learned_policy(config, device) if name == "learned" else None
+    bench = PolicyBench(recognizer, context.open_split(config.split), config)
+    judged = bench.judge(name, bench.agent(name, policy), None, display)
+    result = {
+        "policies": [bench.summary(name, judged, policy)],
+        "videos": len(bench.videos),
+        "split": config.split,
+        "seed": config.seed,
+        "recognizer_sha256": recognizer.fingerprint(),
+    }
+    _write_json(context.folder / "evaluate.json", result)
+    write_report(result, context.folder, display.console, name="evaluate")
+    return result
+
+
+def _learned_names(policies: tuple[str, ...]) -> list[str]:
+    unknown = [name for name in policies if name not in (*BASELINES, "learned")]
+    if unknown:
+        raise ConfigError(f"unknown policies {unknown}; known are {', '.join(BASELINES)}, learned")
+    return [name for name in policies if name == "learned"]
+
+
+def _learned_policy(config: RunConfig, device: str) -> GruActorCriticPolicy:
+    path = config.policy or config.resume
+    if path is None:
+        raise ConfigError(
+            "the policy 'learned' needs policy=RUN_FOLDER; 'adafocus stage2' makes one"
+        )
+    return load_policy(find_part(path, "policy", "adafocus stage2"), device=device).policy
+
+
+def _own_recognizers(
+    runs: Mapping[str, str], policies: tuple[str, ...], device: str
+) -> dict[str, Recognizer]:
+    unknown = sorted(set(runs) - set(policies))
+    if unknown:
+        raise ConfigError(f"runs= names {unknown}, which are not in policies={list(policies)}")
+    return {name: load_recognizer(path, f"runs.{name}", device) for name, path in runs.items()}
+
+
+def _write_json(path: Path, result: dict[str, Any]) -> None:
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    log.info("wrote %s", path)

@@ -1,0 +1,243 @@
+"""`adafocus COMMAND key=value ...`, the same as `python -m train COMMAND ...`.
+
+Nothing heavy is imported before a command runs: help and version come at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import adafocus_env
+from train.configs_path import configs_path
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        function: `module:function`, called with the Hydra configuration and a progress display.
+        summary: one line for the overview.
+        keys: the keys a user of this command changes most, with their meaning.
+    """
+
+    function: str
+    summary: str
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+_DATA_KEYS = (
+    ("experiment=NAME", "glyphs (built-in videos, default) or videos (your own)"),
+    ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
+)
+_FIT_KEYS = (
+    ("epochs=N batch_size=N", "length of training, videos an update"),
+    ("seed=N device=cpu|cuda", "chance and place"),
+)
+
+COMMANDS = {
+    "demo": Command(
+        "train.demo:demo",
+        "make videos, train all four stages, benchmark: the whole thing on built-in videos",
+        (
+            ("seed=N", "of training; the videos stay the same"),
+            ("ship=true", "also write the stage-1 recognizer into the package's assets"),
+        ),
+    ),
+    "make-videos": Command(
+        "train.commands:make_videos_command",
+        "write the built-in videos as mp4 files with their list files",
+        (("data_dir=FOLDER", "where to; default outputs/glyphs"), ("num_workers=N", "processes")),
+    ),
+    "stage0": Command(
+        "train.commands:stage0",
+        "fine-tune the glancer or the focuser on whole frames",
+        (("pretrain_glancer=true|false", "the glancer, or the focuser"), *_DATA_KEYS, *_FIT_KEYS),
+    ),
+    "stage1": Command(
+        "train.commands:stage1",
+        "train focuser and classifier on random patches",
+        (
+            ("pretrained_glancer=RUN", "run folder of stage0 pretrain_glancer=true"),
+            ("pretrained_focuser=RUN", "run folder of stage0 pretrain_glancer=false"),
+            *_DATA_KEYS,
+            *_FIT_KEYS,
+        ),
+    ),
+    "stage2": Command(
+        "train.commands:stage2",
+        "train the policy by reinforcement learning",
+        (
+            ("resume=RUN", "run folder of stage1"),
+            ("algo.preset=demo|paper", "a set of GruPPO's arguments"),
+            ("algo.learning_rate=1e-3 ...", "any of GruPPO's arguments"),
+            ("reward=NAME", "random, expected, padding, prev or conf"),
+            ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
+            *_DATA_KEYS,
+            *_FIT_KEYS,
+        ),
+    ),
+    "stage3": Command(
+        "train.commands:stage3",
+        "fine-tune the classifier on the patches of a policy",
+        (
+            ("resume=RUN", "run folder of stage2 (or of stage1, with policy=)"),
+            ("policy=random|center|RUN", "whose patches; default: the policy in resume"),
+            *_DATA_KEYS,
+            *_FIT_KEYS,
+        ),
+    ),
+    "evaluate": Command(
+        "train.commands:evaluate",
+        "judge one policy with one recognizer",
+        (
+            ("resume=RUN", "run folder with the recognizer (stage1, stage2 or stage3)"),
+            ("policy=random|center|greedy_oracle|RUN", "default: the policy in resume"),
+            ("split=train|val|test", "default test"),
+            *_DATA_KEYS,
+        ),
+    ),
+    "benchmark": Command(
+        "train.commands:benchmark",
+        "compare policies, each with its own classifier and all with the same",
+        (
+            ("resume=RUN", "run folder of stage2: common recognizer and learned policy"),
+            ("policies=[random,center,...]", "default random, center, learned, greedy_oracle"),
+            ("runs={learned: RUN, ...}", "stage-3 run folders: the policies' own classifiers"),
+            ("split=train|val|test", "default test"),
+            *_DATA_KEYS,
+        ),
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(f"adafocus-env {adafocus_env.__version__}")
+        return 0
+    name, overrides = given[0], given[1:]
+    if name not in COMMANDS:
+        print(_unknown_command(name), file=sys.stderr)
+        return 2
+    if any(item in ("-h", "--help") for item in overrides):
+        print(_command_help(name))
+        return 0
+    return _run(name, overrides)
+
+
+def _run(name: str, overrides: list[str]) -> int:
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    import hydra
+
+    from train.config import ConfigError, check_override_names, register_resolvers
+
+    try:
+        check_override_names(overrides)
+    except ConfigError as error:
+        print(f"adafocus {name}: {error}", file=sys.stderr)
+        return 2
+    register_resolvers()
+    defaults = [f"command={name}"]
+    if name == "demo" and not any(item.startswith("output_dir=") for item in overrides):
+        from train.demo_folder import DEMO_FOLDER, set_aside
+
+        set_aside(DEMO_FOLDER)
+        defaults.append(f"output_dir={DEMO_FOLDER}")
+    codes: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=str(configs_path()), config_name="config")
+    def task(cfg: DictConfig) -> None:
+        codes.append(_call(name, cfg))
+
+    sys.argv = ["adafocus", *defaults, *overrides]
+    task()
+    return max(codes, default=0)
+
+
+def _call(name: str, cfg: DictConfig) -> int:
+    """Call a command's function; a user's mistake becomes one line, anything else a traceback."""
+    from omegaconf import OmegaConf
+
+    from train.allocator import keep_freed_memory
+    from train.config import read_config
+    from train.progress import ProgressDisplay
+
+    module, function = COMMANDS[name].function.split(":")
+    try:
+        folder = Path(cfg.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        read_config(cfg)
+        OmegaConf.save(cfg, folder / "config.yaml", resolve=False)
+        keep_freed_memory()
+        run: Callable[[DictConfig, ProgressDisplay], None]
+        run = getattr(importlib.import_module(module), function)
+        with ProgressDisplay() as display:
+            run(cfg, display)
+    except (ValueError, OSError, RuntimeError, IndexError) as error:
+        if not _is_users_mistake(error):
+            raise
+        log.debug("traceback", exc_info=True)
+        print(f"adafocus {name}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _is_users_mistake(error: Exception) -> bool:
+    """Errors that explain themselves: ours, and files that are missing or cannot be written."""
+    from adafocus_env.data import ListFileError, VideoError
+    from adafocus_env.networks import CheckpointError
+    from train.config import ConfigError
+
+    ours = (ListFileError, VideoError, CheckpointError, ConfigError, OSError)
+    from_arguments = isinstance(error, ValueError) and type(error) is ValueError
+    return isinstance(error, ours) or (from_arguments and "ADAFOCUS_TRACEBACK" not in os.environ)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
+    return (
+        "adafocus: train and benchmark policies that decide where to look in video\n\n"
+        "usage: adafocus COMMAND [key=value ...]\n"
+        "       adafocus COMMAND --help\n"
+        "       adafocus --version\n\n"
+        f"commands:\n{commands}\n\n"
+        "Every run writes to outputs/DATE/TIME, or to output_dir=FOLDER. Keys: configs/config.yaml."
+    )
+
+
+def _command_help(name: str) -> str:
+    command = COMMANDS[name]
+    width = max((len(key) for key, _ in command.keys), default=0)
+    keys = "\n".join(f"  {key:<{width}}  {meaning}" for key, meaning in command.keys)
+    return (
+        f"adafocus {name}: {command.summary}\n\n"
+        f"usage: adafocus {name} [key=value ...]\n\n"
+        f"often used keys:\n{keys}\n  {'output_dir=FOLDER':<{width}}  where the run writes\n\n"
+        f"All keys with their defaults: {configs_path() / 'config.yaml'}"
+    )
+
+
+def _unknown_command(name: str) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"adafocus: unknown command {name!r}{hint}\n\n{_overview()}"

@@ -1,0 +1,73 @@
+"""What each command does with its configuration: read it once, make a context, call the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from train.benchmark import run_benchmark, run_evaluate
+from train.config import RunConfig, read_config
+from train.make_videos import make_videos
+from train.progress import ProgressDisplay
+from train.run_context import RunContext
+from train.stage0_backbones import run_stage0
+from train.stage1_random_patches import run_stage1
+from train.stage2_policy import run_stage2
+from train.stage3_classifier import run_stage3
+
+DEFAULT_VIDEOS = Path("outputs/glyphs")
+
+
+def stage0(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Stage 0."""
+    _with_context(cfg, display, run_stage0)
+
+
+def stage1(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Stage 1."""
+    _with_context(cfg, display, run_stage1)
+
+
+def stage2(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Stage 2."""
+    _with_context(cfg, display, run_stage2)
+
+
+def stage3(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Stage 3."""
+    _with_context(cfg, display, run_stage3)
+
+
+def evaluate(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Evaluate."""
+    _with_context(cfg, display, run_evaluate)
+
+
+def benchmark(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Benchmark."""
+    _with_context(cfg, display, run_benchmark)
+
+
+def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Make the built-in videos."""
+    config = read_config(cfg)
+    folder = DEFAULT_VIDEOS if config.data_dir is None else Path(config.data_dir)
+    make_videos(folder, display, workers=config.num_workers)
+    display.console.print(f"videos, lists and class file are in {folder}")
+
+
+def _with_context(
+    cfg: DictConfig,
+    display: ProgressDisplay,
+    run: Callable[[RunConfig, RunContext, ProgressDisplay], object],
+) -> None:
+    config = read_config(cfg)
+    OmegaConf.save(OmegaConf.to_container(cfg, resolve=True), config.output_dir / "config.yaml")
+    context = RunContext(config, config.output_dir)
+    try:
+        run(config, context, display)
+    finally:
+        context.close()
+    display.console.print(f"results are in {config.output_dir}")

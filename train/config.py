@@ -1,0 +1,193 @@
+"""The configuration as typed values, checked once; nothing below takes Hydra's `cfg`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+GROUPS = ("dataset", "model", "algo", "experiment")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the key and the cure."""
+
+
+@dataclass(frozen=True)
+class AlgoConfig:
+    """Which RL algorithm trains the policy.
+
+    Attributes:
+        name: key of `agents.algorithms.ALGORITHMS`.
+        preset: named set of arguments.
+        arguments: constructor arguments that go before the preset's.
+    """
+
+    name: str
+    preset: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Every key of `configs/config.yaml` and its groups; the comments there are the manual."""
+
+    command: str
+    seed: int
+    device: str
+    num_workers: int
+    output_dir: Path
+    resume: str | None
+    pretrained_glancer: str | None
+    pretrained_focuser: str | None
+    policy: str | None
+    pretrain_glancer: bool
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    lr_type: str | None
+    backbone_lr: float | None
+    fc_lr: float | None
+    momentum: float
+    weight_decay: float
+    frames_per_clip: int | None
+    eval_freq: int | None
+    reward: str
+    baseline_positions: str
+    action_dim: int
+    split: str
+    draws: int
+    policies: tuple[str, ...]
+    runs: Mapping[str, str] | None
+    ship: bool
+    dataset: str
+    data_dir: str | None
+    lists: Mapping[str, str] | None
+    crop: bool
+    flip: bool
+    keep_decoded: bool
+    glancer: str
+    focuser: str
+    num_frames: int
+    frame_size: int
+    glance_size: int
+    glance_resize: str
+    patch_size: int
+    hidden_dim: int
+    dropout: float
+    activation_cap: float | None
+    algo: AlgoConfig
+
+    def __post_init__(self) -> None:
+        """Check values that would fail late or silently.
+
+        Raises:
+            ConfigError: a value is out of range.
+        """
+        positive = ("epochs", "batch_size", "eval_freq", "frames_per_clip", "draws", "num_frames")
+        for name in positive:
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}={value} must be at least 1")
+        for name, known in {
+            "optimizer": ("adamw", "sgd", None),
+            "lr_type": ("onecycle", "cos", "step", None),
+            "split": ("train", "val", "test"),
+        }.items():
+            if getattr(self, name) not in known:
+                choices = ", ".join(str(item) for item in known if item)
+                raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
+        if math.isqrt(self.action_dim) ** 2 != self.action_dim:
+            raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+    @property
+    def grid_size(self) -> int:
+        """G, from `action_dim` = G * G."""
+        return math.isqrt(self.action_dim)
+
+    def need(self, name: str) -> Any:
+        """A value that this command cannot do without.
+
+        Raises:
+            ConfigError: the experiment's recipe has none for this command and none was given.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise ConfigError(
+                f"{self.command} needs {name}=...: the experiment has no value for it"
+            )
+        return value
+
+
+def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
+    """Resolve Hydra's configuration into typed values.
+
+    Args:
+        cfg: the composed configuration.
+        command: read it as this command would; None keeps `cfg.command`.
+
+    Raises:
+        ConfigError: a missing, unknown or unusable value.
+    """
+    cfg = cfg.copy()
+    if command is not None:
+        cfg.command = command
+    try:
+        values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(str(error).splitlines()[0]) from error
+    assert isinstance(values, dict)
+    values.pop("recipes", None)
+    names = {str(name): value for name, value in values.items()}
+    known = {item.name for item in fields(RunConfig)}
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown_key(name, known))
+    algo = dict(names.pop("algo"))
+    name, preset = algo.pop("name"), algo.pop("preset")
+    arguments = {key: value for key, value in algo.items() if value is not None}
+    names.update(output_dir=Path(names["output_dir"]), policies=tuple(names["policies"]))
+    return RunConfig(**names, algo=AlgoConfig(name, preset, arguments))
+
+
+def unknown_key(name: str, known: set[str]) -> str:
+    """The message about a key that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    hint = f"; did you mean {near[0]}=?" if near else "; see configs/config.yaml"
+    return f"unknown configuration key {name!r}{hint}"
+
+
+def check_override_names(overrides: list[str]) -> None:
+    """Refuse `key=value` overrides whose key does not exist, before Hydra does.
+
+    Args:
+        overrides: the command line.
+
+    Raises:
+        ConfigError: an unknown key; the message has the nearest one.
+    """
+    known = {item.name for item in fields(RunConfig)} | set(GROUPS) | {"recipes", "hydra"}
+    for override in overrides:
+        if override.startswith("-"):  # Hydra's own flags, such as --multirun
+            continue
+        if "=" not in override:
+            raise ConfigError(f"expected key=value, got {override!r}")
+        name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
+        if name not in known:
+            raise ConfigError(unknown_key(name, known))
+
+
+def register_resolvers() -> None:
+    """Teach OmegaConf `${recipe:KEY}`: the experiment's value of KEY for the running command."""
+
+    def recipe(key: str, *, _root_: DictConfig) -> Any:
+        recipes = _root_.get("recipes") or {}
+        return (recipes.get(_root_.command) or {}).get(key)
+
+    OmegaConf.register_new_resolver("recipe", recipe, replace=True)

@@ -1,0 +1,99 @@
+"""The demo: all four stages and the benchmark on the built-in videos, in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from adafocus_env.data import Videos
+from adafocus_env.envs import shipped_recognizer
+from adafocus_env.networks import Recognizer
+from train.benchmark import run_benchmark
+from train.config import RunConfig, read_config
+from train.make_videos import make_videos
+from train.progress import ProgressDisplay
+from train.run_context import RunContext
+from train.stage0_backbones import run_stage0
+from train.stage1_random_patches import run_stage1
+from train.stage2_policy import run_stage2
+from train.stage3_classifier import run_stage3
+
+log = logging.getLogger(__name__)
+
+Stage = Callable[[RunConfig, RunContext, ProgressDisplay], Any]
+
+
+class Demo:
+    """The parts of the demo, each in its own folder below `outputs/demo`.
+
+    Args:
+        cfg: Hydra's configuration; the parts read it as their own command would.
+        display: one progress display for all parts.
+    """
+
+    def __init__(self, cfg: DictConfig, display: ProgressDisplay):
+        self._cfg = cfg
+        self._display = display
+        self.folder = Path(cfg.output_dir)
+        self._videos: dict[tuple[str, bool], Videos] = {}
+
+    def run(self, part: str, command: str, stage: Stage, **values: Any) -> str:
+        """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""
+        cfg = self._cfg.copy()
+        for name, value in values.items():
+            cfg[name] = value
+        config = read_config(cfg, command=command)
+        context = RunContext(config, self.folder / part, self._videos)
+        try:
+            stage(config, context, self._display)
+        finally:
+            context.close()
+        return str(context.folder)
+
+
+def demo(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Videos, stages 0 to 3 for the learned policy and both baselines, benchmark, summary."""
+    began = time.monotonic()
+    parts = Demo(cfg, display)
+    data_dir = parts.folder / "videos" if cfg.data_dir is None else Path(cfg.data_dir)
+    make_videos(data_dir, display, workers=os.cpu_count() or 1)
+    data = {"data_dir": str(data_dir)}
+    glancer = parts.run("stage0_glancer", "stage0", run_stage0, pretrain_glancer=True, **data)
+    focuser = parts.run("stage0_focuser", "stage0", run_stage0, pretrain_glancer=False, **data)
+    pretrained = {"pretrained_glancer": glancer, "pretrained_focuser": focuser}
+    stage1 = parts.run("stage1", "stage1", run_stage1, **pretrained, **data)
+    if cfg.ship:
+        Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
+    stage2 = parts.run("stage2", "stage2", run_stage2, resume=stage1, **data)
+    runs = {
+        name: parts.run(
+            f"stage3_{name}", "stage3", run_stage3, resume=stage2, policy=policy, **data
+        )
+        for name, policy in {"random": "random", "center": "center", "learned": stage2}.items()
+    }
+    parts.run("", "benchmark", run_benchmark, resume=stage2, policy=stage2, runs=runs, **data)
+    _say_what_to_look_at(parts.folder, display, time.monotonic() - began)
+
+
+def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float) -> None:
+    looks = {
+        "policies.mp4": "random and learned patches side by side",
+        "policies.png": "one of these videos at a glance",
+        "accuracy_per_step.png": "accuracy after each frame",
+        "benchmark.md": "the tables above",
+        "benchmark.json": "all numbers",
+        "stage2/policy": "the learned policy",
+        "stage3_learned/recognizer": "the recognizer that goes with it",
+    }
+    print_ = display.console.print
+    print_(f"\nDone in {seconds:.0f} s. What to look at:")
+    for name, meaning in looks.items():
+        print_(f"  {folder / name}  [dim]{meaning}[/dim]")
+    print_(f"  tensorboard --logdir {folder}  [dim]training curves[/dim]")
+    print_('Go on with gymnasium.make("AdaFocus/PatchLocalization-v0"): README.md shows how.')

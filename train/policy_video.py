@@ -1,0 +1,88 @@
+"""Policies side by side: an mp4 of some videos with each policy's patches, and one still."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.special import softmax
+
+from adafocus_env.data import Videos
+from adafocus_env.data.glyphs import write_mp4
+from adafocus_env.envs.rendering import draw_step
+from adafocus_env.seeding import derive_episode_seed
+from agents.evaluation import Evaluation
+
+Image = npt.NDArray[np.uint8]
+
+_SHOWN_VIDEOS = 10
+_FRAMES_PER_SECOND = 2.5
+_STILL_STEPS = 4
+
+
+def write_policy_video(
+    folder: Path, videos: Videos, evaluations: Mapping[str, Evaluation], *, seed: int
+) -> None:
+    """Write `policies.mp4` and the still `policies.png`.
+
+    Args:
+        folder: where to write.
+        videos: the evaluated split.
+        evaluations: by policy name; the first draw of each video is shown.
+        seed: of the evaluation.
+    """
+    count = min(_SHOWN_VIDEOS, len(videos))
+    pictures = [_side_by_side(videos, index, evaluations, seed) for index in range(count)]
+    frames = [frame for video in pictures for frame in video]
+    write_mp4(folder / "policies.mp4", frames, _FRAMES_PER_SECOND)
+    still = _still(pictures[0])
+    cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
+
+
+def _side_by_side(
+    videos: Videos, index: int, evaluations: Mapping[str, Evaluation], seed: int
+) -> list[Image]:
+    """The frames of one video, one panel a policy, from left to right."""
+    clip = videos.clip(index, derive_episode_seed(seed, index, 0))
+    frames = clip.frames.permute(0, 2, 3, 1).numpy()
+    class_name = videos.class_names[clip.label]
+    pictures = []
+    for t, frame in enumerate(frames):
+        panels = []
+        for name, evaluation in evaluations.items():
+            row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
+            boxes = [(int(top), int(left)) for top, left in evaluation.boxes[row, : t + 1, :2]]
+            panels.append(
+                draw_step(
+                    frame,
+                    boxes,
+                    int(evaluation.boxes[row, t, 2]),
+                    probabilities=softmax(evaluation.logits[row, t]),
+                    class_names=videos.class_names,
+                    label=clip.label,
+                    title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",
+                )
+            )
+        pictures.append(np.concatenate(_even(panels), axis=1))
+    return pictures
+
+
+def _even(panels: list[Image]) -> list[Image]:
+    """mp4v needs even sides."""
+    return [panel[: panel.shape[0] // 2 * 2, : panel.shape[1] // 2 * 2] for panel in panels]
+
+
+def _still(pictures: list[Image]) -> Image:
+    """A few steps of one video, next to each other, at half size."""
+    steps = np.linspace(0, len(pictures) - 1, min(_STILL_STEPS, len(pictures))).round().astype(int)
+    columns = []
+    for step in steps:
+        width = pictures[step].shape[1]
+        left, right = pictures[step][:, : width // 2], pictures[step][:, width // 2 :]
+        stacked = np.concatenate([left, right])
+        size = (stacked.shape[1] // 2, stacked.shape[0] // 2)
+        columns.append(cv2.resize(stacked, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+    return np.concatenate(columns, axis=1)

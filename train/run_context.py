@@ -1,0 +1,96 @@
+"""What every command works in: run folder, log, TensorBoard events, device, data, seeds."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from adafocus_env.data import VideoLists, VideoOptions, Videos, open_videos
+from adafocus_env.envs.make_core import choose_device
+from adafocus_env.networks import Recognizer, RecognizerConfig
+from train.config import RunConfig
+
+log = logging.getLogger(__name__)
+
+
+class RunContext:
+    """One command's folder and data.
+
+    Args:
+        config: the command's configuration.
+        folder: where the command writes; made if missing.
+        videos: splits that are open already, by (split, augmented); shared between the parts of a
+            larger run, so that decoded videos are kept once.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        videos: dict[tuple[str, bool], Videos] | None = None,
+    ):
+        self.config = config
+        self.folder = folder
+        self.device = choose_device(config.device)
+        self._videos = {} if videos is None else videos
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @cached_property
+    def writer(self) -> SummaryWriter:
+        """TensorBoard events, in `tensorboard/` of the run folder."""
+        return SummaryWriter(str(self.folder / "tensorboard"))
+
+    def open_split(self, split: str, *, augment: bool | None = None) -> Videos:
+        """A split as this run's networks take it; random frames and crops only for training.
+
+        Args:
+            split: `"train"`, `"val"` or `"test"`.
+            augment: None augments the training split only.
+        """
+        augmented = split == "train" if augment is None else augment
+        if (split, augmented) not in self._videos:
+            self._videos[split, augmented] = self._open(split, augmented)
+        return self._videos[split, augmented]
+
+    def _open(self, split: str, augment: bool) -> Videos:
+        config = self.config
+        options = VideoOptions(
+            num_frames=config.num_frames,
+            frame_size=config.frame_size,
+            augment=augment,
+            crop=config.crop,
+            flip=config.flip,
+            keep_decoded=config.keep_decoded,
+        )
+        lists = None if config.lists is None else VideoLists(**config.lists)
+        return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=lists)
+
+    def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
+        """A recognizer with new weights, drawn from the run's seed."""
+        config = self.config
+        torch.manual_seed(config.seed)
+        recognizer = Recognizer(
+            RecognizerConfig(
+                class_names=class_names,
+                num_frames=config.num_frames,
+                frame_size=config.frame_size,
+                patch_size=config.patch_size,
+                glance_size=config.glance_size,
+                glance_resize=config.glance_resize,
+                glancer=config.glancer,
+                focuser=config.focuser,
+                hidden_dim=config.hidden_dim,
+                dropout=config.dropout,
+                activation_cap=config.activation_cap,
+            )
+        )
+        return recognizer.to(self.device)
+
+    def close(self) -> None:
+        """Write out pending events."""
+        if "writer" in self.__dict__:
+            self.writer.close()

@@ -1,0 +1,76 @@
+"""Stage 1: focuser and classifier learn on patches at random places."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.networks import Recognizer, crop_patches, freeze
+from train.checkpoints import load_backbone
+from train.config import ConfigError, RunConfig
+from train.progress import ProgressDisplay
+from train.run_context import RunContext
+from train.supervised_loop import Batch, StepLoss, fit
+
+log = logging.getLogger(__name__)
+
+
+class RandomPatchStage(StepLoss):
+    """One random patch a frame, at any pixel but the last offset (REFERENCE section 2).
+
+    Args:
+        recognizer: its glancer is frozen.
+        backbone_lr: of the focuser.
+        fc_lr: of the classifier.
+    """
+
+    def __init__(self, recognizer: Recognizer, backbone_lr: float, fc_lr: float):
+        freeze(recognizer.glancer)
+        self._recognizer = recognizer
+        self.trained: Sequence[tuple[nn.Module, float]] = [
+            (recognizer.focuser, backbone_lr),
+            (recognizer.classifier, fc_lr),
+        ]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """`(N, T, K)` after every step."""
+        recognizer, config = self._recognizer, self._recognizer.config
+        offsets = (batch.uniforms * (config.frame_size - config.patch_size)).long()
+        frames = batch.frames.flatten(0, 1)
+        with torch.no_grad():
+            _, glance_vectors = recognizer.glance(frames)
+        patch_vectors = recognizer.focus(
+            crop_patches(frames, offsets.flatten(0, 1), config.patch_size)
+        )
+        features = torch.cat([glance_vectors, patch_vectors], dim=1)
+        return recognizer.classify_sequence(features.unflatten(0, batch.frames.shape[:2]))[0]
+
+
+def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Train focuser and classifier and write the recognizer to `recognizer/` of the run folder."""
+    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    recognizer = context.new_recognizer(tuple(train_videos.class_names))
+    for part in ("glancer", "focuser"):
+        path = getattr(config, f"pretrained_{part}")
+        if path is None:
+            which = "true" if part == "glancer" else "false"
+            raise ConfigError(
+                f"stage1 needs pretrained_{part}=RUN_FOLDER; "
+                f"'adafocus stage0 pretrain_glancer={which}' makes one"
+            )
+        load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
+    stage = RandomPatchStage(recognizer, config.need("backbone_lr"), config.need("fc_lr"))
+    with display.part("stage 1: random patches", config.need("epochs")) as progress:
+        best = fit(
+            stage, train_videos, val_videos, config, context.device, context.writer, progress
+        )
+    recognizer.save(context.folder / "recognizer")
+    log.info(
+        "recognizer of epoch %d, val top-1 %.3f, in %s",
+        best.best_epoch + 1,
+        best.best_top1,
+        context.folder / "recognizer",
+    )

@@ -1,0 +1,109 @@
+"""Stage 3: the classifier learns on the patches that a policy chooses."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.networks import CheckpointError, Recognizer, crop_patches, freeze
+from agents.policy_files import load_policy
+from train.checkpoints import find_part, load_recognizer
+from train.config import RunConfig
+from train.progress import ProgressDisplay
+from train.run_context import RunContext
+from train.supervised_loop import Batch, StepLoss, fit
+
+log = logging.getLogger(__name__)
+
+# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T).
+ChooseActions = Callable[[Tensor, Tensor], Tensor]
+
+
+class ChosenPatchStage(StepLoss):
+    """The patch that a policy chooses in each frame; everything but the classifier is frozen.
+
+    Args:
+        recognizer: of stage 1.
+        grid: the positions.
+        choose: the policy.
+        fc_lr: of the classifier.
+    """
+
+    def __init__(
+        self, recognizer: Recognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
+    ):
+        freeze(recognizer)
+        recognizer.classifier.requires_grad_(True)
+        self._recognizer = recognizer
+        self._grid = grid
+        self._choose = choose
+        self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
+
+    def logits(self, batch: Batch) -> Tensor:
+        """`(N, T, K)` after every step."""
+        return self._recognizer.classify_sequence(self._features(batch))[0]
+
+    @torch.no_grad()
+    def _features(self, batch: Batch) -> Tensor:
+        recognizer, shape = self._recognizer, batch.frames.shape[:2]
+        frames = batch.frames.flatten(0, 1)
+        glance_maps, glance_vectors = recognizer.glance(frames)
+        actions = self._choose(glance_maps.unflatten(0, shape), batch.uniforms)
+        offsets = self._grid.offsets(actions.flatten())
+        patch_vectors = recognizer.focus(
+            crop_patches(frames, offsets, recognizer.config.patch_size)
+        )
+        return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
+
+
+def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> ChooseActions:
+    """A policy by name or by the folder it is saved in.
+
+    Args:
+        policy: `"random"`, `"center"`, or a folder that holds `policy/`.
+        grid: the positions.
+        recognizer: whose glance maps the policy sees.
+
+    Raises:
+        CheckpointError: the saved policy sees other maps or acts on another grid.
+    """
+    if policy == "random":
+        return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
+    if policy == "center":
+        return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
+    folder = find_part(policy, "policy", "adafocus stage2")
+    saved = load_policy(folder, device=recognizer.device).policy
+    expected = recognizer.map_shape(), grid.num_actions
+    if (saved.observation_space.shape, int(saved.action_space.n)) != expected:
+        raise CheckpointError(
+            f"the policy in {folder} sees {saved.observation_space.shape} and has "
+            f"{saved.action_space.n} actions, but here they are {expected[0]} and {expected[1]}; "
+            "set action_dim= as in its stage 2, or resume= the recognizer it was trained with"
+        )
+    return lambda maps, _: saved.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
+
+
+def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
+    recognizer = load_recognizer(config.resume, "resume", str(context.device))
+    policy = config.policy or config.need("resume")
+    grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
+    choose = choose_actions(policy, grid, recognizer)
+    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
+    torch.manual_seed(config.seed)  # Dropout
+    name = policy if policy in ("random", "center") else "policy"
+    with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:
+        best = fit(
+            stage, train_videos, val_videos, config, context.device, context.writer, progress
+        )
+    recognizer.save(context.folder / "recognizer")
+    if name == "policy":  # beside the classifier that knows its patches
+        source = find_part(policy, "policy", "adafocus stage2")
+        shutil.copytree(source, context.folder / "policy", dirs_exist_ok=True)
+    log.info("classifier of epoch %d, val top-1 %.3f", best.best_epoch + 1, best.best_top1)
