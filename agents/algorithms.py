@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.utils import LinearSchedule
 
 from agents.gru_ppo import GruPPO
 
@@ -28,15 +29,20 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999)},
             },
         },
-        # What the demo trains with: small networks, quick learning.
+        # What the demo trains with: small networks, quick learning. Actions change nothing but
+        # the classifier's state, so a look is best credited with its own reward alone: gamma 0.
         "demo": {
-            "learning_rate": 1e-3,
-            "gamma": 0.7,
+            "learning_rate": "lin_0.002",
+            "n_epochs": 3,
+            "batch_episodes": 128,
+            "gamma": 0.0,
             "normalize_returns": True,
-            "ent_coef": 0.01,
+            "center_steps": True,
+            "ent_coef": "lin_0.03",
             "vf_coef": 0.5,
+            "max_grad_norm": 0.5,
             "policy_kwargs": {
-                "hidden_dim": 128,
+                "hidden_dim": 256,
                 "detach_value": True,
                 "standardize": True,
                 "orthogonal": True,
@@ -59,12 +65,29 @@ def algorithm_class(name: str) -> type[BaseAlgorithm]:
 def algorithm_arguments(name: str, preset: str, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Constructor arguments of a preset, with overrides; `policy_kwargs` are merged.
 
+    A value `"lin_X"` becomes a schedule that falls linearly from X to 0.
+
     Raises:
         ValueError: unknown algorithm or preset.
     """
-    arguments = dict(_lookup(_lookup(PRESETS, name, "algorithm"), preset, f"preset of {name}"))
-    policy_kwargs = {**arguments.get("policy_kwargs", {}), **overrides.get("policy_kwargs", {})}
-    return {**arguments, **overrides, "policy_kwargs": policy_kwargs}
+    presets = _lookup(PRESETS, name, "algorithm")
+    preset_arguments = dict(_lookup(presets, preset, f"preset of {name}"))
+    policy_kwargs = {
+        **preset_arguments.get("policy_kwargs", {}),
+        **overrides.get("policy_kwargs", {}),
+    }
+    merged = {**preset_arguments, **overrides, "policy_kwargs": policy_kwargs}
+    return {name: _schedule(value) for name, value in merged.items()}
+
+
+def _schedule(value: Any) -> Any:
+    """`"lin_0.001"` as a schedule from 0.001 down to 0, the notation of RL Zoo."""
+    if not isinstance(value, str) or not value.startswith("lin_"):
+        return value
+    try:
+        return LinearSchedule(float(value[4:]), 0.0, 1.0)
+    except ValueError:
+        raise ValueError(f"{value!r} is no linear schedule; write lin_0.001, for example") from None
 
 
 def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:

@@ -52,7 +52,7 @@ class GruPPO(PPO):
         normalize_returns: standardise returns over the rollout; needs `gae_lambda=1`.
         center_steps: subtract from advantages their mean over the rollout's episodes at each step.
         normalize_advantage: standardise advantages over each minibatch.
-        ent_coef: weight of the entropy bonus.
+        ent_coef: weight of the entropy bonus, or a schedule.
         vf_coef: weight of the value loss.
         max_grad_norm: clip gradients to this norm; None does not.
         target_kl: stop a rollout's epochs beyond 1.5 times this divergence.
@@ -88,7 +88,7 @@ class GruPPO(PPO):
         normalize_returns: bool = True,
         center_steps: bool = False,
         normalize_advantage: bool = False,
-        ent_coef: float = 0.01,
+        ent_coef: float | Schedule = 0.01,
         vf_coef: float = 0.5,
         max_grad_norm: float | None = None,
         target_kl: float | None = None,
@@ -110,7 +110,7 @@ class GruPPO(PPO):
             n_steps=0,
             gamma=gamma,
             gae_lambda=gae_lambda,
-            ent_coef=ent_coef,
+            ent_coef=0.0,
             vf_coef=vf_coef,
             max_grad_norm=max_grad_norm,  # type: ignore[arg-type]
             use_sde=False,
@@ -129,6 +129,7 @@ class GruPPO(PPO):
         self.n_epochs = n_epochs
         self.clip_range = clip_range
         self.clip_range_vf = None
+        self.ent_coef = ent_coef  # type: ignore[assignment]
         self.normalize_returns = normalize_returns
         self.center_steps = center_steps
         self.normalize_advantage = normalize_advantage
@@ -173,6 +174,7 @@ class GruPPO(PPO):
         )
         self.policy = policy.to(self.device)  # type: ignore[assignment]
         self.clip_range = FloatSchedule(self.clip_range)
+        self.ent_coef = FloatSchedule(self.ent_coef)  # type: ignore[assignment]
         # On the CPU, so that the same seed gives the same actions on every device.
         self._generator = torch.Generator()
         self._generator.manual_seed(
@@ -336,7 +338,8 @@ class GruPPO(PPO):
         policy_loss = -torch.min(ratio * advantages, clipped * advantages).mean()
         value_loss = F.mse_loss(values, batch.returns)
         entropy = distribution.entropy().mean()
-        loss: Tensor = policy_loss + self.vf_coef * value_loss - self.ent_coef * entropy
+        ent_coef = self.ent_coef(self._current_progress_remaining)  # type: ignore[operator]
+        loss: Tensor = policy_loss + self.vf_coef * value_loss - ent_coef * entropy
         if not bool(torch.isfinite(loss)):
             raise FloatingPointError(
                 f"the loss became {loss.item()} (policy {policy_loss.item()}, value "

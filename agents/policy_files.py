@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import CheckpointError
@@ -50,7 +50,7 @@ def save_policy(
     }
     weights = {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}
     with atomic_path(folder / WEIGHTS_FILE) as part:
-        save_file(weights, part)
+        part.write_bytes(save(weights))
     with atomic_path(folder / CONFIG_FILE) as part:
         part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 

@@ -128,7 +128,7 @@ def tiny_recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
 
 @pytest.fixture(scope="session")
 def glyph_recognizer() -> Recognizer:
-    """For the built-in videos: 10 classes, 8 frames of 112 pixels, patches of 32, random weights."""
+    """For the built-in videos: 10 classes, 8 frames of 112 pixels, patches of 32."""
     return random_recognizer(
         RecognizerConfig(
             class_names=CLASS_NAMES,

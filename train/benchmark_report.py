@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-_COLUMNS = ("policy", "reward/step", "return", "top-1", "mAP", "on target", "G mult-adds")
+# Column -> its text for one policy.
+_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "policy": lambda policy: str(policy["name"]),
+    "reward": lambda policy: _short(policy["reward_mean"], 4),
+    "95 % of it": lambda policy: _interval(policy["reward_ci95"], 3),
+    "return": lambda policy: _short(policy["return_mean"], 2),
+    "top-1": lambda policy: _short(policy["top1"], 3),
+    "95 %": lambda policy: _interval(policy["top1_ci95"], 2),
+    "mAP": lambda policy: _short(policy["map"], 3),
+    "on target": lambda policy: _short(policy["on_target"], 2),
+    "GMACs": lambda policy: _short(policy["gmacs_per_video"], 3),
+}
+_NOT_IN_TERMINAL = ("return",)  # for 80 columns; it is T times the reward
 
 
 def write_report(
@@ -37,8 +51,9 @@ def write_report(
 
 _LEGEND = (
     "Reward and return are measured with the one recognizer common to all policies; brackets are "
-    "95 % bootstrap intervals over videos. Rates are fractions. The greedy oracle knows the label "
-    "and tries every position."
+    "95 % bootstrap intervals over videos; rates are fractions; GMACs are 10^9 multiply-adds a "
+    "video. The greedy oracle knows the label, tries every position, and has no classifier of its "
+    "own."
 )
 
 
@@ -56,36 +71,30 @@ def _own_title(result: Mapping[str, Any]) -> str:
     return "Results"
 
 
-def _cells(policy: Mapping[str, Any]) -> list[str]:
-    on_target = policy["on_target"]
-    return [
-        policy["name"],
-        f"{policy['reward_mean']:+.4f} {_interval(policy['reward_ci95'], '+.4f')}",
-        f"{policy['return_mean']:+.3f}",
-        f"{policy['top1']:.3f} {_interval(policy['top1_ci95'], '.3f')}",
-        f"{policy['map']:.3f}",
-        "unknown" if on_target is None else f"{on_target:.2f}",
-        f"{policy['gmacs_per_video']:.3f}",
-    ]
+def _short(value: float | None, digits: int) -> str:
+    """A number without the zero before its point; `?` where it is not known."""
+    return "?" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
 
 
-def _interval(bounds: Sequence[float], form: str) -> str:
-    return f"[{bounds[0]:{form}}, {bounds[1]:{form}}]"
+def _interval(bounds: Sequence[float], digits: int) -> str:
+    return f"[{_short(bounds[0], digits)} {_short(bounds[1], digits)}]"
 
 
 def _rich_table(title: str, policies: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=title)
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "policy" else "right")
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), title_justify="left")
+    shown = [name for name in _COLUMNS if name not in _NOT_IN_TERMINAL]
+    for name in shown:
+        left = name == "policy" or "%" in name
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for policy in policies:
-        cells = [cell.replace("[", r"\[") for cell in _cells(policy)]
+        cells = [escape(_COLUMNS[name](policy)) for name in shown]
         table.add_row(*cells, style="bold green" if policy["name"] == "learned" else None)
     return table
 
 
 def _markdown_table(policies: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [list(_COLUMNS), ["---"] + ["---:"] * (len(_COLUMNS) - 1)]
-    rows += [_cells(policy) for policy in policies]
+    rows += [[cell(policy) for cell in _COLUMNS.values()] for policy in policies]
     return ["| " + " | ".join(row) + " |" for row in rows]
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from adafocus_env.atomic_files import atomic_path
@@ -53,7 +53,7 @@ def save_backbone(
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     with atomic_path(folder / BACKBONE_WEIGHTS) as part:
-        save_file(weights, part)
+        part.write_bytes(save(weights))
     with atomic_path(folder / BACKBONE_CONFIG) as part:
         text = json.dumps({"backbone": name, "class_names": class_names}, indent=2)
         part.write_text(text + "\n", encoding="utf-8")

@@ -6,9 +6,9 @@ Nothing heavy is imported before a command runs: help and version come at once.
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,6 @@ from train.configs_path import configs_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -172,7 +170,7 @@ def _run(name: str, overrides: list[str]) -> int:
 
 
 def _call(name: str, cfg: DictConfig) -> int:
-    """Call a command's function; a user's mistake becomes one line, anything else a traceback."""
+    """Call a command's function; a user's mistake becomes one line, and a file `error.log`."""
     from omegaconf import OmegaConf
 
     from train.allocator import keep_freed_memory
@@ -180,9 +178,9 @@ def _call(name: str, cfg: DictConfig) -> int:
     from train.progress import ProgressDisplay
 
     module, function = COMMANDS[name].function.split(":")
+    folder = Path(cfg.output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        folder = Path(cfg.output_dir)
-        folder.mkdir(parents=True, exist_ok=True)
         read_config(cfg)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=False)
         keep_freed_memory()
@@ -193,21 +191,20 @@ def _call(name: str, cfg: DictConfig) -> int:
     except (ValueError, OSError, RuntimeError, IndexError) as error:
         if not _is_users_mistake(error):
             raise
-        log.debug("traceback", exc_info=True)
+        (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _is_users_mistake(error: Exception) -> bool:
-    """Errors that explain themselves: ours, and files that are missing or cannot be written."""
+    """Errors that explain themselves: ours, bad arguments, files that cannot be read or written."""
     from adafocus_env.data import ListFileError, VideoError
     from adafocus_env.networks import CheckpointError
     from train.config import ConfigError
 
     ours = (ListFileError, VideoError, CheckpointError, ConfigError, OSError)
-    from_arguments = isinstance(error, ValueError) and type(error) is ValueError
-    return isinstance(error, ours) or (from_arguments and "ADAFOCUS_TRACEBACK" not in os.environ)
+    return isinstance(error, ours) or type(error) is ValueError
 
 
 def _overview() -> str:

@@ -61,6 +61,7 @@ class RunConfig:
     reward: str
     baseline_positions: str
     action_dim: int
+    policy_frames: int | None
     split: str
     draws: int
     policies: tuple[str, ...]
@@ -90,7 +91,15 @@ class RunConfig:
         Raises:
             ConfigError: a value is out of range.
         """
-        positive = ("epochs", "batch_size", "eval_freq", "frames_per_clip", "draws", "num_frames")
+        positive = (
+            "epochs",
+            "batch_size",
+            "eval_freq",
+            "frames_per_clip",
+            "draws",
+            "num_frames",
+            "policy_frames",
+        )
         for name in positive:
             value = getattr(self, name)
             if value is not None and value < 1:

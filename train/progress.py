@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class ProgressDisplay:
-    """Bars for the parts of a run; where there is no terminal, a line when a part begins and ends.
+    """Bars for the parts of a run; where there is no terminal, a line for each part that is done.
 
     Args:
         console: where to draw; None makes one on standard output.

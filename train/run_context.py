@@ -23,7 +23,7 @@ class RunContext:
     Args:
         config: the command's configuration.
         folder: where the command writes; made if missing.
-        videos: splits that are open already, by (split, augmented); shared between the parts of a
+        videos: splits that are open already, by (split, frames); shared between the parts of a
             larger run, so that decoded videos are kept once.
     """
 
@@ -31,7 +31,7 @@ class RunContext:
         self,
         config: RunConfig,
         folder: Path,
-        videos: dict[tuple[str, bool], Videos] | None = None,
+        videos: dict[tuple[str, int], Videos] | None = None,
     ):
         self.config = config
         self.folder = folder
@@ -44,24 +44,24 @@ class RunContext:
         """TensorBoard events, in `tensorboard/` of the run folder."""
         return SummaryWriter(str(self.folder / "tensorboard"))
 
-    def open_split(self, split: str, *, augment: bool | None = None) -> Videos:
+    def open_split(self, split: str, *, num_frames: int | None = None) -> Videos:
         """A split as this run's networks take it; random frames and crops only for training.
 
         Args:
             split: `"train"`, `"val"` or `"test"`.
-            augment: None augments the training split only.
+            num_frames: T; None is the configured one.
         """
-        augmented = split == "train" if augment is None else augment
-        if (split, augmented) not in self._videos:
-            self._videos[split, augmented] = self._open(split, augmented)
-        return self._videos[split, augmented]
+        frames = self.config.num_frames if num_frames is None else num_frames
+        if (split, frames) not in self._videos:
+            self._videos[split, frames] = self._open(split, frames)
+        return self._videos[split, frames]
 
-    def _open(self, split: str, augment: bool) -> Videos:
+    def _open(self, split: str, num_frames: int) -> Videos:
         config = self.config
         options = VideoOptions(
-            num_frames=config.num_frames,
+            num_frames=num_frames,
             frame_size=config.frame_size,
-            augment=augment,
+            augment=split == "train",
             crop=config.crop,
             flip=config.flip,
             keep_decoded=config.keep_decoded,

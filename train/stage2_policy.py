@@ -99,7 +99,8 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
         "baseline_positions": config.baseline_positions,
     }
     rows = config.need("batch_size")
-    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    train_videos = context.open_split("train", num_frames=config.policy_frames)
+    val_videos = context.open_split("val")
     env = PatchLocalizationVectorEnv.from_parts(recognizer, train_videos, num_envs=rows, **rules)
     val_env = PatchLocalizationVectorEnv.from_parts(
         recognizer,

@@ -52,6 +52,11 @@ class VideoOptions:
     flip: bool = True
     keep_decoded: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse clips without frames."""
+        if self.num_frames < 1:
+            raise ValueError(f"num_frames must be at least 1, not {self.num_frames}")
+
 
 DATASETS = ("glyphs", "videos")
 

@@ -44,7 +44,9 @@ def read_class_file(path: Path) -> tuple[str, ...]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"class file {path} does not exist; it names one class a line")
-    names = [line.strip() for line in path.read_text(encoding="utf-8").rstrip().splitlines()]
+    names = [line.strip() for line in _read_lines(path)]
+    while names and not names[-1]:
+        names.pop()
     if not names:
         raise ListFileError(f"{path}: the class file is empty; write one class name a line")
     for number, name in enumerate(names, start=1):
@@ -75,7 +77,7 @@ def read_list_file(
         raise FileNotFoundError(f"list file {path} does not exist; it holds one video a line")
     root = root.resolve()
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_read_lines(path), start=1):
         if line.strip():
             try:
                 records.append(_parse_record(line.strip(), root, num_classes, separator))
@@ -86,6 +88,13 @@ def read_list_file(
             f"{path}: the list file is empty; write 'path{separator}frames{separator}label' a line"
         )
     return records
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ListFileError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
 
 
 def _parse_record(line: str, root: Path, num_classes: int, separator: str) -> VideoRecord:
@@ -105,10 +114,10 @@ def _parse_record(line: str, root: Path, num_classes: int, separator: str) -> Vi
         raise ValueError(
             f"label {label_index} is not in 0..{num_classes - 1}; is this the right class file?"
         )
-    video = (root / name).resolve()
-    if Path(name).is_absolute() or "\0" in name or not video.is_relative_to(root):
+    inside = "\0" not in name and not Path(name).is_absolute()
+    if not inside or not (root / name).resolve().is_relative_to(root):
         raise ValueError(f"path {name!r} leaves the data folder {root}; use a path inside it")
-    return VideoRecord(video, num_frames, label_index)
+    return VideoRecord((root / name).resolve(), num_frames, label_index)
 
 
 def decode_frames(

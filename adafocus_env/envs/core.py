@@ -94,7 +94,7 @@ class PatchLocalizationCore:
     @property
     def labels(self) -> Tensor:
         """`(N,)` true classes of the loaded clips, int64, on the CPU."""
-        return self._features.labels.cpu()
+        return self._features.labels.cpu().clone()
 
     def reset_rows(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Begin new episodes in some rows.
@@ -150,7 +150,7 @@ class PatchLocalizationCore:
             raise ResetNeeded(
                 f"the episodes of rows {over} are over; reset them before another step"
             )
-        offsets = self._offsets(actions, offsets)
+        offsets = self._offsets(actions, offsets, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
         before = self._classifier_state
         patch_vectors = self._features.focus(rows, steps, offsets)
@@ -158,7 +158,7 @@ class PatchLocalizationCore:
         what_if = _WhatIf(self, rows, steps, before, self._previous_confidence)
         outcome = self._outcome(what_if, logits, offsets)
         self._classifier_state = after
-        self._previous_confidence = outcome.confidences
+        self._previous_confidence = outcome.confidences.clone()  # the outcome is the caller's
         self.steps += 1
         return outcome
 
@@ -173,9 +173,9 @@ class PatchLocalizationCore:
             gymnasium.error.ResetNeeded: an episode has not begun, or not at its first frame.
         """
         self._require_at_start("play")
-        offsets = self._offsets(actions, offsets)
-        rows, steps = self._all_pairs()
         shape = (self.num_rows, self.num_decisions)
+        offsets = self._offsets(actions, offsets, shape)
+        rows, steps = self._all_pairs()
         patch_vectors = self._features.focus(rows, steps, offsets.flatten(0, 1))
         logits, states = self._features.classify_sequence(patch_vectors.unflatten(0, shape))
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1).flatten(0, 1)
@@ -220,17 +220,25 @@ class PatchLocalizationCore:
         labels = self._features.labels[rows.to(logits.device)]
         return logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
 
-    def _offsets(self, actions: Tensor | None, offsets: Tensor | None) -> Tensor:
+    def _offsets(
+        self, actions: Tensor | None, offsets: Tensor | None, shape: tuple[int, ...]
+    ) -> Tensor:
+        """Checked `(*shape, 2)` int64 (top, left) offsets on the CPU."""
         if (actions is None) == (offsets is None):
             raise ValueError("give either actions or offsets")
         if offsets is None:
             assert actions is not None
             return self.locations.offsets(actions)
-        offsets = offsets.cpu()
+        offsets = torch.as_tensor(offsets).cpu()
+        if offsets.shape != (*shape, 2) or offsets.is_floating_point():
+            raise ValueError(
+                f"offsets must be integer (top, left) pixels of shape {(*shape, 2)}, "
+                f"got {offsets.dtype} of shape {tuple(offsets.shape)}"
+            )
         free = self.source.frame_size - self.source.patch_size
         if bool(((offsets < 0) | (offsets > free)).any()):
             raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
-        return offsets
+        return offsets.long()
 
     def _draw_random_offsets(self, episode_seed: int) -> Tensor:
         """`(T, 2)` offsets of the random patches of one episode, drawn at once."""

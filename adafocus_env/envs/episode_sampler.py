@@ -33,17 +33,17 @@ class EpisodeSampler:
     ) -> EpisodeStart:
         """The next episode.
 
-        One episode seed is always drawn, and an index of the permutation only where none is given,
-        so that choosing a video or a seed leaves the other as it was.
+        The permutation is drawn whenever none is left, and one episode seed always, so that naming
+        a video or a seed leaves everything else as it was; a named video takes no index.
 
         Args:
             rng: the row's own generator.
             video_index: show this video.
             episode_seed: use this seed.
         """
+        if not self._order:
+            self._order = rng.permutation(self._num_videos)[::-1].tolist()
         if video_index is None:
-            if not self._order:
-                self._order = rng.permutation(self._num_videos)[::-1].tolist()
             video_index = self._order.pop()
         drawn = draw_episode_seed(rng)
         return EpisodeStart(video_index, drawn if episode_seed is None else episode_seed)
@@ -74,9 +74,17 @@ def integer_option(name: str, value: object, num_rows: int | None = None) -> lis
     rows = num_rows or 1
     if value is None:
         return [None] * rows
-    given = np.asarray(value)
+    # Objects: a list of 64-bit seeds would otherwise become floats.
+    given = np.asarray(value, dtype=object)
     expected = "an integer" if num_rows is None else f"an integer or an ({rows},) integer array"
     shapes = [()] if num_rows is None else [(), (rows,)]
-    if given.shape not in shapes or given.dtype.kind not in "iu" or (given < 0).any():
+    items = np.broadcast_to(given, (rows,)).tolist() if given.shape in shapes else []
+    if not items or not all(_is_seed_or_index(item) for item in items):
         raise ValueError(f"options[{name!r}] must be {expected}, 0 or more, got {value!r}")
-    return [int(item) for item in np.broadcast_to(given, (rows,))]
+    return [int(item) for item in items]
+
+
+def _is_seed_or_index(item: object) -> bool:
+    if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
+        return False
+    return 0 <= int(item) < 2**64

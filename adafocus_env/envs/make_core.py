@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ def choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
+
+
+if hasattr(os, "register_at_fork"):
+    # Gymnasium's AsyncVectorEnv makes one environment, then forks. A forked child that inherits
+    # torch's started thread pool waits for threads that do not exist in it.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def make_core(

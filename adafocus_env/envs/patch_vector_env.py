@@ -200,6 +200,8 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         outcome = self.core.play(actions, offsets=offsets)
         infos = step_info(self.core, outcome)
         infos["is_success"] = infos["predicted_label"][:, -1] == infos["label"][:, -1]
+        if self._view is not None:
+            self._view.record(outcome)
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._begin(np.arange(self.num_envs))
         return EpisodeResult(**vars(outcome), infos=infos)
@@ -211,8 +213,14 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
 
         Args:
             video_indices: `(N,)` integers.
+
+        Raises:
+            IndexError: an index is outside the split.
         """
-        self._scheduled = np.array(integer_option("video_indices", video_indices, self.num_envs))
+        indices = integer_option("video_indices", video_indices, self.num_envs)
+        if any(index is None or index >= self.num_videos for index in indices):
+            raise IndexError(f"video indices {indices} are not all in 0..{self.num_videos - 1}")
+        self._scheduled = np.array(indices)
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """One image a row; None without a render mode."""

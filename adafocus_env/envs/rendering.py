@@ -54,11 +54,14 @@ class FrameView:
             self._probabilities[row] = None
 
     def record(self, outcome: Outcome) -> None:
-        """Remember one step of all rows."""
-        probabilities = outcome.logits.softmax(dim=1).cpu().numpy()
-        for row, (top, left) in enumerate(outcome.offsets.tolist()):
-            self._boxes[row].append((top, left))
-            self._probabilities[row] = probabilities[row]
+        """Remember one step of all rows, or whole episodes of them."""
+        probabilities = outcome.logits.softmax(dim=-1).cpu().numpy()
+        for row, boxes in enumerate(outcome.offsets.tolist()):
+            whole_episode = outcome.steps.dim() == 2
+            self._boxes[row] += [tuple(box) for box in (boxes if whole_episode else [boxes])]
+            self._probabilities[row] = (
+                probabilities[row, -1] if whole_episode else probabilities[row]
+            )
 
     def draw(self, row: int) -> Image:
         """The frame that was looked at last, or the first one after a reset."""

@@ -107,12 +107,13 @@ class LiveEpisodes:
         """Crop and focus, in micro-batches."""
         source, device = self._source, self._source.device
         patches_at_once = _at_once(device, source.patch_size)
+        frames = self._frames.flatten(0, 1)
+        index = (rows * source.num_decisions + steps).to(device)
         outputs = []
-        for row, step, offset in zip(
-            *(part.to(device).split(patches_at_once) for part in (rows, steps, offsets)),
-            strict=True,
+        for part, offset in zip(
+            index.split(patches_at_once), offsets.to(device).split(patches_at_once), strict=True
         ):
-            patches = crop_patches(self._frames[row, step], offset, source.patch_size)
+            patches = crop_patches(frames, offset, source.patch_size, index=part)
             outputs.append(source.recognizer.focus(patches))
         return torch.cat(outputs)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -73,6 +73,13 @@ class RecognizerConfig:
             raise ValueError(
                 f"patch_size {self.patch_size} must be between 1 and frame_size {self.frame_size}"
             )
+        for name in ("pixel_mean", "pixel_std"):
+            if len(getattr(self, name)) != 3:
+                raise ValueError(
+                    f"{name} needs three entries, one a colour, got {getattr(self, name)}"
+                )
+        if self.activation_cap is not None and self.activation_cap <= 0:
+            raise ValueError(f"activation_cap must be above 0, not {self.activation_cap}")
         if not self.class_names:
             raise ValueError("a recognizer needs at least one class")
 
@@ -197,7 +204,7 @@ class Recognizer(nn.Module):
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         description = {"format_version": FORMAT_VERSION, **asdict(self.config)}
         with atomic_path(folder / WEIGHTS_FILE) as part:
-            save_file(weights, part)
+            part.write_bytes(save(weights))  # not save_file, which makes files private
         with atomic_path(folder / CONFIG_FILE) as part:
             part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
@@ -224,7 +231,10 @@ class Recognizer(nn.Module):
                 raise ValueError(
                     f"format_version is {version}, this package reads {FORMAT_VERSION}"
                 )
-            recognizer = cls(RecognizerConfig.from_json(description))
+            config = RecognizerConfig.from_json(description)
+            # The first weights are overwritten; nobody else's random numbers change for them.
+            with torch.random.fork_rng(devices=[]):
+                recognizer = cls(config)
         except (ValueError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{config_file}: {error}") from error
         try:

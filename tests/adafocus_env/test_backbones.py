@@ -57,7 +57,7 @@ def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
 def test_an_unbounded_glancer_needs_a_cap(name: str) -> None:
-    with pytest.raises(ValueError, match="unbounded features.*set activation_cap"):
+    with pytest.raises(ValueError, match=r"unbounded features.*set activation_cap"):
         Glancer(name, 5)
 
 

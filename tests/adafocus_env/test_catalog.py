@@ -62,7 +62,7 @@ def test_glyphs_are_never_mirrored_or_cropped(glyph_folder: Path, from_files: bo
 
 
 def test_glyphs_of_another_size_are_refused_with_the_cure() -> None:
-    with pytest.raises(ValueError, match="112 pixels wide .* takes 224; use dataset=videos"):
+    with pytest.raises(ValueError, match=r"112 pixels wide .* takes 224; use dataset=videos"):
         open_videos("glyphs", "val", VideoOptions(num_frames=8, frame_size=224))
 
 

@@ -75,6 +75,18 @@ def test_play_equals_stepping_through_the_episode(
     assert playing.steps.tolist() == stepping.steps.tolist() == [4, 4, 4]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_play_equals_stepping_on_a_gpu(
+    make_core: MakeCore, tiny_recognizer: Recognizer, assert_equal: AssertEqual
+) -> None:
+    recognizer = copy.deepcopy(tiny_recognizer).to("cuda")
+    playing, stepping = make_core(recognizer=recognizer), make_core(recognizer=recognizer)
+    actions = _actions(playing)
+    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
+    assert_equal(vars(playing.play(actions)), stepped)
+
+
 @pytest.mark.parametrize("reward", ["random", "expected"])
 def test_play_equals_stepping_at_any_pixel(
     make_core: MakeCore, assert_equal: AssertEqual, reward: str
@@ -331,6 +343,7 @@ def test_a_video_outside_the_split_is_refused(make_core: MakeCore, index: int) -
         ([[0, 29], [0, 0], [0, 0]], r"must lie in 0\.\.28"),
         ([[0, 0], [-1, 0], [0, 0]], r"must lie in 0\.\.28"),
         ([[0, 0], [0, 0]], "shape"),
+        ([[0, 0]], "shape"),
         ([0, 0, 0], "shape"),
         ([[0.5, 0.0], [0.0, 0.0], [0.0, 0.0]], "integer"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.envs import PatchLocalizationEnv
@@ -80,7 +81,7 @@ def test_environment_steps_at_the_published_size(
     videos = make_videos(1, num_classes=200, num_frames=16, frame_size=224)
     env = PatchLocalizationEnv.from_parts(published, videos)
     assert env.observation_space.shape == (1280, 7, 7)
-    assert env.action_space.n == 49  # type: ignore[union-attr]
+    assert env.action_space == spaces.Discrete(49)
     assert env.num_decisions == 16
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)

@@ -42,8 +42,10 @@ def test_videos_of_other_indices_and_splits_differ(other: tuple[int, int]) -> No
 
 def test_a_video_has_sixteen_rgb_frames_of_112_pixels_and_a_center_for_each() -> None:
     frames, label, centers = render_video(VAL_SEED, 0)
-    assert (frames.shape, frames.dtype) == ((16, 112, 112, 3), np.uint8)
-    assert (centers.shape, centers.dtype) == ((16, 2), np.float32)
+    assert frames.shape == (16, 112, 112, 3)
+    assert frames.dtype == np.uint8
+    assert centers.shape == (16, 2)
+    assert centers.dtype == np.float32
     assert isinstance(label, int)
 
 

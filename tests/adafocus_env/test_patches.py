@@ -37,6 +37,16 @@ def test_first_coordinate_of_an_offset_is_vertical() -> None:
     assert crop_patches(frame, torch.tensor([[1, 0]]), 2).tolist() == [[[[3, 4], [6, 7]]]]
 
 
+def test_index_names_the_frame_of_each_patch() -> None:
+    frames = torch.arange(3 * 4, dtype=torch.uint8).reshape(3, 1, 2, 2)
+    index = torch.tensor([2, 0, 2])
+    offsets = torch.tensor([[0, 0], [0, 1], [1, 1]])
+    patches = crop_patches(frames, offsets, 1, index=index)
+    # Frames begin at 0, 4 and 8 and have two pixels a row.
+    assert patches.flatten().tolist() == [8, 1, 11]
+    assert patches.shape == (3, 1, 1, 1)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_patches_are_copies_of_the_frames_type(dtype: torch.dtype) -> None:
     frames = torch.zeros(2, 3, 6, 6, dtype=dtype)

@@ -46,7 +46,7 @@ def test_saving_twice_replaces_the_files_and_leaves_nothing_else(
 ) -> None:
     tiny_recognizer.save(tmp_path)
     second = copy.deepcopy(tiny_recognizer)
-    second.classifier.fc.bias += 1.0
+    second.classifier.fc.bias.add_(1.0)
     second.save(tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         "recognizer.json",
@@ -115,7 +115,7 @@ def test_weights_of_other_sizes_are_refused(
     weights = tmp_path / "recognizer.safetensors"
     weights.write_bytes((tmp_path / "other" / weights.name).read_bytes())
     with pytest.raises(
-        CheckpointError, match="(?s)does not fit recognizer.json.*size mismatch"
+        CheckpointError, match=r"(?s)does not fit recognizer\.json.*size mismatch"
     ) as error:
         Recognizer.load(tmp_path)
     assert str(weights) in str(error.value)
@@ -214,7 +214,7 @@ def test_gru_step_hand_computed() -> None:
     with torch.no_grad():
         for parameter in classifier.parameters():
             parameter.zero_()
-        classifier.gru.weight_ih_l0[2] = 1.0
+        classifier.gru.get_parameter("weight_ih_l0")[2] = 1.0
         classifier.fc.weight[0] = 2.0
         logits, state = classifier.step(torch.ones(1, 1), torch.full((1, 1), 0.5))
     assert state.item() == pytest.approx((0.761594 + 0.5) / 2, abs=1e-6)

@@ -178,10 +178,16 @@ def test_random_looks_of_a_patch_as_large_as_the_frame_are_the_whole_frame() -> 
     assert looks.tolist() == [[0, 0]] * 6
 
 
-def test_random_looks_are_one_draw_of_the_episode_seeds_baseline_stream() -> None:
+@pytest.mark.parametrize(
+    ("baseline_positions", "high", "pixels"),
+    [("pixel", 80, list(range(80))), ("grid", 4, [0, 26, 53, 80])],  # j * 80 // 3
+)
+def test_random_looks_are_one_draw_of_the_episode_seeds_baseline_stream(
+    baseline_positions: str, high: int, pixels: list[int]
+) -> None:
     # DESIGN 5.1: SeedSequence([episode_seed, purpose]), purpose 3, all (T, 2) offsets at once.
-    looks = _random_looks(HandSetSource([0, 0], frame_size=112, patch_size=32), "pixel")
+    looks = _random_looks(HandSetSource([0, 0], 112, 32), baseline_positions)
     for row in range(2):
         rng = np.random.default_rng(np.random.SeedSequence([row, 3]))
-        expected = rng.integers(0, 80, size=(3, 2))
+        expected = np.array(pixels)[rng.integers(0, high, size=(3, 2))]
         assert looks[3 * row : 3 * row + 3].tolist() == expected.tolist()

@@ -159,7 +159,8 @@ def test_decoding_keeps_the_asked_frames_in_rgb(video_folder: Path) -> None:
     path = video_folder / "videos" / "v0.mp4"
     frames = decode_frames(path, [1, 4, 4, 11])
     assert _grey_levels(frames) == [1, 4, 4, 11]
-    assert all((frame.shape, frame.dtype) == ((48, 64, 3), np.uint8) for frame in frames)
+    assert {frame.shape for frame in frames} == {(48, 64, 3)}
+    assert {frame.dtype for frame in frames} == {np.dtype(np.uint8)}
     red, green, blue = frames[0][4:12, 4:12].mean(axis=(0, 1))
     assert red > green + 100
     assert red > blue + 100
@@ -223,7 +224,7 @@ def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder: Path) -
     clip = videos.clip(2, episode_seed=5)
     assert clip.label == 2
     assert clip.frames.shape == (4, 3, 32, 32)
-    # Video 2 is rolled by 2; frames floor(12 / 4 * (i + 1/2)) = 1, 4, 7, 10 have levels 11, 2, 5, 8.
+    # Frames floor(12 / 4 * (i + 1/2)) = 1, 4, 7, 10 of video 2, whose frames are rolled by 2.
     frames = [frame.permute(1, 2, 0).numpy() for frame in clip.frames]
     assert _grey_levels(frames) == [11, 2, 5, 8]
 
@@ -288,5 +289,5 @@ def test_target_centers_are_those_of_the_middle_frames(video_folder: Path) -> No
 
 
 def test_target_centers_of_other_videos_are_refused(video_folder: Path) -> None:
-    with pytest.raises(ListFileError, match="5 target paths for 6 videos; make the videos again"):
+    with pytest.raises(ListFileError, match="5 target paths for 6 videos"):
         _open(video_folder, target_centers=np.zeros((5, 12, 2), np.float32))

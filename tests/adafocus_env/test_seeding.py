@@ -1,0 +1,267 @@
+"""The seed rules of DESIGN 5.1: what decides which video, which frames and which random looks."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+
+from adafocus_env.envs import REWARDS, PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.envs.episode_sampler import EpisodeSampler
+from adafocus_env.networks import Recognizer
+from adafocus_env.seeding import Purpose, derive_episode_seed, draw_episode_seed, episode_rng
+
+MakeEnv = Callable[..., PatchLocalizationEnv]
+MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
+AssertEqual = Callable[[object, object], None]
+
+V, T = 5, 4  # of the videos in memory
+
+
+def _start(env: PatchLocalizationEnv) -> tuple[int, int]:
+    start = env.core.starts[0]
+    assert start is not None
+    return start.video_index, start.episode_seed
+
+
+def _reset(env: PatchLocalizationEnv, **arguments: Any) -> tuple[int, int]:
+    """Video and episode seed of a new episode."""
+    env.reset(**arguments)
+    return _start(env)
+
+
+def test_each_pass_shows_every_video_once_in_a_new_order(make_env: MakeEnv) -> None:
+    env = make_env()
+    shown = [_reset(env, seed=1)[0], *(_reset(env)[0] for _ in range(4 * V - 1))]
+    passes = [tuple(shown[i : i + V]) for i in range(0, 4 * V, V)]
+    assert all(sorted(one) == list(range(V)) for one in passes)
+    assert len(set(passes)) > 1
+
+
+def test_the_rows_of_a_vector_have_orders_of_their_own(make_vector_env: MakeVectorEnv) -> None:
+    env = make_vector_env(4)
+    shown = [env.reset(seed=0)[1]["video_index"]]
+    shown += [env.reset()[1]["video_index"] for _ in range(V - 1)]
+    rows = [tuple(row.tolist()) for row in np.stack(shown, axis=1)]
+    assert all(sorted(row) == list(range(V)) for row in rows)
+    assert len(set(rows)) > 1
+
+
+def test_reset_with_a_seed_begins_anew(make_env: MakeEnv) -> None:
+    env = make_env()
+    first = [_reset(env, seed=2), *(_reset(env) for _ in range(7))]
+    assert [_reset(env, seed=2), *(_reset(env) for _ in range(7))] == first
+    assert [_reset(env, seed=3), *(_reset(env) for _ in range(7))] != first
+
+
+def test_every_episode_has_a_seed_of_its_own(make_env: MakeEnv) -> None:
+    env = make_env()
+    seeds = {_reset(env, seed=0 if i == 0 else None)[1] for i in range(20)}
+    assert len(seeds) == 20
+    assert max(seeds) > 2**62  # 64 bits
+
+
+def test_a_chosen_video_leaves_the_order_and_takes_one_episode_seed(make_env: MakeEnv) -> None:
+    plain, choosing = make_env(), make_env()
+    expected = [_reset(plain, seed=0), *(_reset(plain) for _ in range(4))]
+    got = [_reset(choosing, seed=0)]
+    got.append(_reset(choosing, options={"video_index": 3}))
+    got += [_reset(choosing) for _ in range(3)]
+    videos, seeds = zip(*expected, strict=True)
+    assert [seed for _, seed in got] == list(seeds)
+    assert [video for video, _ in got] == [videos[0], 3, videos[1], videos[2], videos[3]]
+
+
+def test_choosing_a_video_leaves_the_episode_seed_as_it_was(make_env: MakeEnv) -> None:
+    # Also at the first reset after a seed, where the order of the pass is drawn.
+    plain, choosing = make_env(), make_env()
+    _, expected = _reset(plain, seed=1)
+    assert _reset(choosing, seed=1, options={"video_index": 3}) == (3, expected)
+
+
+def test_choosing_the_first_video_leaves_the_order_of_the_pass_as_it_was(make_env: MakeEnv) -> None:
+    plain, choosing = make_env(), make_env()
+    expected = [_reset(plain, seed=1)[0], *(_reset(plain)[0] for _ in range(V - 1))]
+    choosing.reset(seed=1, options={"video_index": 3})
+    assert [_reset(choosing)[0] for _ in range(V)] == expected
+
+
+def test_a_chosen_episode_seed_leaves_the_rest_as_it_was(make_env: MakeEnv) -> None:
+    plain, choosing = make_env(), make_env()
+    expected = [_reset(plain, seed=0), *(_reset(plain) for _ in range(4))]
+    got = [_reset(choosing, seed=0), _reset(choosing, options={"episode_seed": 77})]
+    got += [_reset(choosing) for _ in range(3)]
+    assert got == [expected[0], (expected[1][0], 77), *expected[2:]]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [*({"reward": name} for name in REWARDS if name != "random"), {"baseline_positions": "grid"}],
+    ids=str,
+)
+def test_another_reward_leaves_videos_frames_and_confidences_as_they_are(
+    make_env: MakeEnv, rules: dict[str, str]
+) -> None:
+    default, other = make_env(), make_env(**rules)
+    baselines: list[tuple[float, float]] = []
+    for episode in range(V + 1):
+        seed = 4 if episode == 0 else None
+        first, info = default.reset(seed=seed)
+        second, other_info = other.reset(seed=seed)
+        assert info == other_info
+        assert _start(default) == _start(other)
+        for t in range(T):
+            np.testing.assert_array_equal(first, second)
+            assert torch.equal(default.core.frame(0, t), other.core.frame(0, t))
+            first, _, _, _, info = default.step(7 * t)
+            second, _, _, _, other_info = other.step(7 * t)
+            assert info["confidence"] == other_info["confidence"]
+            baselines.append((info["baseline_confidence"], other_info["baseline_confidence"]))
+    assert sum(one != another for one, another in baselines) > T * V / 2
+
+
+def test_the_random_looks_depend_on_neither_actions_nor_locations(make_env: MakeEnv) -> None:
+    # At the first step the state is the same, so the same random look has the same confidence.
+    baselines = []
+    for rules, action in (({}, 0), ({}, 48), ({"locations": "continuous"}, [0.3, 0.9])):
+        env = make_env(**rules)
+        env.reset(seed=4)
+        baselines.append(env.step(action)[4]["baseline_confidence"])
+    assert baselines[0] == baselines[1] == baselines[2]
+
+
+@pytest.mark.parametrize("num_envs", [2, 6])
+def test_another_number_of_rows_changes_nothing_in_a_row(
+    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, num_envs: int
+) -> None:
+    few, many = make_vector_env(1), make_vector_env(num_envs)
+    assert_equal(_first_row(few.reset(seed=3)), _first_row(many.reset(seed=3)))
+    for t in range(2 * T):
+        actions = np.full(num_envs, 5 * t)
+        actions[1:] = 48 - actions[1:]
+        assert_equal(_first_row(few.step(actions[:1])), _first_row(many.step(actions)))
+
+
+def _first_row(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _first_row(value) for name, value in data.items()}
+    return [_first_row(value) for value in data] if isinstance(data, tuple) else data[0]
+
+
+def _global_states() -> dict[str, Any]:
+    """The states of Python's, numpy's and torch's global generators."""
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    return {
+        "random": random.getstate(),
+        "numpy": pickle.dumps(numpy_state),
+        "torch": torch.get_rng_state().tolist(),
+    }
+
+
+@contextmanager
+def _untouched_generators() -> Iterator[None]:
+    """Fails if something within draws from a global generator or seeds one."""
+    before = _global_states()
+    yield
+    touched = [name for name, state in _global_states().items() if state != before[name]]
+    assert touched == []
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_episodes_touch_no_global_generator(
+    make_env: MakeEnv, make_vector_env: MakeVectorEnv, reward: str
+) -> None:
+    with _untouched_generators():
+        env, rows = make_env(reward=reward), make_vector_env(2, reward=reward)
+        for seed in (0, None):
+            env.reset(seed=seed)
+            for t in range(T):
+                env.step(t)
+            rows.reset(seed=seed)
+            rows.play(np.zeros((2, T), np.int64))
+
+
+def test_built_in_training_videos_touch_no_global_generator() -> None:
+    env = _make_without_touching(split="train")
+    with _untouched_generators():
+        env.reset(seed=0)
+        env.step(0)
+
+
+def test_making_an_environment_touches_no_global_generator() -> None:
+    with _untouched_generators():
+        gym.make("AdaFocus/PatchLocalization-v0")
+
+
+def test_augmented_video_files_touch_no_global_generator(
+    video_folder: Path, tiny_recognizer: Recognizer, tmp_path: Path
+) -> None:
+    tiny_recognizer.save(tmp_path)
+    rules = {"dataset": "videos", "data_dir": str(video_folder), "split": "train"}
+    env = _make_without_touching(recognizer=str(tmp_path), **rules)
+    with _untouched_generators():
+        first, _ = env.reset(seed=0)
+        again, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(first, again)
+
+
+def _make_without_touching(**rules: Any) -> gym.Env[Any, Any]:
+    """`make`, whose own effect on torch's generator is measured in another test."""
+    with torch.random.fork_rng(devices=[]):
+        return gym.make("AdaFocus/PatchLocalization-v0", **rules)
+
+
+def test_global_seeds_change_nothing(make_env: MakeEnv, assert_equal: AssertEqual) -> None:
+    records = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in (0, 1):
+            random.seed(seed)
+            np.random.seed(seed)  # noqa: NPY002
+            torch.manual_seed(seed)
+            env = make_env()
+            records.append([env.reset(seed=5), *(env.step(t) for t in range(T))])
+    assert_equal(records[0], records[1])
+
+
+def test_purposes_have_independent_streams_by_their_numbers() -> None:
+    # The numbers enter the seeds: another one for these would be another environment version.
+    streams = (Purpose.FRAMES, Purpose.CROP, Purpose.FLIP, Purpose.BASELINE)
+    assert [int(purpose) for purpose in streams] == [0, 1, 2, 3]
+    drawn = {purpose: tuple(episode_rng(9, purpose).integers(0, 2**32, 4)) for purpose in Purpose}
+    assert len(set(drawn.values())) == len(Purpose)
+    expected = np.random.default_rng(np.random.SeedSequence([9, 3])).integers(0, 2**32, 4)
+    assert drawn[Purpose.BASELINE] == tuple(expected)
+
+
+def test_derived_seeds_belong_to_their_keys_alone() -> None:
+    seeds = {derive_episode_seed(s, v, d) for s in range(3) for v in range(20) for d in range(3)}
+    assert len(seeds) == 180
+    assert all(0 <= seed < 2**64 for seed in seeds)
+    assert derive_episode_seed(1, 2, 0) == derive_episode_seed(1, 2, 0)
+    assert type(derive_episode_seed(1, 2, 0)) is int
+
+
+def test_drawing_an_episode_seed_takes_one_64_bit_draw() -> None:
+    rng, other = np.random.default_rng(0), np.random.default_rng(0)
+    seeds = [draw_episode_seed(rng) for _ in range(200)]
+    assert seeds == other.integers(0, 2**64, 200, dtype=np.uint64).tolist()
+    assert 0 <= min(seeds) < 2**60
+    assert 2**63 < max(seeds) < 2**64
+
+
+def test_sampler_shuffles_uniformly() -> None:
+    # 600 passes over 3 videos: each of the 6 orders 100 times, give or take 4 standard deviations.
+    rng = np.random.default_rng(0)
+    sampler = EpisodeSampler(3)
+    shown = np.array([sampler.next(rng).video_index for _ in range(1800)]).reshape(600, 3)
+    orders, counts = np.unique(shown, axis=0, return_counts=True)
+    assert len(orders) == 6
+    assert np.abs(counts - 100).max() < 4 * np.sqrt(600 * 1 / 6 * 5 / 6)

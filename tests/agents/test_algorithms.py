@@ -1,0 +1,103 @@
+"""Algorithms and presets by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents.algorithms import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
+from agents.gru_ppo import GruPPO
+from agents.sb3_vec_env import Sb3VecEnvAdapter
+
+
+def test_gru_ppo_is_known_by_its_name() -> None:
+    assert algorithm_class("gru_ppo") is GruPPO
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("preset", ["paper", "demo"])
+def test_every_preset_makes_an_algorithm(
+    make_adapter: Callable[..., Sb3VecEnvAdapter], name: str, preset: str
+) -> None:
+    small = {"policy_kwargs": {"hidden_dim": 8}}
+    model = algorithm_class(name)(
+        env=make_adapter(2), device="cpu", **algorithm_arguments(name, preset, small)
+    )
+    model.learn(8)
+    assert model.num_timesteps == 8
+
+
+def test_the_preset_paper_has_the_published_constants() -> None:
+    arguments = algorithm_arguments("gru_ppo", "paper", {})
+    published = {"learning_rate": 3e-4, "gamma": 0.7, "ent_coef": 0.01, "vf_coef": 0.5}
+    assert arguments.items() >= {**published, "normalize_returns": True}.items()
+    policy = arguments["policy_kwargs"]
+    assert (policy["hidden_dim"], policy["clamp_probs"]) == (1024, True)
+    assert policy["optimizer_kwargs"] == {"eps": 1e-8, "betas": (0.9, 0.999)}
+    assert not policy.get("detach_value", False)
+    assert not policy.get("standardize", False)
+    assert not policy.get("orthogonal", False)
+
+
+def test_overrides_go_before_the_preset_and_the_rest_stays() -> None:
+    plain = algorithm_arguments("gru_ppo", "paper", {})
+    changed = algorithm_arguments("gru_ppo", "paper", {"gamma": 0.5, "n_epochs": 3})
+    assert changed == {**plain, "gamma": 0.5, "n_epochs": 3}
+
+
+def test_a_linear_schedule_falls_from_its_value_to_0() -> None:
+    overrides = {"learning_rate": "lin_0.002", "ent_coef": "lin_1e-2", "gamma": 0.5}
+    arguments = algorithm_arguments("gru_ppo", "paper", overrides)
+    for name, start in {"learning_rate": 0.002, "ent_coef": 0.01}.items():
+        values = [arguments[name](left) for left in (1.0, 0.5, 0.0)]
+        assert values == pytest.approx([start, start / 2, 0.0])
+    assert arguments["gamma"] == 0.5
+
+
+@pytest.mark.parametrize("value", ["lin_", "lin_fast", "lin_0,1"])
+def test_a_schedule_that_is_none_is_refused_with_an_example(value: str) -> None:
+    with pytest.raises(ValueError, match=r"write lin_0\.001"):
+        algorithm_arguments("gru_ppo", "paper", {"learning_rate": value})
+
+
+def test_policy_arguments_are_merged() -> None:
+    plain = algorithm_arguments("gru_ppo", "demo", {})
+    changed = algorithm_arguments("gru_ppo", "demo", {"policy_kwargs": {"hidden_dim": 16}})
+    assert changed["policy_kwargs"] == {**plain["policy_kwargs"], "hidden_dim": 16}
+    assert len(changed["policy_kwargs"]) > 1
+
+
+def test_overriding_changes_no_preset() -> None:
+    before = copy.deepcopy(PRESETS)
+    arguments: dict[str, Any] = algorithm_arguments(
+        "gru_ppo", "paper", {"gamma": 0.1, "policy_kwargs": {"hidden_dim": 16}}
+    )
+    arguments["policy_kwargs"]["hidden_dim"] = 1
+    assert before == PRESETS
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: algorithm_class("gru-ppo"), "unknown algorithm 'gru-ppo'; did you mean 'gru_ppo'"),
+        (lambda: algorithm_class("sac"), "unknown algorithm 'sac'"),
+        (
+            lambda: algorithm_arguments("gruppo", "paper", {}),
+            "unknown algorithm 'gruppo'; did you mean 'gru_ppo'",
+        ),
+        (
+            lambda: algorithm_arguments("gru_ppo", "papper", {}),
+            "unknown preset of gru_ppo 'papper'; did you mean 'paper'",
+        ),
+        (
+            lambda: algorithm_arguments("gru_ppo", "dmeo", {}),
+            "unknown preset of gru_ppo 'dmeo'; did you mean 'demo'",
+        ),
+    ],
+)
+def test_an_unknown_name_gives_the_nearest(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,317 @@
+"""evaluate_agent: every video once a draw, whatever the batch; replays; looks on target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer
+from adafocus_env.seeding import derive_episode_seed
+from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
+from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
+from agents.gru_policy import GruActorCriticPolicy
+
+MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
+MakePolicy = Callable[..., GruActorCriticPolicy]
+
+V, T = 5, 4
+
+
+@pytest.fixture
+def make_bench(make_vector_env: MakeVectorEnv) -> MakeVectorEnv:
+    """Environments for evaluation, 16 positions."""
+
+    def make(num_envs: int, **rules: Any) -> PatchLocalizationVectorEnv:
+        return make_vector_env(num_envs, **{"autoreset_mode": "disabled", "grid_size": 4, **rules})
+
+    return make
+
+
+@pytest.fixture
+def make_agent(make_policy: MakePolicy) -> Callable[..., Agent]:
+    """An agent by name for an environment."""
+
+    def make(name: str, env: PatchLocalizationVectorEnv) -> Agent:
+        if name == "random":
+            return RandomAgent(env.single_action_space)
+        if name == "center":
+            return center_agent(env.core)
+        if name == "greedy_oracle":
+            return GreedyOracle(env.core)
+        shape = env.single_observation_space.shape
+        return make_policy(shape=shape, actions=16, seed=3, hidden_dim=32, channels=16)
+
+    return make
+
+
+AGENTS = ["random", "center", "learned", "greedy_oracle"]
+
+
+def _assert_same(one: Evaluation, other: Evaluation) -> None:
+    for name, value in vars(one).items():
+        got = vars(other)[name]
+        assert (value.shape, value.dtype.kind) == (got.shape, got.dtype.kind), name
+        if value.dtype.kind == "f":
+            np.testing.assert_allclose(value, got, rtol=0.0, atol=1e-5, err_msg=name)
+        else:
+            np.testing.assert_array_equal(value, got, err_msg=name)
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 64])
+def test_every_video_is_seen_once_a_draw_in_order(make_bench: MakeVectorEnv, num_envs: int) -> None:
+    env = make_bench(num_envs)
+    counts: list[int] = []
+    agent = RandomAgent(env.single_action_space)
+    evaluation = evaluate_agent(env, agent, draws=2, progress=counts.append)
+    assert evaluation.video_index.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert evaluation.draw.tolist() == [0, 1] * V
+    assert evaluation.label.tolist() == [0, 0, 1, 1, 2, 2, 0, 0, 1, 1]
+    assert evaluation.num_videos == V
+    assert sum(counts) == 10
+    assert max(counts) <= num_envs
+    assert evaluation.actions.shape == evaluation.rewards.shape == (10, T)
+    assert evaluation.logits.shape == (10, T, 3)
+    assert evaluation.boxes.shape == (10, T, 4)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("num_envs", [1, 3, 64])
+def test_results_do_not_depend_on_the_batch_size(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], num_envs: int, name: str
+) -> None:
+    draws = 2 if name == "random" else 1
+    results = []
+    for rows in (V, num_envs):
+        env = make_bench(rows)
+        results.append(evaluate_agent(env, make_agent(name, env), seed=4, draws=draws))
+    _assert_same(*results)
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_results_do_not_depend_on_what_was_evaluated_before(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], name: str
+) -> None:
+    env = make_bench(3)
+    first = evaluate_agent(env, make_agent(name, env), seed=4)
+    evaluate_agent(env, RandomAgent(env.single_action_space), seed=5)
+    _assert_same(first, evaluate_agent(env, make_agent(name, env), seed=4))
+
+
+def test_another_seed_and_another_draw_are_other_chances(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(3)
+    agent = RandomAgent(env.single_action_space)
+    one, other = (evaluate_agent(env, agent, seed=seed, draws=2) for seed in (0, 1))
+    assert not np.array_equal(one.actions, other.actions)
+    assert not np.array_equal(one.actions[::2], one.actions[1::2])
+
+
+def test_the_numbers_are_those_of_stepping(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(2)
+    evaluation = evaluate_agent(env, RandomAgent(env.single_action_space), seed=4)
+    single = make_bench(1)
+    for video in range(V):
+        options = {"video_index": video, "episode_seed": derive_episode_seed(4, video, 0)}
+        single.reset(options=options)
+        for t in range(T):
+            _, reward, _, _, info = single.step(evaluation.actions[video : video + 1, t])
+            assert evaluation.rewards[video, t] == pytest.approx(reward[0], abs=1e-5)
+            assert evaluation.confidences[video, t] == pytest.approx(
+                info["confidence"][0], abs=1e-5
+            )
+            assert evaluation.boxes[video, t].tolist() == info["patch_box"][0].tolist()
+            assert evaluation.correct()[video, t] == (info["predicted_label"] == info["label"])[0]
+
+
+def test_the_oracle_beats_random_and_center(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
+) -> None:
+    means = {}
+    for name in ("greedy_oracle", "random", "center"):
+        env = make_bench(V, reward="expected")
+        means[name] = evaluate_agent(env, make_agent(name, env)).rewards.mean()
+    assert means["greedy_oracle"] > max(means["random"], means["center"]) + 0.01
+
+
+class _Recording:
+    """An agent that notes what it is called with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], Any]:
+        assert episode_start is not None
+        self.calls.append((observation.copy(), state, episode_start.tolist(), deterministic))
+        return np.full(len(observation), len(self.calls)), (np.array([len(self.calls)]),)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_an_agent_is_asked_as_sb3_asks(make_bench: MakeVectorEnv, deterministic: bool) -> None:
+    env, agent = make_bench(V), _Recording()
+    evaluation = evaluate_agent(env, agent, deterministic=deterministic)
+    assert [starts for _, _, starts, _ in agent.calls] == [[t == 0] * V for t in range(T)]
+    assert [state for _, state, _, _ in agent.calls] == [None, ([1],), ([2],), ([3],)]
+    assert {asked for _, _, _, asked in agent.calls} == {deterministic}
+    assert evaluation.actions.tolist() == [[1, 2, 3, 4]] * V
+    options = {"video_index": np.arange(V)}
+    env.reset(options={**options, "episode_seed": _seeds(V)})
+    for t, (seen, _, _, _) in enumerate(agent.calls):
+        np.testing.assert_allclose(seen, env.observe_episode()[:, t], atol=1e-5)
+
+
+def _seeds(videos: int) -> npt.NDArray[np.uint64]:
+    return np.array([derive_episode_seed(0, video, 0) for video in range(videos)], np.uint64)
+
+
+# --- replays ---
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("num_envs", [2, 64])
+def test_replaying_before_the_same_recognizer_changes_nothing(
+    make_bench: MakeVectorEnv, num_envs: int, locations: str
+) -> None:
+    env = make_bench(3, locations=locations)
+    agent = RandomAgent(env.single_action_space)
+    evaluation = evaluate_agent(env, agent, seed=4, draws=2)
+    counts: list[int] = []
+    other = make_bench(num_envs, locations=locations)
+    replayed = replay_actions(other, evaluation, seed=4, progress=counts.append)
+    _assert_same(evaluation, replayed)
+    assert sum(counts) == 10
+
+
+def test_replaying_before_another_recognizer_repeats_the_looks_alone(
+    make_bench: MakeVectorEnv,
+    make_recognizer: Callable[..., Recognizer],
+    make_videos: Callable[..., Any],
+) -> None:
+    env = make_bench(3)
+    evaluation = evaluate_agent(env, RandomAgent(env.single_action_space), draws=2)
+    other = PatchLocalizationVectorEnv.from_parts(
+        make_recognizer(1), make_videos(), num_envs=4, autoreset_mode="disabled", grid_size=4
+    )
+    replayed = replay_actions(other, evaluation)
+    for name in ("video_index", "draw", "label", "actions", "boxes"):
+        np.testing.assert_array_equal(vars(replayed)[name], vars(evaluation)[name])
+    assert np.abs(replayed.logits - evaluation.logits).max() > 0.1
+
+
+# --- numbers over an evaluation ---
+
+
+def _evaluation(**changes: Any) -> Evaluation:
+    """Two videos, two draws, two steps, two classes."""
+    zeros = np.zeros((4, 2))
+    values: dict[str, Any] = {
+        "video_index": np.array([0, 0, 1, 1]),
+        "draw": np.array([0, 1, 0, 1]),
+        "label": np.array([0, 0, 1, 1]),
+        "actions": zeros.astype(np.int64),
+        "rewards": zeros,
+        "confidences": zeros,
+        "logits": np.zeros((4, 2, 2), np.float32),
+        "boxes": np.zeros((4, 2, 4), np.int64),
+    }
+    return Evaluation(**{**values, **changes})
+
+
+def test_draws_are_averaged_for_each_video() -> None:
+    rewards = np.array([[1.0, 2.0], [3.0, 6.0], [0.0, 0.0], [0.0, 1.0]])
+    evaluation = _evaluation(rewards=rewards)
+    assert evaluation.per_video(rewards).tolist() == [[2.0, 4.0], [0.0, 0.5]]
+    assert evaluation.per_video(np.array([True, False, True, True])).tolist() == [0.5, 1.0]
+
+
+def test_a_step_is_correct_where_the_largest_logit_is_the_true_class() -> None:
+    logits = np.array(
+        [[[2, 1], [0, 1]], [[1, 0], [3, 2]], [[2, 1], [0, 1]], [[0, 1], [0, 1]]], np.float32
+    )
+    expected = [[True, False], [True, True], [False, True], [True, True]]
+    assert _evaluation(logits=logits).correct().tolist() == expected
+
+
+class _Targets:
+    """Two videos of which the second one's target may be unknown."""
+
+    def __init__(self, known: bool = True):
+        self._known = known
+
+    def target_centers(self, index: int) -> npt.NDArray[np.float32] | None:
+        centers = [[[10.0, 20.0], [41.9, 5.0]], [[0.0, 0.0], [42.0, 42.0]]]
+        return np.array(centers[index], np.float32) if index == 0 or self._known else None
+
+
+def test_a_look_is_on_target_where_the_centre_is_inside_the_patch() -> None:
+    size = [32, 32]
+    boxes = np.array(
+        [
+            [[10, 20, *size], [10, 0, *size]],  # upper left corner inside; 41.9 < 10 + 32
+            [[11, 20, *size], [10, 6, *size]],  # a row too low; a column too far right
+            [[0, 0, *size], [10, 11, *size]],  # inside; 42 is outside of 10..41
+            [[0, 1, *size], [11, 11, *size]],  # a column too far right; 42 < 11 + 32
+        ]
+    )
+    hits = on_target(_evaluation(boxes=boxes), _Targets())  # type: ignore[arg-type]
+    assert hits is not None
+    assert hits.tolist() == [[True, True], [False, False], [True, False], [False, True]]
+
+
+def test_on_target_is_unknown_where_a_videos_target_is() -> None:
+    assert on_target(_evaluation(), _Targets(known=False)) is None  # type: ignore[arg-type]
+
+
+# --- refused ---
+
+
+def test_an_environment_that_resets_by_itself_is_refused(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(2, autoreset_mode="same_step")
+    with pytest.raises(ValueError, match="autoreset_mode='disabled'"):
+        evaluate_agent(env, RandomAgent(env.single_action_space))
+
+
+def test_no_draw_is_refused(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(2)
+    with pytest.raises(ValueError, match="at least one draw is needed, got 0"):
+        evaluate_agent(env, RandomAgent(env.single_action_space), draws=0)
+
+
+def test_evaluating_changes_no_bit_of_the_recognizer(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], tiny_recognizer: Recognizer
+) -> None:
+    before = tiny_recognizer.fingerprint()
+    for name in AGENTS:
+        env = make_bench(2)
+        evaluate_agent(env, make_agent(name, env))
+    assert tiny_recognizer.fingerprint() == before
+
+
+def test_evaluating_leaves_a_policy_as_it_was(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
+) -> None:
+    env = make_bench(2)
+    policy = make_agent("learned", env)
+    assert isinstance(policy, GruActorCriticPolicy)
+    before = {name: value.clone() for name, value in policy.state_dict().items()}
+    evaluate_agent(env, policy)
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_replays_keep_what_an_evaluation_says_it_is(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(3)
+    evaluation = evaluate_agent(env, RandomAgent(env.single_action_space))
+    changed = replace(evaluation, actions=np.zeros_like(evaluation.actions))
+    assert replay_actions(env, changed).boxes[..., :2].tolist() == [[[0, 0]] * T] * V

@@ -1,0 +1,164 @@
+"""Policies on disk: safetensors and JSON that run no code, and what is wrong with bad ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from adafocus_env.networks import CheckpointError
+from agents.gru_policy import GruActorCriticPolicy
+from agents.policy_files import load_policy, save_policy
+
+MakePolicy = Callable[..., GruActorCriticPolicy]
+
+SHA = "ab" * 32
+
+
+@pytest.fixture
+def saved(make_policy: MakePolicy, tmp_path: Path) -> Path:
+    """A policy's folder."""
+    save_policy(make_policy(), tmp_path / "policy", recognizer_sha256=SHA)
+    return tmp_path / "policy"
+
+
+def _change(folder: Path, **entries: Any) -> None:
+    """Set entries of `policy.json`; None removes them."""
+    file = folder / "policy.json"
+    description = {**json.loads(file.read_text()), **entries}
+    kept = {name: value for name, value in description.items() if value is not None}
+    file.write_text(json.dumps(kept))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (3,)], ids=["map", "vector"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"standardize": True, "detach_value": True, "orthogonal": True, "clamp_probs": True}],
+    ids=["plain", "all switches"],
+)
+def test_a_loaded_policy_equals_the_saved_one(
+    make_policy: MakePolicy, tmp_path: Path, shape: tuple[int, ...], arguments: dict[str, Any]
+) -> None:
+    policy = make_policy(shape=shape, **arguments)
+    observations = 6.0 * torch.rand(2, 4, *shape, generator=torch.Generator().manual_seed(0))
+    policy.fit_scale_once(observations[:, 0])
+    save_policy(policy, tmp_path / "deep" / "folder", recognizer_sha256=SHA)
+    loaded = load_policy(tmp_path / "deep" / "folder")
+    assert loaded.recognizer_sha256 == SHA
+    assert loaded.policy.observation_space == policy.observation_space
+    assert loaded.policy.action_space == policy.action_space
+    assert loaded.policy.arguments() == policy.arguments()
+    assert not loaded.policy.training
+    got, expected = (p.evaluate_episodes(observations) for p in (loaded.policy, policy))
+    assert torch.equal(got[0].logits, expected[0].logits)
+    assert torch.equal(got[1], expected[1])
+
+
+def test_a_policy_is_two_files_that_hold_no_code(saved: Path) -> None:
+    assert sorted(file.name for file in saved.iterdir()) == ["policy.json", "policy.safetensors"]
+    description = json.loads((saved / "policy.json").read_text())
+    assert description["observation_shape"] == [3, 2, 2]
+    assert description["observation_bound"] == 6.0
+    assert description["num_actions"] == 5
+    assert description["format_version"] == 1
+    weights = load_file(saved / "policy.safetensors")
+    assert weights["actor.weight"].shape == (5, 8)
+    for file in saved.iterdir():
+        assert b"pickle" not in file.read_bytes()
+        assert file.read_bytes()[:2] not in (b"PK", b"\x80\x02", b"\x80\x04")
+
+
+def test_saving_again_replaces_the_policy(saved: Path, make_policy: MakePolicy) -> None:
+    other = make_policy(seed=1)
+    save_policy(other, saved, recognizer_sha256="cd" * 32)
+    loaded = load_policy(saved)
+    assert loaded.recognizer_sha256 == "cd" * 32
+    assert torch.equal(loaded.policy.actor.weight, other.actor.weight)
+    assert len(os.listdir(saved)) == 2
+
+
+@pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
+def test_a_missing_file_is_named_with_the_command_that_makes_it(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{name} is missing; 'adafocus stage2' makes one"):
+        load_policy(saved)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "7", '"policy"', "{}"], ids=lambda text: text or "empty"
+)
+def test_a_description_that_is_none_is_a_checkpoint_error(saved: Path, text: str) -> None:
+    (saved / "policy.json").write_text(text)
+    with pytest.raises(CheckpointError, match=str(saved)):
+        load_policy(saved)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "format_version",
+        "observation_shape",
+        "observation_bound",
+        "num_actions",
+        "recognizer_sha256",
+        "arguments",
+    ],
+)
+def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved: Path, name: str) -> None:
+    _change(saved, **{name: None})
+    with pytest.raises(CheckpointError, match=name):
+        load_policy(saved)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"format_version": 2}, "format_version is 2, this package reads 1"),
+        ({"num_actions": 6}, "actor"),
+        ({"num_actions": 0}, None),
+        ({"num_actions": "many"}, None),
+        ({"observation_shape": [3, 2]}, "maps or vectors"),
+        ({"observation_shape": [4, 2, 2]}, "encoder"),
+        ({"observation_shape": "map"}, None),
+        ({"observation_bound": "high"}, None),
+        ({"arguments": {"hidden_dim": 16}}, "gru"),
+        ({"arguments": {"layers": 3}}, "layers"),
+    ],
+    ids=str,
+)
+def test_a_description_that_does_not_fit_is_a_checkpoint_error(
+    saved: Path, entries: dict[str, Any], message: str | None
+) -> None:
+    _change(saved, **entries)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_policy(saved)
+    assert str(saved) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors", b"PK\x03\x04"], ids=repr)
+def test_weights_that_cannot_be_read_are_a_checkpoint_error(saved: Path, content: bytes) -> None:
+    (saved / "policy.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match=str(saved)):
+        load_policy(saved)
+
+
+def test_cut_off_weights_are_a_checkpoint_error(saved: Path) -> None:
+    file = saved / "policy.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=str(saved)):
+        load_policy(saved)
+
+
+def test_weights_of_another_policy_are_a_checkpoint_error(saved: Path) -> None:
+    file = saved / "policy.safetensors"
+    weights = load_file(file)
+    weights.pop("critic.bias")
+    save_file(weights, file)
+    with pytest.raises(CheckpointError, match=r"critic\.bias"):
+        load_policy(saved)
