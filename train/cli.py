@@ -171,8 +171,6 @@ def _run(name: str, overrides: list[str]) -> int:
 
 def _call(name: str, cfg: DictConfig) -> int:
     """Call a command's function; a user's mistake becomes one line, and a file `error.log`."""
-    from omegaconf import OmegaConf
-
     from train.allocator import keep_freed_memory
     from train.config import read_config
     from train.progress import ProgressDisplay
@@ -182,7 +180,6 @@ def _call(name: str, cfg: DictConfig) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         read_config(cfg)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=False)
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)

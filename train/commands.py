@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from train.benchmark import run_benchmark, run_evaluate
 from train.config import RunConfig, read_config
@@ -64,7 +64,6 @@ def _with_context(
     run: Callable[[RunConfig, RunContext, ProgressDisplay], object],
 ) -> None:
     config = read_config(cfg)
-    OmegaConf.save(OmegaConf.to_container(cfg, resolve=True), config.output_dir / "config.yaml")
     context = RunContext(config, config.output_dir)
     try:
         run(config, context, display)

@@ -56,7 +56,8 @@ class RunConfig:
     fc_lr: float | None
     momentum: float
     weight_decay: float
-    frames_per_clip: int | None
+    glancer_frames: int | None
+    focuser_frames: int | None
     eval_freq: int | None
     reward: str
     baseline_positions: str
@@ -95,7 +96,8 @@ class RunConfig:
             "epochs",
             "batch_size",
             "eval_freq",
-            "frames_per_clip",
+            "glancer_frames",
+            "focuser_frames",
             "draws",
             "num_frames",
             "policy_frames",

@@ -60,10 +60,11 @@ class ProgressDisplay:
         task = self._progress.add_task(description, total=total, note="")
         part = ProgressPart(self._progress, task)
         yield part
-        seconds = time.monotonic() - began
-        log.info(
-            "%s: done in %.1f s%s", description, seconds, f", {part.note}" if part.note else ""
-        )
+        note = f", {part.note}" if part.note else ""
+        line = f"{description}: {time.monotonic() - began:.1f} s{note}"
+        log.info(line)
+        if not self.console.is_terminal:
+            self.console.print(line, highlight=False)
 
 
 class ProgressPart:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from adafocus_env.data import VideoLists, VideoOptions, Videos, open_videos
@@ -38,6 +41,7 @@ class RunContext:
         self.device = choose_device(config.device)
         self._videos = {} if videos is None else videos
         folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(_plain(config)), folder / "config.yaml")
 
     @cached_property
     def writer(self) -> SummaryWriter:
@@ -94,3 +98,11 @@ class RunContext:
         """Write out pending events."""
         if "writer" in self.__dict__:
             self.writer.close()
+
+
+def _plain(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration as values that YAML can write."""
+    values = asdict(config)
+    values["output_dir"] = str(values["output_dir"])
+    values["policies"] = list(values["policies"])
+    return values

@@ -56,7 +56,7 @@ def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay)
     if initial is not None:
         load_backbone(getattr(recognizer, part), name, initial, part)
     rate = config.need("backbone_lr")
-    stage = BackboneStage(recognizer, part, rate, config.frames_per_clip)
+    stage = BackboneStage(recognizer, part, rate, getattr(config, f"{part}_frames"))
     with display.part(f"stage 0: {part}", config.need("epochs")) as progress:
         best = fit(
             stage, train_videos, val_videos, config, context.device, context.writer, progress

@@ -1,0 +1,161 @@
+"""What the tests of training share: tiny built-in videos on disk, commands in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig
+from rich.console import Console
+
+from adafocus_env.data.glyphs import SPLITS
+from train.cli import main
+from train.config import RunConfig, read_config, register_resolvers
+from train.configs_path import configs_path
+from train.make_videos import make_videos
+from train.progress import ProgressDisplay
+
+# The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
+TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Undo what a command changes in its process: arguments, logging, Hydra."""
+    argv, environment = sys.argv, dict(os.environ)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environment)
+        for handler in set(root.handlers) - set(handlers):
+            handler.close()
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        GlobalHydra.instance().clear()
+
+
+def _run(arguments: Sequence[str]) -> Finished:
+    out, err = io.StringIO(), io.StringIO()
+    with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(list(arguments))
+        except SystemExit as stop:  # how Hydra reports its own errors
+            code = stop.code if isinstance(stop.code, int) else 1
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="session")
+def run_command() -> Callable[..., Finished]:
+    """Runs `adafocus ARGUMENTS` in this process."""
+    return lambda *arguments: _run([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def quiet() -> Callable[[], ProgressDisplay]:
+    """Makes a progress display that draws nowhere."""
+    return lambda: ProgressDisplay(Console(file=io.StringIO()))
+
+
+@pytest.fixture
+def tiny_splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
+    """The built-in videos have 20, 10 and 12 videos in this test."""
+    for split, entry in TINY_SPLITS.items():
+        monkeypatch.setitem(SPLITS, split, entry)
+    return TINY_SPLITS
+
+
+@pytest.fixture(scope="session")
+def tiny_videos(
+    tmp_path_factory: pytest.TempPathFactory, quiet: Callable[[], ProgressDisplay]
+) -> Path:
+    """Folder of the tiny splits, written as `adafocus make-videos` does, by a worker process."""
+    folder = tmp_path_factory.mktemp("tiny") / "glyphs"
+    with pytest.MonkeyPatch.context() as patch:
+        for split, entry in TINY_SPLITS.items():
+            patch.setitem(SPLITS, split, entry)
+        make_videos(folder, quiet(), workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_videos: Path) -> list[str]:
+    """Overrides that make any command quick."""
+    sizes = "num_frames=2 hidden_dim=16 action_dim=16 epochs=1 batch_size=10 eval_freq=1 draws=2"
+    policy = ["++algo.policy_kwargs.hidden_dim=16", "++algo.policy_kwargs.channels=4"]
+    return [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
+
+
+@pytest.fixture(scope="session")
+def compose_config() -> Callable[..., DictConfig]:
+    """Composes `configs/` for a command with overrides, as the command line does."""
+    register_resolvers()
+
+    def make(command: str, *overrides: str) -> DictConfig:
+        with initialize_config_dir(str(configs_path()), version_base="1.3"):
+            return compose("config", overrides=[f"command={command}", *overrides])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_config(compose_config: Callable[..., DictConfig]) -> Callable[..., RunConfig]:
+    """Composes and reads a command's configuration; overrides as on the command line."""
+
+    def make(command: str, *overrides: str) -> RunConfig:
+        return read_config(compose_config(command, "output_dir=unused", *overrides))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pipeline(
+    run_command: Callable[..., Finished], tiny: list[str], tmp_path_factory: Any
+) -> dict[str, Path]:
+    """All stages and the benchmark on the tiny videos: part -> its run folder."""
+    root = tmp_path_factory.mktemp("pipeline")
+    folders: dict[str, Path] = {}
+
+    def run(part: str, command: str, *overrides: str) -> str:
+        folders[part] = root / part
+        done = run_command(command, *tiny, f"output_dir={folders[part]}", *overrides)
+        assert done.code == 0, done.err
+        (root / f"{part}.out").write_text(done.out)
+        return str(folders[part])
+
+    glancer = run("glancer", "stage0", "pretrain_glancer=true")
+    focuser = run("focuser", "stage0", "pretrain_glancer=false")
+    stage1 = run(
+        "stage1", "stage1", f"pretrained_glancer={glancer}", f"pretrained_focuser={focuser}"
+    )
+    stage2 = run("stage2", "stage2", f"resume={stage1}", "epochs=2")
+    runs = {
+        name: run(f"stage3_{name}", "stage3", f"resume={stage2}", f"policy={policy}")
+        for name, policy in {"random": "random", "center": "center", "learned": stage2}.items()
+    }
+    given = ", ".join(f"{name}: {folder}" for name, folder in runs.items())
+    run("benchmark", "benchmark", f"resume={stage2}", f"runs={{{given}}}")
+    run("evaluate", "evaluate", f"resume={runs['learned']}")
+    return folders
