@@ -46,6 +46,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "detach_value": True,
                 "standardize": True,
                 "orthogonal": True,
+                "clamp_probs": False,
             },
         },
     }

@@ -91,8 +91,8 @@ class GruActorCriticPolicy(BasePolicy):
         standardize: scale observations per channel, by statistics of the first frames seen.
         orthogonal: orthogonal initialisation with small action logits; False is PyTorch's own,
             as published.
-        clamp_probs: log-probabilities of the softmax clamped to float32's resolution, as published,
-            instead of log-softmax.
+        clamp_probs: log-probabilities of the softmax clamped to float32's resolution, as published;
+            False is log-softmax, which differs below 1e-7.
         optimizer_class: as in SB3.
         optimizer_kwargs: as in SB3.
 
@@ -115,7 +115,7 @@ class GruActorCriticPolicy(BasePolicy):
         detach_value: bool = False,
         standardize: bool = False,
         orthogonal: bool = False,
-        clamp_probs: bool = False,
+        clamp_probs: bool = True,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ):

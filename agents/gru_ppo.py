@@ -136,8 +136,6 @@ class GruPPO(PPO):
         self.target_kl = target_kl
         self.shuffle_videos = shuffle_videos
         self._schedule: VideoSchedule | None = None
-        if self.env is not None:
-            self._attach_env(self.env)
         if _init_setup_model:
             self._setup_model()
 
@@ -161,6 +159,8 @@ class GruPPO(PPO):
         self._schedule = None
 
     def _setup_model(self) -> None:
+        if self.env is not None:
+            self._attach_env(self.env)
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(
@@ -182,10 +182,16 @@ class GruPPO(PPO):
         )
 
     def _setup_learn(
-        self, total_timesteps: int, callback: MaybeCallback = None, *args: Any, **kwargs: Any
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        *args: Any,
+        **kwargs: Any,
     ) -> tuple[int, BaseCallback]:
-        self._schedule_videos()
-        return super()._setup_learn(total_timesteps, callback, *args, **kwargs)
+        if reset_num_timesteps or self._last_obs is None:  # then the environment is reset
+            self._schedule_videos()
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, *args, **kwargs)
 
     def collect_rollouts(  # type: ignore[override]
         self,
@@ -371,13 +377,12 @@ class GruPPO(PPO):
 
     def _schedule_videos(self) -> None:
         """Tell the environment which videos to show after the next reset, if it can be told."""
-        native = None if self.env is None else _native(self.env)
-        if native is None or not self.shuffle_videos:
+        if not self.shuffle_videos or self.env is None or not self.env.has_attr("schedule_videos"):
             return
         if self._schedule is None:
-            videos = native.get_attr("num_videos")[0]
-            self._schedule = VideoSchedule(videos, native.num_envs, self.seed or 0)
-        native.env_method("schedule_videos", self._schedule.next())
+            videos = self.env.get_attr("num_videos")[0]
+            self._schedule = VideoSchedule(videos, self.env.num_envs, self.seed or 0)
+        self.env.env_method("schedule_videos", self._schedule.next())
 
     def _elapsed(self) -> float:
         return round((time.time_ns() - self.start_time) / 1e9, 6)

@@ -82,7 +82,8 @@ def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> Sa
             **saved["arguments"],
         )
         policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        recognizer_sha256 = str(saved["recognizer_sha256"])
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no usable policy: {error}") from error
     policy.set_training_mode(False)
-    return SavedPolicy(policy.to(device), saved["recognizer_sha256"])
+    return SavedPolicy(policy.to(device), recognizer_sha256)

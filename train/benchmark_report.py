@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +19,7 @@ _COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "top-1": lambda policy: _short(policy["top1"], 3),
     "95 %": lambda policy: _interval(policy["top1_ci95"], 2),
     "mAP": lambda policy: _short(policy["map"], 3),
-    "on target": lambda policy: _short(policy["on_target"], 2),
+    "target": lambda policy: _short(policy["on_target"], 2),
     "GMACs": lambda policy: _short(policy["gmacs_per_video"], 3),
 }
 _NOT_IN_TERMINAL = ("return",)  # for 80 columns; it is T times the reward
@@ -52,8 +51,8 @@ def write_report(
 _LEGEND = (
     "Reward and return are measured with the one recognizer common to all policies; brackets are "
     "95 % bootstrap intervals over videos; rates are fractions; GMACs are 10^9 multiply-adds a "
-    "video. The greedy oracle knows the label, tries every position, and has no classifier of its "
-    "own."
+    "video; target is the share of frames whose patch holds the target's centre. The greedy oracle "
+    "knows the label, tries every position, and has no classifier of its own."
 )
 
 
@@ -81,7 +80,7 @@ def _interval(bounds: Sequence[float], digits: int) -> str:
 
 
 def _rich_table(title: str, policies: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), title_justify="left")
+    table = Table(title=f"\n{title}", box=None, pad_edge=False, title_justify="left")
     shown = [name for name in _COLUMNS if name not in _NOT_IN_TERMINAL]
     for name in shown:
         left = name == "policy" or "%" in name

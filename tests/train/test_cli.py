@@ -123,7 +123,7 @@ def test_an_unknown_key_ends_the_command_before_anything_is_written(
         ("algo=ppo", "gru_ppo"),
         ("algo.learning_rat=1", "learning_rat"),
         ("recipes.stage1.epoch=1", "epoch"),
-        ("epochs=[1", "epochs=[1"),
+        ("epochs=[1", "[1"),
     ],
 )
 def test_what_hydra_refuses_ends_the_command(
