@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.utils import LinearSchedule
 
+from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 
 ALGORITHMS: dict[str, type[BaseAlgorithm]] = {"gru_ppo": GruPPO}
@@ -69,7 +71,7 @@ def algorithm_arguments(name: str, preset: str, overrides: Mapping[str, Any]) ->
     A value `"lin_X"` becomes a schedule that falls linearly from X to 0.
 
     Raises:
-        ValueError: unknown algorithm or preset.
+        ValueError: unknown algorithm, preset or argument; the message has the nearest one.
     """
     presets = _lookup(PRESETS, name, "algorithm")
     preset_arguments = dict(_lookup(presets, preset, f"preset of {name}"))
@@ -77,8 +79,17 @@ def algorithm_arguments(name: str, preset: str, overrides: Mapping[str, Any]) ->
         **preset_arguments.get("policy_kwargs", {}),
         **overrides.get("policy_kwargs", {}),
     }
+    _check_names(algorithm_class(name), overrides, f"argument of {name}")
+    _check_names(GruActorCriticPolicy, policy_kwargs, "entry of policy_kwargs")
     merged = {**preset_arguments, **overrides, "policy_kwargs": policy_kwargs}
     return {name: _schedule(value) for name, value in merged.items()}
+
+
+def _check_names(constructor: Any, arguments: Mapping[str, Any], what: str) -> None:
+    """Refuse arguments that a constructor does not take."""
+    known = dict.fromkeys(inspect.signature(constructor).parameters)
+    for name in arguments:
+        _lookup(known, name, what)
 
 
 def _schedule(value: Any) -> Any:

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
 from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from agents.gru_policy import GruActorCriticPolicy
-from agents.policy_files import load_policy
 from train.benchmark_report import write_report
-from train.checkpoints import find_part, load_recognizer
+from train.checkpoints import load_fitting_policy, load_recognizer
 from train.config import ConfigError, RunConfig
 from train.metrics import accuracy_summary, multiply_adds, reward_summary
 from train.policy_video import write_policy_video
@@ -125,7 +124,7 @@ def run_benchmark(
     """Judge all policies; write `benchmark.json`, `.md`, a figure and a video."""
     device = str(context.device)
     recognizer = load_recognizer(config.resume, "resume", device)
-    policy = _learned_policy(config, device) if _learned_names(config.policies) else None
+    policy = _learned_policy(config, recognizer) if _learned_names(config.policies) else None
     own = _own_recognizers(config.runs or {}, config.policies, device)
     bench = PolicyBench(recognizer, context.open_split(config.split), config)
     judged: dict[str, Judged] = {}
@@ -163,7 +162,7 @@ def run_evaluate(
     device = str(context.device)
     recognizer = load_recognizer(config.resume, "resume", device)
     name = config.policy if config.policy in BASELINES else "learned"
-    policy = _learned_policy(config, device) if name == "learned" else None
+    policy = _learned_policy(config, recognizer) if name == "learned" else None
     bench = PolicyBench(recognizer, context.open_split(config.split), config)
     judged = bench.judge(name, bench.agent(name, policy), None, display)
     result = {
@@ -179,19 +178,22 @@ def run_evaluate(
 
 
 def _learned_names(policies: tuple[str, ...]) -> list[str]:
+    if not policies:
+        raise ConfigError(
+            "policies=[] leaves nothing to compare; name some, such as [random,learned]"
+        )
     unknown = [name for name in policies if name not in (*BASELINES, "learned")]
     if unknown:
         raise ConfigError(f"unknown policies {unknown}; known are {', '.join(BASELINES)}, learned")
     return [name for name in policies if name == "learned"]
 
 
-def _learned_policy(config: RunConfig, device: str) -> GruActorCriticPolicy:
+def _learned_policy(config: RunConfig, recognizer: Recognizer) -> GruActorCriticPolicy:
     path = config.policy or config.resume
-    if path is None:
-        raise ConfigError(
-            "the policy 'learned' needs policy=RUN_FOLDER; 'adafocus stage2' makes one"
-        )
-    return load_policy(find_part(path, "policy", "adafocus stage2"), device=device).policy
+    assert path is not None  # the recognizer came from there
+    sizes = recognizer.config
+    grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
+    return load_fitting_policy(path, grid, recognizer)
 
 
 def _own_recognizers(

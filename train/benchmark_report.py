@@ -72,7 +72,12 @@ def _own_title(result: Mapping[str, Any]) -> str:
 
 def _short(value: float | None, digits: int) -> str:
     """A number without the zero before its point; `?` where it is not known."""
-    return "?" if value is None else f"{value:.{digits}f}".replace("0.", ".", 1)
+    if value is None:
+        return "?"
+    text = f"{value:.{digits}f}"
+    return (
+        text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0") else text
+    )
 
 
 def _interval(bounds: Sequence[float], digits: int) -> str:

@@ -10,7 +10,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from adafocus_env.atomic_files import atomic_path
+from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Recognizer
+from agents.gru_policy import GruActorCriticPolicy
+from agents.policy_files import load_policy
 from train.config import ConfigError
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
@@ -46,6 +49,30 @@ def load_recognizer(path: str | None, key: str, device: str) -> Recognizer:
     return Recognizer.load(find_part(path, "recognizer", "adafocus stage1"), device=device)
 
 
+def load_fitting_policy(path: str, grid: PatchGrid, recognizer: Recognizer) -> GruActorCriticPolicy:
+    """A saved policy that sees this recognizer's maps and acts on this grid.
+
+    Args:
+        path: a run folder that holds `policy/`, or that folder.
+        grid: the positions.
+        recognizer: whose glance maps the policy is to see; the policy goes to its device.
+
+    Raises:
+        ConfigError: there is none at the path.
+        CheckpointError: it sees other maps or acts on another grid.
+    """
+    folder = find_part(path, "policy", "adafocus stage2")
+    policy = load_policy(folder, device=recognizer.device).policy
+    sees, acts = policy.observation_space.shape, int(policy.action_space.n)
+    if (sees, acts) != (recognizer.map_shape(), grid.num_actions):
+        raise CheckpointError(
+            f"the policy in {folder} sees {sees} and has {acts} actions, but here they are "
+            f"{recognizer.map_shape()} and {grid.num_actions}; set action_dim= as in its stage 2, "
+            "or resume= the recognizer it was trained with"
+        )
+    return policy
+
+
 def save_backbone(
     network: nn.Module, name: str, class_names: tuple[str, ...], folder: Path
 ) -> None:
@@ -68,9 +95,13 @@ def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
     """
     which = "true" if part == "glancer" else "false"
     folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
-    saved = json.loads((folder / BACKBONE_CONFIG).read_text(encoding="utf-8"))
-    if saved["backbone"] != name:
-        raise CheckpointError(f"{folder} holds a {saved['backbone']}, but the {part} is a {name}")
+    file = folder / BACKBONE_CONFIG
+    try:
+        saved = json.loads(file.read_text(encoding="utf-8"))["backbone"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
+    if saved != name:
+        raise CheckpointError(f"{folder} holds a {saved}, but the {part} is a {name}")
     try:
         network.load_state_dict(load_file(folder / BACKBONE_WEIGHTS))
     except (RuntimeError, SafetensorError) as error:

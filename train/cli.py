@@ -153,7 +153,9 @@ def _run(name: str, overrides: list[str]) -> int:
         return 2
     register_resolvers()
     defaults = [f"command={name}"]
-    if name == "demo" and not any(item.startswith("output_dir=") for item in overrides):
+    # Hydra's own flags, such as --cfg, only show something.
+    runs = not any(item.startswith("-") for item in overrides)
+    if name == "demo" and runs and not any(o.startswith("output_dir=") for o in overrides):
         from train.demo_folder import DEMO_FOLDER, set_aside
 
         set_aside(DEMO_FOLDER)
@@ -185,7 +187,7 @@ def _call(name: str, cfg: DictConfig) -> int:
         run = getattr(importlib.import_module(module), function)
         with ProgressDisplay() as display:
             run(cfg, display)
-    except (ValueError, OSError, RuntimeError, IndexError) as error:
+    except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         if not _is_users_mistake(error):
             raise
         (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
@@ -200,7 +202,10 @@ def _is_users_mistake(error: Exception) -> bool:
     from adafocus_env.networks import CheckpointError
     from train.config import ConfigError
 
-    ours = (ListFileError, VideoError, CheckpointError, ConfigError, OSError)
+    ours = (
+        *(ListFileError, VideoError, CheckpointError, ConfigError, OSError),
+        FloatingPointError,  # a loss that is not finite; its message says what to lower
+    )
     return isinstance(error, ours) or type(error) is ValueError
 
 

@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+# The fields of `adafocus_env.data.VideoLists`, whose module would import torch.
+LISTS = ("list_file", "class_file", "video_dir", "separator")
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -92,20 +95,19 @@ class RunConfig:
         Raises:
             ConfigError: a value is out of range.
         """
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), get_type_hints(RunConfig)[item.name])
         positive = (
-            "epochs",
-            "batch_size",
-            "eval_freq",
-            "glancer_frames",
-            "focuser_frames",
-            "draws",
-            "num_frames",
-            "policy_frames",
+            *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
+            *("glancer_frames", "focuser_frames", "policy_frames"),
         )
         for name in positive:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name}={value} must be at least 1")
+        for name in ("seed", "num_workers"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name}={getattr(self, name)} must be 0 or more")
         for name, known in {
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
@@ -114,6 +116,9 @@ class RunConfig:
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
+        unknown = sorted(set(self.lists or {}) - set(LISTS))
+        if unknown:
+            raise ConfigError(f"lists has no {unknown[0]!r}; known are {', '.join(LISTS)}")
         if math.isqrt(self.action_dim) ** 2 != self.action_dim:
             raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
 
@@ -162,9 +167,51 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
             raise ConfigError(unknown_key(name, known))
     algo = dict(names.pop("algo"))
     name, preset = algo.pop("name"), algo.pop("preset")
-    arguments = {key: value for key, value in algo.items() if value is not None}
-    names.update(output_dir=Path(names["output_dir"]), policies=tuple(names["policies"]))
+    arguments = _without_nulls(algo)
+    names["output_dir"] = Path(names["output_dir"])
+    if isinstance(names["policies"], list):
+        names["policies"] = tuple(names["policies"])
     return RunConfig(**names, algo=AlgoConfig(name, preset, arguments))
+
+
+def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are set, here and in mappings below."""
+    cleaned = {k: _without_nulls(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {name: value for name, value in cleaned.items() if value is not None}
+
+
+def _check_type(name: str, value: Any, hint: Any) -> None:
+    """Hydra reads any text as any value, so types are checked here.
+
+    Raises:
+        ConfigError: the value is of another type; the message says which is expected.
+    """
+    expected = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if not any(_is_a(value, one) for one in expected):
+        names = [_TYPE_NAMES.get(one, "a name: value mapping") for one in expected]
+        raise ConfigError(f"{name}={value!r} must be {' or '.join(names)}")
+
+
+_TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+    tuple[str, ...]: "a list of names such as [random,center]",
+}
+
+
+def _is_a(value: Any, expected: Any) -> bool:
+    if expected is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if expected is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if expected == tuple[str, ...]:
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if expected == Mapping[str, str]:
+        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    return isinstance(value, expected)
 
 
 def unknown_key(name: str, known: set[str]) -> str:

@@ -41,7 +41,7 @@ class Demo:
         self._cfg = cfg
         self._display = display
         self.folder = Path(cfg.output_dir)
-        self._videos: dict[tuple[str, int], Videos] = {}
+        self._videos: dict[tuple[str, bool, int], Videos] = {}
 
     def run(self, part: str, command: str, stage: Stage, **values: Any) -> str:
         """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""

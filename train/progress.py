@@ -36,7 +36,7 @@ class ProgressDisplay:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.console.is_terminal,
         )
@@ -64,7 +64,7 @@ class ProgressDisplay:
         line = f"{description}: {time.monotonic() - began:.1f} s{note}"
         log.info(line)
         if not self.console.is_terminal:
-            self.console.print(line, highlight=False)
+            self.console.print(line, highlight=False, markup=False)
 
 
 class ProgressPart:

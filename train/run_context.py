@@ -26,15 +26,15 @@ class RunContext:
     Args:
         config: the command's configuration.
         folder: where the command writes; made if missing.
-        videos: splits that are open already, by (split, frames); shared between the parts of a
-            larger run, so that decoded videos are kept once.
+        videos: splits that are open already, by (split, training, frames); shared between the
+            parts of a larger run, so that decoded videos are kept once.
     """
 
     def __init__(
         self,
         config: RunConfig,
         folder: Path,
-        videos: dict[tuple[str, int], Videos] | None = None,
+        videos: dict[tuple[str, bool, int], Videos] | None = None,
     ):
         self.config = config
         self.folder = folder
@@ -48,24 +48,28 @@ class RunContext:
         """TensorBoard events, in `tensorboard/` of the run folder."""
         return SummaryWriter(str(self.folder / "tensorboard"))
 
-    def open_split(self, split: str, *, num_frames: int | None = None) -> Videos:
-        """A split as this run's networks take it; random frames and crops only for training.
+    def open_split(
+        self, split: str, *, training: bool = False, num_frames: int | None = None
+    ) -> Videos:
+        """A split as this run's networks take it.
 
         Args:
             split: `"train"`, `"val"` or `"test"`.
+            training: random frames, crops and flips.
             num_frames: T; None is the configured one.
         """
         frames = self.config.num_frames if num_frames is None else num_frames
-        if (split, frames) not in self._videos:
-            self._videos[split, frames] = self._open(split, frames)
-        return self._videos[split, frames]
+        key = (split, training, frames)
+        if key not in self._videos:
+            self._videos[key] = self._open(*key)
+        return self._videos[key]
 
-    def _open(self, split: str, num_frames: int) -> Videos:
+    def _open(self, split: str, training: bool, num_frames: int) -> Videos:
         config = self.config
         options = VideoOptions(
             num_frames=num_frames,
             frame_size=config.frame_size,
-            augment=split == "train",
+            augment=training,
             crop=config.crop,
             flip=config.flip,
             keep_decoded=config.keep_decoded,

@@ -48,7 +48,8 @@ class BackboneStage(FrameLoss):
 
 def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train one backbone and write it to `glancer/` or `focuser/` of the run folder."""
-    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
     part = "glancer" if config.pretrain_glancer else "focuser"
     name = getattr(config, part)

@@ -51,7 +51,8 @@ class RandomPatchStage(StepLoss):
 
 def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train focuser and classifier and write the recognizer to `recognizer/` of the run folder."""
-    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
     for part in ("glancer", "focuser"):
         path = getattr(config, f"pretrained_{part}")

@@ -82,6 +82,7 @@ class KeepBestPolicy(BaseCallback):
         top1 = float(evaluation.correct()[:, -1].mean())
         for name, value in {"return": mean_return, "top1": top1}.items():
             self.logger.record(f"val/{name}", value)
+        self.logger.dump(self.num_timesteps)
         log.info("epoch %d/%d: val return %.4f, top-1 %.3f", epoch, self._epochs, mean_return, top1)
         if mean_return > self.best_return:
             self.best_return = mean_return
@@ -99,7 +100,7 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
         "baseline_positions": config.baseline_positions,
     }
     rows = config.need("batch_size")
-    train_videos = context.open_split("train", num_frames=config.policy_frames)
+    train_videos = context.open_split("train", training=True, num_frames=config.policy_frames)
     val_videos = context.open_split("val")
     env = PatchLocalizationVectorEnv.from_parts(recognizer, train_videos, num_envs=rows, **rules)
     val_env = PatchLocalizationVectorEnv.from_parts(

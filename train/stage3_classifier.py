@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import CheckpointError, Recognizer, crop_patches, freeze
-from agents.policy_files import load_policy
-from train.checkpoints import find_part, load_recognizer
+from adafocus_env.networks import Recognizer, crop_patches, freeze
+from train.checkpoints import find_part, load_fitting_policy, load_recognizer
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
@@ -76,15 +75,7 @@ def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> Choo
         return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
     if policy == "center":
         return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
-    folder = find_part(policy, "policy", "adafocus stage2")
-    saved = load_policy(folder, device=recognizer.device).policy
-    expected = recognizer.map_shape(), grid.num_actions
-    if (saved.observation_space.shape, int(saved.action_space.n)) != expected:
-        raise CheckpointError(
-            f"the policy in {folder} sees {saved.observation_space.shape} and has "
-            f"{saved.action_space.n} actions, but here they are {expected[0]} and {expected[1]}; "
-            "set action_dim= as in its stage 2, or resume= the recognizer it was trained with"
-        )
+    saved = load_fitting_policy(policy, grid, recognizer)
     return lambda maps, _: saved.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
 
 
@@ -94,7 +85,8 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     policy = config.policy or config.need("resume")
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_actions(policy, grid, recognizer)
-    train_videos, val_videos = context.open_split("train"), context.open_split("val")
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
     stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"

@@ -181,13 +181,13 @@ def fit(
     best = FitResult(-1, -1.0)
     best_weights: list[dict[str, Tensor]] = []
     for epoch in range(epochs):
+        writer.add_scalar("train/learning_rate", optimizer.param_groups[0]["lr"], epoch)
         source = load_batches(
             clips, epoch, batch_size=batch_size, workers=config.num_workers, train=True
         )
         loss, top1 = train_one_epoch(stage, source, optimizer, scheduler, device)
         writer.add_scalar("train/loss", loss, epoch)
         writer.add_scalar("train/top1", top1, epoch)
-        writer.add_scalar("train/learning_rate", optimizer.param_groups[0]["lr"], epoch)
         note = f"loss {loss:.3f}"
         if (epoch + 1) % config.need("eval_freq") == 0 or epoch + 1 == epochs:
             top1 = evaluate_top1(stage, val_videos, config, device)

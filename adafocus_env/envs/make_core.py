@@ -26,10 +26,22 @@ def shipped_recognizer() -> Path:
 
 
 def choose_device(device: str) -> torch.device:
-    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device."""
+    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device.
+
+    Raises:
+        ValueError: no device of that name, or no GPU.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} was asked for, but torch finds no GPU; use auto or cpu"
+        )
+    return chosen
 
 
 if hasattr(os, "register_at_fork"):

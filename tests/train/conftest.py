@@ -79,23 +79,27 @@ def quiet() -> Callable[[], ProgressDisplay]:
     return lambda: ProgressDisplay(Console(file=io.StringIO()))
 
 
-@pytest.fixture
-def tiny_splits(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[int, int]]:
-    """The built-in videos have 20, 10 and 12 videos in this test."""
-    for split, entry in TINY_SPLITS.items():
-        monkeypatch.setitem(SPLITS, split, entry)
-    return TINY_SPLITS
+@pytest.fixture(scope="session")
+def shrink_splits() -> Callable[[pytest.MonkeyPatch], None]:
+    """Lets the built-in splits have 20, 10 and 12 videos until the patch is undone."""
+
+    def shrink(patch: pytest.MonkeyPatch) -> None:
+        for split, entry in TINY_SPLITS.items():
+            patch.setitem(SPLITS, split, entry)
+
+    return shrink
 
 
 @pytest.fixture(scope="session")
 def tiny_videos(
-    tmp_path_factory: pytest.TempPathFactory, quiet: Callable[[], ProgressDisplay]
+    tmp_path_factory: pytest.TempPathFactory,
+    quiet: Callable[[], ProgressDisplay],
+    shrink_splits: Callable[[pytest.MonkeyPatch], None],
 ) -> Path:
     """Folder of the tiny splits, written as `adafocus make-videos` does, by a worker process."""
     folder = tmp_path_factory.mktemp("tiny") / "glyphs"
     with pytest.MonkeyPatch.context() as patch:
-        for split, entry in TINY_SPLITS.items():
-            patch.setitem(SPLITS, split, entry)
+        shrink_splits(patch)
         make_videos(folder, quiet(), workers=1)
     return folder
 

@@ -39,9 +39,9 @@ def test_a_missing_part_is_named_with_the_command_that_makes_it(tmp_path: Path, 
 
 
 def test_another_part_is_not_taken_for_the_one_asked_for(run: Path) -> None:
-    with pytest.raises(ConfigError, match="no focuser in .*run; 'adafocus stage0' makes one"):
+    with pytest.raises(ConfigError, match=r"no focuser in .*run; 'adafocus stage0' makes one"):
         find_part(str(run), "focuser", "adafocus stage0")
-    with pytest.raises((ConfigError, FileNotFoundError), match="no recognizer in .*glancer"):
+    with pytest.raises((ConfigError, FileNotFoundError), match=r"no recognizer in .*glancer"):
         load_recognizer(str(run / "glancer"), "resume", "cpu")
 
 
@@ -58,7 +58,7 @@ def test_a_recognizer_is_loaded_from_its_run(
 def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER; 'adafocus stage1' makes one"):
         load_recognizer(None, "resume", "cpu")
-    with pytest.raises(ConfigError, match="no recognizer in .*; 'adafocus stage1' makes one"):
+    with pytest.raises(ConfigError, match=r"no recognizer in .*; 'adafocus stage1' makes one"):
         load_recognizer(str(tmp_path), "resume", "cpu")
 
 

@@ -154,6 +154,22 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(
     assert (tmp_path / name).read_text() == "{}"
 
 
+def test_the_command_says_where_the_videos_are(
+    make: Callable[[Path], list[str]],
+    run_command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_command("make-videos")
+    assert done.code == 0, done.err
+    assert "videos, lists and class file are in outputs/glyphs" in done.out
+    assert len(open_videos("glyphs", "val", OPTIONS, data_dir="outputs/glyphs")) == 2
+    done = run_command("make-videos", "data_dir=elsewhere")
+    assert (done.code, "are in elsewhere" in done.out) == (0, True)
+    assert (tmp_path / "elsewhere" / "videos.json").is_file()
+
+
 def test_an_empty_folder_is_used(make: Callable[[Path], list[str]], tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     assert len(make(tmp_path / "videos")) == 7

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adafocus_env.data.glyphs import render_video
@@ -20,7 +21,6 @@ from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.networks import Recognizer
 from agents.gru_ppo import GruPPO
 from agents.policy_files import load_policy
-from train.config import RunConfig
 
 Run = Callable[..., Any]
 
@@ -121,8 +121,6 @@ def _differing(one: torch.nn.Module, other: torch.nn.Module) -> set[str]:
 
 
 def test_stage_1_keeps_the_glancer_of_stage_0(pipeline: dict[str, Path]) -> None:
-    from safetensors.torch import load_file
-
     saved = load_file(pipeline["glancer"] / "glancer" / "backbone.safetensors")
     glancer = _recognizer(pipeline, "stage1").glancer.state_dict()
     for name, value in saved.items():
@@ -252,8 +250,9 @@ def test_the_files_for_people_can_be_read(pipeline: dict[str, Path]) -> None:
     ok, frame = capture.read()
     assert ok
     assert frame.shape[1] >= 2 * 448  # random beside learned
-    printed = (folder.parent / "benchmark.out").read_text()
-    assert printed.count("greedy_oracle") == 2
+    printed = (folder.parent / "benchmark.out").read_text().splitlines()
+    assert sum(line.split()[:1] == ["greedy_oracle"] for line in printed) == 2
+    assert max(len(line.rstrip()) for line in printed if str(folder) not in line) <= 80
 
 
 # --- evaluate ---
@@ -316,17 +315,6 @@ def test_evaluate_sees_the_frames_of_evaluation_whatever_the_seed(
     # The center draws nothing, and `conf` subtracts nothing: only the frames could differ.
     assert one["reward_mean"] == pytest.approx(other["reward_mean"], abs=1e-6)
     assert one["on_target"] == other["on_target"]
-
-
-def test_on_target_of_the_training_split_belongs_to_the_frames_looked_at(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
-    given = [f"resume={pipeline['stage1']}", "policy=greedy_oracle", "split=train"]
-    result = _evaluate(run_command, tiny, tmp_path, *given)
-    boxes_seen = result["policies"][0]["on_target"]
-    config = RunConfig  # the frames are those of centre sampling: see the test before this one
-    assert config is not None
-    assert 0.0 <= boxes_seen <= 1.0
 
 
 # --- a run can be repeated ---

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from train import supervised_loop
-from train.config import ConfigError, RunConfig
+from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.supervised_loop import (
     VALIDATION_EPOCH,
@@ -20,7 +20,6 @@ from train.supervised_loop import (
     FrameLoss,
     LabelledClips,
     StepLoss,
-    check_classes,
     evaluate_top1,
     fit,
     load_batches,
@@ -380,9 +379,3 @@ def test_top1_is_the_share_of_clips_whose_last_step_is_right(
 
 def test_validation_clips_are_no_training_epochs() -> None:
     assert VALIDATION_EPOCH == 2**32 - 1
-
-
-def test_splits_of_different_classes_are_refused(make_videos: Callable[..., Any]) -> None:
-    check_classes(make_videos(4), make_videos(2))
-    with pytest.raises(ConfigError, match="different class files"):
-        check_classes(make_videos(4), make_videos(4, num_classes=4))
