@@ -91,7 +91,7 @@ class LiveEpisodes:
         frames = torch.stack([clip.frames for clip in clips]).to(source.device)
         self._frames[index] = frames
         self.labels[index] = torch.tensor([clip.label for clip in clips], device=source.device)
-        at_once = _at_once(source.device, source.frame_size)
+        at_once = _at_once(source.device, recognizer.config.glance_size)
         glances = [recognizer.glance(part) for part in frames.flatten(0, 1).split(at_once)]
         shape = frames.shape[:2]
         self._glance_maps[index] = torch.cat([g[0] for g in glances]).unflatten(0, shape)

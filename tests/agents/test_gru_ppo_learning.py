@@ -266,6 +266,14 @@ def test_normalised_returns_with_gae_are_refused(cue_env: type[Any], make_model:
         make_model(cue_env(), normalize_returns=True, gae_lambda=0.9)
 
 
+@pytest.mark.parametrize("name", ["episodes_per_row", "batch_episodes", "n_epochs"])
+def test_settings_that_would_train_nothing_are_refused(
+    cue_env: type[Any], make_model: MakeModel, name: str
+) -> None:
+    with pytest.raises(ValueError, match=name):
+        make_model(cue_env(), **{name: 0})
+
+
 def test_a_typo_in_the_arguments_is_a_type_error(cue_env: type[Any], make_model: MakeModel) -> None:
     with pytest.raises(TypeError, match="learnin_rate"):
         make_model(cue_env(), learnin_rate=1e-3)

@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CheckpointCallback,
+    EvalCallback,
+    StopTrainingOnMaxEpisodes,
+)
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from agents.gru_ppo import GruPPO, _native
 from agents.sb3_vec_env import Sb3VecEnvAdapter
@@ -309,6 +314,88 @@ def test_a_callback_can_stop_training(
     assert model.num_timesteps == call * N
     assert model._n_updates == updates
     assert stop.ended
+
+
+class _Locals(BaseCallback):
+    """Keeps what SB3 lets callbacks see at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Any, ...]] = []
+
+    def _on_step(self) -> bool:
+        infos = self.locals["infos"]
+        self.seen.append(
+            (
+                self.locals["dones"].tolist(),
+                self.locals["rewards"].tolist(),
+                ["episode" in info for info in infos],
+                ["is_success" in info for info in infos],
+            )
+        )
+        return True
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_callbacks_see_rewards_ends_and_infos_of_each_step(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any], way: str
+) -> None:
+    watcher, looker = spy(), _Locals()
+    make_model(make_way(way)).learn(2 * N * T, callback=[watcher, looker])
+    rewards = torch.cat([rollout.rewards for rollout in watcher.rollouts], dim=1).T
+    for t, (dones, seen_rewards, episodes, successes) in enumerate(looker.seen):
+        last = [t % T == T - 1] * N
+        assert dones == episodes == successes == last
+        np.testing.assert_allclose(seen_rewards, rewards[t], atol=1e-6)
+    assert len(looker.seen) == 2 * T
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sb3s_callback_can_end_training_after_some_episodes(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
+) -> None:
+    model = make_model(make_way(way))
+    model.learn(10 * N * T, callback=StopTrainingOnMaxEpisodes(max_episodes=2))
+    assert model.num_timesteps == 2 * N * T  # two episodes in every row
+
+
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+@pytest.mark.parametrize("way", WAYS)
+def test_sb3s_callbacks_evaluate_and_save(
+    make_way: Callable[..., VecEnv],
+    make_model: MakeModel,
+    make_adapter: MakeAdapter,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    evaluate = EvalCallback(
+        VecMonitor(make_adapter(2)), n_eval_episodes=2, eval_freq=T, verbose=0, warn=False
+    )
+    save = CheckpointCallback(save_freq=T, save_path=str(tmp_path / "models"))
+    make_model(make_way(way)).learn(2 * N * T, callback=[evaluate, save])
+    assert np.isfinite(evaluate.last_mean_reward)
+    names = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert names == [f"rl_model_{steps}_steps.zip" for steps in (N * T, 2 * N * T)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_learning_goes_on_after_a_callback_stopped_it_within_an_episode(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
+) -> None:
+    model = make_model(make_way(way))
+    model.learn(10 * N * T, callback=_StopAt(2))
+    model.learn(N * T, reset_num_timesteps=False)
+    assert model._n_updates == 1
+
+
+def test_it_learns_on_normalised_observations_and_rewards(
+    make_adapter: MakeAdapter, make_model: MakeModel, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(VecNormalize(make_adapter(N)))
+    model.learn(2 * N * T, callback=watcher)
+    assert model._n_updates == 2
+    assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
 
 
 def test_steps_are_counted_in_whole_rollouts(

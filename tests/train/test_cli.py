@@ -141,8 +141,11 @@ def test_a_bad_value_is_one_line(run_command: Run, tmp_path: Path) -> None:
     assert done.err == "adafocus stage1: epochs=0 must be at least 1\n"
 
 
-def test_hydra_can_show_the_configuration(run_command: Run, tmp_path: Path) -> None:
-    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=3", "--cfg=job")
+@pytest.mark.parametrize("order", [["epochs=3", "--cfg=job"], ["--cfg=job", "epochs=3"]], ids=str)
+def test_hydra_can_show_the_configuration(
+    run_command: Run, tmp_path: Path, order: list[str]
+) -> None:
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *order)
     assert done.code == 0
     assert "command: stage1\n" in done.out
     assert "epochs: 3\n" in done.out

@@ -175,6 +175,15 @@ def test_an_empty_folder_is_used(make: Callable[[Path], list[str]], tmp_path: Pa
     assert len(make(tmp_path / "videos")) == 7
 
 
+def test_an_empty_folder_on_another_disk_is_used(
+    make: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "videos").symlink_to(tmp_path / "disk")
+    assert len(make(tmp_path / "videos")) == 7
+    assert (tmp_path / "disk" / "videos.json").is_file()
+
+
 def test_a_file_in_the_folders_place_is_refused(
     make: Callable[[Path], list[str]], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,20 @@ def test_stage_3_hands_on_the_policy_it_learned_for(pipeline: dict[str, Path]) -
     one, other = (load_policy(pipeline[p] / "policy").policy for p in ("stage2", "stage3_learned"))
     assert _differing(one, other) == set()
     assert not (pipeline["stage3_random"] / "policy").exists()
+
+
+def test_stage_3_can_write_into_the_folder_it_starts_from(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(pipeline["stage2"], folder)
+    done = run_command("stage3", *tiny, f"output_dir={folder}", f"resume={folder}")
+    assert done.code == 0, done.err
+    expected = load_policy(pipeline["stage2"] / "policy").policy
+    assert _differing(expected, load_policy(folder / "policy").policy) == set()
+    assert _differing(_recognizer(pipeline, "stage2"), Recognizer.load(folder / "recognizer")) == {
+        "classifier"
+    }
 
 
 def test_the_recognizer_of_a_run_makes_an_environment(
@@ -318,6 +333,21 @@ def test_evaluate_sees_the_frames_of_evaluation_whatever_the_seed(
 
 
 # --- a run can be repeated ---
+
+
+def test_every_job_of_a_sweep_has_a_folder_of_its_own(
+    run_command: Run, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_command("stage0", *tiny, "seed=3,4", "--multirun")
+    assert done.code == 0, done.err
+    seeds = [
+        yaml.safe_load(file.read_text())["seed"]
+        for file in tmp_path.rglob("config.yaml")
+        if file.parent.name != ".hydra"
+    ]
+    assert sorted(seeds) == [3, 4]
+    assert len(list(tmp_path.rglob("backbone.safetensors"))) == 2
 
 
 def test_the_same_seed_trains_the_same_policy(

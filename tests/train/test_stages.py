@@ -30,10 +30,10 @@ PARTS = ("glancer", "focuser", "classifier")
 
 
 @pytest.fixture
-def recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
+def recognizer(tiny_recognizer: Recognizer) -> Recognizer:
     """New weights that can be trained: 3 classes, 4 frames of 40 pixels, patches of 12."""
     torch.manual_seed(0)
-    return Recognizer(make_recognizer().config)
+    return Recognizer(tiny_recognizer.config)
 
 
 @pytest.fixture
