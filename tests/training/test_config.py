@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from adafocus_env.data import VideoLists
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 from train.cli import COMMANDS
 from train.config import (
     GROUPS,
+    LISTS,
     AlgoConfig,
     ConfigError,
     RunConfig,
@@ -46,14 +48,14 @@ def test_every_key_of_the_configs_is_a_field_and_every_field_a_key(compose_confi
         assert keys - {"recipes"} == {field.name for field in fields(RunConfig)}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_of_every_group_composes_for_every_command(
-    make_config: MakeConfig, option: str, command: str
+def test_every_option_of_every_group_composes_and_is_read_for_every_command(
+    compose_config: Compose, option: str
 ) -> None:
-    config = make_config(command, option, "data_dir=somewhere")
-    assert config.command == command
-    assert config.data_dir == "somewhere"
+    cfg = compose_config("stage1", option, "data_dir=somewhere", "output_dir=unused")
+    for command in COMMANDS:
+        config = read_config(cfg, command=command)
+        assert (config.command, config.data_dir) == (command, "somewhere")
 
 
 def test_values_have_their_types(make_config: MakeConfig) -> None:
@@ -281,3 +283,7 @@ def test_reading_leaves_the_configuration_as_it_was(compose_config: Compose) -> 
     before = OmegaConf.to_yaml(cfg, resolve=False)
     read_config(cfg, command="stage3")
     assert OmegaConf.to_yaml(cfg, resolve=False) == before
+
+
+def test_the_keys_of_lists_are_the_fields_of_video_lists() -> None:
+    assert set(LISTS) == {field.name for field in fields(VideoLists)}
