@@ -82,7 +82,7 @@ def algorithm_arguments(name: str, preset: str, overrides: Mapping[str, Any]) ->
     _check_names(algorithm_class(name), overrides, f"argument of {name}")
     _check_names(GruActorCriticPolicy, policy_kwargs, "entry of policy_kwargs")
     merged = {**preset_arguments, **overrides, "policy_kwargs": policy_kwargs}
-    return {name: _schedule(value) for name, value in merged.items()}
+    return {name: _schedule(name, value) for name, value in merged.items()}
 
 
 def _check_names(constructor: Any, arguments: Mapping[str, Any], what: str) -> None:
@@ -92,14 +92,17 @@ def _check_names(constructor: Any, arguments: Mapping[str, Any], what: str) -> N
         _lookup(known, name, what)
 
 
-def _schedule(value: Any) -> Any:
+def _schedule(name: str, value: Any) -> Any:
     """`"lin_0.001"` as a schedule from 0.001 down to 0, the notation of RL Zoo."""
-    if not isinstance(value, str) or not value.startswith("lin_"):
+    if not isinstance(value, str):
         return value
     try:
-        return LinearSchedule(float(value[4:]), 0.0, 1.0)
+        prefix, start = value[:4], float(value[4:])
     except ValueError:
-        raise ValueError(f"{value!r} is no linear schedule; write lin_0.001, for example") from None
+        prefix = ""
+    if prefix != "lin_":
+        raise ValueError(f"{name}={value!r} is no number; for a falling one write lin_0.001, say")
+    return LinearSchedule(start, 0.0, 1.0)
 
 
 def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:

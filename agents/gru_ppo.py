@@ -124,6 +124,13 @@ class GruPPO(PPO):
             _init_setup_model=False,
             supported_action_spaces=(spaces.Discrete,),
         )
+        for name, value in {
+            "episodes_per_row": episodes_per_row,
+            "batch_episodes": batch_episodes,
+            "n_epochs": n_epochs,
+        }.items():
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
         self.episodes_per_row = episodes_per_row
         self.batch_episodes = batch_episodes
         self.n_epochs = n_epochs
@@ -241,7 +248,7 @@ class GruPPO(PPO):
             values=values,
             rewards=rewards,
         )
-        infos = [
+        episode_infos = [
             {
                 "episode": {"r": total, "l": self.num_decisions, "t": self._elapsed()},
                 "is_success": bool(success),
@@ -250,12 +257,17 @@ class GruPPO(PPO):
                 rewards.sum(dim=1).tolist(), result.infos["is_success"], strict=True
             )
         ]
-        for _ in range(self.num_decisions):
+        # Callbacks see what they would see when stepping, after the fact.
+        step_rewards = rewards.cpu().numpy()
+        for t in range(self.num_decisions):
+            last = t == self.num_decisions - 1
+            dones = np.full(env.num_envs, last)
+            infos: list[dict[str, Any]] = episode_infos if last else [{}] * env.num_envs
             self.num_timesteps += env.num_envs
-            callback.update_locals(locals())
+            callback.update_locals({**locals(), "rewards": step_rewards[:, t]})
             if not callback.on_step():
                 return False
-        self._update_info_buffer(infos, np.ones(env.num_envs, dtype=bool))
+            self._update_info_buffer(infos, dones)
         return True
 
     @torch.no_grad()
@@ -280,6 +292,7 @@ class GruPPO(PPO):
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
+                self._last_obs = None  # within an episode: learning on begins with a reset
                 return False
             if bool(dones.any()) != (t == self.num_decisions - 1) or dones.any() != dones.all():
                 raise RuntimeError(

@@ -21,7 +21,8 @@ def evaluate_random(videos: Videos) -> Evaluation:
     env = PatchLocalizationVectorEnv.from_parts(
         Recognizer.load(shipped_recognizer()), videos, num_envs=50, autoreset_mode="disabled"
     )
-    return evaluate_agent(env, RandomAgent(env.single_action_space))
+    # Four draws: with one, three of 250 predictions near a tie are more than a point.
+    return evaluate_agent(env, RandomAgent(env.single_action_space), draws=4)
 
 
 @pytest.fixture(scope="module")

@@ -169,18 +169,26 @@ def _run(name: str, overrides: list[str]) -> int:
     def task(cfg: DictConfig) -> None:
         codes.append(_call(name, cfg))
 
-    sys.argv = ["adafocus", *defaults, *overrides]
+    flags = [item for item in overrides if item.startswith("-")]
+    values = [item for item in overrides if not item.startswith("-")]
+    sys.argv = ["adafocus", *flags, *defaults, *values]
     task()
     return max(codes, default=0)
 
 
 def _call(name: str, cfg: DictConfig) -> int:
     """Call a command's function; a user's mistake becomes one line, and a file `error.log`."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
     from train.allocator import keep_freed_memory
     from train.config import read_config
     from train.progress import ProgressDisplay
 
     module, function = COMMANDS[name].function.split(":")
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:  # each job of a sweep has a folder of its own
+        cfg.output_dir = hydra_config.runtime.output_dir
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     try:

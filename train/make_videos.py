@@ -45,9 +45,9 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
     if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / ".incomplete").exists():
         raise ConfigError(f"{data_dir} holds other files; name an empty folder with data_dir=")
     lists = VideoLists()
-    if data_dir.exists():
-        shutil.rmtree(data_dir)
-    data_dir.mkdir(parents=True)
+    data_dir.mkdir(parents=True, exist_ok=True)  # it may be a link to another disk
+    for left_over in data_dir.iterdir():
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
     (data_dir / ".incomplete").touch()
     (data_dir / lists.class_file).write_text("\n".join(CLASS_NAMES) + "\n", encoding="utf-8")
     jobs = []

@@ -38,7 +38,7 @@ def write_policy_video(
     pictures = [_side_by_side(videos, index, evaluations, seed) for index in range(count)]
     frames = [frame for video in pictures for frame in video]
     write_mp4(folder / "policies.mp4", frames, _FRAMES_PER_SECOND)
-    still = _still(pictures[0])
+    still = _still(pictures[0], len(evaluations))
     cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
 
 
@@ -75,14 +75,12 @@ def _even(panels: list[Image]) -> list[Image]:
     return [panel[: panel.shape[0] // 2 * 2, : panel.shape[1] // 2 * 2] for panel in panels]
 
 
-def _still(pictures: list[Image]) -> Image:
-    """A few steps of one video, next to each other, at half size."""
+def _still(pictures: list[Image], policies: int) -> Image:
+    """A few steps of one video next to each other, the policies below each other, at half size."""
     steps = np.linspace(0, len(pictures) - 1, min(_STILL_STEPS, len(pictures))).round().astype(int)
     columns = []
     for step in steps:
-        width = pictures[step].shape[1]
-        left, right = pictures[step][:, : width // 2], pictures[step][:, width // 2 :]
-        stacked = np.concatenate([left, right])
+        stacked = np.concatenate(np.split(pictures[step], policies, axis=1))
         size = (stacked.shape[1] // 2, stacked.shape[0] // 2)
         columns.append(cv2.resize(stacked, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
     return np.concatenate(columns, axis=1)

@@ -97,5 +97,7 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     recognizer.save(context.folder / "recognizer")
     if name == "policy":  # beside the classifier that knows its patches
         source = find_part(policy, "policy", "adafocus stage2")
-        shutil.copytree(source, context.folder / "policy", dirs_exist_ok=True)
+        target = context.folder / "policy"
+        if source.resolve() != target.resolve():
+            shutil.copytree(source, target, dirs_exist_ok=True)
     log.info("classifier of epoch %d, val top-1 %.3f", best.best_epoch + 1, best.best_top1)
