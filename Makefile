@@ -25,7 +25,7 @@ demo: install ## train all four stages on the built-in videos and compare polici
 	$(BIN)/adafocus demo seed=$(SEED)
 
 test: install ## run the tests
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: install ## check style and formatting
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ class Command:
 
 
 _DATA_KEYS = (
-    ("experiment=NAME", "glyphs (built-in videos, default) or videos (your own)"),
+    ("experiment=NAME", "glyphs (built-in, default), videos (your own), actnet_patch128, ..."),
     ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
 )
 _FIT_KEYS = (
@@ -58,6 +58,42 @@ COMMANDS = {
         "train.commands:make_videos_command",
         "write the built-in videos as mp4 files with their list files",
         (("data_dir=FOLDER", "where to; default outputs/glyphs"), ("num_workers=N", "processes")),
+    ),
+    "extract-frames": Command(
+        "train.commands:extract_frames_command",
+        "write the frames of videos as JPEG folders, as the published code reads them",
+        (
+            ("source=FOLDER", "the videos, with any folders in it"),
+            ("target=FOLDER", "where to; one folder of image_00001.jpg ... a video"),
+            ("height=360|none", "height of the frames in pixels, or as they are"),
+            ("frame_rate=N", "frames a second; default the video's own"),
+            ("num_workers=N", "processes"),
+        ),
+    ),
+    "check-data": Command(
+        "train.commands:check_data_command",
+        "look for everything in a data set that would break training",
+        (
+            ("experiment=NAME", "actnet_patch128, ..., or dataset=actnet|fcvid|minik|videos"),
+            ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
+            ("media=frames|videos", "read JPEG folders or video files"),
+            ("num_workers=N", "processes"),
+        ),
+    ),
+    "convert": Command(
+        "train.commands:convert_command",
+        "read a published checkpoint, or write one",
+        (
+            ("source=FILE|RUN", "a published .pth.tar; with format=published a run folder"),
+            ("target=FOLDER|FILE", "where to write"),
+            ("format=ours|published", "what to write"),
+            ("experiment=NAME", "actnet_patch128, ...: sizes that the file does not hold"),
+        ),
+    ),
+    "flops": Command(
+        "train.commands:flops_command",
+        "multiply-adds per video of any configuration, by part",
+        (("experiment=NAME", "actnet_patch128, ..."), ("patch_size=N num_frames=N", "sizes")),
     ),
     "stage0": Command(
         "train.commands:stage0",

@@ -58,6 +58,34 @@ def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:
     display.console.print(f"videos, lists and class file are in {folder}")
 
 
+def extract_frames_command(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Write the frames of videos as JPEG folders."""
+    from train.extract_frames import run_extract_frames
+
+    run_extract_frames(read_config(cfg), display)
+
+
+def check_data_command(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Look for what would break training."""
+    from train.check_data import run_check_data
+
+    run_check_data(read_config(cfg), display)
+
+
+def convert_command(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Read or write a published checkpoint."""
+    from train.convert import run_convert
+
+    run_convert(read_config(cfg), display)
+
+
+def flops_command(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Multiply-adds per video."""
+    from train.flops import run_flops
+
+    run_flops(read_config(cfg), display)
+
+
 def _with_context(
     cfg: DictConfig,
     display: ProgressDisplay,

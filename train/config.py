@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 # The fields of `adafocus_env.data.VideoLists`, whose module would import torch.
-LISTS = ("list_file", "class_file", "video_dir", "separator")
+LISTS = (
+    *("list_file", "class_file", "video_dir", "frame_dir", "separator"),
+    *("multi_label", "image_template", "min_frames", "num_classes"),
+)
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -47,6 +50,7 @@ class RunConfig:
     num_workers: int
     output_dir: Path
     resume: str | None
+    recognizer: str | None
     pretrained_glancer: str | None
     pretrained_focuser: str | None
     policy: str | None
@@ -62,6 +66,10 @@ class RunConfig:
     glancer_frames: int | None
     focuser_frames: int | None
     eval_freq: int | None
+    lr_steps: tuple[int, ...]
+    amp: str
+    grad_accumulation: int
+    sync_batchnorm: bool
     reward: str
     baseline_positions: str
     action_dim: int
@@ -71,9 +79,20 @@ class RunConfig:
     policies: tuple[str, ...]
     runs: Mapping[str, str] | None
     ship: bool
+    map_rule: str
+    map_labels: str
+    select_by: str
+    source: str | None
+    target: str | None
+    format: str
+    height: int | str | None
     dataset: str
     data_dir: str | None
-    lists: Mapping[str, str] | None
+    lists: Mapping[str, Any] | None
+    media: str
+    frame_rate: float | None
+    train_sampling: str
+    eval_sampling: str
     crop: bool
     flip: bool
     keep_decoded: bool
@@ -99,7 +118,7 @@ class RunConfig:
             _check_type(item.name, getattr(self, item.name), get_type_hints(RunConfig)[item.name])
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
-            *("glancer_frames", "focuser_frames", "policy_frames"),
+            *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation"),
         )
         for name in positive:
             value = getattr(self, name)
@@ -112,6 +131,14 @@ class RunConfig:
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
             "split": ("train", "val", "test"),
+            "amp": ("none", "auto", "fp16", "bf16"),
+            "map_rule": ("standard", "published"),
+            "map_labels": ("all", "first"),
+            "select_by": ("top1", "map"),
+            "format": ("ours", "published"),
+            "media": ("frames", "videos"),
+            "train_sampling": ("random", "dense"),
+            "eval_sampling": ("center", "test", "dense"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
@@ -166,12 +193,13 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if name not in known:
             raise ConfigError(unknown_key(name, known))
     algo = dict(names.pop("algo"))
-    name, preset = algo.pop("name"), algo.pop("preset")
+    algorithm, preset = algo.pop("name"), algo.pop("preset")
     arguments = _without_nulls(algo)
     names["output_dir"] = Path(names["output_dir"])
-    if isinstance(names["policies"], list):
-        names["policies"] = tuple(names["policies"])
-    return RunConfig(**names, algo=AlgoConfig(name, preset, arguments))
+    for name in ("policies", "lr_steps"):
+        if isinstance(names[name], list):
+            names[name] = tuple(names[name])
+    return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments))
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,6 +227,7 @@ _TYPE_NAMES = {
     str: "text",
     type(None): "null",
     tuple[str, ...]: "a list of names such as [random,center]",
+    tuple[int, ...]: "a list of whole numbers such as [50,100]",
 }
 
 
@@ -207,10 +236,13 @@ def _is_a(value: Any, expected: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if expected is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if expected == tuple[str, ...]:
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if get_origin(expected) is tuple:
+        item_type = get_args(expected)[0]
+        return isinstance(value, tuple) and all(_is_a(item, item_type) for item in value)
     if expected == Mapping[str, str]:
         return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+    if expected == Mapping[str, Any]:
+        return isinstance(value, dict)
     return isinstance(value, expected)
 
 
