@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.ranks import ONE_PROCESS, Ranks
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -46,6 +48,7 @@ class EpisodeBuffer:
             step. Episodes run in lock step, so this is a baseline that knows the time.
         normalize_returns: standardise the returns over all steps of the rollout, as published
             (REFERENCE section 4); the values then predict standardised returns.
+        ranks: processes that train together; means and deviations are over all of them.
 
     Raises:
         ValueError: `normalize_returns` with `gae_lambda` below 1: advantages would mix rewards with
@@ -59,6 +62,7 @@ class EpisodeBuffer:
         gae_lambda: float,
         normalize_returns: bool,
         center_steps: bool = False,
+        ranks: Ranks = ONE_PROCESS,
     ):
         if normalize_returns and gae_lambda < 1.0:
             raise ValueError("normalize_returns=True needs gae_lambda=1")
@@ -66,6 +70,7 @@ class EpisodeBuffer:
         self.gae_lambda = gae_lambda
         self.normalize_returns = normalize_returns
         self.center_steps = center_steps
+        self._ranks = ranks
         self._parts: list[dict[str, Tensor]] = []
 
     def reset(self) -> None:
@@ -98,13 +103,14 @@ class EpisodeBuffer:
         rewards, values = stored["rewards"], stored["old_values"]
         if self.normalize_returns:
             returns = discounted_returns(rewards, self.gamma)
-            returns = (returns - returns.mean()) / (returns.std() + 1e-5)
+            everywhere = self._ranks.gather(returns)
+            returns = (returns - everywhere.mean()) / (everywhere.std() + 1e-5)
             advantages = returns - values
         else:
             advantages = gae_advantages(rewards, values, self.gamma, self.gae_lambda)
             returns = advantages + values
         if self.center_steps:
-            advantages = advantages - advantages.mean(dim=0)
+            advantages = advantages - self._ranks.gather(advantages).mean(dim=0)
         return Episodes(**stored, returns=returns, advantages=advantages)
 
 

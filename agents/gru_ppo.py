@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import defaultdict
@@ -22,6 +23,7 @@ from torch.nn import functional as F
 
 from agents.episode_buffer import EpisodeBuffer, Episodes, minibatches
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from agents.ranks import ONE_PROCESS, Ranks
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 from agents.video_schedule import VideoSchedule
 
@@ -56,8 +58,11 @@ class GruPPO(PPO):
         vf_coef: weight of the value loss.
         max_grad_norm: clip gradients to this norm; None does not.
         target_kl: stop a rollout's epochs beyond 1.5 times this divergence.
-        shuffle_videos: show every training video once an epoch across all rows, where the
-            environment can be told which to show.
+        shuffle_videos: show every training video once an epoch across all rows (and processes),
+            where the environment can be told which to show.
+        ranks: processes that train this policy together, each with as many rows. Gradients are
+            averaged, returns normalised and videos dealt over all of them; `batch_episodes` is their
+            sum.
         stats_window_size: as in SB3.
         tensorboard_log: as in SB3.
         policy_kwargs: as in SB3.
@@ -93,6 +98,7 @@ class GruPPO(PPO):
         max_grad_norm: float | None = None,
         target_kl: float | None = None,
         shuffle_videos: bool = True,
+        ranks: Ranks = ONE_PROCESS,
         stats_window_size: int = 100,
         tensorboard_log: str | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -131,6 +137,12 @@ class GruPPO(PPO):
         }.items():
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, not {value}")
+        if batch_episodes is not None and batch_episodes % ranks.count:
+            raise ValueError(
+                f"batch_episodes={batch_episodes} cannot be shared by {ranks.count} processes; "
+                f"use a multiple of {ranks.count}"
+            )
+        self.ranks = ranks
         self.episodes_per_row = episodes_per_row
         self.batch_episodes = batch_episodes
         self.n_epochs = n_epochs
@@ -175,6 +187,7 @@ class GruPPO(PPO):
             gae_lambda=self.gae_lambda,
             normalize_returns=self.normalize_returns,
             center_steps=self.center_steps,
+            ranks=self.ranks,
         )
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
@@ -217,8 +230,10 @@ class GruPPO(PPO):
         callback.on_rollout_start()
         native = _native(env)
         for _ in range(n_rollout_steps // self.num_decisions):
-            shape = (env.num_envs, self.num_decisions)
-            uniforms = torch.rand(shape, generator=self._generator).to(self.device)
+            # Drawn for all processes by each: as many of them draw the same as one alone.
+            shape = (self.ranks.count * env.num_envs, self.num_decisions)
+            drawn = torch.rand(shape, generator=self._generator)
+            uniforms = self.ranks.own(drawn).to(self.device)
             self._schedule_videos()
             if native is not None:
                 going_on = self._play(native, callback, rollout_buffer, uniforms)
@@ -236,7 +251,7 @@ class GruPPO(PPO):
     ) -> bool:
         """One whole episode of every row, in one pass of the policy."""
         observations = env.observe_episode().to(self.device)
-        self.policy.fit_scale_once(observations[:, 0])
+        self._fit_scale_once(observations[:, 0])
         distribution, values = self.policy.evaluate_episodes(observations)
         actions = inverse_cdf(distribution.probs, uniforms)
         result = env.play(actions)
@@ -285,7 +300,7 @@ class GruPPO(PPO):
         for t in range(self.num_decisions):
             assert isinstance(self._last_obs, np.ndarray)
             observations = torch.as_tensor(self._last_obs, device=self.device)
-            self.policy.fit_scale_once(observations)
+            self._fit_scale_once(observations)
             step = self.policy.step(observations, state, starts, uniforms=uniforms[:, t])
             state, starts = step.policy_state, torch.zeros_like(starts)
             new_obs, rewards, dones, infos = env.step(step.actions.cpu().numpy())
@@ -333,12 +348,16 @@ class GruPPO(PPO):
         self, episodes: Episodes, clip_range: float, logs: dict[str, list[float]]
     ) -> bool:
         """One pass over the rollout; False if the policy has moved too far."""
-        for batch in minibatches(episodes, self.batch_episodes, self._generator):
+        own_batch = self.batch_episodes and self.batch_episodes // self.ranks.count
+        for batch in minibatches(episodes, own_batch, self._generator):
             loss = self._loss(batch, clip_range, logs)
-            if self.target_kl is not None and logs["approx_kl"][-1] > 1.5 * self.target_kl:
-                return False
+            if self.target_kl is not None:
+                divergence = self.ranks.mean(logs["approx_kl"][-1])
+                if divergence > 1.5 * self.target_kl:
+                    return False
             self.policy.optimizer.zero_grad()
             loss.backward()
+            self.ranks.average_gradients(self.policy.parameters())
             if self.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
             self.policy.optimizer.step()
@@ -390,12 +409,58 @@ class GruPPO(PPO):
 
     def _schedule_videos(self) -> None:
         """Tell the environment which videos to show after the next reset, if it can be told."""
-        if not self.shuffle_videos or self.env is None or not self.env.has_attr("schedule_videos"):
-            return
         if self._schedule is None:
-            videos = self.env.get_attr("num_videos")[0]
-            self._schedule = VideoSchedule(videos, self.env.num_envs, self.seed or 0)
-        self.env.env_method("schedule_videos", self._schedule.next())
+            self._schedule = self._new_schedule()
+        if self._schedule is not None:
+            assert self.env is not None
+            own = np.split(self._schedule.next(), self.ranks.count)[self.ranks.rank]
+            self.env.env_method("schedule_videos", own)
+
+    def _new_schedule(self) -> VideoSchedule | None:
+        if not self.shuffle_videos or self.env is None or not self.env.has_attr("schedule_videos"):
+            return None
+        videos = self.env.get_attr("num_videos")[0]
+        return VideoSchedule(videos, self.ranks.count * self.env.num_envs, self.seed or 0)
+
+    def _fit_scale_once(self, observations: Tensor) -> None:
+        """Standardise by the first observations `(N, ...)` of all processes."""
+        if not bool(self.policy.scale_is_fitted):
+            self.policy.fit_scale_once(self.ranks.gather(observations))
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything that training on needs, between two rollouts: tensors and JSON types.
+
+        The environment's part is this process's own; the rest is the same in all processes.
+        """
+        assert self.env is not None
+        return {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.policy.optimizer.state_dict(),
+            "generator": self._generator.get_state(),
+            "schedule": None if self._schedule is None else json.dumps(self._schedule.state()),
+            "num_timesteps": self.num_timesteps,
+            "n_updates": self._n_updates,
+            "env": json.dumps(self.env.env_method("row_states")[0]),
+        }
+
+    def restore_training_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `training_state` returned, with `learn(..., reset_num_timesteps=False)`.
+
+        The algorithm must have been made with the same arguments and the same environment.
+        """
+        assert self.env is not None
+        self.env.reset()  # wrappers count episodes from here
+        self.policy.load_state_dict(state["policy"])
+        self.policy.optimizer.load_state_dict(state["optimizer"])
+        self._generator.set_state(state["generator"])
+        self._schedule = self._new_schedule()
+        if self._schedule is not None:
+            self._schedule.restore(json.loads(state["schedule"]))
+        self.num_timesteps = state["num_timesteps"]
+        self._n_updates = state["n_updates"]
+        rows = json.loads(state["env"])
+        self._last_obs = self.env.env_method("restore_rows", rows)[0]
+        self._last_episode_starts = np.ones(self.env.num_envs, dtype=bool)
 
     def _elapsed(self) -> float:
         return round((time.time_ns() - self.start_time) / 1e9, 6)
@@ -408,6 +473,7 @@ class GruPPO(PPO):
             "_last_episode_starts",
             "_generator",
             "_schedule",
+            "ranks",
         ]
 
 

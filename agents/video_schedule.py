@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,3 +34,15 @@ class VideoSchedule:
             whole = len(order) // self._batch * self._batch
             self._left = np.split(order[:whole], whole // self._batch)
         return self._left.pop(0)
+
+    def state(self) -> dict[str, Any]:
+        """Where the schedule is, of JSON types."""
+        return {
+            "random": self._rng.bit_generator.state,
+            "left": [batch.tolist() for batch in self._left],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self._rng.bit_generator.state = state["random"]
+        self._left = [np.array(batch, dtype=np.int64) for batch in state["left"]]

@@ -6,6 +6,7 @@ Nothing heavy is imported before a command runs: help and version come at once.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 import traceback
@@ -19,6 +20,8 @@ from train.configs_path import configs_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from train.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -184,38 +187,84 @@ def _run(name: str, overrides: list[str]) -> int:
     import hydra
 
     from train.config import ConfigError, check_override_names, register_resolvers
+    from train.published_keys import translate
 
+    register_resolvers()
     try:
+        overrides = translate(overrides)
         check_override_names(overrides)
+        arguments = [f"command={name}", *_place(name, overrides)]
     except ConfigError as error:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 2
-    register_resolvers()
-    defaults = [f"command={name}"]
-    # Hydra's own flags, such as --cfg, only show something.
-    runs = not any(item.startswith("-") for item in overrides)
-    if name == "demo" and runs and not any(o.startswith("output_dir=") for o in overrides):
-        from train.demo_folder import DEMO_FOLDER, set_aside
-
-        set_aside(DEMO_FOLDER)
-        defaults.append(f"output_dir={DEMO_FOLDER}")
     codes: list[int] = []
 
     @hydra.main(version_base="1.3", config_path=str(configs_path()), config_name="config")
     def task(cfg: DictConfig) -> None:
         codes.append(_call(name, cfg))
 
-    flags = [item for item in overrides if item.startswith("-")]
-    values = [item for item in overrides if not item.startswith("-")]
-    sys.argv = ["adafocus", *flags, *defaults, *values]
+    # Hydra's argument parser wants its flags before the values.
+    sys.argv = ["adafocus", *sorted(arguments, key=lambda item: not item.startswith("-"))]
     task()
     return max(codes, default=0)
+
+
+def _place(name: str, overrides: list[str]) -> list[str]:
+    """The overrides with the folder that the command writes to, where it is not Hydra's default.
+
+    Raises:
+        ConfigError: the folder holds an unfinished run, or cannot be agreed on.
+    """
+    from train.run_folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
+
+    # Hydra's own flags only show something, or make a folder for each job of a sweep.
+    if any(item.startswith("-") for item in overrides):
+        return overrides
+    given = dict(item.partition("=")[::2] for item in overrides)
+    folder = Path(given["output_dir"]) if "output_dir" in given else None
+    if name == "demo" and folder is None:
+        from train.demo_folder import DEMO_FOLDER, set_aside
+
+        set_aside(DEMO_FOLDER)
+        return [*overrides, f"output_dir={DEMO_FOLDER}"]
+    unfinished = folder is not None and (folder / STATE_FILE).is_file()
+    if name in STAGES and (unfinished or "resume" in given):
+        continued = find_continued(_peek(name, overrides), folder)
+        if continued is not None:
+            sources = [f"{key}={value or 'null'}" for key, value in continued.sources.items()]
+            kept = [item for item in overrides if item.partition("=")[0] not in _SOURCES]
+            return [*kept, *sources, f"output_dir={continued.folder}"]
+    if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return [*overrides, f"output_dir={OUTPUTS / shared_stamp()}"]
+    return overrides
+
+
+_SOURCES = ("output_dir", "resume", "recognizer")
+
+
+def _peek(name: str, overrides: list[str]) -> RunConfig:
+    """The configuration that Hydra will make of the overrides.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    from train.config import ConfigError, read_config
+
+    try:
+        with initialize_config_dir(str(configs_path()), version_base="1.3"):
+            return read_config(compose("config", overrides=[f"command={name}", *overrides]))
+    except HydraException as error:
+        raise ConfigError(str(error)) from error
 
 
 def _call(name: str, cfg: DictConfig) -> int:
     """Call a command's function; a user's mistake becomes one line, and a file `error.log`."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
+    from rich.console import Console
 
     from train.allocator import keep_freed_memory
     from train.config import read_config
@@ -227,17 +276,21 @@ def _call(name: str, cfg: DictConfig) -> int:
         cfg.output_dir = hydra_config.runtime.output_dir
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    rank = int(os.environ.get("RANK", "0"))
+    if rank:  # one process of a run speaks for all
+        logging.disable(logging.WARNING)
     try:
         read_config(cfg)
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)
-        with ProgressDisplay() as display:
+        with ProgressDisplay(Console(quiet=True) if rank else None) as display:
             run(cfg, display)
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         if not _is_users_mistake(error):
             raise
-        (folder / "error.log").write_text(traceback.format_exc(), encoding="utf-8")
+        error_log = folder / (f"error.rank{rank}.log" if rank else "error.log")
+        error_log.write_text(traceback.format_exc(), encoding="utf-8")
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0

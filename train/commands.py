@@ -95,6 +95,7 @@ def _with_context(
     context = RunContext(config, config.output_dir)
     try:
         run(config, context, display)
+        context.processes.close()
     finally:
         context.close()
     display.console.print(f"results are in {config.output_dir}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -153,6 +153,17 @@ class RunConfig:
     def grid_size(self) -> int:
         """G, from `action_dim` = G * G."""
         return math.isqrt(self.action_dim)
+
+    @property
+    def source_run(self) -> str | None:
+        """The earlier stage's run folder that this command starts from."""
+        return self.recognizer or (None if self.resume == "auto" else self.resume)
+
+    def plain(self) -> dict[str, Any]:
+        """All values as YAML writes and reads them."""
+        values = asdict(self)
+        values["output_dir"] = str(self.output_dir)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def need(self, name: str) -> Any:
         """A value that this command cannot do without.

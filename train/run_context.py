@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from adafocus_env.data import VideoLists, VideoOptions, Videos, open_videos
-from adafocus_env.envs.make_core import choose_device
 from adafocus_env.networks import Recognizer, RecognizerConfig
 from train.config import RunConfig
+from train.processes import Processes, describe
+from train.run_folder import CONFIG_FILE, STATE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +37,25 @@ class RunContext:
     ):
         self.config = config
         self.folder = folder
-        self.device = choose_device(config.device)
+        self.processes = Processes(config)
+        self.device = self.processes.device
         self._videos = {} if videos is None else videos
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(_plain(config)), folder / "config.yaml")
+        going_on = (folder / STATE_FILE).is_file()
+        log.info("%s %s in %s", "continuing" if going_on else "starting", config.command, folder)
+        log.info("running on %s", describe(self.processes))
+        if self.processes.is_main:
+            OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
 
     @cached_property
-    def writer(self) -> SummaryWriter:
+    def _writer(self) -> SummaryWriter:
         """TensorBoard events, in `tensorboard/` of the run folder."""
         return SummaryWriter(str(self.folder / "tensorboard"))
+
+    def record(self, name: str, value: float, step: int) -> None:
+        """A TensorBoard value, written by the main process."""
+        if self.processes.is_main:
+            self._writer.add_scalar(name, value, step)
 
     def open_split(
         self, split: str, *, training: bool = False, num_frames: int | None = None
@@ -100,13 +109,5 @@ class RunContext:
 
     def close(self) -> None:
         """Write out pending events."""
-        if "writer" in self.__dict__:
-            self.writer.close()
-
-
-def _plain(config: RunConfig) -> dict[str, Any]:
-    """The resolved configuration as values that YAML can write."""
-    values = asdict(config)
-    values["output_dir"] = str(values["output_dir"])
-    values["policies"] = list(values["policies"])
-    return values
+        if "_writer" in self.__dict__:
+            self._writer.close()

@@ -13,7 +13,8 @@ from train.checkpoints import load_backbone, save_backbone
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
-from train.supervised_loop import Batch, FrameLoss, fit
+from train.supervised_loop import complete, fit
+from train.supervised_stage import FrameLoss
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +32,15 @@ class BackboneStage(FrameLoss):
     def __init__(
         self, recognizer: Recognizer, part: str, learning_rate: float, frames_per_clip: int | None
     ):
+        super().__init__()
         self.network: nn.Module = getattr(recognizer, part)
         self.trained: Sequence[tuple[nn.Module, float]] = [(self.network, learning_rate)]
         self._prepare = recognizer.glance_input if part == "glancer" else recognizer.normalize
         self._frames_per_clip = frames_per_clip
 
-    def logits(self, batch: Batch) -> Tensor:
-        """`(N, T, K)` of the chosen frames."""
-        frames = batch.frames
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+        """`(N, T, K)` of the chosen frames; the other arguments have no part in it."""
+        del uniforms, frozen
         if self._frames_per_clip is not None and self._frames_per_clip < frames.shape[1]:
             span = torch.linspace(0, frames.shape[1] - 1, self._frames_per_clip).round().long()
             frames = frames[:, span]
@@ -59,14 +61,8 @@ def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay)
     rate = config.need("backbone_lr")
     stage = BackboneStage(recognizer, part, rate, getattr(config, f"{part}_frames"))
     with display.part(f"stage 0: {part}", config.need("epochs")) as progress:
-        best = fit(
-            stage, train_videos, val_videos, config, context.device, context.writer, progress
-        )
-    save_backbone(stage.network, name, recognizer.config.class_names, context.folder / part)
-    log.info(
-        "%s of epoch %d, val top-1 %.3f, in %s",
-        part,
-        best.best_epoch + 1,
-        best.best_top1,
-        context.folder / part,
-    )
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        save_backbone(stage.network, name, recognizer.config.class_names, context.folder / part)
+    complete(context)
+    log.info("%s of %s, in %s", part, best, context.folder / part)

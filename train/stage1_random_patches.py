@@ -13,7 +13,8 @@ from train.checkpoints import load_backbone
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
-from train.supervised_loop import Batch, StepLoss, fit
+from train.supervised_loop import complete, fit
+from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
@@ -28,25 +29,31 @@ class RandomPatchStage(StepLoss):
     """
 
     def __init__(self, recognizer: Recognizer, backbone_lr: float, fc_lr: float):
+        super().__init__()
         freeze(recognizer.glancer)
+        recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
         self._recognizer = recognizer
         self.trained: Sequence[tuple[nn.Module, float]] = [
             (recognizer.focuser, backbone_lr),
             (recognizer.classifier, fc_lr),
         ]
 
-    def logits(self, batch: Batch) -> Tensor:
+    @torch.no_grad()
+    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
+        """Glance vectors `(N, T, C)`."""
+        del uniforms
+        glance_vectors: Tensor = self._recognizer.glance(frames.flatten(0, 1))[1]
+        return glance_vectors.unflatten(0, frames.shape[:2])
+
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
         """`(N, T, K)` after every step."""
         recognizer, config = self._recognizer, self._recognizer.config
-        offsets = (batch.uniforms * (config.frame_size - config.patch_size)).long()
-        frames = batch.frames.flatten(0, 1)
-        with torch.no_grad():
-            _, glance_vectors = recognizer.glance(frames)
-        patch_vectors = recognizer.focus(
-            crop_patches(frames, offsets.flatten(0, 1), config.patch_size)
-        )
-        features = torch.cat([glance_vectors, patch_vectors], dim=1)
-        return recognizer.classify_sequence(features.unflatten(0, batch.frames.shape[:2]))[0]
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms)
+        offsets = (uniforms * (config.frame_size - config.patch_size)).long()
+        patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
+        patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+        return recognizer.classify_sequence(torch.cat([frozen, patch_vectors], dim=2))[0]
 
 
 def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
@@ -65,13 +72,8 @@ def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay)
         load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
     stage = RandomPatchStage(recognizer, config.need("backbone_lr"), config.need("fc_lr"))
     with display.part("stage 1: random patches", config.need("epochs")) as progress:
-        best = fit(
-            stage, train_videos, val_videos, config, context.device, context.writer, progress
-        )
-    recognizer.save(context.folder / "recognizer")
-    log.info(
-        "recognizer of epoch %d, val top-1 %.3f, in %s",
-        best.best_epoch + 1,
-        best.best_top1,
-        context.folder / "recognizer",
-    )
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        recognizer.save(context.folder / "recognizer")
+    complete(context)
+    log.info("recognizer of %s, in %s", best, context.folder / "recognizer")

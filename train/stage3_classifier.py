@@ -15,7 +15,8 @@ from train.checkpoints import find_part, load_fitting_policy, load_recognizer
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
-from train.supervised_loop import Batch, StepLoss, fit
+from train.supervised_loop import complete, fit
+from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,12 @@ class ChosenPatchStage(StepLoss):
         fc_lr: of the classifier.
     """
 
+    frozen_is_all = True
+
     def __init__(
         self, recognizer: Recognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
     ):
+        super().__init__()
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
@@ -43,16 +47,19 @@ class ChosenPatchStage(StepLoss):
         self._choose = choose
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
-    def logits(self, batch: Batch) -> Tensor:
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
         """`(N, T, K)` after every step."""
-        return self._recognizer.classify_sequence(self._features(batch))[0]
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms)
+        return self._recognizer.classify_sequence(frozen)[0]
 
     @torch.no_grad()
-    def _features(self, batch: Batch) -> Tensor:
-        recognizer, shape = self._recognizer, batch.frames.shape[:2]
-        frames = batch.frames.flatten(0, 1)
+    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
+        """The classifier's whole input `(N, T, C + F)`."""
+        recognizer, shape = self._recognizer, frames.shape[:2]
+        frames = frames.flatten(0, 1)
         glance_maps, glance_vectors = recognizer.glance(frames)
-        actions = self._choose(glance_maps.unflatten(0, shape), batch.uniforms)
+        actions = self._choose(glance_maps.unflatten(0, shape), uniforms)
         offsets = self._grid.offsets(actions.flatten())
         patch_vectors = recognizer.focus(
             crop_patches(frames, offsets, recognizer.config.patch_size)
@@ -81,8 +88,8 @@ def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> Choo
 
 def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
-    recognizer = load_recognizer(config.resume, "resume", str(context.device))
-    policy = config.policy or config.need("resume")
+    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
+    policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_actions(policy, grid, recognizer)
     train_videos = context.open_split("train", training=True)
@@ -91,13 +98,17 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
     with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:
-        best = fit(
-            stage, train_videos, val_videos, config, context.device, context.writer, progress
-        )
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        _write_results(recognizer, policy if name == "policy" else None, context)
+    complete(context)
+    log.info("classifier of %s, in %s", best, context.folder / "recognizer")
+
+
+def _write_results(recognizer: Recognizer, policy: str | None, context: RunContext) -> None:
     recognizer.save(context.folder / "recognizer")
-    if name == "policy":  # beside the classifier that knows its patches
+    if policy is not None:  # beside the classifier that knows its patches
         source = find_part(policy, "policy", "adafocus stage2")
         target = context.folder / "policy"
         if source.resolve() != target.resolve():
             shutil.copytree(source, target, dirs_exist_ok=True)
-    log.info("classifier of epoch %d, val top-1 %.3f", best.best_epoch + 1, best.best_top1)

@@ -127,7 +127,7 @@ class PatchLocalizationCore:
 
     def observe_episode(self) -> Tensor:
         """`(N, T, C, h, w)` or `(N, T, C)`: all observations of the episodes, known in advance."""
-        self._require_at_start("observe_episode")
+        self.require_at_start("observe_episode")
         rows, steps = self._all_pairs()
         observations: Tensor = self._features.observation(rows, steps)
         return observations.reshape(self.num_rows, self.num_decisions, *observations.shape[1:])
@@ -172,7 +172,7 @@ class PatchLocalizationCore:
         Raises:
             gymnasium.error.ResetNeeded: an episode has not begun, or not at its first frame.
         """
-        self._require_at_start("play")
+        self.require_at_start("play")
         shape = (self.num_rows, self.num_decisions)
         offsets = self._offsets(actions, offsets, shape)
         rows, steps = self._all_pairs()
@@ -263,7 +263,12 @@ class PatchLocalizationCore:
         if missing:
             raise ResetNeeded(f"call reset first: rows {missing} have no episode yet")
 
-    def _require_at_start(self, what: str) -> None:
+    def require_at_start(self, what: str) -> None:
+        """Refuse what only makes sense between episodes.
+
+        Raises:
+            gymnasium.error.ResetNeeded: a row is not at the first frame of an episode.
+        """
         self._require_started()
         if bool(self.steps.any()):
             raise ResetNeeded(f"{what} needs every row at its first frame; reset first")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,17 @@ class EpisodeSampler:
 
     Args:
         num_videos: V, videos in the split.
+        order: what is left of a pass that has begun.
     """
 
-    def __init__(self, num_videos: int):
+    def __init__(self, num_videos: int, order: Sequence[int] = ()):
         self._num_videos = num_videos
-        self._order: list[int] = []
+        self._order = list(order)
+
+    @property
+    def order(self) -> list[int]:
+        """What is left of the pass; the last is shown next."""
+        return list(self._order)
 
     def next(
         self,

@@ -25,6 +25,7 @@ from adafocus_env.envs.episode_sampler import (
 )
 from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
 from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.recognizer import Recognizer
 
 Observation = npt.NDArray[np.float32]
@@ -221,6 +222,49 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         if any(index is None or index >= self.num_videos for index in indices):
             raise IndexError(f"video indices {indices} are not all in 0..{self.num_videos - 1}")
         self._scheduled = np.array(indices)
+
+    def row_states(self) -> list[dict[str, Any]]:
+        """What each row shows now and what it will draw, of JSON types; for `restore_rows`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: a row is not at the start of an episode.
+        """
+        self.core.require_at_start("row_states")
+        states = []
+        for rng, sampler, start in zip(self._rngs, self._samplers, self.core.starts, strict=True):
+            assert rng is not None
+            assert start is not None
+            states.append(
+                {"random": rng.bit_generator.state, "order": sampler.order, **vars(start)}
+            )
+        return states
+
+    def restore_rows(self, states: Sequence[Mapping[str, Any]]) -> Observation:
+        """Begin the episodes again that `row_states` saw, and go on as that environment did.
+
+        Args:
+            states: one a row.
+
+        Returns:
+            the observations of a reset.
+
+        Raises:
+            ValueError: another number of rows.
+        """
+        if len(states) != self.num_envs:
+            raise ValueError(f"{len(states)} row states for {self.num_envs} rows")
+        starts = []
+        for row, state in enumerate(states):
+            rng = np.random.default_rng()
+            rng.bit_generator.state = state["random"]
+            self._rngs[row] = rng
+            self._samplers[row] = EpisodeSampler(self.num_videos, state["order"])
+            starts.append(EpisodeStart(state["video_index"], state["episode_seed"]))
+        self._scheduled[:] = _NO_VIDEO
+        self.core.reset_rows(range(self.num_envs), starts)
+        if self._view is not None:
+            self._view.reset(list(range(self.num_envs)))
+        return self._observation()
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
         """One image a row; None without a render mode."""

@@ -22,6 +22,12 @@ class Focuser(nn.Module):
         self.num_features = built.num_channels
         self._feature_map = built.feature_map
 
+    @property
+    def head(self) -> nn.Module:
+        """The classification head, which only `forward` uses."""
+        head: nn.Module = self.net.get_submodule("fc")
+        return head
+
     def focus(self, patches: Tensor) -> Tensor:
         """Pooled features `(N, F)` of normalised patches `(N, 3, P, P)`."""
         return self._feature_map(self.net, patches).mean(dim=(2, 3))
