@@ -142,8 +142,7 @@ def classification_metrics(
     steps = [logits] if logits.ndim == 2 else list(logits.swapaxes(0, 1))
     first = np.array([labels[0] for labels in label_sets], dtype=np.int64)
     maps = [
-        mean_average_precision(step, label_sets, rule=map_rule, labels=map_labels)
-        for step in steps
+        mean_average_precision(step, label_sets, rule=map_rule, labels=map_labels) for step in steps
     ]
     per_step = {
         "top1": [top_k(step, first, 1) for step in steps],
@@ -157,9 +156,7 @@ def classification_metrics(
     return summary
 
 
-def _multi_hot(
-    label_sets: LabelSets, logits: npt.NDArray[np.float32]
-) -> npt.NDArray[np.bool_]:
+def _multi_hot(label_sets: LabelSets, logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
     """`(V, K)`, whether a sample has a class."""
     samples, classes = logits.shape
     if len(label_sets) != samples:
@@ -241,9 +238,7 @@ def accuracy_summary(
             for i in chosen
         ]
         logits = evaluation.logits[chosen]
-        parts.append(
-            classification_metrics(logits, sets, map_rule=map_rule, map_labels=map_labels)
-        )
+        parts.append(classification_metrics(logits, sets, map_rule=map_rule, map_labels=map_labels))
     # Every draw shows the same videos, so the number of missing classes is the same.
     means = {name: np.mean([part[name] for part in parts], axis=0).tolist() for name in parts[0]}
     return {

@@ -12,6 +12,7 @@ import fill_rule
 import published_run as run
 from adafocus_env.networks import Recognizer
 from agents.gru_policy import GruActorCriticPolicy
+from given_case import Case, normalised_config
 
 GOLDEN = Path(__file__).with_name("golden_actnet.npz")
 
@@ -24,9 +25,9 @@ def golden() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def case() -> run.Case:
+def case() -> Case:
     """Two videos of four frames of 224 pixels, patches of 128."""
-    return run.Case(
+    return Case(
         frames=fill_rule.waves(2, 4, 224),
         labels=torch.tensor([158, 95]),
         grid_size=7,
@@ -40,7 +41,7 @@ def case() -> run.Case:
 @pytest.fixture(scope="session")
 def networks() -> tuple[Recognizer, GruActorCriticPolicy]:
     """The published networks of 200 classes and 49 actions, with the weights of the rule."""
-    config = run.normalised_config(
+    config = normalised_config(
         class_names=tuple(f"class {k}" for k in range(200)), num_frames=4, dropout=0.0
     )
     with torch.device("meta"):  # shapes alone

@@ -7,7 +7,6 @@ Every function takes networks and a `Case` and returns arrays under the names of
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -17,16 +16,14 @@ from gymnasium import spaces
 from stable_baselines3.common.logger import Logger
 from torch import Tensor
 
-from adafocus_env.data.clips import Clip
-from adafocus_env.envs import PatchGrid, PatchLocalizationCore, PatchLocalizationVectorEnv
-from adafocus_env.features import EpisodeStart, LiveFeatures
-from adafocus_env.features.live import LiveEpisodes
+from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
 from agents.algorithms import algorithm_arguments
 from agents.evaluation import Evaluation, evaluate_agent
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 from fill_rule import POLICY_PREFIX
+from given_case import Case, make_core
 
 Arrays = dict[str, Any]
 
@@ -44,36 +41,6 @@ POLICY_KEYS = {
     "critic.0.weight": "critic.weight",
     "critic.0.bias": "critic.bias",
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a run is computed from, beside the networks.
-
-    Attributes:
-        frames: `(B, T, 3, H, H)` float32, normalised already.
-        labels: `(B,)`.
-        grid_size: G.
-        actions: `(T, B)` forced actions.
-        baseline_offsets: `(T, B, 2)` (top, left) of the random patches.
-        stage1_offsets: `(B, T, 2)`.
-        log_prob_shift: `(T, B)`, added to stored log-probabilities in update 3.
-    """
-
-    frames: Tensor
-    labels: Tensor
-    grid_size: int
-    actions: Tensor
-    baseline_offsets: Tensor
-    stage1_offsets: Tensor
-    log_prob_shift: Tensor
-
-
-def normalised_config(**entries: Any) -> RecognizerConfig:
-    """A configuration under which frames count as normalised: mean 0, deviation 1/255."""
-    return RecognizerConfig(
-        **entries, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(1 / 255.0, 1 / 255.0, 1 / 255.0)
-    )
 
 
 def canonical_shapes(
@@ -115,64 +82,6 @@ def load_policy_weights(policy: GruActorCriticPolicy, weights: Mapping[str, Tens
     missing, unexpected = policy.load_state_dict(renamed, strict=False)
     assert not unexpected
     assert set(missing) == {"scale_is_fitted", "encoder.mean", "encoder.std"}
-
-
-# --- the environment over frames that are normalised already, with given random patches ---
-
-
-class _GivenClips:
-    """The case's clips as a split of videos; an episode's seed is its video's index."""
-
-    def __init__(self, case: Case, class_names: tuple[str, ...]):
-        self.class_names = class_names
-        self.labels = case.labels.numpy()
-        self.label_sets = tuple((int(label),) for label in self.labels)
-        self.num_frames, self.frame_size = case.frames.shape[1], case.frames.shape[-1]
-        self._frames = case.frames
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def clip(self, index: int, episode_seed: int) -> Clip:
-        return Clip(self._frames[index], int(self.labels[index]))
-
-    def target_centers(self, index: int) -> None:
-        return None
-
-
-class _FloatEpisodes(LiveEpisodes):
-    """Keeps frames as they are; the product's are uint8."""
-
-    def __init__(self, source: LiveFeatures, num_rows: int):
-        super().__init__(source, num_rows)
-        self._frames = self._frames.float()
-
-
-class _FloatFeatures(LiveFeatures):
-    def open(self, num_rows: int) -> LiveEpisodes:
-        return _FloatEpisodes(self, num_rows)
-
-
-class _GivenBaseline(PatchLocalizationCore):
-    """Takes the case's random patches instead of drawing them."""
-
-    given: Tensor  # (B, T, 2)
-
-    def reset_rows(self, rows: Any, starts: Any) -> None:
-        super().reset_rows(rows, starts)
-        for row, start in zip(rows, starts, strict=True):
-            self._random_offsets[row] = self.given[start.video_index]
-
-
-def make_core(case: Case, recognizer: Recognizer, reward: str) -> PatchLocalizationCore:
-    """All videos of the case, each at its first frame."""
-    videos = _GivenClips(case, recognizer.config.class_names)
-    source = _FloatFeatures(recognizer, videos)
-    grid = PatchGrid(case.grid_size, source.frame_size, source.patch_size)
-    core = _GivenBaseline(source, grid, grid, num_rows=len(videos), reward=reward)
-    core.given = case.baseline_offsets.transpose(0, 1)
-    core.reset_rows(range(len(videos)), [EpisodeStart(b, b) for b in range(len(videos))])
-    return core
 
 
 # --- a, b: glances, patches, rewards ---
@@ -349,16 +258,13 @@ def run_update(
         assert grad is not None
         results[f"grad::{key}"], results[f"param::{key}"] = grad.clone(), after[name].detach()
         results[f"delta::{key}"] = after[name].detach() - before[name]
-    results = {k: v.clone() if isinstance(v, Tensor) else v for k, v in results.items()}
-    return results
+    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in results.items()}
 
 
 # --- c, g: stage 1; h: stage 3 ---
 
 
-def evaluate_policy(
-    case: Case, recognizer: Recognizer, policy: GruActorCriticPolicy
-) -> Evaluation:
+def evaluate_policy(case: Case, recognizer: Recognizer, policy: GruActorCriticPolicy) -> Evaluation:
     """`h_*`: `adafocus evaluate`'s loop over the case's videos."""
     env = PatchLocalizationVectorEnv.__new__(PatchLocalizationVectorEnv)
     env._attach(make_core(case, recognizer, "conf"), "disabled", None)

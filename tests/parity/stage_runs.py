@@ -11,7 +11,7 @@ from torch import Tensor
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.gru_policy import GruActorCriticPolicy
-from published_run import Case
+from given_case import Case
 from train.config import RunConfig, read_config, register_resolvers
 from train.configs_path import configs_path
 from train.stage1_random_patches import RandomPatchStage
@@ -24,9 +24,7 @@ def published_config(command: str, *overrides: str) -> RunConfig:
     register_resolvers()
     given = [f"command={command}", "output_dir=unused", "data_dir=unused"]
     with initialize_config_dir(str(configs_path()), version_base="1.3"):
-        composed = compose(
-            "config", overrides=[*given, "experiment=actnet_patch128", *overrides]
-        )
+        composed = compose("config", overrides=[*given, "experiment=actnet_patch128", *overrides])
     return read_config(composed)
 
 

@@ -26,6 +26,7 @@ from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.episode_buffer import discounted_returns
 from agents.gru_policy import GruActorCriticPolicy
+from given_case import Case
 from train.metrics import mean_average_precision
 
 with np.load(Path(__file__).with_name("golden_actnet.npz")) as _arrays:
@@ -39,12 +40,12 @@ Networks = tuple[Recognizer, GruActorCriticPolicy]
 
 
 @pytest.fixture(scope="session")
-def glances(case: run.Case, networks: Networks) -> Arrays:
+def glances(case: Case, networks: Networks) -> Arrays:
     return run.run_glances(case, networks[0])
 
 
 @pytest.fixture(scope="session")
-def looks(case: run.Case, networks: Networks, glances: Arrays) -> Arrays:
+def looks(case: Case, networks: Networks, glances: Arrays) -> Arrays:
     """Sections a, b, c, d and h."""
     recognizer, policy = networks
     seen, acted = run.run_looks(case, recognizer), run.run_policy(case, policy, glances["map"])
@@ -81,7 +82,7 @@ def looks(case: run.Case, networks: Networks, glances: Arrays) -> Arrays:
 
 
 @pytest.fixture(scope="session")
-def updates(case: run.Case, networks: Networks, glances: Arrays, looks: Arrays) -> Arrays:
+def updates(case: Case, networks: Networks, glances: Arrays, looks: Arrays) -> Arrays:
     """Section e: an update, another one on the same rollout, and one whose ratios are clipped."""
     rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
     shifted = (log_probs + case.log_prob_shift).float()
@@ -118,7 +119,7 @@ def updates(case: run.Case, networks: Networks, glances: Arrays, looks: Arrays) 
 
 
 @pytest.fixture(scope="session")
-def training_step(case: run.Case, networks: Networks) -> Arrays:
+def training_step(case: Case, networks: Networks) -> Arrays:
     """Section g."""
     recognizer = copy.deepcopy(networks[0])
     step = stage_runs.stage1_step(case, recognizer, backbone_lr=0.01, fc_lr=0.005)
@@ -162,17 +163,17 @@ def computed(looks: Arrays, updates: Arrays, training_step: Arrays, precisions: 
 
 # --- how it is compared ---
 
-_NORMS = 1e-3
-# First match wins: relative to the array's largest value, except where the array is exact.
+# The recording's own, relative to an array's largest value; the first match counts. float32 and
+# float64 runs of the published code differ by about a thirtieth of these.
 TOLERANCES = {
-    r"e2_delta_norm|e\d_delta_norm": 5e-3,
+    r"e\d_delta_norm": 5e-3,
     r"e2_.*": 1e-3,
     r"g_grad_norm": 1e-2,
     r"g_logits": 1e-3,
-    r".*(grad|param)_norm": _NORMS,
+    r".*(grad|param)_norm": 1e-3,
     r".*": 1e-4,
 }
-_STEP = 3e-4
+LEARNING_RATE = 3e-4
 
 
 def _tolerance(name: str) -> float:
@@ -185,14 +186,45 @@ def test_the_array_is_the_published_one(name: str, computed: Arrays, golden: Arr
     expected = golden[name]
     got = np.asarray(computed[name])
     assert got.shape == expected.shape
-    if expected.dtype.kind in "iub" or expected.dtype.kind == "U":
+    if expected.dtype.kind in "ibU":
         np.testing.assert_array_equal(got, expected)
         return
     tolerance = np.full(expected.shape, _tolerance(name) * np.abs(expected).max())
+    if re.fullmatch(r"f_.*_(map|ap)", name):
+        tolerance[...] = 1e-4  # percent
     if "_param::" in name:
-        # Adam's first step moves an element by lr * sign(gradient), whatever its size.
+        # Adam's first step moves an element by lr * sign(gradient), however small the gradient.
         uncertain = np.abs(golden[name.replace("_param::", "_grad::")]) <= 1e-6
-        tolerance = np.where(uncertain, 2 * _STEP, tolerance)
+        tolerance = np.where(uncertain, 2 * LEARNING_RATE, tolerance)
     wrong = np.abs(got - expected) > tolerance
     largest = np.abs(got - expected).max()
     assert not wrong.any(), f"{wrong.sum()} of {wrong.size} differ, by at most {largest:.2e}"
+
+
+def test_every_array_of_the_recording_is_compared() -> None:
+    assert len(NAMES) == len(set(NAMES)) == 208
+    assert {name[0] for name in NAMES} == set("xabcdefgh")
+
+
+def test_stage_3_trains_on_the_logits_that_are_evaluated(
+    case: Case, networks: Networks, golden: Arrays
+) -> None:
+    logits = stage_runs.stage3_logits(case, *networks)
+    np.testing.assert_allclose(logits, golden["h_logits"], rtol=0.0, atol=1e-3)
+
+
+def test_without_the_clamp_the_second_update_sees_other_log_probabilities(
+    case: Case, networks: Networks, glances: Arrays, looks: Arrays, golden: Arrays
+) -> None:
+    arguments = {**networks[1].arguments(), "clamp_probs": False}
+    spaces = (networks[1].observation_space, networks[1].action_space)
+    policy = GruActorCriticPolicy(*spaces, lambda _: 3e-4, **arguments)
+    policy.load_state_dict(networks[1].state_dict())
+    learner = run.make_learner(policy, 4)
+    learner.policy.clamp_probs = False
+    rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
+    for _ in range(2):
+        update = run.run_update(case, learner, glances["map"], rewards, log_probs)
+    # float32's resolution is 2^-23, and log(2^-23) = -15.942.
+    assert golden["e2_logprobs_new"].min() == pytest.approx(-15.9424, abs=1e-4)
+    assert update["logprobs_new"].min() == pytest.approx(-17.2, abs=0.1)
