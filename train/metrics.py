@@ -181,8 +181,9 @@ def _published_average_precision(
     order = np.argsort(-scores, axis=0, kind="stable")
     hits = np.take_along_axis(shifted, order, axis=0)
     precision = hits.cumsum(axis=0) / np.arange(1, len(scores) + 1)[:, None]
-    total: npt.NDArray[np.float64] = (precision * hits).sum(axis=0)
-    return total / np.maximum(hits.sum(axis=0), 1)
+    total = (precision * hits).sum(axis=0)
+    mean: npt.NDArray[np.float64] = total / np.maximum(hits.sum(axis=0), 1)
+    return mean
 
 
 def _in_top_k(
