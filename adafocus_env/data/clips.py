@@ -29,13 +29,15 @@ class Videos(Protocol):
 
     Attributes:
         class_names: K names; a label is an index into them.
-        labels: `(V,)` true class of each video.
+        labels: `(V,)` true class of each video: the first of its labels.
+        label_sets: all labels of each video, `labels[i]` first.
         num_frames: T, frames of a clip.
         frame_size: side of the square frames in pixels.
     """
 
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int64]
+    label_sets: tuple[tuple[int, ...], ...]
     num_frames: int
     frame_size: int
 

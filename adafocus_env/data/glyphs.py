@@ -116,6 +116,7 @@ class GlyphVideos:
         self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
         self.class_names = CLASS_NAMES
         self.labels = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
+        self.label_sets: tuple[tuple[int, ...], ...] = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
         self.frame_size = FRAME_SIZE
 

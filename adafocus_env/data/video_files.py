@@ -202,6 +202,7 @@ class VideoFiles:
         self.records = tuple(records)
         self.class_names = tuple(class_names)
         self.labels = np.array([record.label for record in records], dtype=np.int64)
+        self.label_sets: tuple[tuple[int, ...], ...] = tuple((record.label,) for record in records)
         self.num_frames = num_frames
         self.frame_size = transform.frame_size
         self._transform = transform
