@@ -15,7 +15,7 @@ from agents.evaluation import evaluate_agent
 from agents.gru_ppo import GruPPO
 from agents.policy_files import save_policy
 from agents.sb3_vec_env import Sb3VecEnvAdapter
-from train.checkpoints import load_recognizer
+from train.checkpoints import check_classes, check_sizes, load_recognizer
 from train.config import RunConfig
 from train.progress import ProgressDisplay, ProgressPart
 from train.run_context import RunContext
@@ -30,6 +30,7 @@ class KeepBestPolicy(BaseCallback):
         env: the validation split, made with `autoreset_mode="disabled"`.
         context: the policy is written to `policy/` of its folder.
         recognizer_sha256: written with the policy.
+        glancer_sha256: likewise.
         updates_per_epoch: floor(videos / rows).
         eval_freq: epochs between evaluations.
         progress: advances once an epoch.
@@ -41,6 +42,7 @@ class KeepBestPolicy(BaseCallback):
         context: RunContext,
         recognizer_sha256: str,
         *,
+        glancer_sha256: str | None = None,
         updates_per_epoch: int,
         eval_freq: int,
         epochs: int,
@@ -50,6 +52,7 @@ class KeepBestPolicy(BaseCallback):
         self._env = env
         self._folder = context.folder / "policy"
         self._recognizer_sha256 = recognizer_sha256
+        self._glancer_sha256 = glancer_sha256
         self._updates_per_epoch = updates_per_epoch
         self._eval_freq = eval_freq
         self._epochs = epochs
@@ -86,14 +89,19 @@ class KeepBestPolicy(BaseCallback):
         log.info("epoch %d/%d: val return %.4f, top-1 %.3f", epoch, self._epochs, mean_return, top1)
         if mean_return > self.best_return:
             self.best_return = mean_return
-            sha256 = self._recognizer_sha256
-            save_policy(self.model.policy, self._folder, recognizer_sha256=sha256)
+            save_policy(
+                self.model.policy,
+                self._folder,
+                recognizer_sha256=self._recognizer_sha256,
+                glancer_sha256=self._glancer_sha256,
+            )
         return f"val return {mean_return:.3f}, top-1 {top1:.3f}"
 
 
 def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train a policy; write the best to `policy/` and the recognizer beside it."""
     recognizer = load_recognizer(config.resume, "resume", str(context.device))
+    check_sizes(recognizer, config)
     rules: dict[str, Any] = {
         "grid_size": config.grid_size,
         "reward": config.reward,
@@ -102,6 +110,8 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
     rows = config.need("batch_size")
     train_videos = context.open_split("train", training=True, num_frames=config.policy_frames)
     val_videos = context.open_split("val")
+    check_classes(recognizer, train_videos)
+    check_classes(recognizer, val_videos)
     env = PatchLocalizationVectorEnv.from_parts(recognizer, train_videos, num_envs=rows, **rules)
     val_env = PatchLocalizationVectorEnv.from_parts(
         recognizer,
@@ -123,6 +133,7 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
             val_env,
             context,
             recognizer.fingerprint(),
+            glancer_sha256=recognizer.glancer_fingerprint(),
             updates_per_epoch=updates_per_epoch,
             eval_freq=config.need("eval_freq"),
             epochs=epochs,
