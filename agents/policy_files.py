@@ -28,16 +28,29 @@ class SavedPolicy:
     Attributes:
         policy: in evaluation mode.
         recognizer_sha256: fingerprint of the recognizer it was trained with.
+        glancer_sha256: fingerprint of that recognizer's glancer alone; None in older files.
     """
 
     policy: GruActorCriticPolicy
     recognizer_sha256: str
+    glancer_sha256: str | None = None
 
 
 def save_policy(
-    policy: GruActorCriticPolicy, folder: str | Path, *, recognizer_sha256: str
+    policy: GruActorCriticPolicy,
+    folder: str | Path,
+    *,
+    recognizer_sha256: str,
+    glancer_sha256: str | None = None,
 ) -> None:
-    """Write a policy into a folder, made if missing."""
+    """Write a policy into a folder, made if missing.
+
+    Args:
+        policy: the policy.
+        folder: gets `policy.safetensors` and `policy.json`.
+        recognizer_sha256: `Recognizer.fingerprint()` of the recognizer it was trained with.
+        glancer_sha256: `Recognizer.glancer_fingerprint()` of that recognizer.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     description = {
@@ -46,6 +59,7 @@ def save_policy(
         "observation_bound": float(policy.observation_space.high.max()),
         "num_actions": int(policy.action_space.n),
         "recognizer_sha256": recognizer_sha256,
+        "glancer_sha256": glancer_sha256,
         "arguments": policy.arguments(),
     }
     weights = {name: tensor.contiguous() for name, tensor in policy.state_dict().items()}
@@ -83,7 +97,8 @@ def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> Sa
         )
         policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
         recognizer_sha256 = str(saved["recognizer_sha256"])
+        glancer_sha256 = saved.get("glancer_sha256")
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no usable policy: {error}") from error
     policy.set_training_mode(False)
-    return SavedPolicy(policy.to(device), recognizer_sha256)
+    return SavedPolicy(policy.to(device), recognizer_sha256, glancer_sha256)

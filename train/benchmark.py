@@ -17,9 +17,10 @@ from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from agents.gru_policy import GruActorCriticPolicy
 from train.benchmark_report import write_report
-from train.checkpoints import load_fitting_policy, load_recognizer
+from train.checkpoints import check_classes, check_sizes, load_fitting_policy, load_recognizer
 from train.config import ConfigError, RunConfig
-from train.metrics import accuracy_summary, multiply_adds, reward_summary
+from train.flops import multiply_adds
+from train.metrics import accuracy_summary, reward_summary
 from train.policy_video import write_policy_video
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
@@ -57,6 +58,7 @@ class PolicyBench:
     """
 
     def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
+        check_classes(recognizer, videos)
         self.recognizer = recognizer
         self.videos = videos
         self._config = config
@@ -145,6 +147,8 @@ def run_benchmark(
     recognizer = load_recognizer(config.resume, "resume", device)
     policy = learned_policy(config, recognizer) if _learned_names(config.policies) else None
     own = _own_recognizers(config.runs or {}, config.policies, device)
+    for loaded in (recognizer, *own.values()):
+        check_sizes(loaded, config)
     bench = PolicyBench(recognizer, context.open_split(config.split), config)
     judged: dict[str, Judged] = {}
     for name in config.policies:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from adafocus_env.atomic_files import atomic_path
+from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import CheckpointError, Recognizer
+from adafocus_env.networks import CheckpointError, Glancer, Recognizer, class_mismatch
 from agents.gru_policy import GruActorCriticPolicy
 from agents.policy_files import load_policy
-from train.config import ConfigError
+from train.config import ConfigError, RunConfig
+from train.published_files import read_published_part
+from train.weight_report import compare_weights
+
+log = logging.getLogger(__name__)
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
 BACKBONE_CONFIG = "backbone.json"
+
+# Configuration keys that a loaded recognizer brings its own values for.
+_SIZES = (
+    *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
+    *("glance_size", "glance_resize", "hidden_dim"),
+)
+# Names of the classification heads of torchvision's networks.
+_HEADS = ("net.classifier.1.", "net.fc.")
 
 
 def find_part(path: str, part: str, command: str) -> Path:
@@ -32,8 +46,15 @@ def find_part(path: str, part: str, command: str) -> Path:
         ConfigError: it is not there.
     """
     folder = Path(path)
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder} is a file; convert it first: adafocus convert source={folder} "
+            "target=FOLDER experiment=actnet_patch128 (or the one it was trained as), "
+            "then name that FOLDER"
+        )
+    file = f"{part}.json" if part in ("recognizer", "policy") else BACKBONE_CONFIG
     for candidate in (folder / part, folder):
-        if any((candidate / f"{name}.json").is_file() for name in (part, "backbone")):
+        if (candidate / file).is_file():
             return candidate
     raise ConfigError(f"no {part} in {folder}; '{command}' makes one")
 
@@ -57,12 +78,15 @@ def load_fitting_policy(path: str, grid: PatchGrid, recognizer: Recognizer) -> G
         grid: the positions.
         recognizer: whose glance maps the policy is to see; the policy goes to its device.
 
+    A policy that was trained with another glancer is used, with a warning.
+
     Raises:
         ConfigError: there is none at the path.
         CheckpointError: it sees other maps or acts on another grid.
     """
     folder = find_part(path, "policy", "adafocus stage2")
-    policy = load_policy(folder, device=recognizer.device).policy
+    saved = load_policy(folder, device=recognizer.device)
+    policy = saved.policy
     sees, acts = policy.observation_space.shape, int(policy.action_space.n)
     if (sees, acts) != (recognizer.map_shape(), grid.num_actions):
         raise CheckpointError(
@@ -70,39 +94,132 @@ def load_fitting_policy(path: str, grid: PatchGrid, recognizer: Recognizer) -> G
             f"{recognizer.map_shape()} and {grid.num_actions}; set action_dim= as in its stage 2, "
             "or resume= the recognizer it was trained with"
         )
+    # Not the whole recognizer: stage 3 trains the classifier, which the policy does not see.
+    if saved.glancer_sha256 not in (None, recognizer.glancer_fingerprint()):
+        log.warning(
+            "the policy in %s was trained with another glancer than the recognizer in use: it sees "
+            "other maps than those it learned on",
+            folder,
+        )
     return policy
+
+
+def check_sizes(recognizer: Recognizer, config: RunConfig) -> None:
+    """Refuse configured sizes that a loaded recognizer would silently override.
+
+    Raises:
+        ConfigError: keys differ; the message lists them.
+    """
+    names = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    wrong = {
+        name: (getattr(config, name), getattr(recognizer.config, name))
+        for name in names
+        if getattr(config, name) != getattr(recognizer.config, name)
+    }
+    if wrong:
+        listed = ", ".join(f"{name}: {ours} but {its}" for name, (ours, its) in wrong.items())
+        cure = " ".join(f"{name}={its}" for name, (_, its) in wrong.items())
+        raise ConfigError(
+            f"configured and in the checkpoint differ {listed}; give the experiment= it was "
+            f"trained with, or {cure}"
+        )
+
+
+def check_classes(recognizer: Recognizer, videos: Videos) -> None:
+    """Refuse videos whose classes are not the recognizer's.
+
+    Raises:
+        ConfigError: another number of classes, or other names (unless the recognizer's are
+            placeholders); the message has the first difference.
+    """
+    mismatch = class_mismatch(recognizer.config, videos.class_names)
+    if mismatch is not None:
+        raise ConfigError(mismatch)
 
 
 def save_backbone(
     network: nn.Module, name: str, class_names: tuple[str, ...], folder: Path
 ) -> None:
-    """Write a stage-0 network: its weights, and which backbone and classes it is for."""
+    """Write a stage-0 network: its weights, and which part, backbone and classes it is for."""
     folder.mkdir(parents=True, exist_ok=True)
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    description = {
+        "part": "glancer" if isinstance(network, Glancer) else "focuser",
+        "backbone": name,
+        "class_names": class_names,
+    }
     with atomic_path(folder / BACKBONE_WEIGHTS) as part:
         part.write_bytes(save(weights))
     with atomic_path(folder / BACKBONE_CONFIG) as part:
-        text = json.dumps({"backbone": name, "class_names": class_names}, indent=2)
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
 
 
 def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
-    """Load stage-0 weights into the glancer or the focuser.
+    """Load weights into the glancer or the focuser.
+
+    A classification head for another number of classes keeps the network's own weights.
+
+    Args:
+        network: gets the weights.
+        name: of its backbone.
+        path: a run folder of stage 0 or its `glancer/` or `focuser/`; a folder that holds
+            `recognizer/`; a published `.pth.tar`; or a torchvision weights file.
+        part: `"glancer"` or `"focuser"`.
 
     Raises:
         ConfigError: there are none at the path.
-        CheckpointError: they belong to another network.
+        CheckpointError: they cannot be read, or belong to another network.
     """
+    weights = _backbone_weights(name, path, part)
+    own = network.state_dict()
+    for key in [key for key in own if key.startswith(_HEADS) and key in weights]:
+        if len(weights[key]) != len(own[key]):
+            log.info(
+                "%s: %s has %d classes, here are %d: left out",
+                path,
+                key,
+                len(weights[key]),
+                len(own[key]),
+            )
+            weights[key] = own[key]
+    # Files older than PyTorch 0.4.1, torchvision's ResNet-50 among them, lack these counters.
+    counters = [key for key in own if key.endswith(".num_batches_tracked")]
+    report = compare_weights(weights, own, optional=counters)
+    if not report.exact:
+        raise CheckpointError(f"{path} does not fit this {part} ({name}): {report}")
+    network.load_state_dict({**own, **weights})
+    log.info("%s: %s weights of the %s read", path, report.read, part)
+
+
+def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
+    """All weights for `net.*`, from whatever is at the path."""
+    folder = Path(path)
+    if folder.is_file():
+        return read_published_part(folder, part)
+    has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
+    for candidate in () if has_own else (folder / "recognizer", folder):
+        if (candidate / "recognizer.json").is_file():
+            recognizer = Recognizer.load(candidate)
+            _check_backbone(candidate, getattr(recognizer.config, part), name, part)
+            state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
+            return state
     which = "true" if part == "glancer" else "false"
     folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
     file = folder / BACKBONE_CONFIG
     try:
-        saved = json.loads(file.read_text(encoding="utf-8"))["backbone"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        saved, saved_part = description["backbone"], description.get("part", part)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
-    if saved != name:
-        raise CheckpointError(f"{folder} holds a {saved}, but the {part} is a {name}")
+    if saved_part != part:
+        raise CheckpointError(f"{folder} holds a {saved_part} ({saved}), but a {part} is needed")
+    _check_backbone(folder, saved, name, part)
     try:
-        network.load_state_dict(load_file(folder / BACKBONE_WEIGHTS))
+        return load_file(folder / BACKBONE_WEIGHTS)
     except (RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} does not fit this {part}: {error}") from error
+
+
+def _check_backbone(folder: Path, saved: str, name: str, part: str) -> None:
+    if saved != name:
+        raise CheckpointError(f"{folder} holds a {saved}, but the {part} is a {name}")

@@ -18,6 +18,8 @@ LISTS = (
     *("list_file", "class_file", "video_dir", "frame_dir", "separator"),
     *("multi_label", "image_template", "min_frames", "num_classes"),
 )
+# Commands that need no videos: a data set's mandatory `data_dir` may be left out.
+_WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -192,6 +194,8 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     cfg = cfg.copy()
     if command is not None:
         cfg.command = command
+    if cfg.command in _WITHOUT_VIDEOS and OmegaConf.is_missing(cfg, "data_dir"):
+        cfg.data_dir = None
     try:
         values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

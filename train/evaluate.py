@@ -14,7 +14,7 @@ from agents.baselines import Agent, RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent
 from agents.gru_policy import GruActorCriticPolicy
 from train.benchmark import BASELINES, PolicyBench, learned_policy, write_json
-from train.checkpoints import find_part, load_recognizer
+from train.checkpoints import check_sizes, find_part, load_recognizer
 from train.config import ConfigError, RunConfig
 from train.evaluate_report import write_report
 from train.metrics import reward_summary
@@ -37,6 +37,7 @@ def run_evaluate(
     their baseline costs another patch a frame.
     """
     recognizer = load_recognizer(config.resume, "resume", str(context.device))
+    check_sizes(recognizer, config)
     name, policy = _policy(config, recognizer)
     bench = PolicyBench(recognizer, context.open_split(config.split), config)
     evaluation, seconds = _play(bench, name, policy, config, display)

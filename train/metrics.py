@@ -1,8 +1,8 @@
-"""Numbers of an evaluation: rates, average precision, intervals, multiply-adds."""
+"""Numbers of an evaluation: rates, average precision, intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import stats
-from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics.functional.classification import binary_average_precision
 
 from adafocus_env.data import Videos
-from adafocus_env.networks import Recognizer
 from agents.evaluation import Evaluation, on_target
-from agents.gru_policy import GruActorCriticPolicy
 
 _RESAMPLES = 2000
 
@@ -249,37 +246,3 @@ def accuracy_summary(
         "num_videos": evaluation.num_videos,
         "num_draws": draws,
     }
-
-
-def multiply_adds(
-    recognizer: Recognizer, policy: GruActorCriticPolicy | None = None
-) -> Mapping[str, float]:
-    """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
-
-    Counted by PyTorch's counter on the CPU over convolutions, linear layers and GRUs, as the paper
-    counts; the reward baseline's patch is not part of inference.
-    """
-    config = recognizer.config
-    recognizer = Recognizer(config).eval()
-    frame = torch.zeros(1, 3, config.frame_size, config.frame_size, dtype=torch.uint8)
-    patch = frame[..., : config.patch_size, : config.patch_size]
-    features = torch.zeros(1, recognizer.classifier.gru.input_size)
-    state = torch.zeros(1, config.hidden_dim)
-    counts = {
-        "glancer": _count(lambda: recognizer.glance(frame)),
-        "focuser": _count(lambda: recognizer.focus(patch)),
-        "classifier": _count(lambda: recognizer.classify_step(features, state)),
-    }
-    if policy is not None:
-        copied = GruActorCriticPolicy(
-            policy.observation_space, policy.action_space, lambda _: 0.0, **policy.arguments()
-        )
-        counts["policy"] = _count(lambda: copied(torch.zeros(1, *policy.observation_space.shape)))
-    return {name: count * config.num_frames for name, count in counts.items()}
-
-
-def _count(run: Any) -> float:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run()
-    return counter.get_total_flops() / 2

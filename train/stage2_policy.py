@@ -18,7 +18,7 @@ from agents.evaluation import evaluate_agent
 from agents.gru_ppo import GruPPO
 from agents.policy_files import save_policy
 from agents.sb3_vec_env import Sb3VecEnvAdapter
-from train.checkpoints import load_recognizer
+from train.checkpoints import check_classes, check_sizes, load_recognizer
 from train.config import RunConfig
 from train.progress import ProgressDisplay, ProgressPart
 from train.run_context import RunContext
@@ -37,6 +37,7 @@ class KeepBestPolicy(BaseCallback):
         env: the validation split, made with `autoreset_mode="disabled"`.
         context: the policy is written to `policy/` of its folder.
         recognizer_sha256: written with the policy.
+        glancer_sha256: likewise.
         updates_per_epoch: floor(videos / rows), rows of all processes.
         eval_freq: epochs between evaluations.
         progress: advances once an epoch.
@@ -48,6 +49,7 @@ class KeepBestPolicy(BaseCallback):
         context: RunContext,
         recognizer_sha256: str,
         *,
+        glancer_sha256: str | None = None,
         updates_per_epoch: int,
         eval_freq: int,
         epochs: int,
@@ -57,6 +59,7 @@ class KeepBestPolicy(BaseCallback):
         self._env = env
         self._context = context
         self._recognizer_sha256 = recognizer_sha256
+        self._glancer_sha256 = glancer_sha256
         self._updates_per_epoch = updates_per_epoch
         self._eval_freq = eval_freq
         self._epochs = epochs
@@ -116,6 +119,7 @@ class KeepBestPolicy(BaseCallback):
                     self.model.policy,
                     self._context.folder / "policy",
                     recognizer_sha256=self._recognizer_sha256,
+                    glancer_sha256=self._glancer_sha256,
                 )
         return f"val return {mean_return:.3f}, top-1 {top1:.3f}"
 
@@ -136,9 +140,12 @@ class KeepBestPolicy(BaseCallback):
 def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train a policy; write the best to `policy/` and the recognizer beside it."""
     recognizer = load_recognizer(config.source_run, "resume", str(context.device))
+    check_sizes(recognizer, config)
     processes = context.processes
     train_videos = context.open_split("train", training=True, num_frames=config.policy_frames)
     val_videos = context.open_split("val")
+    check_classes(recognizer, train_videos)
+    check_classes(recognizer, val_videos)
     batch_size = config.need("batch_size")
     env = _make_env(recognizer, train_videos, config, processes.share_of(batch_size))
     val_rows = min(env.num_envs, -(-len(val_videos) // processes.count))
@@ -155,6 +162,7 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
             val_env,
             context,
             recognizer.fingerprint(),
+            glancer_sha256=recognizer.glancer_fingerprint(),
             updates_per_epoch=updates_per_epoch,
             eval_freq=config.need("eval_freq"),
             epochs=epochs,

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer, crop_patches, freeze
-from train.checkpoints import find_part, load_fitting_policy, load_recognizer
+from train.checkpoints import (
+    check_classes,
+    check_sizes,
+    find_part,
+    load_fitting_policy,
+    load_recognizer,
+)
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
@@ -89,11 +95,14 @@ def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> Choo
 def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
     recognizer = load_recognizer(config.source_run, "resume", str(context.device))
+    check_sizes(recognizer, config)
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_actions(policy, grid, recognizer)
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
+    check_classes(recognizer, train_videos)
+    check_classes(recognizer, val_videos)
     stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"

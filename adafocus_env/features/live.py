@@ -13,7 +13,7 @@ from adafocus_env.data.clips import Videos
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.glancer import freeze
 from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig, class_mismatch
 
 # Pixels that go through a network at once. On a CPU larger batches lose: every layer's output is
 # handed back to the kernel and faulted in again. 16 patches of 128x128, or 5 frames of 224x224.
@@ -42,7 +42,7 @@ class LiveFeatures:
         observation: str = "map",
     ):
         config = recognizer.config
-        _check_fit(config.class_names, videos, config.frame_size)
+        _check_fit(config, videos)
         if observation not in ("map", "vector"):
             raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
         freeze(recognizer)
@@ -50,7 +50,7 @@ class LiveFeatures:
         self.videos = videos
         self.num_videos = len(videos)
         self.num_decisions = videos.num_frames
-        self.class_names = config.class_names
+        self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
         self.frame_size = config.frame_size
         self.patch_size = config.patch_size if patch_size is None else patch_size
         if not 0 < self.patch_size <= self.frame_size:
@@ -144,16 +144,13 @@ def _at_once(device: torch.device, side: int) -> int:
     return max(1, pixels // side**2)
 
 
-def _check_fit(class_names: Sequence[str], videos: Videos, frame_size: int) -> None:
-    if tuple(class_names) != tuple(videos.class_names):
+def _check_fit(config: RecognizerConfig, videos: Videos) -> None:
+    mismatch = class_mismatch(config, videos.class_names)
+    if mismatch is not None:
+        raise ValueError(mismatch)
+    if videos.frame_size != config.frame_size:
         raise ValueError(
-            f"the recognizer knows {len(class_names)} classes ({class_names[0]!r}, ...) but the "
-            f"videos have {len(videos.class_names)} ({videos.class_names[0]!r}, ...); use a "
-            "recognizer trained on these videos' class file"
-        )
-    if videos.frame_size != frame_size:
-        raise ValueError(
-            f"the recognizer takes frames of {frame_size} pixels, "
+            f"the recognizer takes frames of {config.frame_size} pixels, "
             f"the videos give {videos.frame_size}"
         )
     if len(videos) == 0:

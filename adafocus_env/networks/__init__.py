@@ -5,7 +5,14 @@ from adafocus_env.networks.classifier import RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer, freeze
 from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import CheckpointError, Recognizer, RecognizerConfig
+from adafocus_env.networks.recognizer import (
+    CheckpointError,
+    Recognizer,
+    RecognizerConfig,
+    class_mismatch,
+    has_placeholder_names,
+    placeholder_class_names,
+)
 
 __all__ = [
     "BACKBONES",
@@ -16,6 +23,9 @@ __all__ = [
     "RecognizerConfig",
     "RecurrentClassifier",
     "build_backbone",
+    "class_mismatch",
     "crop_patches",
     "freeze",
+    "has_placeholder_names",
+    "placeholder_class_names",
 ]

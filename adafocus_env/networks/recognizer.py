@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,11 @@ from adafocus_env.networks.glancer import Glancer
 WEIGHTS_FILE = "recognizer.safetensors"
 CONFIG_FILE = "recognizer.json"
 FORMAT_VERSION = 1
+
+_GLANCE_ENTRIES = (
+    *("glancer", "frame_size", "glance_size", "glance_resize", "activation_cap"),
+    *("pixel_mean", "pixel_std"),
+)
 
 
 class CheckpointError(ValueError):
@@ -103,6 +108,40 @@ class RecognizerConfig:
         arguments: dict[str, Any] = dict(values)
         arguments.update({name: tuple(values[name]) for name in tuples if name in values})
         return cls(**arguments)
+
+
+def placeholder_class_names(num_classes: int) -> tuple[str, ...]:
+    """Names for a recognizer whose class file was not at hand; they fit any K classes."""
+    return tuple(f"unnamed class {k}" for k in range(num_classes))
+
+
+def has_placeholder_names(config: RecognizerConfig) -> bool:
+    """Whether the class names are those of `placeholder_class_names`."""
+    return config.class_names == placeholder_class_names(config.num_classes)
+
+
+def class_mismatch(config: RecognizerConfig, class_names: Sequence[str]) -> str | None:
+    """Why a recognizer cannot name the classes of some videos, or None if it can.
+
+    Args:
+        config: of the recognizer; with placeholder names only the number of classes counts.
+        class_names: of the videos.
+    """
+    cure = "use a recognizer trained on these videos' class file"
+    if config.num_classes != len(class_names):
+        return (
+            f"the recognizer knows {config.num_classes} classes but the videos have "
+            f"{len(class_names)}; {cure}"
+        )
+    if has_placeholder_names(config):
+        return None
+    for k, (known, given) in enumerate(zip(config.class_names, class_names, strict=True)):
+        if known != given:
+            return (
+                f"class {k} is {known!r} to the recognizer but {given!r} in the videos' class "
+                f"file (class file of another dataset?); {cure}"
+            )
+    return None
 
 
 class Recognizer(nn.Module):
@@ -247,8 +286,17 @@ class Recognizer(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over the configuration and every weight: equal only for equal simulators."""
-        digest = hashlib.sha256(json.dumps(asdict(self.config), sort_keys=True).encode())
-        for name, tensor in sorted(self.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return _sha256(asdict(self.config), self.state_dict())
+
+    def glancer_fingerprint(self) -> str:
+        """SHA-256 over what decides glance maps: stage 3, which trains the classifier, keeps it."""
+        values = asdict(self.config)
+        return _sha256({name: values[name] for name in _GLANCE_ENTRIES}, self.glancer.state_dict())
+
+
+def _sha256(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

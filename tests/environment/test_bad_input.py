@@ -86,7 +86,7 @@ def test_a_recognizer_of_other_classes_is_refused(make: Make, tmp_path: Path) ->
     file = tmp_path / "other" / "recognizer.json"
     description = json.loads(file.read_text())
     file.write_text(json.dumps({**description, "class_names": [str(k) for k in range(10)]}))
-    with pytest.raises(ValueError, match=r"\('0', \.\.\.\) but .* \('digit 0', \.\.\.\); use a"):
+    with pytest.raises(ValueError, match="class 0 is '0' to the recognizer but 'digit 0' in"):
         make(GRID, recognizer=str(tmp_path / "other"))
 
 

@@ -14,9 +14,9 @@ from agents.gru_policy import GruActorCriticPolicy
 from given_case import Case
 from train.config import RunConfig, read_config, register_resolvers
 from train.configs_path import configs_path
+from train.schedules import make_optimizer
 from train.stage1_random_patches import RandomPatchStage
 from train.stage3_classifier import ChosenPatchStage
-from train.supervised_loop import Batch, make_optimizer
 
 
 def published_config(command: str, *overrides: str) -> RunConfig:
@@ -31,7 +31,7 @@ def published_config(command: str, *overrides: str) -> RunConfig:
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
     """Logits `(B, T, K)` of stage 1's forward pass on the case's random patches."""
     with torch.no_grad():
-        return RandomPatchStage(recognizer, 0.0, 0.0).logits(_batch(case, recognizer))
+        return RandomPatchStage(recognizer, 0.0, 0.0)(*_inputs(case, recognizer))
 
 
 def stage1_step(
@@ -46,9 +46,8 @@ def stage1_step(
     recognizer.requires_grad_(True)
     stage = RandomPatchStage(recognizer, backbone_lr, fc_lr)
     optimizer = make_optimizer(stage.trained, config)
-    for module, _ in stage.trained:
-        module.train()
-    logits = stage.logits(_batch(case, recognizer))
+    stage.set_training(True)
+    logits = stage(*_inputs(case, recognizer))
     loss = stage.loss(logits, case.labels)
     loss.backward()
     optimizer.step()
@@ -69,10 +68,10 @@ def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPoli
         return policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
 
     with torch.no_grad():
-        return ChosenPatchStage(recognizer, grid, choose, 0.0).logits(_batch(case, recognizer))
+        return ChosenPatchStage(recognizer, grid, choose, 0.0)(*_inputs(case, recognizer))
 
 
-def _batch(case: Case, recognizer: Recognizer) -> Batch:
-    """Uniforms in the middle of what the case's offsets stand for."""
+def _inputs(case: Case, recognizer: Recognizer) -> tuple[Tensor, Tensor]:
+    """Frames, and uniforms in the middle of what the case's offsets stand for."""
     free = recognizer.config.frame_size - recognizer.config.patch_size
-    return Batch(case.frames, case.labels, (case.stage1_offsets + 0.5) / free)
+    return case.frames, (case.stage1_offsets + 0.5) / free

@@ -1,23 +1,17 @@
-"""Numbers of an evaluation, worked out by hand, and the published multiply-adds."""
+"""Numbers of an evaluation, worked out by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from gymnasium import spaces
 
-from adafocus_env.networks import Recognizer, RecognizerConfig
 from agents.evaluation import Evaluation
-from agents.gru_policy import GruActorCriticPolicy
 from train.metrics import (
     accuracy_summary,
     mean_average_precision,
     mean_interval,
-    multiply_adds,
     reward_summary,
 )
 
@@ -138,39 +132,3 @@ def test_accuracies_are_averaged_over_draws_then_videos(evaluation: Evaluation) 
     # video 0's second draw names class 2.
     assert summary["map"] == pytest.approx(1.0)
     assert len(summary["map_per_step"]) == 2
-
-
-# --- multiply-adds ---
-
-
-@pytest.fixture(scope="module")
-def published() -> tuple[Recognizer, GruActorCriticPolicy]:
-    """The published networks, without weights."""
-    with torch.device("meta"):
-        recognizer = Recognizer(RecognizerConfig(tuple(f"class {k}" for k in range(200))))
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, (1280, 7, 7), np.float32), spaces.Discrete(49), lambda _: 0.0
-        )
-    return recognizer, policy
-
-
-def test_a_video_costs_the_published_multiply_adds(
-    published: tuple[Recognizer, GruActorCriticPolicy],
-) -> None:
-    counts = multiply_adds(*published)
-    assert counts.keys() == {"glancer", "focuser", "classifier", "policy"}
-    giga = {part: count / 1e9 for part, count in counts.items()}
-    # REFERENCE section 9, P = 128, 16 frames.
-    assert giga["glancer"] + giga["focuser"] == pytest.approx(26.145, rel=1e-3)
-    assert giga["policy"] == pytest.approx(16 * 0.009954, rel=1e-3)
-    assert giga["classifier"] == pytest.approx(0.217186, rel=1e-3)
-    assert sum(giga.values()) == pytest.approx(26.522, rel=1e-3)
-
-
-def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(
-    make_recognizer: Callable[..., Recognizer],
-) -> None:
-    recognizer = make_recognizer()
-    before = recognizer.fingerprint()
-    assert multiply_adds(recognizer).keys() == {"glancer", "focuser", "classifier"}
-    assert recognizer.fingerprint() == before

@@ -1,0 +1,273 @@
+"""`adafocus convert`: published checkpoints into ours, and ours into the published format."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from adafocus_env.atomic_files import atomic_path
+from adafocus_env.networks import (
+    CheckpointError,
+    Recognizer,
+    RecognizerConfig,
+    placeholder_class_names,
+)
+from agents.gru_policy import GruActorCriticPolicy
+from agents.policy_files import load_policy, save_policy
+from train.checkpoints import load_recognizer
+from train.class_names import dataset_class_names
+from train.config import ConfigError, RunConfig
+from train.progress import ProgressDisplay
+from train.published_files import PublishedCheckpoint, read_published, write_published
+from train.published_policy import policy_from_published, policy_to_published
+from train.weight_report import WeightReport, compare_weights
+
+log = logging.getLogger(__name__)
+
+REPORT_FILE = "convert.json"
+
+# Entries of RecognizerConfig that no weight tells.
+_FROM_CONFIG = (
+    *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
+    *("glancer", "focuser", "dropout", "activation_cap"),
+)
+_CURE = "give the experiment the file was trained as, experiment=actnet_patch128 say"
+
+
+def run_convert(config: RunConfig, display: ProgressDisplay) -> None:
+    """Convert `source` into `target`, print what was found and write it to `convert.json`.
+
+    Raises:
+        ConfigError: no source or target, a target that is in use, or other classes.
+        CheckpointError: a file that cannot be converted.
+    """
+    source, target = Path(config.need("source")), Path(config.need("target"))
+    if config.format == "published":
+        lines = _to_published(source, target, config)
+    else:
+        lines = _to_ours(source, target, config)
+    for line in lines:
+        log.info(line)
+        display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
+    _check_folder_is_free(target)
+    checkpoint = read_published(source)
+    names, named_by = _class_names(checkpoint, source, config)
+    recognizer = _empty_recognizer(checkpoint, source, names, config)
+    reports = _fill(recognizer, checkpoint)
+    policy = None
+    if checkpoint.policy is not None and all(report.complete for report in reports.values()):
+        policy, reports["policy"] = policy_from_published(checkpoint.policy, recognizer, source)
+    result = _description(source, checkpoint, config, recognizer, policy, reports)
+    result["class_names"] = named_by
+    # Also when the weights do not fit: the message shows only the first names.
+    _write_json(config.output_dir / REPORT_FILE, result)
+    _check_complete(source, reports, config.output_dir / REPORT_FILE)
+    _remove_earlier(target)
+    recognizer.save(target / "recognizer")
+    if policy is not None:
+        save_policy(
+            policy,
+            target / "policy",
+            recognizer_sha256=recognizer.fingerprint(),
+            glancer_sha256=recognizer.glancer_fingerprint(),
+        )
+    _write_json(target / REPORT_FILE, result)
+    return _lines(result, target)
+
+
+def _check_folder_is_free(target: Path) -> None:
+    """A folder may be replaced if it is empty or holds the report of an earlier conversion."""
+    if target.is_file():
+        raise ConfigError(f"target={target} is a file; name a folder")
+    if target.is_dir() and any(target.iterdir()) and not (target / REPORT_FILE).is_file():
+        raise ConfigError(
+            f"target={target} is not empty and holds no {REPORT_FILE} of an earlier conversion; "
+            "name a new folder"
+        )
+
+
+def _remove_earlier(target: Path) -> None:
+    """A policy of an earlier conversion must not stay beside another recognizer."""
+    for name in ("policy/policy.json", "policy/policy.safetensors", REPORT_FILE):
+        (target / name).unlink(missing_ok=True)
+    if (target / "policy").is_dir() and not any((target / "policy").iterdir()):
+        (target / "policy").rmdir()
+
+
+def _class_names(
+    checkpoint: PublishedCheckpoint, source: Path, config: RunConfig
+) -> tuple[tuple[str, ...], str]:
+    """Names, and where they come from; the number of classes is the file's."""
+    head = checkpoint.classifier.get("fc.weight")
+    if head is None or head.dim() != 2:
+        raise CheckpointError(f"{source} has no fc.weight in its entry fc")
+    known = dataset_class_names(config)
+    if known is None:
+        return placeholder_class_names(len(head)), "placeholders: no data_dir was given"
+    if len(known) != len(head):
+        raise ConfigError(
+            f"{source} knows {len(head)} classes, but dataset={config.dataset} has {len(known)}: "
+            f"another data set's class file? Or {_CURE}"
+        )
+    return known, f"class file of dataset={config.dataset}"
+
+
+def _empty_recognizer(
+    checkpoint: PublishedCheckpoint, source: Path, names: tuple[str, ...], config: RunConfig
+) -> Recognizer:
+    state_weight = checkpoint.classifier.get("gru.weight_hh_l0")
+    if state_weight is None or state_weight.dim() != 2:
+        raise CheckpointError(f"{source} has no gru.weight_hh_l0 in its entry fc")
+    entries = {name: getattr(config, name) for name in _FROM_CONFIG}
+    return Recognizer(
+        RecognizerConfig(class_names=names, hidden_dim=state_weight.shape[1], **entries)
+    )
+
+
+def _fill(recognizer: Recognizer, checkpoint: PublishedCheckpoint) -> dict[str, WeightReport]:
+    """Load what fits completely; part -> report."""
+    reports = {}
+    for part in ("glancer", "focuser", "classifier"):
+        module, given = getattr(recognizer, part), getattr(checkpoint, part)
+        report = compare_weights(given, module.state_dict())
+        if report.complete:
+            module.load_state_dict({name: given[name] for name in module.state_dict()})
+        reports[part] = report
+    recognizer.eval()
+    return reports
+
+
+def _check_complete(source: Path, reports: dict[str, WeightReport], file: Path) -> None:
+    wrong = {part: report for part, report in reports.items() if not report.complete}
+    if wrong:
+        found = "; ".join(f"{part}: {report}" for part, report in wrong.items())
+        raise CheckpointError(
+            f"{source} does not fit the configured networks: {found}. All names are in {file}; "
+            f"{_CURE}, or glancer= and focuser="
+        )
+
+
+def _description(
+    source: Path,
+    checkpoint: PublishedCheckpoint,
+    config: RunConfig,
+    recognizer: Recognizer,
+    policy: GruActorCriticPolicy | None,
+    reports: dict[str, WeightReport],
+) -> dict[str, Any]:
+    """What `convert.json` says."""
+    return {
+        "source": source.name,
+        "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        "epoch": checkpoint.epoch,
+        "acc": checkpoint.acc,
+        "best_acc": checkpoint.best_acc,
+        "num_classes": recognizer.config.num_classes,
+        "hidden_dim": recognizer.config.hidden_dim,
+        "action_dim": None if policy is None else int(policy.action_space.n),
+        "policy_hidden_dim": None if policy is None else policy.hidden_dim,
+        "from_configuration": {name: getattr(config, name) for name in _FROM_CONFIG},
+        "weights": {part: report.as_json() for part, report in reports.items()},
+        "notes": checkpoint.notes,
+    }
+
+
+def _lines(result: dict[str, Any], target: Path) -> list[str]:
+    """What is printed: found in the file, taken from the configuration, left over."""
+    found = ["num_classes", "hidden_dim"]
+    if result["action_dim"] is not None:
+        found += ["action_dim", "policy_hidden_dim"]
+    lines = ["in the file: " + " ".join(f"{name}={result[name]}" for name in found)]
+    given = result["from_configuration"]
+    lines.append("from the configuration: " + _as_keys(given))
+    lines.append(f"class names: {result['class_names']}")
+    for part, report in result["weights"].items():
+        left = report["unexpected"]
+        unread = f", not used: {', '.join(left)}" if left else ""
+        lines.append(f"{part}: {report['read']} weights{unread}")
+    lines += [f"note: {note}" for note in result["notes"]]
+    written = "recognizer/ and policy/" if "policy" in result["weights"] else "recognizer/"
+    return [*lines, f"{written} are in {target}; use it as resume={target}"]
+
+
+def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
+    if target.is_dir() or (target.is_file() and target.stat().st_size > 0):
+        raise ConfigError(f"target={target} exists already; name a new file, x.pth.tar say")
+    recognizer = load_recognizer(str(source), "source", "cpu")
+    _check_expressible(recognizer.config, source)
+    folder, weights, actions = source / "policy", None, None
+    if (folder / "policy.json").is_file():
+        policy = load_policy(folder).policy
+        if policy.observation_space.shape != recognizer.map_shape():
+            raise CheckpointError(f"the policy in {folder} sees other maps than the glancer gives")
+        weights, actions = policy_to_published(policy, folder), int(policy.action_space.n)
+    before = _earlier_report(source)
+    parts = {
+        part: {n: v.contiguous() for n, v in getattr(recognizer, part).state_dict().items()}
+        for part in ("glancer", "focuser", "classifier")
+    }
+    write_published(
+        target,
+        glancer=parts["glancer"],
+        focuser=parts["focuser"],
+        classifier=parts["classifier"],
+        policy=weights,
+        epoch=before.get("epoch") or 0,
+        acc=_or_nan(before.get("acc")),
+        best_acc=_or_nan(before.get("best_acc")),
+    )
+    sizes = {name: getattr(recognizer.config, name) for name in _FROM_CONFIG}
+    _write_json(
+        config.output_dir / REPORT_FILE,
+        {"source": str(source), "target": str(target), "action_dim": actions, "sizes": sizes},
+    )
+    has = "recognizer and policy" if weights is not None else "recognizer"
+    return [
+        f"{has} of {source} are in {target}",
+        f"to read it back: adafocus convert source={target} target=FOLDER {_as_keys(sizes)}",
+    ]
+
+
+def _check_expressible(sizes: RecognizerConfig, source: Path) -> None:
+    """The published code normalises pixels in one way only."""
+    usual = {item.name: item.default for item in fields(RecognizerConfig)}
+    for name in ("pixel_mean", "pixel_std"):
+        if getattr(sizes, name) != usual[name]:
+            raise CheckpointError(
+                f"the published format cannot hold the recognizer in {source}: its {name} is "
+                f"{getattr(sizes, name)}, not {usual[name]}"
+            )
+
+
+def _earlier_report(source: Path) -> dict[str, Any]:
+    """Epoch and metrics of the file that a converted folder came from."""
+    file = source / REPORT_FILE
+    if not file.is_file():
+        return {}
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+    return report if isinstance(report, dict) else {}
+
+
+def _or_nan(value: Any) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def _as_keys(values: dict[str, Any]) -> str:
+    return " ".join(f"{k}={'null' if v is None else v}" for k, v in values.items())
+
+
+def _write_json(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

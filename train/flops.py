@@ -1,0 +1,128 @@
+"""Multiply-adds per video, counted by part; and `adafocus flops`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from rich.table import Table
+from torch.utils.flop_counter import FlopCounterMode
+
+from adafocus_env.atomic_files import atomic_path
+from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_class_names
+from agents.algorithms import algorithm_arguments
+from agents.gru_policy import GruActorCriticPolicy
+from train.class_names import dataset_class_names
+from train.config import RunConfig
+from train.progress import ProgressDisplay
+
+# In the order in which a frame passes them.
+PARTS = ("glancer", "policy", "focuser", "classifier")
+# ActivityNet's and Mini-Kinetics's, where no class file says.
+DEFAULT_CLASSES = 200
+
+
+def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
+    """Print the multiply-adds of the configured networks and write them to `flops.json`."""
+    recognizer, policy = _configured_networks(config)
+    per_video = multiply_adds(recognizer, policy)
+    total = sum(per_video.values())
+    result = {
+        "num_frames": config.num_frames,
+        "num_classes": recognizer.config.num_classes,
+        "multiply_adds_per_video": dict(per_video),
+        "total": total,
+    }
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(config.output_dir / "flops.json") as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    display.console.print(_table(per_video, config.num_frames))
+    both = per_video["glancer"] + per_video["focuser"]
+    for name, count in {"glancer + focuser": both, "total": total}.items():
+        line = f"{name} {count / 1e9:.2f} G multiply-adds per video"
+        # Plain and unbroken at any width: scripts read these lines.
+        display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def multiply_adds(
+    recognizer: Recognizer, policy: GruActorCriticPolicy | None = None
+) -> Mapping[str, float]:
+    """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
+
+    Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
+    reward baseline's patch is not part of inference. Nothing is computed: copies of the networks on
+    the meta device, which have shapes and no weights, take the CPU's way through a GRU.
+    """
+    config = recognizer.config
+    frame = (1, 3, config.frame_size, config.frame_size)
+    patch = (1, 3, config.patch_size, config.patch_size)
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        copied = Recognizer(config).eval()
+        features = torch.zeros(1, copied.classifier.gru.input_size)
+        state = torch.zeros(1, config.hidden_dim)
+        counts = {
+            "glancer": _count(lambda: copied.glance(torch.zeros(frame, dtype=torch.uint8))),
+            "focuser": _count(lambda: copied.focus(torch.zeros(patch, dtype=torch.uint8))),
+            "classifier": _count(lambda: copied.classify_step(features, state)),
+        }
+        if policy is not None:
+            other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
+            observation = torch.zeros(1, *policy.observation_space.shape)
+            starts = torch.ones(1, dtype=torch.bool)
+            counts["policy"] = _count(
+                lambda: other.step(observation, other.initial_state(1), starts, deterministic=True)
+            )
+    return {part: counts[part] * config.num_frames for part in PARTS if part in counts}
+
+
+def _configured_networks(config: RunConfig) -> tuple[Recognizer, GruActorCriticPolicy]:
+    """Networks of the configured sizes, without weights."""
+    names = dataset_class_names(config) or placeholder_class_names(DEFAULT_CLASSES)
+    algo = config.algo
+    arguments = algorithm_arguments(algo.name, algo.preset, algo.arguments)["policy_kwargs"]
+    with torch.device("meta"):
+        recognizer = Recognizer(
+            RecognizerConfig(
+                class_names=names,
+                num_frames=config.num_frames,
+                frame_size=config.frame_size,
+                patch_size=config.patch_size,
+                glance_size=config.glance_size,
+                glance_resize=config.glance_resize,
+                glancer=config.glancer,
+                focuser=config.focuser,
+                hidden_dim=config.hidden_dim,
+                activation_cap=config.activation_cap,
+            )
+        )
+        bound = float(recognizer.glancer.map_bound)
+        maps = spaces.Box(0.0, bound, recognizer.map_shape(), np.float32)
+        policy = _new_policy(maps, spaces.Discrete(config.action_dim), arguments)
+    return recognizer, policy
+
+
+def _new_policy(
+    observations: spaces.Box, actions: spaces.Discrete, arguments: Mapping[str, Any]
+) -> GruActorCriticPolicy:
+    sizes = {name: arguments[name] for name in ("channels", "hidden_dim") if name in arguments}
+    return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)
+
+
+def _count(run: Callable[[], object]) -> float:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        run()
+    return counter.get_total_flops() / 2
+
+
+def _table(per_video: Mapping[str, float], num_frames: int) -> Table:
+    table = Table("part", "G per frame", f"G per video ({num_frames} frames)")
+    for part, count in per_video.items():
+        table.add_row(part, f"{count / num_frames / 1e9:.6f}", f"{count / 1e9:.3f}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table
