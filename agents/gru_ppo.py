@@ -61,8 +61,8 @@ class GruPPO(PPO):
         shuffle_videos: show every training video once an epoch across all rows (and processes),
             where the environment can be told which to show.
         ranks: processes that train this policy together, each with as many rows. Gradients are
-            averaged, returns normalised and videos dealt over all of them; `batch_episodes` is their
-            sum.
+            averaged, returns normalised and videos dealt over all of them; `batch_episodes` counts
+            the episodes of all.
         stats_window_size: as in SB3.
         tensorboard_log: as in SB3.
         policy_kwargs: as in SB3.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import gather_object
 
 from adafocus_env.envs.make_core import choose_device
@@ -90,7 +90,6 @@ class Processes:
         if self.count > 1:
             self.wait()
             dist.destroy_process_group()
-            PartialState._reset_state()
 
 
 def _own_device(name: str) -> torch.device:

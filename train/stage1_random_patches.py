@@ -42,8 +42,9 @@ class RandomPatchStage(StepLoss):
     def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
         """Glance vectors `(N, T, C)`."""
         del uniforms
-        glance_vectors: Tensor = self._recognizer.glance(frames.flatten(0, 1))[1]
-        return glance_vectors.unflatten(0, frames.shape[:2])
+        _, glance_vectors = self._recognizer.glance(frames.flatten(0, 1))
+        vectors: Tensor = glance_vectors.unflatten(0, frames.shape[:2])
+        return vectors
 
     def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
         """`(N, T, K)` after every step."""

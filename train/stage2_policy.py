@@ -102,7 +102,7 @@ class KeepBestPolicy(BaseCallback):
         """Every validation video once, shared between the processes."""
         assert isinstance(self.model, GruPPO)
         processes = self._context.processes
-        own = np.arange(processes.rank, self._env.num_videos, processes.count)
+        own = range(processes.rank, self._env.num_videos, processes.count)
         evaluation = evaluate_agent(self._env, self.model.policy, videos=own)
         returns = evaluation.rewards.sum(axis=1).tolist()
         correct = evaluation.correct()[:, -1].tolist()

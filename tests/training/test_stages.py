@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from adafocus_env.networks import CheckpointError, Recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from agents.policy_files import load_policy, save_policy
 from train.config import ConfigError, RunConfig
+from train.processes import Processes
+from train.run_context import RunContext
 from train.stage0_backbones import BackboneStage
 from train.stage1_random_patches import RandomPatchStage
 from train.stage3_classifier import ChosenPatchStage, choose_actions
-from train.supervised_loop import Batch, evaluate_top1, train_one_epoch
+from train.supervised_data import Batch
+from train.supervised_loop import Validation, train_one_epoch
 
-CPU = torch.device("cpu")
 GRID = PatchGrid(4, 40, 12)
 PARTS = ("glancer", "focuser", "classifier")
 
@@ -43,7 +46,13 @@ def batch(make_videos: Callable[..., Any]) -> Batch:
     clips = [videos.clip(index, index) for index in range(5)]
     uniforms = torch.from_numpy(np.random.default_rng(0).random((5, 4, 2)))
     labels = torch.tensor([clip.label for clip in clips])
-    return Batch(torch.stack([clip.frames for clip in clips]), labels, uniforms)
+    frames = torch.stack([clip.frames for clip in clips])
+    return Batch(frames, labels, uniforms, torch.arange(5))
+
+
+def _logits(stage: Any, batch: Batch) -> Tensor:
+    logits: Tensor = stage(batch.frames, batch.uniforms)
+    return logits
 
 
 def _make_stage(name: str, recognizer: Recognizer) -> Any:
@@ -56,10 +65,18 @@ def _make_stage(name: str, recognizer: Recognizer) -> Any:
     return ChosenPatchStage(recognizer, GRID, choose_actions("center", GRID, recognizer), 0.05)
 
 
-def _train(stage: Any, batch: Batch) -> None:
+@pytest.fixture
+def train(make_config: Callable[..., RunConfig]) -> Callable[[Any, Batch], None]:
+    """Trains a stage on one batch."""
+    processes = Processes(make_config("stage1", "device=cpu"))
+    return lambda stage, batch: _train(stage, batch, processes)
+
+
+def _train(stage: Any, batch: Batch, processes: Processes) -> None:
     groups = [{"params": list(module.parameters()), "lr": rate} for module, rate in stage.trained]
     optimizer = SGD(groups)
-    train_one_epoch(stage, iter([batch]), optimizer, ConstantLR(optimizer, factor=1.0), CPU)
+    scheduler = ConstantLR(optimizer, factor=1.0)
+    train_one_epoch(stage, stage, iter([batch]), optimizer, scheduler, processes)
 
 
 def _weights(module: nn.Module) -> dict[str, Tensor]:
@@ -87,11 +104,15 @@ BOTH = {"parameters", "statistics"}
     ],
 )
 def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
-    recognizer: Recognizer, batch: Batch, name: str, moved: dict[str, set[str]]
+    recognizer: Recognizer,
+    batch: Batch,
+    train: Callable[[Any, Batch], None],
+    name: str,
+    moved: dict[str, set[str]],
 ) -> None:
     stage = _make_stage(name, recognizer)
     before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
-    _train(stage, batch)
+    train(stage, batch)
     got = {part: _moved(recognizer.get_submodule(part), before[part]) for part in PARTS}
     assert got == moved
 
@@ -141,6 +162,7 @@ class _Modes:
 def test_modes_while_training(
     recognizer: Recognizer,
     batch: Batch,
+    train: Callable[[Any, Batch], None],
     name: str,
     norm: dict[str, bool],
     dropout: dict[str, bool],
@@ -148,7 +170,7 @@ def test_modes_while_training(
 ) -> None:
     stage = _make_stage(name, recognizer)
     modes = _Modes(recognizer)
-    _train(stage, batch)
+    train(stage, batch)
     for got, expected in (
         (modes.norm, norm),
         (modes.dropout, dropout),
@@ -163,12 +185,14 @@ def test_everything_is_in_evaluation_mode_while_judging(
     recognizer: Recognizer,
     make_videos: Callable[..., Any],
     make_config: Callable[..., RunConfig],
+    tmp_path: Path,
     name: str,
 ) -> None:
     stage = _make_stage(name, recognizer)
     before = _weights(recognizer)
     modes = _Modes(recognizer)
-    evaluate_top1(stage, make_videos(5), make_config("stage1"), CPU)
+    context = RunContext(make_config("stage1", "device=cpu"), tmp_path)
+    Validation(stage, make_videos(5), context).score(0)
     seen = [
         values for got in (modes.norm, modes.dropout, modes.gradients) for values in got.values()
     ]
@@ -181,9 +205,9 @@ def test_dropout_changes_the_classifiers_logits_in_training_only(
 ) -> None:
     stage = _make_stage("stage 3", recognizer)
     recognizer.classifier.train()
-    assert not torch.equal(stage.logits(batch), stage.logits(batch))
+    assert not torch.equal(_logits(stage, batch), _logits(stage, batch))
     recognizer.classifier.eval()
-    assert torch.equal(stage.logits(batch), stage.logits(batch))
+    assert torch.equal(_logits(stage, batch), _logits(stage, batch))
 
 
 # --- stage 0 ---
@@ -194,7 +218,7 @@ def test_the_focuser_is_pretrained_on_whole_frames(recognizer: Recognizer, batch
     recognizer.eval()
     frames = batch.frames[1, 2][None].float() / 255.0
     normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
-    torch.testing.assert_close(stage.logits(batch)[1, 2], recognizer.focuser(normal)[0])
+    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
 
 
 def test_the_glancer_is_pretrained_on_what_it_will_see(
@@ -204,7 +228,7 @@ def test_the_glancer_is_pretrained_on_what_it_will_see(
     recognizer.eval()
     frames = recognizer.glance_input(batch.frames[1, 2][None])
     assert frames.shape == (1, 3, 28, 28)
-    torch.testing.assert_close(stage.logits(batch)[1, 2], recognizer.glancer(frames)[0])
+    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.glancer(frames)[0])
 
 
 @pytest.mark.parametrize(
@@ -222,8 +246,8 @@ def test_stage_0_takes_evenly_spaced_frames(
     recognizer: Recognizer, batch: Batch, frames_per_clip: int | None, chosen: list[int]
 ) -> None:
     recognizer.eval()
-    some = BackboneStage(recognizer, "focuser", 0.05, frames_per_clip).logits(batch)
-    every = BackboneStage(recognizer, "focuser", 0.05, None).logits(batch)
+    some = _logits(BackboneStage(recognizer, "focuser", 0.05, frames_per_clip), batch)
+    every = _logits(BackboneStage(recognizer, "focuser", 0.05, None), batch)
     torch.testing.assert_close(some, every[:, chosen])
 
 
@@ -255,10 +279,10 @@ def test_random_patches_lie_at_any_pixel_but_the_last(recognizer: Recognizer, ba
     recognizer.eval()
     uniforms = torch.tensor([[0.0, 0.999999], [0.5, 0.49999], [1 / 28, 0.0357], [0.99, 0.25]])
     expected = [[0, 27], [14, 13], [1, 0], [27, 7]]
-    drawn = Batch(batch.frames, batch.labels, uniforms.double().expand(5, 4, 2))
+    drawn = dataclasses.replace(batch, uniforms=uniforms.double().expand(5, 4, 2))
     with torch.no_grad():
         torch.testing.assert_close(
-            stage.logits(drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
+            _logits(stage, drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
         )
 
 
@@ -274,7 +298,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: B
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
-        torch.testing.assert_close(stage.logits(batch), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
 
 
 def test_random_is_a_uniform_position_of_the_grid(recognizer: Recognizer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,24 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from train import supervised_loop
-from train.config import RunConfig
+from adafocus_env.data import Videos
+from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
-from train.supervised_loop import (
-    VALIDATION_EPOCH,
-    Batch,
-    FitResult,
-    FrameLoss,
-    LabelledClips,
-    StepLoss,
-    evaluate_top1,
-    fit,
-    load_batches,
-    make_optimizer,
-    make_scheduler,
-)
+from train.run_context import RunContext
+from train.schedules import make_optimizer, make_scheduler
+from train.supervised_data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.supervised_loop import Score, Validation, fit
+from train.supervised_stage import FrameLoss, StepLoss
 
-CPU = torch.device("cpu")
 LOG_3 = math.log(3.0)
 
 
@@ -35,29 +27,28 @@ class MeanColour(StepLoss):
     """A linear layer on each frame's mean colour: the smallest stage there is."""
 
     def __init__(self, learning_rate: float = 0.1):
+        super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 3))
         self.trained: Sequence[tuple[nn.Module, float]] = [(self.layer, learning_rate)]
         self.modes: list[bool] = []
         self.sizes: list[int] = []
 
-    def logits(self, batch: Batch) -> Tensor:
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
         self.modes.append(self.layer.training)
-        self.sizes.append(len(batch.labels))
-        logits: Tensor = self.layer(batch.frames.float().mean(dim=(3, 4)) / 255.0)
+        self.sizes.append(len(frames))
+        logits: Tensor = self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
         return logits
 
 
-class Scalars:
-    """A TensorBoard writer that remembers."""
+class Unfrozen(FrameLoss):
+    """Stage 0's loss; trains nothing."""
 
-    def __init__(self) -> None:
-        self.values: dict[str, list[float]] = {}
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
 
-    def add_scalar(self, name: str, value: float, step: int) -> None:
-        values = self.values.setdefault(name, [])
-        assert step >= len(values)
-        values.append(value)
+
+Scalars = dict[str, list[float]]
 
 
 @pytest.fixture
@@ -67,16 +58,38 @@ def config(make_config: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
 
 
 @pytest.fixture
-def run_fit(
-    quiet: Callable[[], ProgressDisplay], make_videos: Callable[..., Any]
-) -> Callable[..., tuple[FitResult, Scalars]]:
-    """Fits a stage on five videos of blocks, and keeps what it writes."""
+def make_context(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[RunConfig], tuple[RunContext, Scalars]]:
+    """A run in a new folder, and the values that it records."""
 
-    def run(stage: Any, config: RunConfig) -> tuple[FitResult, Scalars]:
-        writer = Scalars()
+    def make(config: RunConfig) -> tuple[RunContext, Scalars]:
+        context = RunContext(config, tmp_path_factory.mktemp("run"))
+        values: Scalars = {}
+
+        def record(name: str, value: float, step: int) -> None:
+            assert step >= len(values.setdefault(name, []))
+            values[name].append(value)
+
+        context.record = record  # type: ignore[method-assign]
+        return context, values
+
+    return make
+
+
+@pytest.fixture
+def run_fit(
+    quiet: Callable[[], ProgressDisplay],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+) -> Callable[..., tuple[Score, Scalars]]:
+    """Fits a stage on five videos of blocks, and keeps what it records."""
+
+    def run(stage: Any, config: RunConfig) -> tuple[Score, Scalars]:
+        context, values = make_context(config)
         with quiet().part("fit", 1) as progress:
-            result = fit(stage, make_videos(5), make_videos(4), config, CPU, writer, progress)  # type: ignore[arg-type]
-        return result, writer
+            result = fit(stage, make_videos(5), make_videos(4), context, progress)
+        return result, values
 
     return run
 
@@ -87,18 +100,18 @@ def run_fit(
 def test_stage_0_takes_the_loss_of_the_mean_logits() -> None:
     # Means (log 3, 0) and (log 3 / 2, log 3 / 2): log(4/3) and log 2, halved.
     logits = torch.tensor([[[2 * LOG_3, 0.0], [0.0, 0.0]], [[0.0, LOG_3], [LOG_3, 0.0]]])
-    loss = FrameLoss().loss(logits, torch.tensor([0, 1]))
+    loss = Unfrozen().loss(logits, torch.tensor([0, 1]))
     assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
-    assert FrameLoss().final(logits)[0].tolist() == pytest.approx([LOG_3, 0.0])
+    assert Unfrozen().final(logits)[0].tolist() == pytest.approx([LOG_3, 0.0])
 
 
 def test_stages_1_and_3_take_the_mean_loss_of_all_steps() -> None:
     # Probability of the true class at the four steps: 3/4, 1/4 for label 0; 1/2, 3/4 for label 1.
     logits = torch.tensor([[[LOG_3, 0.0], [0.0, LOG_3]], [[0.0, 0.0], [0.0, LOG_3]]])
-    loss = StepLoss().loss(logits, torch.tensor([0, 1]))
+    loss = MeanColour().loss(logits, torch.tensor([0, 1]))
     steps = [math.log(4 / 3), math.log(4), math.log(2), math.log(4 / 3)]
     assert loss.item() == pytest.approx(sum(steps) / 4)
-    assert StepLoss().final(logits).tolist() == [pytest.approx([0.0, LOG_3])] * 2
+    assert MeanColour().final(logits).tolist() == [pytest.approx([0.0, LOG_3])] * 2
 
 
 # --- schedules and optimisers ---
@@ -128,13 +141,18 @@ def test_the_cosine_is_the_published_one_without_its_epoch_of_rate_0(
 
 
 @pytest.mark.parametrize(
-    ("epochs", "expected"),
-    [(4, [0.4, 0.4, 0.04, 0.04]), (5, [0.4, 0.4, 0.04, 0.04, 0.04]), (1, [0.4])],
+    ("steps", "expected"),
+    [
+        ("[2]", [0.4, 0.4, 0.04, 0.04, 0.04]),
+        ("[1,3]", [0.4, 0.04, 0.04, 0.004, 0.004]),
+        ("[50,100]", [0.4] * 5),
+    ],
 )
-def test_the_step_divides_by_ten_after_half_of_the_epochs(
-    config: Callable[..., RunConfig], epochs: int, expected: list[float]
+def test_the_step_divides_by_ten_at_each_of_its_epochs(
+    config: Callable[..., RunConfig], steps: str, expected: list[float]
 ) -> None:
-    rates = _rates(config("lr_type=step", "optimizer=sgd"), epochs, batches=2)
+    settings = config("lr_type=step", "optimizer=sgd", f"lr_steps={steps}")
+    rates = _rates(settings, epochs=5, batches=2)
     assert rates == pytest.approx([rate for rate in expected for _ in range(2)])
 
 
@@ -226,9 +244,35 @@ def test_training_batches_are_shuffled_and_whole(make_videos: Callable[..., Any]
     assert epochs[0] == _joined(_clips(videos, epoch=0, batch_size=3))[1].tolist()
 
 
-def test_a_split_smaller_than_the_batch_makes_one_batch(make_videos: Callable[..., Any]) -> None:
-    (batch,) = _clips(make_videos(5), batch_size=64)
-    assert sorted(batch.labels.tolist()) == [0, 0, 1, 1, 2]
+def test_processes_and_parts_share_the_batches_of_one(make_videos: Callable[..., Any]) -> None:
+    clips = LabelledClips(make_videos(17, num_classes=17), seed=3)
+
+    def indices(share: Share | None) -> list[list[int]]:
+        loaded = load_batches(clips, 0, batch_size=8, workers=0, train=True, share=share)
+        return [batch.indices.tolist() for batch in loaded]
+
+    whole = indices(None)
+    assert [len(batch) for batch in whole] == [8, 8]
+    shares = [indices(Share(rank, count=2, parts=2)) for rank in (0, 1)]
+    for k, batch in enumerate(whole):
+        (a, b), (c, d) = (share[2 * k : 2 * k + 2] for share in shares)
+        assert a + b + c + d == batch
+
+
+def test_processes_share_validation_videos_without_repeats(
+    make_videos: Callable[..., Any],
+) -> None:
+    clips = LabelledClips(make_videos(7), seed=3)
+    shares = [
+        [
+            batch.indices.tolist()
+            for batch in load_batches(
+                clips, 0, batch_size=2, workers=0, train=False, share=Share(rank, 3)
+            )
+        ]
+        for rank in range(3)
+    ]
+    assert shares == [[[0, 3], [6]], [[1, 4]], [[2, 5]]]
 
 
 def test_validation_sees_every_video_once_in_order(make_videos: Callable[..., Any]) -> None:
@@ -272,8 +316,30 @@ def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(
     assert stage.sizes == [2] * 8
 
 
+def test_a_split_smaller_than_the_batch_makes_one_batch(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    stage = MeanColour()
+    run_fit(stage, config("epochs=1", "batch_size=64"))
+    assert stage.sizes == [5, 4]
+
+
+def _judged(
+    monkeypatch: pytest.MonkeyPatch, stage: MeanColour, scores: list[Score]
+) -> list[Tensor]:
+    """Gives these scores; returns the weights that were judged."""
+    seen: list[Tensor] = []
+
+    def judge(_: Validation, epoch: int) -> Score:
+        seen.append(stage.layer[1].weight.detach().clone())
+        return dataclasses.replace(scores[len(seen) - 1], epoch=epoch)
+
+    monkeypatch.setattr(Validation, "score", judge)
+    return seen
+
+
 @pytest.mark.parametrize(
-    ("epochs", "eval_freq", "evaluated"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (3, 5, [3])]
+    ("epochs", "eval_freq", "evaluated"), [(5, 2, [1, 3, 4]), (4, 2, [1, 3]), (3, 5, [2])]
 )
 def test_it_judges_every_few_epochs_and_at_the_end(
     config: Callable[..., RunConfig],
@@ -283,58 +349,54 @@ def test_it_judges_every_few_epochs_and_at_the_end(
     eval_freq: int,
     evaluated: list[int],
 ) -> None:
-    stage, judged = MeanColour(), []
-
-    def judge(*_: Any) -> float:
-        judged.append(len(stage.modes) // 2)
-        return 0.5
-
-    monkeypatch.setattr(supervised_loop, "evaluate_top1", judge)
-    run_fit(stage, config(f"epochs={epochs}", "batch_size=2", f"eval_freq={eval_freq}"))
-    assert judged == evaluated
+    stage = MeanColour()
+    # Each better than the one before, so the last one judged is kept.
+    scores = [Score(0, k / 10, 1.0, 0.5) for k in range(3)]
+    seen = _judged(monkeypatch, stage, scores)
+    result, _ = run_fit(stage, config(f"epochs={epochs}", "batch_size=2", f"eval_freq={eval_freq}"))
+    assert len(seen) == len(evaluated)
+    assert result.epoch == evaluated[-1]
 
 
 @pytest.mark.parametrize(
-    ("top1s", "best"), [([0.2, 0.9, 0.5], 1), ([0.4, 0.4, 0.4], 0), ([0.0, 0.0, 0.1], 2)]
+    ("select_by", "best"), [("top1", 1), ("map", 2)], ids=["top-1", "mean average precision"]
 )
-def test_it_keeps_the_first_best_epoch(
+def test_it_keeps_the_first_best_epoch_by_the_chosen_metric(
     config: Callable[..., RunConfig],
     run_fit: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
-    top1s: list[float],
+    select_by: str,
     best: int,
 ) -> None:
-    stage, seen = MeanColour(), []
-
-    def judge(*_: Any) -> float:
-        seen.append(stage.layer[1].weight.detach().clone())
-        return top1s[len(seen) - 1]
-
-    monkeypatch.setattr(supervised_loop, "evaluate_top1", judge)
-    result, writer = run_fit(stage, config("epochs=3", "batch_size=2", "eval_freq=1"))
-    assert result == FitResult(best_epoch=best, best_top1=top1s[best])
+    stage = MeanColour()
+    values = [(0.2, 0.1), (0.9, 0.3), (0.5, 0.4), (0.9, 0.4)]
+    seen = _judged(monkeypatch, stage, [Score(0, top1, 1.0, mean) for top1, mean in values])
+    settings = config("epochs=4", "batch_size=2", "eval_freq=1", f"select_by={select_by}")
+    result, recorded = run_fit(stage, settings)
+    assert result == Score(best, values[best][0], 1.0, values[best][1])
     assert torch.equal(stage.layer[1].weight, seen[best])
     assert not torch.equal(seen[0], seen[1])
-    assert writer.values["val/top1"] == top1s
+    assert recorded["val/top1"] == [top1 for top1, _ in values]
+    assert recorded["val/map"] == [mean for _, mean in values]
 
 
 def test_the_events_have_the_rate_that_each_epoch_trained_with(
     config: Callable[..., RunConfig], run_fit: Callable[..., Any]
 ) -> None:
     settings = config("epochs=4", "batch_size=2", "lr_type=cos", "optimizer=sgd")
-    _, writer = run_fit(MeanColour(0.4), settings)
+    _, values = run_fit(MeanColour(0.4), settings)
     expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
-    assert writer.values["train/learning_rate"] == pytest.approx(expected)
+    assert values["train/learning_rate"] == pytest.approx(expected)
 
 
 def test_the_events_have_loss_and_top1_of_every_epoch(
     config: Callable[..., RunConfig], run_fit: Callable[..., Any]
 ) -> None:
-    _, writer = run_fit(MeanColour(), config("epochs=3", "batch_size=2", "eval_freq=2"))
-    assert len(writer.values["train/loss"]) == 3
-    assert all(0.0 <= value <= 1.0 for value in writer.values["train/top1"])
-    assert len(writer.values["val/top1"]) == 2
-    assert writer.values["train/loss"][0] == pytest.approx(math.log(3), abs=0.6)
+    _, values = run_fit(MeanColour(), config("epochs=3", "batch_size=2", "eval_freq=2"))
+    assert len(values["train/loss"]) == 3
+    assert all(0.0 <= value <= 1.0 for value in values["train/top1"])
+    assert len(values["val/top1"]) == 2
+    assert values["train/loss"][0] == pytest.approx(math.log(3), abs=0.6)
 
 
 def test_the_same_seed_gives_the_same_weights(
@@ -359,22 +421,79 @@ def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
         run_fit(stage, config("epochs=1", "batch_size=2"))
 
 
-def test_top1_is_the_share_of_clips_whose_last_step_is_right(
-    config: Callable[..., RunConfig], make_videos: Callable[..., Any]
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_the_score_is_that_of_the_last_step(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    batch_size: int,
 ) -> None:
     class Constant(MeanColour):
         """Class 1 at the last step, class 0 before."""
 
-        def logits(self, batch: Batch) -> Tensor:
-            logits = torch.zeros(*batch.frames.shape[:2], 3)
+        def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+            logits = torch.zeros(*frames.shape[:2], 3)
             logits[:, :-1, 0] = 1.0
             logits[:, -1, 1] = 1.0
             return logits
 
-    # Labels 0, 1, 2, 0, 1: two of five.
-    videos = make_videos(5)
-    assert evaluate_top1(Constant(), videos, config("batch_size=2"), CPU) == pytest.approx(0.4)
-    assert evaluate_top1(Constant(), videos, config("batch_size=64"), CPU) == pytest.approx(0.4)
+    # Labels 0, 1, 2, 0, 1: two of five; three classes are all among the first five.
+    context, _ = make_context(config(f"batch_size={batch_size}"))
+    score = Validation(Constant(), make_videos(5), context).score(3)
+    assert (score.epoch, score.top1, score.top5) == (3, pytest.approx(0.4), 1.0)
+
+
+class Remembering(MeanColour):
+    """Mean colours as frozen features; counts how often they are asked for."""
+
+    def __init__(self, frozen_is_all: bool):
+        super().__init__()
+        self.frozen_is_all = frozen_is_all
+        self.looks = 0
+        self.frames: list[int] = []
+
+    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
+        self.looks += len(frames)
+        return frames.float().mean(dim=(3, 4)) / 255.0
+
+    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+        self.frames.append(frames.numel())
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms)
+        logits: Tensor = self.layer(frozen)
+        return logits
+
+
+@pytest.mark.parametrize("frozen_is_all", [False, True])
+def test_what_is_frozen_is_computed_once_for_each_validation_video(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    frozen_is_all: bool,
+) -> None:
+    context, _ = make_context(config("batch_size=2"))
+    stage = Remembering(frozen_is_all)
+    validation = Validation(stage, make_videos(5), context)
+    first, second = validation.score(0), validation.score(0)
+    assert stage.looks == 5
+    assert first == second
+    assert [count > 0 for count in stage.frames] == [True] * 3 + [not frozen_is_all] * 3
+    assert first == Validation(MeanColour(), make_videos(5), context).score(0)
+
+
+def test_the_splits_must_have_the_same_classes(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    quiet: Callable[[], ProgressDisplay],
+) -> None:
+    context, _ = make_context(config("epochs=1"))
+    videos: tuple[Videos, Videos] = (make_videos(5), make_videos(5, num_classes=4))
+    with (
+        quiet().part("fit", 1) as progress,
+        pytest.raises(ConfigError, match="training and validation split have different class"),
+    ):
+        fit(MeanColour(), *videos, context, progress)
 
 
 def test_validation_clips_are_no_training_epochs() -> None:
