@@ -95,7 +95,7 @@ class Processes:
 def _own_device(name: str) -> torch.device:
     device = choose_device(name)
     local_rank = os.environ.get("LOCAL_RANK")
-    if device.type == "cuda" and device.index is None and local_rank is not None:
+    if device.type == "cuda" and ":" not in name and local_rank is not None:
         device = torch.device("cuda", int(local_rank))
         torch.cuda.set_device(device)
     return device
