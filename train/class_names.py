@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
-from adafocus_env.data import VideoLists
+from adafocus_env.data.data_files import find_files
 from adafocus_env.data.glyphs import CLASS_NAMES
-from adafocus_env.data.video_files import read_class_file
+from adafocus_env.data.list_files import read_class_file
 from train.config import RunConfig
-
-_CLASS_FILES = {"actnet": "classInd.txt", "fcvid": "classInd.txt", "minik": "minik_classInd.txt"}
 
 
 def dataset_class_names(config: RunConfig) -> tuple[str, ...] | None:
@@ -24,6 +19,5 @@ def dataset_class_names(config: RunConfig) -> tuple[str, ...] | None:
     """
     if config.data_dir is None:
         return CLASS_NAMES if config.dataset == "glyphs" else None
-    default = next(item.default for item in fields(VideoLists) if item.name == "class_file")
-    name = (config.lists or {}).get("class_file") or _CLASS_FILES.get(config.dataset, default)
-    return read_class_file(Path(config.data_dir) / str(name))
+    files = find_files(config.dataset, data_dir=config.data_dir, lists=config.lists)
+    return read_class_file(files.class_file, num_classes=files.lists.num_classes)
