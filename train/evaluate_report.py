@@ -45,7 +45,7 @@ def _summary(result: Mapping[str, Any], policy: Mapping[str, Any]) -> list[list[
         "95 % of it": f"{low:.3f} to {high:.3f}",
         _top5_name(result): f"{policy['top5']:.4f}",
         "mAP": f"{policy['map']:.4f}",
-        "GMACs": f"{policy['gmacs_per_video']:.2f}",
+        "GMACs": f"{policy['gmacs_per_video']:.4g}",
         "videos/s": f"{result['videos_per_second']:.1f}",
     }
     if result["reward"] is not None:
@@ -71,8 +71,8 @@ def _top5_name(result: Mapping[str, Any]) -> str:
 
 
 def _cost(policy: Mapping[str, Any]) -> str:
-    parts = " + ".join(f"{part} {value:.2f}" for part, value in policy["gmacs_by_part"].items())
-    return f"{parts} = {policy['gmacs_per_video']:.2f} G multiply-adds per video"
+    parts = " + ".join(f"{part} {value:.4g}" for part, value in policy["gmacs_by_part"].items())
+    return f"{parts} = {policy['gmacs_per_video']:.4g} G multiply-adds per video"
 
 
 def _notes(result: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:

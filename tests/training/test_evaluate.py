@@ -190,7 +190,7 @@ def test_the_report_has_the_result_each_step_and_the_cost(report: Any) -> None:
     assert "| 0.7123 | 0.700 to 0.720 | 0.9000 | 0.7501 | 26.52 | 49.3 |" in markdown
     assert "| 1 | 0.5000 | 0.8000 | 0.5500 |" in markdown
     assert "| 2 | 0.7123 | 0.9000 | 0.7501 |" in markdown
-    cost = "glancer 4.79 + focuser 21.35 + classifier 0.22 + policy 0.16 = 26.52 G multiply-adds"
+    cost = "glancer 4.792 + focuser 21.35 + classifier 0.217 + policy 0.159 = 26.52 G"
     assert cost in markdown
     assert "learned: 4926 videos, split val" in printed
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
