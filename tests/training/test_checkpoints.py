@@ -120,7 +120,7 @@ def test_a_size_that_is_not_the_checkpoints_is_refused(
     saved: Any,
 ) -> None:  # fmt: skip
     config = make_config("evaluate", *SIZES, f"{name}={value}")
-    message = f"in the checkpoint differ {name}: {value} but {saved}; .*or {name}={saved}$"
+    message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
     with pytest.raises(ConfigError, match=message):
         check_sizes(tiny_recognizer, config)
 
@@ -129,7 +129,7 @@ def test_another_dropout_matters_where_the_classifier_is_trained(
     tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig]
 ) -> None:
     check_sizes(tiny_recognizer, make_config("evaluate", *SIZES, "dropout=0.8"))
-    with pytest.raises(ConfigError, match=r"dropout: 0\.8 but 0\.5"):
+    with pytest.raises(ConfigError, match=r"dropout=0\.8 \(checkpoint: 0\.5\)"):
         check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
 
 

@@ -326,6 +326,13 @@ def test_source_and_target_are_needed(convert: Convert, tmp_path: Path, missing:
         convert(tmp_path / "a", tmp_path / "b", f"{missing}=null")
 
 
+def test_a_folder_is_not_taken_for_a_published_file(
+    run_folder: Path, convert: Convert, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="run is a folder; format=published writes it as a file"):
+        convert(run_folder, tmp_path / "back")
+
+
 def test_a_folder_in_use_is_left_alone(published: Path, convert: Convert, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
