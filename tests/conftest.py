@@ -49,6 +49,7 @@ class InMemoryVideos:
         self.labels: npt.NDArray[np.int64] = np.array(
             going_round if labels is None else labels, dtype=np.int64
         )
+        self.label_sets = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
         self.frame_size = frame_size
         blocks = frame_size // 8

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adafocus_env.data import GlyphVideos, VideoFiles, Videos
+from adafocus_env.data import GlyphVideos, ListedVideos, Videos
 from adafocus_env.data.glyphs import CLASS_NAMES, VIDEO_FRAMES, write_video
+from adafocus_env.data.list_files import VideoRecord
 from adafocus_env.data.transforms import ClipTransform
-from adafocus_env.data.video_files import VideoRecord
+from adafocus_env.data.video_files import VideoFileReader
 from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 from agents.baselines import RandomAgent
@@ -37,9 +38,12 @@ def from_files(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     for index in range(len(GlyphVideos("val"))):
         path = folder / f"{index}.mp4"
         write_video("val", index, path)
-        records.append(VideoRecord(path, VIDEO_FRAMES, index % len(CLASS_NAMES)))
+        records.append(VideoRecord(path, VIDEO_FRAMES, (index % len(CLASS_NAMES),)))
     transform = ClipTransform(112, crop=False)
-    return evaluate_random(VideoFiles(records, CLASS_NAMES, num_frames=8, transform=transform))
+    reader = VideoFileReader(folder.resolve())
+    return evaluate_random(
+        ListedVideos(records, CLASS_NAMES, reader, num_frames=8, transform=transform)
+    )
 
 
 def test_random_patches_name_most_but_not_all_digits(in_memory: Evaluation) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.data.catalog import TARGETS_FILE, VideoLists
+from adafocus_env.data.catalog import TARGETS_FILE
+from adafocus_env.data.data_files import VideoLists
 from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES, write_video
 from train.config import ConfigError
 from train.progress import ProgressDisplay

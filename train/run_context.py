@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
-from adafocus_env.data import VideoLists, VideoOptions, Videos, open_videos
+from adafocus_env.data import VideoOptions, Videos, open_videos
 from adafocus_env.envs.make_core import choose_device
 from adafocus_env.networks import Recognizer, RecognizerConfig
 from train.config import RunConfig
@@ -73,9 +73,14 @@ class RunContext:
             crop=config.crop,
             flip=config.flip,
             keep_decoded=config.keep_decoded,
+            media=config.media,
+            frame_rate=config.frame_rate,
+            train_sampling=config.train_sampling,
+            eval_sampling=config.eval_sampling,
         )
-        lists = None if config.lists is None else VideoLists(**config.lists)
-        return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=lists)
+        return open_videos(
+            config.dataset, split, options, data_dir=config.data_dir, lists=config.lists
+        )
 
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
         """A recognizer with new weights, drawn from the run's seed."""

@@ -1,19 +1,23 @@
-"""Videos as labelled clips: built-in ones, and files on disk."""
+"""Videos as labelled clips: built-in ones, and those on disk as video files or extracted frames."""
 
-from adafocus_env.data.catalog import DATASETS, VideoLists, VideoOptions, open_videos
-from adafocus_env.data.clips import Clip, Videos
+from adafocus_env.data.catalog import VideoOptions, open_videos
+from adafocus_env.data.clips import Clip, VideoError, Videos
+from adafocus_env.data.data_files import DATASETS, DataFiles, VideoLists, find_files
 from adafocus_env.data.glyphs import GlyphVideos
-from adafocus_env.data.video_files import ListFileError, VideoError, VideoFiles
+from adafocus_env.data.list_files import ListFileError
+from adafocus_env.data.listed_videos import ListedVideos
 
 __all__ = [
     "DATASETS",
     "Clip",
+    "DataFiles",
     "GlyphVideos",
     "ListFileError",
+    "ListedVideos",
     "VideoError",
-    "VideoFiles",
     "VideoLists",
     "VideoOptions",
     "Videos",
+    "find_files",
     "open_videos",
 ]

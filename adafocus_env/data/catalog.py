@@ -1,35 +1,23 @@
-"""Data sets by name: where their lists, class file and videos lie below `data_dir`."""
+"""Data sets by name, opened as clips."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from adafocus_env.data.clips import Videos
+from adafocus_env.data.data_files import MEDIA, DataFiles, VideoLists, find_files
+from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.glyphs import FRAME_SIZE, GlyphVideos
+from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
+from adafocus_env.data.listed_videos import ListedVideos
 from adafocus_env.data.transforms import ClipTransform
-from adafocus_env.data.video_files import ListFileError, VideoFiles, read_class_file, read_list_file
 
 TARGETS_FILE = "{split}_targets.npy"
-
-
-@dataclass(frozen=True)
-class VideoLists:
-    """The files of a data set of one's own, relative to `data_dir`.
-
-    Attributes:
-        list_file: one video a line, `path,frames,label`; `{split}` stands for the split's name.
-        class_file: one class name a line.
-        video_dir: folder that the paths in the lists are relative to.
-        separator: between the columns of the list.
-    """
-
-    list_file: str = "{split}.txt"
-    class_file: str = "classes.txt"
-    video_dir: str = "videos"
-    separator: str = ","
 
 
 @dataclass(frozen=True)
@@ -39,10 +27,16 @@ class VideoOptions:
     Attributes:
         num_frames: T, frames of a clip.
         frame_size: side of the square frames in pixels.
-        augment: random frames, crops and flips (training) instead of centred ones (evaluation).
+        augment: training: frames by `train_sampling`, random crops and flips; False: evaluation.
         crop: crop and resize to `frame_size`; False where the videos have that size already.
         flip: mirror half of the clips when augmenting.
         keep_decoded: keep decoded videos in memory.
+        media: `"frames"`: folders of images; `"videos"`: video files; None: as the data set is
+            published, or else video files.
+        frame_rate: frames a second to read video files at; None is each file's own rate. The frame
+            counts in the lists are those at this rate.
+        train_sampling: `"random"` or `"dense"`.
+        eval_sampling: `"center"` (published validation), `"test"` or `"dense"`.
     """
 
     num_frames: int
@@ -51,14 +45,31 @@ class VideoOptions:
     crop: bool = True
     flip: bool = True
     keep_decoded: bool = False
+    media: str | None = None
+    frame_rate: float | None = None
+    train_sampling: str = "random"
+    eval_sampling: str = "center"
 
     def __post_init__(self) -> None:
-        """Refuse clips without frames."""
+        """Refuse clips without frames, and unknown names."""
         if self.num_frames < 1:
             raise ValueError(f"num_frames must be at least 1, not {self.num_frames}")
+        for name, known in (
+            ("media", (*MEDIA, None)),
+            ("train_sampling", TRAIN_SAMPLINGS),
+            ("eval_sampling", EVAL_SAMPLINGS),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                names = ", ".join(item for item in known if item)
+                raise ValueError(f"unknown {name} {value!r}; known are {names}")
+        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+            raise ValueError(f"frame_rate must be above 0, not {self.frame_rate}")
 
-
-DATASETS = ("glyphs", "videos")
+    @property
+    def sampling(self) -> str:
+        """The rule by which frames are chosen."""
+        return self.train_sampling if self.augment else self.eval_sampling
 
 
 def open_videos(
@@ -67,26 +78,27 @@ def open_videos(
     options: VideoOptions,
     *,
     data_dir: str | Path | None = None,
-    lists: VideoLists | None = None,
+    lists: Mapping[str, Any] | VideoLists | None = None,
 ) -> Videos:
     """Open a split of a data set.
 
     Args:
-        dataset: `"glyphs"`, the built-in videos; or `"videos"`, video files named by list files.
-            With `data_dir` the built-in videos are read from the files that `adafocus make-videos`
+        dataset: `"glyphs"`, the built-in videos; `"actnet"`, `"fcvid"` or `"minik"` as prepared for
+            the published code; or `"videos"`, videos named by list files of one's own. With
+            `data_dir` the built-in videos are read from the files that `adafocus make-videos`
             wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
-        data_dir: folder of the lists; needed for `"videos"`.
-        lists: file names below `data_dir`.
+        data_dir: folder of the lists; needed for all but `"glyphs"`.
+        lists: file names below `data_dir` and form of the lists, where they differ from the data
+            set's: some of the fields of `VideoLists`.
 
     Raises:
-        ValueError: unknown data set, or no `data_dir` where one is needed.
+        ValueError: unknown data set, no `data_dir` where one is needed, options that do not fit.
+        TypeError: `lists` has an unknown name.
         FileNotFoundError: a file of the data set is missing.
         ListFileError: a list or class file cannot be used.
     """
-    if dataset not in DATASETS:
-        raise ValueError(f"unknown dataset {dataset!r}; known are {', '.join(DATASETS)}")
     if dataset == "glyphs":
         # The built-in digits lose their meaning when mirrored, and have their size already.
         options = replace(options, crop=False, flip=False)
@@ -96,21 +108,37 @@ def open_videos(
                 f"{options.frame_size}; use dataset=videos with your own videos"
             )
         if data_dir is None:
-            sampling = "random" if options.augment else "center"
-            return GlyphVideos(split, num_frames=options.num_frames, frame_sampling=sampling)
-    if data_dir is None:
-        raise ValueError(
-            "dataset=videos needs data_dir=FOLDER with train.txt, val.txt, classes.txt and videos/"
+            if options.media == "frames" or options.frame_rate is not None:
+                raise ValueError(
+                    "media and frame_rate are for videos on disk; write the built-in ones with "
+                    "'adafocus make-videos' and name their folder with data_dir="
+                )
+            return GlyphVideos(
+                split, num_frames=options.num_frames, frame_sampling=options.sampling
+            )
+    files = find_files(
+        dataset,
+        data_dir=data_dir,
+        lists=lists,
+        media=options.media,
+        frame_rate=options.frame_rate,
+    )
+    return _open_files(files, split, options)
+
+
+def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVideos:
+    lists = files.lists
+    class_names = read_class_file(files.class_file, num_classes=lists.num_classes)
+    records = read_list_file(
+        files.list_file(split), files.root, len(class_names), lists.list_format
+    )
+    if not files.root.is_dir():
+        other = "videos" if files.media == "frames" else "frames"
+        raise FileNotFoundError(
+            f"{files.root} does not exist; it holds the data set's {files.media}; if you have "
+            f"{other}, say media={other}"
         )
-    return _open_lists(Path(data_dir), split, options, lists or VideoLists())
-
-
-def _open_lists(data_dir: Path, split: str, options: VideoOptions, lists: VideoLists) -> VideoFiles:
-    class_names = read_class_file(data_dir / lists.class_file)
-    list_file = data_dir / lists.list_file.format(split=split)
-    root = data_dir / lists.video_dir
-    records = read_list_file(list_file, root, len(class_names), separator=lists.separator)
-    targets_file = data_dir / TARGETS_FILE.format(split=split)
+    targets_file = files.data_dir / TARGETS_FILE.format(split=split)
     # Positions are stored in the video's own pixels, so a crop would make them wrong.
     known = targets_file.is_file() and not options.crop
     targets = np.load(targets_file, allow_pickle=False) if known else None
@@ -118,12 +146,13 @@ def _open_lists(data_dir: Path, split: str, options: VideoOptions, lists: VideoL
         options.frame_size, augment=options.augment, flip=options.flip, crop=options.crop
     )
     try:
-        return VideoFiles(
+        return ListedVideos(
             records,
             class_names,
+            files.reader(),
             num_frames=options.num_frames,
             transform=transform,
-            frame_sampling="random" if options.augment else "center",
+            frame_sampling=options.sampling,
             target_centers=targets,
             keep_decoded=options.keep_decoded,
         )

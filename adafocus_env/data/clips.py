@@ -11,6 +11,10 @@ import torch
 from torch import Tensor
 
 
+class VideoError(RuntimeError):
+    """A video is missing, unreadable or shorter than its list says; the message names the file."""
+
+
 @dataclass(frozen=True)
 class Clip:
     """The sampled, cropped frames of one video.
@@ -29,13 +33,16 @@ class Videos(Protocol):
 
     Attributes:
         class_names: K names; a label is an index into them.
-        labels: `(V,)` true class of each video.
+        labels: `(V,)` true class of each video: the first of its labels.
+        label_sets: all labels of each video, distinct and ascending; `label_sets[i][0]` is
+            `labels[i]`. Losses and rewards use the first, mean average precision uses all.
         num_frames: T, frames of a clip.
         frame_size: side of the square frames in pixels.
     """
 
     class_names: tuple[str, ...]
     labels: npt.NDArray[np.int64]
+    label_sets: tuple[tuple[int, ...], ...]
     num_frames: int
     frame_size: int
 
@@ -51,7 +58,7 @@ class Videos(Protocol):
         """`(T, 2)` (row, col) pixel position of what should be looked at in each frame.
 
         None where it is not known. Only defined where frames are chosen without chance, as in
-        evaluation.
+        evaluation; elsewhere these are the frames that centre sampling would choose.
         """
         ...
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import Clip, to_clip_tensor
-from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS
+from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
 from adafocus_env.seeding import Purpose, episode_rng
 
 FRAME_SIZE = 112
@@ -104,7 +104,7 @@ class GlyphVideos:
     Args:
         split: `"train"` (800 videos), `"val"` (250) or `"test"` (500).
         num_frames: T, frames of a clip out of the video's 16.
-        frame_sampling: `"random"` (one of each segment) or `"center"`.
+        frame_sampling: key of `frame_sampling.FRAME_SAMPLINGS`.
     """
 
     def __init__(self, split: str = "val", *, num_frames: int = 8, frame_sampling: str = "center"):
@@ -114,8 +114,10 @@ class GlyphVideos:
             )
         self._seed, count = SPLITS[split]
         self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
+        self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
         self.class_names = CLASS_NAMES
         self.labels = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
+        self.label_sets: tuple[tuple[int, ...], ...] = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
         self.frame_size = FRAME_SIZE
 
@@ -131,10 +133,10 @@ class GlyphVideos:
         return Clip(to_clip_tensor(frames[chosen]), label)
 
     def target_centers(self, index: int) -> npt.NDArray[np.float32]:
-        """`(T, 2)` (row, col) of the target in the frames that centre sampling chooses."""
+        """`(T, 2)` (row, col) of the target in the frames that evaluation chooses."""
         _, _, centers = render_video(self._seed, index)
-        sample = FRAME_SAMPLINGS["center"]
-        return centers[sample(VIDEO_FRAMES, self.num_frames, np.random.default_rng(0))]
+        rng = np.random.default_rng(0)  # fixed rules draw nothing from it
+        return centers[self._sample_targets(VIDEO_FRAMES, self.num_frames, rng)]
 
 
 def write_video(split: str, index: int, path: Path) -> npt.NDArray[np.float32]:

@@ -16,8 +16,6 @@ _CROP_POSITIONS = (
     *((1, 1), (3, 1), (1, 3), (3, 3)),
 )
 _CROP_SCALES = (1.0, 0.875, 0.75, 0.66)
-# Published resize before the centre crop: shorter side 256 for a 224 crop.
-_EVAL_RESIZE = 256 / 224
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,8 @@ class ClipTransform:
                 frames, top, left, crop_height, crop_width, size, antialias=True
             )
         else:
-            frames = F.resize(frames, [int(self.frame_size * _EVAL_RESIZE)], antialias=True)
+            # Published resize before the centre crop: shorter side 256 for a 224 crop.
+            frames = F.resize(frames, [self.frame_size * 256 // 224], antialias=True)
             frames = F.center_crop(frames, size)
         if self.augment and self.flip and flip_rng.random() < 0.5:
             frames = torch.flip(frames, dims=(-1,))

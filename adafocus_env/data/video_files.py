@@ -1,248 +1,213 @@
-"""Videos on disk, named by a list file, decoded with OpenCV by sequential read."""
+"""Frames of video files, decoded with OpenCV by sequential read, at their own or another rate."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from adafocus_env.data.clips import Clip, to_clip_tensor
-from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, center_segment_indices
-from adafocus_env.data.transforms import ClipTransform
-from adafocus_env.seeding import Purpose, episode_rng
+from adafocus_env.data.clips import VideoError
 
+Frame = npt.NDArray[np.uint8]
 
-class VideoError(RuntimeError):
-    """A video file is missing, unreadable or shorter than its list says."""
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi")
 
 
-class ListFileError(ValueError):
-    """A list or class file cannot be used; the message names the file, the line and the cure."""
+def output_index(source_index: int, rate_ratio: Fraction) -> int:
+    """When a frame of the video is due, counted in frames of the asked rate.
 
-
-@dataclass(frozen=True)
-class VideoRecord:
-    """One line of a list file."""
-
-    path: Path
-    num_frames: int
-    label: int
-
-
-def read_class_file(path: Path) -> tuple[str, ...]:
-    """The class names, one a line; blank lines at the end are ignored.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ListFileError: no class in it, or a blank line between classes.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"class file {path} does not exist; it names one class a line")
-    names = [line.strip() for line in _read_lines(path)]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise ListFileError(f"{path}: the class file is empty; write one class name a line")
-    for number, name in enumerate(names, start=1):
-        if not name:
-            raise ListFileError(f"{path}:{number}: blank line between class names; remove it")
-    return tuple(names)
-
-
-def read_list_file(
-    path: Path, root: Path, num_classes: int, *, separator: str = ","
-) -> list[VideoRecord]:
-    """Read `path, number of frames, label` records, one a line; blank lines are skipped.
-
-    Only the last two columns are split off, so a path may contain the separator.
+    This is how ffmpeg's `-r` changes a constant rate: source frame i is due at `i * R / fps`,
+    rounded to the nearest output, halves up. Output k shows the last source frame that is due at k
+    or before, `ceil((k + 1/2) * fps / R) - 1`; the last output is the one at which the last frame
+    is due. Extraction and decoding both go by this function, so frame k is what JPEG k shows.
 
     Args:
-        path: the list file.
-        root: folder that the records' paths are relative to; none may leave it.
-        num_classes: labels must be below this.
-        separator: column separator, `","` or `" "`.
+        source_index: i, frame of the video from 0.
+        rate_ratio: R / fps.
 
-    Raises:
-        FileNotFoundError: no such list file.
-        ListFileError: no record, a missing column, a number that is none, a label out of range, or
-            a path that is absolute or leaves `root`.
+    Returns:
+        k, from 0; i itself where the rate is the video's own.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"list file {path} does not exist; it holds one video a line")
-    root = root.resolve()
-    records = []
-    for number, line in enumerate(_read_lines(path), start=1):
-        if line.strip():
-            try:
-                records.append(_parse_record(line.strip(), root, num_classes, separator))
-            except ValueError as error:
-                raise ListFileError(f"{path}:{number}: {error}") from error
-    if not records:
-        raise ListFileError(
-            f"{path}: the list file is empty; write 'path{separator}frames{separator}label' a line"
-        )
-    return records
+    return (2 * source_index * rate_ratio.numerator + rate_ratio.denominator) // (
+        2 * rate_ratio.denominator
+    )
 
 
-def _read_lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ListFileError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
+class OpenVideo:
+    """A video file that is being decoded, from its first frame to its last.
 
-
-def _parse_record(line: str, root: Path, num_classes: int, separator: str) -> VideoRecord:
-    columns = [column.strip() for column in line.rsplit(separator, 2)]
-    if len(columns) != 3 or not columns[0]:
-        raise ValueError(f"expected 'path{separator}frames{separator}label', got {line!r}")
-    name, frames, label = columns
-    try:
-        num_frames, label_index = int(frames), int(label)
-    except ValueError:
-        raise ValueError(
-            f"frames and label must be integers, got {frames!r} and {label!r}"
-        ) from None
-    if num_frames < 1:
-        raise ValueError(f"a video needs at least one frame, got {num_frames}")
-    if not 0 <= label_index < num_classes:
-        raise ValueError(
-            f"label {label_index} is not in 0..{num_classes - 1}; is this the right class file?"
-        )
-    inside = "\0" not in name and not Path(name).is_absolute()
-    if not inside or not (root / name).resolve().is_relative_to(root):
-        raise ValueError(f"path {name!r} leaves the data folder {root}; use a path inside it")
-    return VideoRecord((root / name).resolve(), num_frames, label_index)
-
-
-def decode_frames(
-    path: Path, indices: Sequence[int] | npt.NDArray[np.int64] | None = None
-) -> list[npt.NDArray[np.uint8]]:
-    """Decode RGB frames of a video file by sequential read (seeking is inexact in many codecs).
+    OpenCV turns frames as the file's rotation says, here and therefore in extracted frames too.
 
     Args:
         path: the video file.
-        indices: 0-based frames to keep, not descending, repeats allowed; None keeps all.
+        frame_rate: R, frames a second to read it at; None is its own rate.
+
+    Attributes:
+        frames_promised: frames at that rate that the container says it has; an estimate from the
+            duration in some formats, 0 where it says nothing.
+
+    Raises:
+        VideoError: no such file, or no video that OpenCV can decode.
+    """
+
+    def __init__(self, path: Path, frame_rate: float | None = None):
+        self.path = path
+        self._frame_rate = frame_rate
+        if not path.is_file():
+            raise VideoError(f"{path}: no such video file")
+        try:
+            name = str(path.absolute()).encode("utf-8").decode("utf-8")
+        except UnicodeEncodeError:  # OpenCV crashes on these
+            raise VideoError(f"{str(path)!r}: the file name is no UTF-8 text; rename it") from None
+        self._capture = cv2.VideoCapture(name)
+        if not self._capture.isOpened():
+            raise VideoError(f"{path}: OpenCV cannot decode this file; is it a complete video?")
+        try:
+            self._ratio = self._rate_ratio()
+        except VideoError:
+            self._capture.release()
+            raise
+        count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.frames_promised = output_index(count - 1, self._ratio) + 1 if count > 0 else 0
+
+    def __enter__(self) -> OpenVideo:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._capture.release()
+
+    def read(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Frame]]:
+        """Decode, once, from the beginning (seeking is inexact in many codecs).
+
+        Args:
+            indices: 0-based frames at the asked rate, in any order; None is all of them.
+
+        Yields:
+            (index, `(H, W, 3)` uint8 RGB) of each distinct index, ascending. The array is new.
+
+        Raises:
+            VideoError: the file ends before the last index, or has no frame at all.
+        """
+        asked = itertools.count() if indices is None else iter(sorted({int(i) for i in indices}))
+        wanted = next(asked, None)
+        position = 0  # of the frame to be grabbed next
+        frame: Frame | None = None  # the one before it, where it may be shown
+        while wanted is not None:
+            there = self._capture.grab()
+            # The frame before is shown until this one is due; the last one only when it is due.
+            until = self._due(position) if there else self._due(position - 1) + 1
+            while frame is not None and wanted is not None and wanted < until:
+                yield wanted, frame
+                wanted = next(asked, None)
+            if not there or wanted is None:
+                break
+            due = self._due(position)
+            shown = due <= wanted < max(due + 1, self._due(position + 1))
+            frame = self._retrieve() if shown else None
+            position += 1
+        if wanted is not None and (indices is not None or position == 0):
+            raise VideoError(self._too_short(position, wanted))
+
+    def _due(self, source_index: int) -> int:
+        return output_index(source_index, self._ratio)
+
+    def _retrieve(self) -> Frame:
+        ok, frame = self._capture.retrieve()
+        if not ok:
+            raise VideoError(f"{self.path}: OpenCV cannot decode a frame; replace the video")
+        return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+    def _rate_ratio(self) -> Fraction:
+        if self._frame_rate is None:
+            return Fraction(1)
+        own_rate = self._capture.get(cv2.CAP_PROP_FPS)
+        if not 0 < own_rate < 1e6:
+            raise VideoError(
+                f"{self.path}: the file does not say its frame rate, which frame_rate="
+                f"{self._frame_rate:g} needs; write the video anew"
+            )
+        # The exact rate behind the rounded number: 29.97002997 is 30000/1001.
+        return _exact(self._frame_rate) / _exact(own_rate)
+
+    def _too_short(self, position: int, wanted: int) -> str:
+        rate = "" if self._frame_rate is None else f" at frame_rate={self._frame_rate:g}"
+        readable = self._due(position - 1) + 1 if position else 0
+        return (
+            f"{self.path}: the video ends after {readable} readable frames{rate} but frame {wanted}"
+            " is needed; correct the frame count in the list file or replace the video"
+        )
+
+
+def _exact(rate: float) -> Fraction:
+    return Fraction(rate).limit_denominator(10_000)
+
+
+def decode_frames(
+    path: Path,
+    indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    *,
+    frame_rate: float | None = None,
+) -> list[Frame]:
+    """Decode frames of a video file.
+
+    Args:
+        path: the video file.
+        indices: 0-based frames to keep, in any order, repeats allowed; None keeps all.
+        frame_rate: frames a second; None is the video's own rate.
 
     Returns:
-        one `(H, W, 3)` uint8 RGB array for each index.
+        one `(H, W, 3)` uint8 RGB array for each index, in the asked order.
 
     Raises:
         VideoError: the file is missing, cannot be decoded, or ends before the last index.
     """
-    if not path.is_file():
-        raise VideoError(f"{path}: no such video file")
-    capture = cv2.VideoCapture(str(path))
-    decoded: dict[int, npt.NDArray[np.uint8]] = {}
-    wanted = None if indices is None else {int(index) for index in indices}
-    position = 0
-    try:
-        if not capture.isOpened():
-            raise VideoError(f"{path}: OpenCV cannot decode this file; is it a complete video?")
-        while wanted is None or len(decoded) < len(wanted):
-            if wanted is None or position in wanted:
-                ok, frame = capture.read()
-                if ok:
-                    decoded[position] = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(
-                        np.uint8, copy=False
-                    )
-            else:
-                ok = capture.grab()
-            if not ok:
-                break
-            position += 1
-    finally:
-        capture.release()
-    if wanted is None and decoded:
-        return list(decoded.values())
-    if wanted is None or len(decoded) < len(wanted):
-        missing = min(wanted - decoded.keys()) if wanted else 0
-        raise VideoError(
-            f"{path}: the video ends after {position} readable frames but frame {missing} is "
-            "needed; correct the frame count in the list file or replace the video"
-        )
-    assert indices is not None
-    return [decoded[int(index)] for index in indices]
+    with OpenVideo(path, frame_rate) as video:
+        frames = dict(video.read(indices))
+    return list(frames.values()) if indices is None else [frames[int(i)] for i in indices]
 
 
-class VideoFiles:
-    """Labelled video files: the records of a list file, sampled and cropped into clips.
+class VideoFileReader:
+    """Reads the videos of a list from video files.
 
     Args:
-        records: the videos, from `read_list_file`.
-        class_names: K names.
-        num_frames: T, frames of a clip.
-        transform: crop and flip of a clip.
-        frame_sampling: `"random"` or `"center"` (see `frame_sampling.py`).
-        target_centers: per video `(frames, 2)` (row, col) pixels, where known, in the frames as
-            they are after `transform`.
-        keep_decoded: keep every decoded video in memory: `frames * H * W * 3` bytes each.
+        root: folder that no video may leave, without links.
+        frame_rate: frames a second; None is each video's own rate.
     """
 
-    def __init__(
-        self,
-        records: Sequence[VideoRecord],
-        class_names: Sequence[str],
-        *,
-        num_frames: int,
-        transform: ClipTransform,
-        frame_sampling: str = "center",
-        target_centers: npt.NDArray[np.float32] | None = None,
-        keep_decoded: bool = False,
-    ):
-        if target_centers is not None and len(target_centers) != len(records):
-            raise ListFileError(
-                f"{len(target_centers)} target paths for {len(records)} videos; make them again"
-            )
-        self.records = tuple(records)
-        self.class_names = tuple(class_names)
-        self.labels = np.array([record.label for record in records], dtype=np.int64)
-        self.num_frames = num_frames
-        self.frame_size = transform.frame_size
-        self._transform = transform
-        self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
-        self._target_centers = target_centers
-        self._decoded: dict[int, Tensor] | None = {} if keep_decoded else None
+    def __init__(self, root: Path, frame_rate: float | None = None):
+        self._root = root
+        self.frame_rate = frame_rate
 
-    def __len__(self) -> int:
-        """The number of videos in the list."""
-        return len(self.records)
+    def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
+        """Frames of the video that a list calls `path`; see `adafocus_env.data.listed_videos`."""
+        with OpenVideo(self.find(path), self.frame_rate) as video:
+            yield from video.read(indices)
 
-    def clip(self, index: int, episode_seed: int) -> Clip:
-        """Decode, sample and crop video `index` as the episode seed says.
+    def find(self, path: Path) -> Path:
+        """The file of a video: `path` itself, or with one of the usual extensions.
 
         Raises:
-            VideoError: the video cannot be read; it is never replaced by another one.
+            VideoError: there is none or there are several, or a link leaves the data folder.
         """
-        record = self.records[index]
-        rng = episode_rng(episode_seed, Purpose.FRAMES)
-        chosen = self._sample_frames(record.num_frames, self.num_frames, rng)
-        frames = self._transform(
-            self._frames(index, chosen),
-            episode_rng(episode_seed, Purpose.CROP),
-            episode_rng(episode_seed, Purpose.FLIP),
-        )
-        return Clip(frames, record.label)
-
-    def target_centers(self, index: int) -> npt.NDArray[np.float32] | None:
-        """`(T, 2)` (row, col) of the target in the frames of centre sampling, if known."""
-        if self._target_centers is None:
-            return None
-        chosen = center_segment_indices(self.records[index].num_frames, self.num_frames)
-        centers: npt.NDArray[np.float32] = self._target_centers[index][chosen]
-        return centers
-
-    def _frames(self, index: int, chosen: npt.NDArray[np.int64]) -> Tensor:
-        """`(T, 3, H, W)` uint8 frames of a video."""
-        record = self.records[index]
-        if self._decoded is None:
-            return to_clip_tensor(np.stack(decode_frames(record.path, chosen)))
-        if index not in self._decoded:
-            frames = decode_frames(record.path, range(record.num_frames))
-            self._decoded[index] = to_clip_tensor(np.stack(frames))
-        return self._decoded[index][torch.from_numpy(chosen)]
+        suffixes = ("", *VIDEO_SUFFIXES, *(suffix.upper() for suffix in VIDEO_SUFFIXES))
+        candidates = [path.with_name(path.name + suffix) for suffix in suffixes]
+        found = [candidate for candidate in candidates if candidate.is_file()]
+        if not found:
+            raise VideoError(
+                f"{path}: no such video file, nor with {', '.join(VIDEO_SUFFIXES)} behind it; "
+                "correct the list or bring the video"
+            )
+        if len(found) > 1:
+            names = ", ".join(str(candidate) for candidate in found)
+            raise VideoError(f"{path}: {names} all have this name; remove all but one")
+        if not found[0].resolve().is_relative_to(self._root):
+            raise VideoError(
+                f"{found[0]}: a link that leaves the data folder {self._root}; bring the video "
+                "into it, or make the whole folder a link"
+            )
+        return found[0]

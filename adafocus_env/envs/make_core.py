@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 
-from adafocus_env.data.catalog import VideoLists, VideoOptions, open_videos
+from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.locations import ContinuousLocations, Locations, PatchGrid
@@ -56,7 +56,9 @@ def make_core(
     dataset: str = "glyphs",
     split: str = "val",
     data_dir: str | None = None,
-    lists: dict[str, str] | None = None,
+    lists: dict[str, Any] | None = None,
+    media: str | None = None,
+    frame_rate: float | None = None,
     augment: bool | None = None,
     crop: bool = True,
     flip: bool = True,
@@ -74,9 +76,10 @@ def make_core(
         augment=split == "train" if augment is None else augment,
         crop=crop,
         flip=flip,
+        media=media,
+        frame_rate=frame_rate,
     )
-    names = None if lists is None else VideoLists(**lists)
-    videos = open_videos(dataset, split, options, data_dir=data_dir, lists=names)
+    videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
     return make_core_from_parts(loaded, videos, num_rows=num_rows, **rules)
 
 

@@ -90,10 +90,12 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `dataset` | `"glyphs"` | `"glyphs"`: built-in videos; `"videos"`: files below `data_dir` |
+    | `dataset` | `"glyphs"` | built in, or `"videos"`, `"actnet"`, `"fcvid"`, `"minik"` |
     | `split` | `"val"` | `"train"`, `"val"` or `"test"` |
-    | `data_dir` | None | folder of the list files, the class file and the videos |
-    | `lists` | None | names below `data_dir`: `list_file`, `class_file`, `video_dir`, `separator` |
+    | `data_dir` | None | folder of the list files, the class file and the videos or frames |
+    | `lists` | None | fields of `adafocus_env.data.VideoLists` that differ from the data set's |
+    | `media` | None | `"videos"` or extracted `"frames"`; None: as the data set is published |
+    | `frame_rate` | None | frames a second to read video files at; None: their own |
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
     | `flip` | True | mirror half of the augmented clips; off where left and right matter |
@@ -150,7 +152,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         dataset: str = "glyphs",
         split: str = "val",
         data_dir: str | None = None,
-        lists: dict[str, str] | None = None,
+        lists: dict[str, Any] | None = None,
+        media: str | None = None,
+        frame_rate: float | None = None,
         augment: bool | None = None,
         crop: bool = True,
         flip: bool = True,
@@ -171,6 +175,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             split=split,
             data_dir=data_dir,
             lists=lists,
+            media=media,
+            frame_rate=frame_rate,
             augment=augment,
             crop=crop,
             flip=flip,

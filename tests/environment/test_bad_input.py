@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import gymnasium as gym
 import numpy as np
+import numpy.typing as npt
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 
@@ -133,6 +135,8 @@ def test_a_missing_list_is_named(make: Make, own_videos: dict[str, Any], name: s
         ("v0.mp4,12\n", r"val\.txt:1: expected 'path,frames,label'"),
         ("v0.mp4,12,0\nv1.mp4,12,7\n", r"val\.txt:2: label 7 is not in 0\.\.2"),
         ("../v0.mp4,12,0\n", r"val\.txt:1: .*leaves the data folder"),
+        ("/etc/v0.mp4,12,0\n", r"val\.txt:1: .*leaves the data folder"),
+        ("v0.mp4,twelve,0\n", r"val\.txt:1: frames and label must be integers"),
     ],
 )
 def test_a_bad_list_is_named_by_make(
@@ -141,6 +145,32 @@ def test_a_bad_list_is_named_by_make(
     (Path(own_videos["data_dir"]) / "val.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         make(GRID, **own_videos)
+
+
+def test_a_link_that_leaves_the_folder_is_named_by_make(
+    make: Make, own_videos: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "outside.mp4").touch()
+    link = Path(own_videos["data_dir"]) / "videos" / "link.mp4"
+    link.symlink_to(tmp_path / "outside.mp4")
+    (Path(own_videos["data_dir"]) / "val.txt").write_text("link.mp4,12,0\n")
+    with pytest.raises(ValueError, match=r"val\.txt:1: .*leaves the data folder"):
+        make(GRID, **own_videos)
+
+
+@pytest.mark.parametrize("media", ["videos", "frames"])
+def test_a_published_data_set_gives_episodes(
+    make: Make, own_videos: dict[str, Any], media: str, video_frames: npt.NDArray[np.uint8]
+) -> None:
+    folder = Path(own_videos["data_dir"])
+    (folder / "classes.txt").rename(folder / "classInd.txt")
+    (folder / "actnet_val_split.txt").write_text("v0,12,1,0\n")
+    (folder / "frames" / "v0").mkdir(parents=True)
+    for t, frame in enumerate(video_frames, start=1):
+        cv2.imwrite(str(folder / "frames" / "v0" / f"image_{t:05d}.jpg"), frame)
+    env = make(GRID, **{**own_videos, "dataset": "actnet"}, media=media)
+    _, info = env.reset(seed=0)
+    assert np.all(info["label"] == 0)
 
 
 def test_more_classes_than_the_recognizer_knows_are_refused(

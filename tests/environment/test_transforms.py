@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
 
+from adafocus_env.data.frame_folders import read_image
 from adafocus_env.data.transforms import ClipTransform, _multi_scale_crop
 
 
@@ -54,6 +61,34 @@ def test_evaluation_shows_the_middle_seven_eighths_of_the_shorter_side(
     assert line[0].item() == pytest.approx(17, abs=3)
     assert line[-1].item() == pytest.approx(238, abs=3)
     assert (line.diff() >= 0).all()
+
+
+def _published_preprocessing(jpeg: bytes) -> npt.NDArray[np.uint8]:
+    """REFERENCE section 6 with PIL: shorter side to 256, bilinear; centre crop of 224."""
+    image = Image.open(io.BytesIO(jpeg)).convert("RGB")
+    short = min(image.size)
+    width, height = (int(256 * side / short) for side in image.size)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - 224) / 2), round((height - 224) / 2)
+    return np.asarray(image.crop((left, top, left + 224, top + 224)))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(480, 360), (360, 480), (640, 360), (481, 361), (359, 483), (1281, 719), (341, 256), (97, 61)],
+)
+@pytest.mark.parametrize("quality", [95, 75])
+def test_validation_preprocessing_of_a_jpeg_differs_from_pil_by_at_most_2_levels(
+    width: int, height: int, quality: int, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    picture = Image.fromarray(cv2.GaussianBlur(noise, (5, 5), 0))
+    path = tmp_path / "frame.jpg"
+    picture.save(path, quality=quality)
+    frame = torch.from_numpy(read_image(path).transpose(2, 0, 1).copy())[None]
+    ours = _apply(ClipTransform(224), frame)[0].numpy().transpose(1, 2, 0)
+    published = _published_preprocessing(path.read_bytes())
+    assert np.abs(ours.astype(int) - published).max() <= 2
 
 
 @pytest.mark.parametrize("augment", [False, True])

@@ -1,153 +1,26 @@
-"""List files, and videos on disk."""
+"""Frames of video files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adafocus_env.data.transforms import ClipTransform
+from adafocus_env.data.clips import VideoError
+from adafocus_env.data.glyphs import write_mp4
 from adafocus_env.data.video_files import (
-    ListFileError,
-    VideoError,
-    VideoFiles,
-    VideoRecord,
+    OpenVideo,
+    VideoFileReader,
     decode_frames,
-    read_class_file,
-    read_list_file,
+    output_index,
 )
-
-
-@pytest.fixture
-def list_file(tmp_path: Path) -> Path:
-    (tmp_path / "videos").mkdir()
-    return tmp_path / "val.txt"
-
-
-def _read(list_file: Path, text: str, separator: str = ",") -> list[VideoRecord]:
-    list_file.write_text(text, encoding="utf-8")
-    root = list_file.parent / "videos"
-    return read_list_file(list_file, root, num_classes=3, separator=separator)
-
-
-def test_list_file_gives_a_record_a_line(list_file: Path) -> None:
-    records = _read(list_file, "a.mp4,12,0\n\n  sub/b.mp4 , 7 , 2 \n\n")
-    root = list_file.parent.resolve() / "videos"
-    assert records == [
-        VideoRecord(root / "a.mp4", 12, 0),
-        VideoRecord(root / "sub" / "b.mp4", 7, 2),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("separator", "line", "name"),
-    [
-        (",", "a,b,c.mp4,12,1", "a,b,c.mp4"),
-        (" ", "my first video.mp4 12 1", "my first video.mp4"),
-        (" ", "a,b.mp4 12 1", "a,b.mp4"),
-        ("\t", "a b.mp4\t12\t1", "a b.mp4"),
-        (",", "d/../a.mp4,12,1", "a.mp4"),  # does not leave the folder
-        (",", "ünï.mp4,12,1", "ünï.mp4"),
-    ],
-)
-def test_a_path_may_contain_the_separator(
-    list_file: Path, separator: str, line: str, name: str
-) -> None:
-    [record] = _read(list_file, line, separator)
-    root = list_file.parent.resolve() / "videos"
-    assert record == VideoRecord(root / name, 12, 1)
-
-
-def test_windows_line_ends_are_taken(list_file: Path) -> None:
-    list_file.write_bytes(b"a.mp4,12,0\r\nb.mp4,7,2\r\n")
-    records = read_list_file(list_file, list_file.parent, num_classes=3)
-    assert [(r.path.name, r.num_frames, r.label) for r in records] == [
-        ("a.mp4", 12, 0),
-        ("b.mp4", 7, 2),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("a.mp4,12", "expected 'path,frames,label', got 'a.mp4,12'"),
-        ("a.mp4", "expected 'path,frames,label'"),
-        (",12,1", "expected 'path,frames,label'"),
-        ("a.mp4 12 1", "expected 'path,frames,label'"),
-        ("a.mp4,twelve,1", "must be integers, got 'twelve' and '1'"),
-        ("a.mp4,12,1.0", "must be integers, got '12' and '1.0'"),
-        ("a.mp4,12,", "must be integers, got '12' and ''"),
-        ("a.mp4,0,1", "at least one frame, got 0"),
-        ("a.mp4,-3,1", "at least one frame, got -3"),
-        ("a.mp4,12,3", r"label 3 is not in 0\.\.2; is this the right class file\?"),
-        ("a.mp4,12,-1", r"label -1 is not in 0\.\.2"),
-        ("/etc/passwd,12,1", "leaves the data folder .*; use a path inside it"),
-        ("../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
-        ("sub/../../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
-        ("a\0.mp4,12,1", "use a path inside it"),
-    ],
-)
-def test_a_bad_line_is_named_with_its_cure(list_file: Path, line: str, message: str) -> None:
-    with pytest.raises(ListFileError, match=f"val.txt:3: .*{message}") as error:
-        _read(list_file, f"a.mp4,12,0\n\n{line}\n")
-    assert str(list_file) in str(error.value)
-
-
-def test_a_symlink_must_not_leave_the_folder(list_file: Path) -> None:
-    inside, outside = list_file.parent / "videos", list_file.parent / "outside.mp4"
-    outside.touch()
-    (inside / "real.mp4").touch()
-    (inside / "good.mp4").symlink_to(inside / "real.mp4")
-    (inside / "bad.mp4").symlink_to(outside)
-    assert _read(list_file, "good.mp4,12,1")[0].path.name == "real.mp4"
-    with pytest.raises(ListFileError, match=r"val\.txt:1: .*leaves the data folder"):
-        _read(list_file, "bad.mp4,12,1")
-
-
-@pytest.mark.parametrize("text", ["", "\n \n"])
-def test_an_empty_list_is_refused_with_the_format(list_file: Path, text: str) -> None:
-    with pytest.raises(ListFileError, match=r"val\.txt: .*empty; write 'path frames label' a line"):
-        _read(list_file, text, separator=" ")
-
-
-def test_a_missing_list_or_class_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"list file .*val\.txt does not exist"):
-        read_list_file(tmp_path / "val.txt", tmp_path, 3)
-    with pytest.raises(FileNotFoundError, match=r"class file .*classes\.txt does not exist"):
-        read_class_file(tmp_path / "classes.txt")
-
-
-def test_a_file_that_is_no_utf8_is_named(tmp_path: Path) -> None:
-    latin = tmp_path / "latin.txt"
-    latin.write_bytes("Fußball.mp4,12,1\n".encode("latin-1"))
-    with pytest.raises(ListFileError, match=r"latin\.txt.*UTF-8"):
-        read_list_file(latin, tmp_path, 3)
-    with pytest.raises(ListFileError, match=r"latin\.txt.*UTF-8"):
-        read_class_file(latin)
-
-
-def test_class_file_gives_a_name_a_line(tmp_path: Path) -> None:
-    (tmp_path / "classes.txt").write_text("long jump\n high jump \n\n\n")
-    assert read_class_file(tmp_path / "classes.txt") == ("long jump", "high jump")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("a\n\nb\n", r"classes\.txt:2: blank line .*; remove it"),
-        ("\na\n", r"classes\.txt:1: blank line .*; remove it"),
-        ("", r"classes\.txt: .*empty; write one class name a line"),
-        ("\n\n", r"classes\.txt: .*empty"),
-    ],
-)
-def test_a_bad_class_file_is_named_with_its_cure(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "classes.txt").write_text(text)
-    with pytest.raises(ListFileError, match=message):
-        read_class_file(tmp_path / "classes.txt")
 
 
 def _grey_levels(frames: list[npt.NDArray[np.uint8]]) -> list[int]:
@@ -206,88 +79,134 @@ def test_a_video_that_breaks_off_says_after_how_many_frames(
     assert len(decode_frames(half, [0, 3])) == 2
 
 
-def _open(folder: Path, num_frames: int = 4, **options: object) -> VideoFiles:
-    records = read_list_file(folder / "train.txt", folder / "videos", 3)
-    return VideoFiles(
-        records,
-        read_class_file(folder / "classes.txt"),
-        num_frames=num_frames,
-        transform=ClipTransform(32, augment=options.get("frame_sampling") == "random"),
-        **options,  # type: ignore[arg-type]
-    )
+def test_frames_come_in_the_asked_order(video_folder: Path) -> None:
+    frames = decode_frames(video_folder / "videos" / "v0.mp4", [9, 1, 11, 1, 0])
+    assert _grey_levels(frames) == [9, 1, 11, 1, 0]
 
 
-def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder: Path) -> None:
-    videos = _open(video_folder)
-    assert len(videos) == 6
-    assert videos.labels.tolist() == [0, 1, 2, 0, 1, 2]
-    clip = videos.clip(2, episode_seed=5)
-    assert clip.label == 2
-    assert clip.frames.shape == (4, 3, 32, 32)
-    # Frames floor(12 / 4 * (i + 1/2)) = 1, 4, 7, 10 of video 2, whose frames are rolled by 2.
-    frames = [frame.permute(1, 2, 0).numpy() for frame in clip.frames]
-    assert _grey_levels(frames) == [11, 2, 5, 8]
+# --- another frame rate; the videos here have 12 frames at 8 a second ---
 
 
-def test_random_clips_depend_on_the_episode_seed_alone(video_folder: Path) -> None:
-    videos = _open(video_folder, frame_sampling="random")
-    first = videos.clip(0, 1).frames
-    videos.clip(1, 2)
-    assert torch.equal(videos.clip(0, 1).frames, first)
-    assert not torch.equal(videos.clip(0, 3).frames, first)
-
-
-@pytest.mark.parametrize("frame_sampling", ["center", "random"])
-def test_keeping_decoded_videos_changes_no_clip(video_folder: Path, frame_sampling: str) -> None:
-    plain = _open(video_folder, frame_sampling=frame_sampling)
-    kept = _open(video_folder, frame_sampling=frame_sampling, keep_decoded=True)
-    for seed in (0, 1):
-        for index in range(len(plain)):
-            one, other = plain.clip(index, seed), kept.clip(index, seed)
-            assert torch.equal(one.frames, other.frames)
-            assert one.label == other.label
-
-
-def test_kept_videos_are_decoded_once(video_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "v.mp4"
-    path.write_bytes((video_folder / "videos" / "v0.mp4").read_bytes())
-    videos = VideoFiles(
-        [VideoRecord(path, 12, 0)],
-        ("class 0",),
-        num_frames=4,
-        transform=ClipTransform(32),
-        keep_decoded=True,
-    )
-    first = videos.clip(0, 0).frames
-    path.unlink()
-    assert torch.equal(videos.clip(0, 0).frames, first)
-
-
-@pytest.mark.parametrize("keep_decoded", [False, True])
-def test_too_large_a_frame_count_is_named_with_its_cure(
-    video_folder: Path, keep_decoded: bool
+@pytest.mark.parametrize(
+    ("frame_rate", "shown"),
+    [
+        (8, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+        # Frame i is due at i / 2, halves up: 0 1 1 2 2 3 3 4 4 5 5 6. Output k shows the last one.
+        (4, [0, 2, 4, 6, 8, 10, 11]),
+        # Due at i / 4: 0 0 1 1 1 1 2 2 2 2 3 3. The last output is shown by the last frame.
+        (2, [1, 5, 9, 11]),
+        # Due at i / 8: 0 0 0 0 1 1 1 1 1 1 1 1.
+        (1, [3, 11]),
+        # Due at 3 i / 8: 0 0 1 1 2 2 2 3 3 3 4 4.
+        (3, [1, 3, 6, 9, 11]),
+        # Due at 2 i: every frame twice, but the last one only once.
+        (16, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11]),
+        # Due at 3 i / 2: 0 2 3 5 6 8 9 11 12 14 15 17.
+        (12, [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 10, 11]),
+        # Due at i / 80: all at 0.
+        (0.1, [11]),
+    ],
+)
+def test_another_frame_rate_shows_the_last_frame_that_is_due(
+    video_folder: Path, frame_rate: float, shown: list[int]
 ) -> None:
-    videos = VideoFiles(
-        [VideoRecord(video_folder / "videos" / "v0.mp4", 20, 0)],
-        ("class 0",),
-        num_frames=4,
-        transform=ClipTransform(32),
-        keep_decoded=keep_decoded,
-    )
-    with pytest.raises(VideoError, match=r"v0\.mp4: .*12 readable .*correct the frame count"):
-        videos.clip(0, 0)
+    path = video_folder / "videos" / "v0.mp4"
+    assert _grey_levels(decode_frames(path, frame_rate=frame_rate)) == shown
+    # Any choice of them, in any order, is the same frames.
+    order = np.random.default_rng(0).permutation(len(shown))
+    assert _grey_levels(decode_frames(path, order, frame_rate=frame_rate)) == [
+        shown[k] for k in order
+    ]
+    with pytest.raises(VideoError, match=f"after {len(shown)} readable frames at frame_rate="):
+        decode_frames(path, [0, len(shown)], frame_rate=frame_rate)
+    with OpenVideo(path, frame_rate) as video:
+        assert video.frames_promised == len(shown)
 
 
-def test_target_centers_are_those_of_the_middle_frames(video_folder: Path) -> None:
-    centers = np.arange(6 * 12 * 2, dtype=np.float32).reshape(6, 12, 2)
-    videos = _open(video_folder, target_centers=centers)
-    chosen = videos.target_centers(1)
-    assert chosen is not None
-    # Video 1 begins at 24; frames 1, 4, 7, 10 have two numbers each.
-    assert chosen.tolist() == [[26, 27], [32, 33], [38, 39], [44, 45]]
-    assert _open(video_folder).target_centers(1) is None
+@given(
+    fps=st.fractions(1, 60, max_denominator=1001),
+    rate=st.fractions(Fraction(1, 10), 90, max_denominator=10),
+    k=st.integers(0, 300),
+)
+def test_the_last_frame_due_at_k_is_that_of_the_closed_form(
+    fps: Fraction, rate: Fraction, k: int
+) -> None:
+    shown = -((-(2 * k + 1) * fps / rate / 2) // 1) - 1  # ceil((k + 1/2) fps / R) - 1
+    if shown >= 0:
+        assert output_index(int(shown), rate / fps) <= k
+    assert output_index(int(shown) + 1, rate / fps) > k
 
 
-def test_target_centers_of_other_videos_are_refused(video_folder: Path) -> None:
-    with pytest.raises(ListFileError, match="5 target paths for 6 videos"):
-        _open(video_folder, target_centers=np.zeros((5, 12, 2), np.float32))
+def test_rates_are_compared_exactly() -> None:
+    # 29.97 frames a second are 30000 / 1001: output 1001 of 30 a second is frame 1000.
+    assert output_index(1000, Fraction(30) / Fraction(30000, 1001)) == 1001
+    assert output_index(12345, Fraction(1)) == 12345
+
+
+def test_extracted_and_decoded_frames_follow_the_same_rotation(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "turned.mp4"
+    write_mp4(path, video_frames, 8)
+    data = bytearray(path.read_bytes())
+    # The track header's matrix: identity (1 0, 0 1) becomes a quarter turn (0 1, -1 0).
+    one = (0x10000).to_bytes(4, "big")
+    zero, minus = bytes(4), (0x1_0000_0000 - 0x10000).to_bytes(4, "big")
+    identity = one + zero + zero + zero + one + zero
+    at = data.index(identity, data.index(b"tkhd"))
+    data[at : at + len(identity)] = zero + one + zero + minus + zero + zero
+    path.write_bytes(bytes(data))
+    streamed = decode_frames(path)
+    assert streamed[0].shape == (64, 48, 3)
+    np.testing.assert_array_equal(decode_frames(path, [3])[0], streamed[3])
+
+
+# --- from the name in a list to a file ---
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Callable[..., Path]:
+    """Finds the video `v_abc` in a folder that holds the given names."""
+    root = tmp_path.resolve() / "videos"
+    root.mkdir()
+
+    def look(*names: str, asked: str = "v_abc") -> Path:
+        for name in names:
+            (root / name).touch()
+        return VideoFileReader(root).find(root / asked)
+
+    return look
+
+
+@pytest.mark.parametrize("suffix", ["", ".mp4", ".mkv", ".webm", ".avi", ".MP4"])
+def test_a_video_is_found_with_and_without_extension(
+    find: Callable[..., Path], suffix: str
+) -> None:
+    assert find(f"v_abc{suffix}", "v_abcd.mp4").name == f"v_abc{suffix}"
+
+
+def test_a_dot_in_a_name_is_no_extension(find: Callable[..., Path]) -> None:
+    assert find("v_1.5.mp4", asked="v_1.5").name == "v_1.5.mp4"
+
+
+def test_a_video_that_is_not_there_or_there_twice_is_named(find: Callable[..., Path]) -> None:
+    with pytest.raises(VideoError, match=r"v_abc: no such video file, nor with \.mp4, \.mkv"):
+        find()
+    with pytest.raises(VideoError, match=r"v_abc: .*v_abc\.mp4, .*v_abc\.webm all have this name"):
+        find("v_abc.mp4", "v_abc.webm")
+
+
+def test_the_file_behind_a_name_must_not_be_a_link_out_of_the_folder(
+    find: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "outside.mp4").touch()
+    (tmp_path / "videos" / "v_abc.mp4").symlink_to(tmp_path / "outside.mp4")
+    with pytest.raises(VideoError, match=r"v_abc\.mp4: a link that leaves the data folder"):
+        find()
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "\udce9.mp4"
+    path.touch()
+    with pytest.raises(VideoError, match="no UTF-8 text; rename it"):
+        decode_frames(path)

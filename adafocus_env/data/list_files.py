@@ -1,0 +1,227 @@
+"""List files and class files: which videos a split has, how long they are, what they show."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+
+class ListFileError(ValueError):
+    """A list or class file cannot be used; the message names the file, the line and the cure."""
+
+
+@dataclass(frozen=True)
+class VideoRecord:
+    """One line of a list file.
+
+    Attributes:
+        path: the video, without links; below the data folder.
+        num_frames: n, its frames (of the frame rate at which the list was made), at least 1.
+        labels: its classes, distinct and ascending, at least one. The order is fixed: what asks for
+            one label always gets the first.
+        line: line of the list file, from 1; 0 for a record that comes from no file.
+    """
+
+    path: Path
+    num_frames: int
+    labels: tuple[int, ...]
+    line: int = field(default=0, compare=False)
+
+    @property
+    def label(self) -> int:
+        """The first label."""
+        return self.labels[0]
+
+
+@dataclass(frozen=True)
+class ListFormat:
+    """How a list file is written.
+
+    Attributes:
+        separator: between columns; a blank stands for any run of white space.
+        multi_label: False: `path, frames, label`, where the path may contain the separator; True:
+            `path, frames, label, label, ...`, where it may not.
+        min_frames: records with fewer frames are left out. With 1, a record without frames is an
+            error.
+    """
+
+    separator: str = ","
+    multi_label: bool = False
+    min_frames: int = 1
+
+    def __str__(self) -> str:
+        s = self.separator
+        return f"path{s}frames{s}label" + (f"[{s}label ...]" if self.multi_label else "")
+
+
+@dataclass(frozen=True)
+class ListContents:
+    """What a list file holds.
+
+    Attributes:
+        records: its usable records, in the file's order.
+        problems: `FILE:LINE: what is wrong; cure` of each line that cannot be used.
+        num_short: records left out because they have fewer than `min_frames` frames.
+    """
+
+    records: list[VideoRecord]
+    problems: list[str]
+    num_short: int
+
+
+def read_class_file(path: Path, *, num_classes: int | None = None) -> tuple[str, ...]:
+    """The class names, one a line.
+
+    Blank lines at the end are ignored. (The published code counts them as classes; its files end
+    with one newline, so both find the same number.)
+
+    Args:
+        path: the class file.
+        num_classes: how many there must be; None takes any number.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ListFileError: no class in it, another number of classes, or a blank line between classes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"class file {path} does not exist; it names one class a line")
+    names = [line.strip() for line in _read_lines(path)]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise ListFileError(f"{path}: the class file is empty; write one class name a line")
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise ListFileError(f"{path}:{number}: blank line between class names; remove it")
+    if num_classes not in (None, len(names)):
+        raise ListFileError(
+            f"{path}: {len(names)} classes, but the data set has {num_classes}; is this the class "
+            "file of another data set?"
+        )
+    return tuple(names)
+
+
+def read_list_file(
+    path: Path, root: Path, num_classes: int, list_format: ListFormat | None = None
+) -> list[VideoRecord]:
+    """Read the records of a list file; too short ones are left out with a warning in the log.
+
+    Args:
+        path: the list file.
+        root: folder that the records' paths are relative to; none may leave it. It may be a link.
+        num_classes: labels must be below this.
+        list_format: columns and separator; None is `path,frames,label`.
+
+    Raises:
+        FileNotFoundError: no such list file.
+        ListFileError: no record, a missing column, a number that is none, a label out of range, or
+            a path that is absolute or leaves `root`, be it by a link.
+    """
+    list_format = list_format or ListFormat()
+    contents = scan_list_file(path, root, num_classes, list_format)
+    if contents.problems:
+        raise ListFileError(contents.problems[0])
+    if contents.num_short:
+        log.warning(
+            f"{path}: {contents.num_short} of {contents.num_short + len(contents.records)} videos "
+            f"have fewer than {list_format.min_frames} frames and are left out"
+        )
+    return contents.records
+
+
+def scan_list_file(
+    path: Path, root: Path, num_classes: int, list_format: ListFormat
+) -> ListContents:
+    """All that a list file holds, with every line that cannot be used; see `read_list_file`.
+
+    Raises:
+        FileNotFoundError: no such list file.
+        ListFileError: the file is no UTF-8 text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"list file {path} does not exist; it holds one video a line")
+    root = root.resolve()
+    records, problems, num_short = [], [], 0
+    for number, line in enumerate(_read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _parse_record(line.strip(), number, root, num_classes, list_format)
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
+            continue
+        if record.num_frames < list_format.min_frames:
+            num_short += 1
+        else:
+            records.append(record)
+    if not records and not problems:
+        reason = f"all {num_short} videos have fewer than {list_format.min_frames} frames"
+        reason = reason if num_short else "the list file is empty"
+        problems.append(f"{path}: {reason}; write '{list_format}' a line")
+    return ListContents(records, problems, num_short)
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise ListFileError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
+
+
+def _parse_record(
+    line: str, number: int, root: Path, num_classes: int, list_format: ListFormat
+) -> VideoRecord:
+    name, frames, *labels = _columns(line, list_format)
+    try:
+        num_frames, label_indices = int(frames), [int(label) for label in labels]
+    except ValueError:
+        given = " and ".join(repr(column) for column in (frames, *labels))
+        raise ValueError(
+            f"frames and label must be integers, got {given}; expected '{list_format}'"
+        ) from None
+    if num_frames < 0 or num_frames < list_format.min_frames == 1:
+        raise ValueError(
+            f"a video needs at least one frame, got {num_frames}; correct the number or remove "
+            "the line"
+        )
+    for label in label_indices:
+        if not 0 <= label < num_classes:
+            raise ValueError(
+                f"label {label} is not in 0..{num_classes - 1}; is this the right class file?"
+            )
+    return VideoRecord(
+        path_inside(root, name), num_frames, tuple(sorted(set(label_indices))), number
+    )
+
+
+def _columns(line: str, list_format: ListFormat) -> list[str]:
+    """Path, frames and at least one label, as texts."""
+    separator = None if list_format.separator == " " else list_format.separator
+    parts = line.split(separator) if list_format.multi_label else line.rsplit(separator, 2)
+    columns = [part.strip() for part in parts]
+    if len(columns) < 3 or not columns[0]:
+        raise ValueError(f"expected '{list_format}', got {line!r}")
+    return columns
+
+
+def path_inside(root: Path, name: str) -> Path:
+    """`root / name` without links.
+
+    Args:
+        root: a folder, without links.
+        name: a relative path.
+
+    Raises:
+        ValueError: the path is absolute or leaves `root`, be it by `..` or by a link.
+    """
+    if "\0" not in name and not Path(name).is_absolute():
+        try:
+            path = (root / name).resolve()
+        except (OSError, RuntimeError):  # links that go round
+            path = Path("/")
+        if path.is_relative_to(root):
+            return path
+    raise ValueError(f"path {name!r} leaves the data folder {root}; use a path inside it")

@@ -1,0 +1,135 @@
+"""The videos of a list file as clips, whether they lie on disk as video files or as frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adafocus_env.data.clips import Clip, VideoError, to_clip_tensor
+from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
+from adafocus_env.data.list_files import ListFileError, VideoRecord
+from adafocus_env.data.transforms import ClipTransform
+from adafocus_env.data.video_files import Frame
+from adafocus_env.seeding import Purpose, episode_rng
+
+
+class FrameReader(Protocol):
+    """How the frames of a video are read from disk."""
+
+    def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
+        """Read frames of one video.
+
+        Args:
+            path: what the list calls the video, below the data folder.
+            indices: 0-based frames, in any order, repeats allowed.
+
+        Yields:
+            (index, `(H, W, 3)` uint8 RGB) of each distinct index, ascending.
+
+        Raises:
+            VideoError: the video or a frame of it is missing or cannot be read.
+        """
+        ...
+
+
+class ListedVideos:
+    """Labelled videos on disk.
+
+    Args:
+        records: lines of a list file.
+        class_names: K names.
+        reader: reads frames of one video.
+        num_frames: T, frames of a clip.
+        transform: crop and flip of the whole clip.
+        frame_sampling: key of `frame_sampling.FRAME_SAMPLINGS`.
+        target_centers: for each video `(its frames, 2)` (row, col) pixels; None if unknown.
+        keep_decoded: keep every frame of every video in memory once it was read.
+
+    Raises:
+        ListFileError: there are target positions for another number of videos.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[VideoRecord],
+        class_names: Sequence[str],
+        reader: FrameReader,
+        *,
+        num_frames: int,
+        transform: ClipTransform,
+        frame_sampling: str = "center",
+        target_centers: npt.NDArray[np.float32] | None = None,
+        keep_decoded: bool = False,
+    ):
+        if target_centers is not None and len(target_centers) != len(records):
+            raise ListFileError(
+                f"{len(target_centers)} target paths for {len(records)} videos; "
+                "make the files again"
+            )
+        self.records = tuple(records)
+        self.class_names = tuple(class_names)
+        self.labels = np.array([record.label for record in records], dtype=np.int64)
+        self.label_sets = tuple(record.labels for record in records)
+        self.num_frames = num_frames
+        self.frame_size = transform.frame_size
+        self._reader = reader
+        self._transform = transform
+        self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
+        self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
+        self._target_centers = target_centers
+        self._decoded: dict[int, Tensor] | None = {} if keep_decoded else None
+
+    def __len__(self) -> int:
+        """The number of videos in the list."""
+        return len(self.records)
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        """Read, sample and crop video `index` as the episode seed says.
+
+        Raises:
+            VideoError: the video cannot be read; it is never replaced by another one.
+        """
+        record = self.records[index]
+        rng = episode_rng(episode_seed, Purpose.FRAMES)
+        chosen = self._sample_frames(record.num_frames, self.num_frames, rng)
+        frames = self._transform(
+            self._frames(index, chosen),
+            episode_rng(episode_seed, Purpose.CROP),
+            episode_rng(episode_seed, Purpose.FLIP),
+        )
+        return Clip(frames, record.label)
+
+    def target_centers(self, index: int) -> npt.NDArray[np.float32] | None:
+        """`(T, 2)` (row, col) of the target in the frames that evaluation chooses, if known."""
+        if self._target_centers is None:
+            return None
+        rng = np.random.default_rng(0)  # fixed rules draw nothing from it
+        chosen = self._sample_targets(self.records[index].num_frames, self.num_frames, rng)
+        centers: npt.NDArray[np.float32] = self._target_centers[index][chosen]
+        return centers
+
+    def _frames(self, index: int, chosen: npt.NDArray[np.int64]) -> Tensor:
+        """`(T, 3, H, W)` uint8 frames of a video, in the chosen order."""
+        record = self.records[index]
+        if self._decoded is None:
+            distinct, order = np.unique(chosen, return_inverse=True)
+            return self._read(record.path, distinct)[torch.from_numpy(order)]
+        if index not in self._decoded:
+            self._decoded[index] = self._read(record.path, np.arange(record.num_frames))
+        return self._decoded[index][torch.from_numpy(chosen)]
+
+    def _read(self, path: Path, indices: npt.NDArray[np.int64]) -> Tensor:
+        frames = [frame for _, frame in self._reader.read(path, indices.tolist())]
+        sizes = {frame.shape[:2] for frame in frames}
+        if len(sizes) > 1:
+            named = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+            raise VideoError(
+                f"{path}: the frames have different sizes, {named}; extract them again"
+            )
+        return to_clip_tensor(np.stack(frames))
