@@ -28,7 +28,7 @@ BACKBONE_CONFIG = "backbone.json"
 # Configuration keys that a loaded recognizer brings its own values for.
 _SIZES = (
     *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
-    *("glance_size", "glance_resize", "hidden_dim"),
+    *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
 )
 # Names of the classification heads of torchvision's networks.
 _HEADS = ("net.classifier.1.", "net.fc.")
@@ -117,11 +117,11 @@ def check_sizes(recognizer: Recognizer, config: RunConfig) -> None:
         if getattr(config, name) != getattr(recognizer.config, name)
     }
     if wrong:
-        listed = ", ".join(f"{name}: {ours} but {its}" for name, (ours, its) in wrong.items())
-        cure = " ".join(f"{name}={its}" for name, (_, its) in wrong.items())
+        listed = ", ".join(f"{name}={a} (checkpoint: {b})" for name, (a, b) in wrong.items())
+        cure = " ".join(f"{name}={'null' if b is None else b}" for name, (_, b) in wrong.items())
         raise ConfigError(
-            f"configured and in the checkpoint differ {listed}; give the experiment= it was "
-            f"trained with, or {cure}"
+            f"the configuration differs from the checkpoint in {listed}; give the experiment= it "
+            f"was trained with, or {cure}"
         )
 
 

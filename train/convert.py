@@ -57,6 +57,8 @@ def run_convert(config: RunConfig, display: ProgressDisplay) -> None:
 
 
 def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
+    if source.is_dir():
+        raise ConfigError(f"source={source} is a folder; format=published writes it as a file")
     _check_folder_is_free(target)
     checkpoint = read_published(source)
     names, named_by = _class_names(checkpoint, source, config)

@@ -13,7 +13,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adafocus_env.networks import CheckpointError, Recognizer, RecognizerConfig, RecurrentClassifier
+from adafocus_env.networks import (
+    CheckpointError,
+    Recognizer,
+    RecognizerConfig,
+    RecurrentClassifier,
+    class_mismatch,
+    has_placeholder_names,
+    placeholder_class_names,
+)
 
 MakeRecognizer = Callable[..., Recognizer]
 
@@ -232,11 +240,11 @@ def test_dropout_acts_on_the_outputs_and_only_in_training() -> None:
         assert torch.equal(*(classifier.eval().step(features, state)[0] for _ in range(2)))
 
 
-def _config(**entries: Any) -> RecognizerConfig:
+def _config(class_names: tuple[str, ...] = ("a",), **entries: Any) -> RecognizerConfig:
     small = {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
     plain = {"pixel_mean": (0.0, 0.0, 0.0), "pixel_std": (1 / 255, 1 / 255, 1 / 255)}
     sizes = {"frame_size": 4, "patch_size": 2, "glance_size": 2}
-    return RecognizerConfig(("a",), **{**small, **plain, **sizes, **entries})
+    return RecognizerConfig(class_names, **{**small, **plain, **sizes, **entries})
 
 
 @pytest.mark.parametrize(
@@ -288,3 +296,37 @@ def test_published_defaults_are_those_of_activitynet() -> None:
     assert (config.num_frames, config.frame_size, config.glance_size) == (16, 224, 224)
     assert (config.glancer, config.focuser, config.hidden_dim) == ("mobilenet_v2", "resnet50", 1024)
     assert config.glance_resize == "nearest"
+
+
+# --- fingerprints and class names ---
+
+
+def test_the_glancers_fingerprint_stays_when_another_part_changes(
+    tiny_recognizer: Recognizer,
+) -> None:
+    before = tiny_recognizer.glancer_fingerprint()
+    other = copy.deepcopy(tiny_recognizer)
+    other.classifier.fc.bias.add_(1.0)
+    other.config = dataclasses.replace(other.config, dropout=0.1, patch_size=10)
+    assert other.glancer_fingerprint() == before
+    other.config = dataclasses.replace(other.config, glance_resize="nearest")
+    assert other.glancer_fingerprint() != before
+    other = copy.deepcopy(tiny_recognizer)
+    other.state_dict()["glancer.net.features.0.1.running_mean"][0] += 1.0
+    assert other.glancer_fingerprint() != before
+
+
+def test_placeholder_names_fit_any_classes_of_their_number() -> None:
+    config = _config(class_names=placeholder_class_names(3))
+    assert has_placeholder_names(config)
+    assert class_mismatch(config, ("run", "jump", "swim")) is None
+    assert "knows 3 classes but the videos have 2" in (class_mismatch(config, ("a", "b")) or "")
+
+
+def test_other_names_are_a_mismatch_that_says_where() -> None:
+    config = _config(class_names=("run", "jump", "swim"))
+    assert not has_placeholder_names(config)
+    assert class_mismatch(config, ["run", "jump", "swim"]) is None
+    message = class_mismatch(config, ["run", "dive", "swim"])
+    assert message is not None
+    assert "class 1 is 'jump' to the recognizer but 'dive' in the videos' class file" in message

@@ -294,13 +294,8 @@ def _without(entries: Entries, **changes: Any) -> Entries:
 SOMETHING = [
     {"fc": {"weight": torch.zeros(174, 8), "bias": torch.zeros(174)}},
     {"focuser": {"net.base_model.0.weight": torch.zeros(2)}},
-    {
-        "glancer": {
-            "net.features.0.0.weight": torch.zeros(2),
-            "net.classifier.weight": torch.ones(1),
-        }
-    },
-]
+    {"glancer": {"net.features.0.0.weight": torch.ones(2), "net.classifier.weight": torch.ones(1)}},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("change", SOMETHING, ids=["fc", "focuser", "glancer"])
