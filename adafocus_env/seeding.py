@@ -19,6 +19,7 @@ class Purpose(enum.IntEnum):
     BASELINE = 3
     ACTION = 4
     PATCH = 5
+    VIEW = 6
 
 
 def episode_rng(episode_seed: int, purpose: Purpose) -> np.random.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from adafocus_env.data.clips import Clip
+from adafocus_env.data.clips import Clip, dataset_identity
 from adafocus_env.data.glyphs import CLASS_NAMES, GlyphVideos, write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
@@ -67,6 +68,16 @@ class InMemoryVideos:
 
     def target_centers(self, index: int) -> None:
         return None
+
+    def video_name(self, index: int) -> str:
+        return f"video {index} in memory"
+
+    def identity(self) -> dict[str, Any]:
+        videos = [(index, int(label)) for index, label in enumerate(self.labels)]
+        return {
+            "preprocessing": {"num_frames": self.num_frames, "frame_size": self.frame_size},
+            "dataset": dataset_identity(videos, self.class_names),
+        }
 
 
 def random_recognizer(config: RecognizerConfig, seed: int = 0) -> Recognizer:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +64,39 @@ class Videos(Protocol):
         evaluation; elsewhere these are the frames that centre sampling would choose.
         """
         ...
+
+    def video_name(self, index: int) -> str:
+        """What a message calls video `index`: its path where it has one."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the pixels of clips, in JSON types: stored features are checked against it.
+
+        Returns:
+            `preprocessing`: how a clip is made of a video and an episode seed. `dataset`: the
+            `dataset_identity` of the split.
+        """
+        ...
+
+
+def dataset_identity(videos: Iterable[Sequence[Any]], class_names: Sequence[str]) -> dict[str, Any]:
+    """Which videos a split holds, in which order.
+
+    Args:
+        videos: one sequence of JSON types a video: its path, frames, labels.
+        class_names: K names.
+    """
+    listed = [list(video) for video in videos]
+    return {
+        "videos": len(listed),
+        "videos_sha256": _sha256(listed),
+        "classes": len(class_names),
+        "classes_sha256": _sha256(list(class_names)),
+    }
+
+
+def _sha256(values: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def to_clip_tensor(frames: npt.NDArray[np.uint8]) -> Tensor:

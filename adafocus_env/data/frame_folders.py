@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,6 +32,10 @@ class FrameFolderReader:
         folder = self.find(path)
         for index in sorted({int(i) for i in indices}):
             yield index, read_image(self.image(folder, index))
+
+    def identity(self) -> dict[str, Any]:
+        """See `Videos.identity`."""
+        return {"media": "frames", "image_template": self._template, "decoder": "opencv"}
 
     def image(self, folder: Path, index: int) -> Path:
         """The file of 0-based frame `index`."""

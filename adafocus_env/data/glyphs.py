@@ -12,12 +12,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.data.clips import Clip, to_clip_tensor
+from adafocus_env.data.clips import Clip, dataset_identity, to_clip_tensor
 from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
 from adafocus_env.seeding import Purpose, episode_rng
 
@@ -113,6 +114,7 @@ class GlyphVideos:
                 f"the built-in videos have the splits {', '.join(SPLITS)}, not {split!r}"
             )
         self._seed, count = SPLITS[split]
+        self._sampling = frame_sampling
         self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
         self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
         self.class_names = CLASS_NAMES
@@ -137,6 +139,23 @@ class GlyphVideos:
         _, _, centers = render_video(self._seed, index)
         rng = np.random.default_rng(0)  # fixed rules draw nothing from it
         return centers[self._sample_targets(VIDEO_FRAMES, self.num_frames, rng)]
+
+    def video_name(self, index: int) -> str:
+        """Its number."""
+        return f"built-in video {index} of split seed {self._seed}"
+
+    def identity(self) -> dict[str, Any]:
+        """See `Videos.identity`; what is rendered depends on the split's seed alone."""
+        videos = [(self._seed, index, int(label)) for index, label in enumerate(self.labels)]
+        return {
+            "preprocessing": {
+                "media": "rendered",
+                "num_frames": self.num_frames,
+                "frame_size": self.frame_size,
+                "sampling": self._sampling,
+            },
+            "dataset": dataset_identity(videos, self.class_names),
+        }
 
 
 def write_video(split: str, index: int, path: Path) -> npt.NDArray[np.float32]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adafocus_env.data.clips import Clip, VideoError, to_clip_tensor
+from adafocus_env.data.clips import Clip, VideoError, dataset_identity, to_clip_tensor
 from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
 from adafocus_env.data.list_files import ListFileError, VideoRecord
 from adafocus_env.data.transforms import ClipTransform
@@ -35,6 +36,10 @@ class FrameReader(Protocol):
         Raises:
             VideoError: the video or a frame of it is missing or cannot be read.
         """
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What of the reader decides the pixels of a frame; see `Videos.identity`."""
         ...
 
 
@@ -80,6 +85,7 @@ class ListedVideos:
         self.frame_size = transform.frame_size
         self._reader = reader
         self._transform = transform
+        self._frame_sampling = frame_sampling
         self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
         self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
         self._target_centers = target_centers
@@ -113,6 +119,32 @@ class ListedVideos:
         chosen = self._sample_targets(self.records[index].num_frames, self.num_frames, rng)
         centers: npt.NDArray[np.float32] = self._target_centers[index][chosen]
         return centers
+
+    def video_name(self, index: int) -> str:
+        """Its path."""
+        return str(self.records[index].path)
+
+    def identity(self) -> dict[str, Any]:
+        """See `Videos.identity`; the files themselves are not looked into."""
+        transform = self._transform
+        # Where the data folder lies is no part of it: paths are taken from what all have in common.
+        root = os.path.commonpath([record.path.parent for record in self.records])
+        videos = [
+            (os.path.relpath(record.path, root), record.num_frames, list(record.labels))
+            for record in self.records
+        ]
+        return {
+            "preprocessing": {
+                **self._reader.identity(),
+                "num_frames": self.num_frames,
+                "frame_size": self.frame_size,
+                "sampling": self._frame_sampling,
+                "augment": transform.augment,
+                "crop": transform.crop,
+                "flip": transform.augment and transform.flip,
+            },
+            "dataset": dataset_identity(videos, self.class_names),
+        }
 
     def _frames(self, index: int, chosen: npt.NDArray[np.int64]) -> Tensor:
         """`(T, 3, H, W)` uint8 frames of a video, in the chosen order."""

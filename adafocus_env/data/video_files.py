@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -187,6 +188,10 @@ class VideoFileReader:
         """Frames of the video that a list calls `path`; see `adafocus_env.data.listed_videos`."""
         with OpenVideo(self.find(path), self.frame_rate) as video:
             yield from video.read(indices)
+
+    def identity(self) -> dict[str, Any]:
+        """See `Videos.identity`."""
+        return {"media": "videos", "frame_rate": self.frame_rate, "decoder": "opencv"}
 
     def find(self, path: Path) -> Path:
         """The file of a video: `path` itself, or with one of the usual extensions.

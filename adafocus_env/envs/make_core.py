@@ -16,7 +16,10 @@ from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.locations import ContinuousLocations, Locations, PatchGrid
+from adafocus_env.features.bank import FeatureBank, open_bank
+from adafocus_env.features.banked import BankFeatures
 from adafocus_env.features.live import LiveFeatures
+from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.recognizer import Recognizer
 
 
@@ -65,9 +68,11 @@ def make_core(
     recognizer: str | None = None,
     num_frames: int | None = None,
     device: str = "auto",
+    features: str = "live",
     **rules: Any,
 ) -> PatchLocalizationCore:
     """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
+    bank = open_bank(features, split)
     folder = shipped_recognizer() if recognizer is None else Path(recognizer)
     loaded = Recognizer.load(folder, device=choose_device(device))
     options = VideoOptions(
@@ -80,7 +85,7 @@ def make_core(
         frame_rate=frame_rate,
     )
     videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
-    return make_core_from_parts(loaded, videos, num_rows=num_rows, **rules)
+    return make_core_from_parts(loaded, videos, num_rows=num_rows, bank=bank, **rules)
 
 
 def make_core_from_parts(
@@ -94,10 +99,28 @@ def make_core_from_parts(
     observation: str = "map",
     reward: str = "random",
     baseline_positions: str = "pixel",
+    bank: FeatureBank | None = None,
+    bank_device: str = "auto",
 ) -> PatchLocalizationCore:
-    """The core over networks and videos that are already there."""
-    source = LiveFeatures(recognizer, videos, patch_size=patch_size, observation=observation)
-    grid = PatchGrid(grid_size, source.frame_size, source.patch_size)
+    """The core over networks and videos, and perhaps a bank, that are already there."""
+    config = recognizer.config
+    grid = PatchGrid(
+        grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
+    )
+    source: FeatureSource
+    if bank is None:
+        source = LiveFeatures(recognizer, videos, patch_size=patch_size, observation=observation)
+    else:
+        _require_grid(locations, baseline_positions)
+        source = BankFeatures(
+            recognizer,
+            videos,
+            bank,
+            positions=grid.all_offsets(),
+            patch_size=patch_size,
+            observation=observation,
+            bank_device=bank_device,
+        )
     if locations not in ("grid", "continuous"):
         raise ValueError(f"locations is 'grid' or 'continuous', not {locations!r}")
     chosen: Locations = (
@@ -111,6 +134,23 @@ def make_core_from_parts(
         reward=reward,
         baseline_positions=baseline_positions,
     )
+
+
+def _require_grid(locations: str, baseline_positions: str) -> None:
+    """Refuse rules that look beside the grid.
+
+    Raises:
+        ValueError: the message names the cure.
+    """
+    if baseline_positions == "pixel":
+        raise ValueError(
+            "a feature bank holds grid positions only, and baseline_positions='pixel' draws random "
+            "patches at any pixel; use baseline_positions='grid', or features='live'"
+        )
+    if locations == "continuous":
+        raise ValueError(
+            "a feature bank holds grid positions only; use locations='grid', or features='live'"
+        )
 
 
 def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:

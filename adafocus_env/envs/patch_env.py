@@ -107,8 +107,16 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `observation` | `"map"` | `"vector"` for the pooled map |
     | `reward` | `"random"` | see Rewards |
     | `baseline_positions` | `"pixel"` | random patches at any pixel, or on the `"grid"` |
+    | `features` | `"live"` | or `"bank:PATH"`: stored by `adafocus bank`, see below |
+    | `bank_device` | `"auto"` | where a bank lies: `"cpu"` reads files, `"cuda"` holds all of it |
     | `device` | `"auto"` | a GPU where there is one; or a torch device |
     | `render_mode` | None | `"rgb_array"` |
+
+    With `features="bank:PATH"` the features in `PATH/SPLIT`, which `adafocus bank` computed once,
+    take the place of the networks; only the classifier runs. They are float16 and there for the
+    grid alone, so `baseline_positions="grid"` is needed. A bank of other networks, clips, videos,
+    positions or patches is refused. Training clips are then the bank's views. `bank_device="auto"`
+    moves the bank to the GPU if it takes at most 60 % of the free memory.
 
     `from_parts(recognizer, videos, ...)` shares networks that are already loaded.
 
@@ -140,7 +148,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     * v0: initial version.
 
     Raises:
-        FileNotFoundError: the recognizer or a file of the data set is missing.
+        FileNotFoundError: the recognizer, the bank or a file of the data set is missing.
         ValueError: a bad argument, or recognizer and videos that do not fit.
     """
 
@@ -166,6 +174,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         observation: Literal["map", "vector"] = "map",
         reward: str = "random",
         baseline_positions: Literal["pixel", "grid"] = "pixel",
+        features: str = "live",
+        bank_device: Literal["auto", "cpu", "cuda"] = "auto",
         device: str = "auto",
         render_mode: Literal["rgb_array"] | None = None,
     ):
@@ -188,6 +198,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             observation=observation,
             reward=reward,
             baseline_positions=baseline_positions,
+            features=features,
+            bank_device=bank_device,
             device=device,
         )
         self._attach(core, render_mode)
@@ -208,7 +220,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             videos: an opened split.
             render_mode: as in `make`.
             **rules: `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
-                `baseline_positions`, as in `make`.
+                `baseline_positions`, `bank_device`, as in `make`; `bank`, a `FeatureBank`.
         """
         env = cls.__new__(cls)
         env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)

@@ -28,6 +28,7 @@ _GLANCE_ENTRIES = (
     *("glancer", "frame_size", "glance_size", "glance_resize", "activation_cap"),
     *("pixel_mean", "pixel_std"),
 )
+_FOCUS_ENTRIES = ("focuser", "pixel_mean", "pixel_std")
 
 
 class CheckpointError(ValueError):
@@ -292,6 +293,11 @@ class Recognizer(nn.Module):
         """SHA-256 over what decides glance maps: stage 3, which trains the classifier, keeps it."""
         values = asdict(self.config)
         return _sha256({name: values[name] for name in _GLANCE_ENTRIES}, self.glancer.state_dict())
+
+    def focuser_fingerprint(self) -> str:
+        """SHA-256 over what decides patch vectors, whatever the size of the patches."""
+        values = asdict(self.config)
+        return _sha256({name: values[name] for name in _FOCUS_ENTRIES}, self.focuser.state_dict())
 
 
 def _sha256(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:

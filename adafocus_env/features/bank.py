@@ -1,0 +1,290 @@
+"""FeatureBank: what frozen networks make of a split, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from adafocus_env.data.clips import Videos
+from adafocus_env.features.bank_build import BankBuilder, Progress, bank_identity
+from adafocus_env.features.bank_files import (
+    IDENTITY,
+    MANIFEST_FILE,
+    Manifest,
+    differences,
+    is_intact,
+    open_shard,
+    shard_file,
+)
+from adafocus_env.networks.recognizer import CheckpointError, Recognizer
+from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+
+log = logging.getLogger(__name__)
+
+# Part of a GPU's free memory that a bank may take; the rest is for rollouts and their gradients.
+_GPU_SHARE = 0.6
+
+
+class FeatureBank:
+    """Glance maps, glance vectors and patch vectors of every clip of a split, in float16.
+
+    Patch vectors are there for the positions of one grid. The clip of a video is that of a fixed
+    episode seed, derived from `(seed, video, view)`: evaluation, where clips are not drawn, needs
+    one view; for training several views hold several crops of each video, and an episode's own
+    seed picks one.
+
+    Attributes:
+        folder: where the files are.
+        settings: what the bank was made of and how, as in its manifest.
+        layout: sizes.
+        labels: `(V,)` true classes, int64.
+        positions: `(A, 2)` (top, left) pixels of the patches.
+        patch_size: side P of the patches in pixels.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest):
+        self.folder = folder
+        self.settings = manifest.settings
+        self.layout = manifest.layout
+        self.positions = torch.tensor(self.settings["positions"]["offsets"], dtype=torch.int64)
+        self.patch_size = int(self.settings["patch_size"])
+        self._records = manifest.shards
+        shards = range(self.layout.num_shards)
+        mapped = [open_shard(shard_file(folder, i), self.layout, i) for i in shards]
+        self.labels = torch.cat([arrays["labels"] for arrays in mapped])
+        self._mapped = {name: [a[name] for a in mapped] for name in self.layout.clip_shapes}
+        self._on_device: dict[torch.device, StoredFeatures] = {}
+
+    @classmethod
+    def build(
+        cls,
+        folder: str | Path,
+        recognizer: Recognizer,
+        videos: Videos,
+        *,
+        positions: Tensor,
+        patch_size: int | None = None,
+        views: int = 1,
+        seed: int = 0,
+        workers: int = 0,
+        progress: Progress | None = None,
+    ) -> FeatureBank:
+        """Build a bank in this process, or finish one that was begun; see `BankBuilder`.
+
+        Args:
+            folder: of the bank; made if missing.
+            recognizer: is frozen.
+            videos: the split.
+            positions: `(A, 2)` pixels, as `PatchGrid.all_offsets` gives them.
+            patch_size: side of the patches in pixels; None takes the recognizer's.
+            views: K, clips of each video.
+            seed: of the clips.
+            workers: processes that load clips.
+            progress: called with the number of clips done.
+        """
+        builder = BankBuilder(
+            folder,
+            recognizer,
+            videos,
+            positions=positions,
+            patch_size=patch_size,
+            views=views,
+            seed=seed,
+        )
+        builder.prepare()
+        builder.build_shards(workers=workers, progress=progress)
+        builder.finish()
+        return cls.open(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> FeatureBank:
+        """Open a finished bank; features are mapped into memory, not read.
+
+        Raises:
+            FileNotFoundError: there is none.
+            CheckpointError: a file is damaged or missing.
+        """
+        folder = Path(folder)
+        if not (folder / MANIFEST_FILE).is_file():
+            begun = "an unfinished" if any(folder.glob("shard-*")) else "no"
+            raise FileNotFoundError(
+                f"{begun} feature bank in {folder}: {MANIFEST_FILE} is missing; {_command(folder)} "
+                "makes it"
+            )
+        return cls(folder, Manifest.read(folder))
+
+    def verify(self, progress: Callable[[int], None] | None = None) -> None:
+        """Read every file and compare its checksum.
+
+        Args:
+            progress: called with 1 after each shard.
+
+        Raises:
+            CheckpointError: files are damaged; the message names them.
+        """
+        damaged = []
+        for shard, record in enumerate(self._records):
+            path = shard_file(self.folder, shard)
+            if not is_intact(path, record):
+                damaged.append(path.name)
+            if progress is not None:
+                progress(1)
+        if damaged:
+            raise CheckpointError(
+                f"{self.folder}: {', '.join(damaged)} are damaged; {_command(self.folder)} makes "
+                "them anew"
+            )
+
+    def check(
+        self, recognizer: Recognizer, videos: Videos, *, positions: Tensor, patch_size: int
+    ) -> None:
+        """Refuse a bank that was made of something else than what is in use.
+
+        Raises:
+            CheckpointError: glancer, focuser, preprocessing, data set, grid or patch size differ;
+                the message lists the differences.
+        """
+        here = bank_identity(recognizer, videos, positions=positions, patch_size=patch_size)
+        there = {name: self.settings.get(name) for name in IDENTITY}
+        found = differences(there, here)
+        if found:
+            raise CheckpointError(
+                f"the feature bank in {self.folder} was made otherwise: {'; '.join(found)}. Use it "
+                f"with what it was made of, or make another: {_command(self.folder)}, with another "
+                "target="
+            )
+
+    def episode_seed(self, video: int, view: int) -> int:
+        """Of the clip whose features these are."""
+        return derive_episode_seed(int(self.settings["episode_seeds"]["seed"]), video, view)
+
+    def view_of(self, episode_seed: int) -> int:
+        """The view that an episode shows."""
+        if self.layout.views == 1:
+            return 0
+        return int(episode_rng(episode_seed, Purpose.VIEW).integers(self.layout.views))
+
+    def stored(self, device: torch.device, bank_device: str = "auto") -> StoredFeatures:
+        """The features, to be gathered for a device.
+
+        Args:
+            device: where gathered features go.
+            bank_device: `"cpu"` reads them from the files, through the page cache; `"cuda"` moves
+                all of them to `device`; `"auto"` does that if `device` is a GPU and they take at
+                most 60 % of its free memory.
+
+        Raises:
+            ValueError: unknown `bank_device`, or `"cuda"` without a GPU or with too small a one.
+        """
+        if bank_device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"bank_device is auto, cpu or cuda, not {bank_device!r}")
+        if bank_device == "cpu" or (bank_device == "auto" and device.type != "cuda"):
+            return StoredFeatures(self._mapped, device)
+        if device in self._on_device:
+            return self._on_device[device]
+        if device.type != "cuda":
+            raise ValueError(
+                f"bank_device=cuda, but the recognizer is on {device}; use bank_device=auto"
+            )
+        needed, free = self.layout.num_bytes, torch.cuda.mem_get_info(device)[0]
+        fits = needed <= _GPU_SHARE * free
+        size = f"{self.folder} takes {needed / 1e9:.2f} GB, {device} has {free / 1e9:.2f} GB free"
+        if bank_device == "cuda" and needed > free:
+            raise ValueError(f"the feature bank {size}; use bank_device=auto or cpu")
+        if not fits and bank_device == "auto":
+            log.info("%s: features are read from the files", size)
+            return StoredFeatures(self._mapped, device)
+        log.info("%s: all features go there", size)
+        whole = {name: [_joined(parts, device)] for name, parts in self._mapped.items()}
+        self._on_device[device] = StoredFeatures(whole, device)
+        return self._on_device[device]
+
+
+class StoredFeatures:
+    """Arrays in float16 in one or more parts, gathered into float32.
+
+    Args:
+        parts: by name, along the first axis `(clips, ...)`; all but the last equally long.
+        device: where gathered features go.
+    """
+
+    def __init__(self, parts: dict[str, list[Tensor]], device: torch.device):
+        self._device = device
+        self._parts = parts
+        self._clips = next(iter(parts.values()))[0].shape[0]
+
+    def take(self, name: str, clips: Tensor, *inner: Tensor) -> Tensor:
+        """Features of some places.
+
+        Args:
+            name: of the array.
+            clips: `(M,)` integers on the CPU.
+            inner: `(M,)` integers on the CPU, one tensor for each further axis to index.
+
+        Returns:
+            `(M, ...)` float32, a copy.
+        """
+        parts = self._parts[name]
+        index, stride = clips, self._clips
+        for axis, places in enumerate(inner, start=1):
+            size = parts[0].shape[axis]
+            index, stride = index * size + places, stride * size
+        rows = [part.flatten(0, len(inner)) if inner else part for part in parts]
+        if len(rows) == 1:
+            return _gather(rows[0], index).to(self._device).float()
+        # Neighbours mostly lie in the same part: one gather for each run of them.
+        runs, lengths = torch.unique_consecutive(index // stride, return_counts=True)
+        on_cpu = self._device.type == "cpu"
+        found = torch.empty(
+            (len(index), *rows[0].shape[1:]), dtype=torch.float32 if on_cpu else torch.float16
+        )
+        begin = 0
+        for part, length in zip(runs.tolist(), lengths.tolist(), strict=True):
+            run = slice(begin, begin + length)
+            found[run] = rows[part].index_select(0, index[run] - part * stride)
+            begin += length
+        return found.to(self._device).float()
+
+
+def open_bank(features: str, split: str) -> FeatureBank | None:
+    """The bank that `features=` names.
+
+    Args:
+        features: `"live"`, which is none, or `"bank:PATH"` with a folder that holds one bank for
+            each split.
+        split: whose bank to open.
+
+    Raises:
+        ValueError: neither of the two.
+        FileNotFoundError: there is no bank for this split.
+    """
+    if features == "live":
+        return None
+    kind, _, path = features.partition(":")
+    if kind != "bank" or not path:
+        raise ValueError(f"features is 'live' or 'bank:PATH', not {features!r}")
+    return FeatureBank.open(Path(path) / split)
+
+
+def _gather(rows: Tensor, index: Tensor) -> Tensor:
+    return rows.index_select(0, index.to(rows.device))
+
+
+def _joined(parts: list[Tensor], device: torch.device) -> Tensor:
+    """One tensor on a device, which never holds more than it and one part."""
+    total = sum(len(part) for part in parts)
+    whole = torch.empty((total, *parts[0].shape[1:]), dtype=parts[0].dtype, device=device)
+    begin = 0
+    for part in parts:
+        whole[begin : begin + len(part)] = part.to(device)
+        begin += len(part)
+    return whole
+
+
+def _command(folder: Path) -> str:
+    """The command that makes a bank."""
+    return f"'adafocus bank split={folder.name} target={folder.parent} resume=RUN experiment=...'"

@@ -1,0 +1,257 @@
+"""The files of a feature bank: shards of safetensors, and a manifest that is written last.
+
+BANK/train/manifest.json            what the bank was made of; checksums of the shards
+BANK/train/shard-00000.safetensors  features of some videos, all their views
+BANK/train/building/                while it is built: settings, and what is finished
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from adafocus_env.atomic_files import atomic_path
+from adafocus_env.networks.recognizer import CheckpointError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+BUILDING = "building"
+SETTINGS_FILE = "settings.json"
+
+# Beginnings of the names under which numbers lie in a manifest that say what a bank was made of,
+# as opposed to how it was made. The classifier is not among them: it is used live.
+IDENTITY = ("recognizer", "preprocessing", "dataset", "patch_size", "positions")
+
+_SHARD_BYTES = 128 * 2**20
+_MIN_SHARDS = 16  # so that processes can share small banks too
+_HASH_BLOCK = 2**24
+
+
+@dataclass(frozen=True)
+class BankLayout:
+    """Sizes of a bank. A clip is one view of one video; its features are all in the same shard.
+
+    Attributes:
+        num_videos: V.
+        views: K clips of each video, one after the other.
+        num_frames: T.
+        map_shape: `(C, h, w)` of a glance map.
+        num_positions: A, patches of a frame.
+        num_patch_features: F.
+        shard_videos: videos in a shard; fewer in the last one.
+    """
+
+    num_videos: int
+    views: int
+    num_frames: int
+    map_shape: tuple[int, int, int]
+    num_positions: int
+    num_patch_features: int
+    shard_videos: int = 0
+
+    def __post_init__(self) -> None:
+        """Choose the size of the shards, which depends on nothing but the other sizes."""
+        if not self.shard_videos:
+            by_bytes = _SHARD_BYTES // (self.num_bytes // self.num_videos)
+            chosen = max(1, min(by_bytes, -(-self.num_videos // _MIN_SHARDS)))
+            object.__setattr__(self, "shard_videos", chosen)
+
+    @property
+    def clip_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of one clip's arrays: `(T, ...)`."""
+        frames = self.num_frames
+        return {
+            "glance_maps": (frames, *self.map_shape),
+            "glance_vectors": (frames, self.map_shape[0]),
+            "patch_vectors": (frames, self.num_positions, self.num_patch_features),
+        }
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all features: V K T (C h w + C + A F) numbers of two bytes."""
+        return 2 * self.num_videos * self.views * sum(map(prod, self.clip_shapes.values()))
+
+    @property
+    def num_shards(self) -> int:
+        """How many files there are."""
+        return -(-self.num_videos // self.shard_videos)
+
+    def videos_of(self, shard: int) -> range:
+        """The videos of a shard."""
+        first = shard * self.shard_videos
+        return range(first, min(first + self.shard_videos, self.num_videos))
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A finished shard.
+
+    Attributes:
+        sha256: of the file.
+        bytes: of the file.
+    """
+
+    sha256: str
+    bytes: int
+
+
+def shard_file(folder: Path, shard: int) -> Path:
+    """The file of a shard."""
+    return folder / f"shard-{shard:05d}.safetensors"
+
+
+def write_shard(path: Path, arrays: Mapping[str, Tensor]) -> ShardRecord:
+    """Write the arrays of a shard; afterwards the file is there as a whole and on disk."""
+    content = save({name: tensor.contiguous() for name, tensor in arrays.items()})
+    with atomic_path(path) as part:
+        part.write_bytes(content)
+    return ShardRecord(hashlib.sha256(content).hexdigest(), len(content))
+
+
+def open_shard(path: Path, layout: BankLayout, shard: int) -> dict[str, Tensor]:
+    """The arrays of a shard, mapped into memory: what is not asked for is not read.
+
+    Raises:
+        CheckpointError: the file is damaged or has other arrays than the manifest says.
+    """
+    videos = len(layout.videos_of(shard))
+    expected = {name: (videos * layout.views, *s) for name, s in layout.clip_shapes.items()}
+    expected["labels"] = (videos,)
+    try:
+        with safe_open(path, framework="pt") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); {_rebuild(path)}") from error
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    if shapes != expected:
+        raise CheckpointError(f"{path} holds {shapes}, not {expected}; {_rebuild(path)}")
+    return arrays
+
+
+def is_intact(path: Path, record: ShardRecord) -> bool:
+    """Whether a shard is there and has the recorded checksum."""
+    if not path.is_file() or path.stat().st_size != record.bytes:
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest() == record.sha256
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a small file, as a whole or not at all."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what `write_json` wrote.
+
+    Raises:
+        CheckpointError: it is no such file.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}; make the bank again") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} holds no settings of a feature bank; make it again")
+    return values
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bank says of itself.
+
+    Attributes:
+        settings: what it was made of, and how; nested mappings of JSON types.
+        layout: its sizes.
+        shards: the checksums, in order.
+    """
+
+    settings: dict[str, Any]
+    layout: BankLayout
+    shards: tuple[ShardRecord, ...]
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`."""
+        description = {
+            "format_version": FORMAT_VERSION,
+            "dtype": "float16",
+            "settings": self.settings,
+            "layout": asdict(self.layout),
+            "clip_shapes": self.layout.clip_shapes,
+            "shards": [asdict(record) for record in self.shards],
+        }
+        write_json(folder / MANIFEST_FILE, description)
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Read `manifest.json`.
+
+        Raises:
+            CheckpointError: it belongs to another version or is none.
+        """
+        path = folder / MANIFEST_FILE
+        values = read_json(path)
+        if values.get("format_version") != FORMAT_VERSION:
+            raise CheckpointError(
+                f"{path}: format_version is {values.get('format_version')}, this package reads "
+                f"{FORMAT_VERSION}; make the bank again in another folder"
+            )
+        try:
+            layout = dict(values["layout"])
+            layout["map_shape"] = tuple(layout["map_shape"])
+            settings = dict(values["settings"])
+            if missing := [name for name in IDENTITY if name not in settings]:
+                raise ValueError(f"no {', '.join(missing)}")
+            return cls(
+                settings,
+                BankLayout(**layout),
+                tuple(ShardRecord(**record) for record in values["shards"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path} is no manifest of a feature bank: {error!r}") from error
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Where two nested settings differ, as `name: there in the bank, here now`."""
+    one, other = _flat(there), _flat(here)
+    return [
+        f"{name}: {_short(one.get(name))} in the bank, {_short(other.get(name))} here"
+        for name in sorted(one.keys() | other.keys())
+        if one.get(name) != other.get(name)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _short(value: object) -> str:
+    """A checksum's beginning tells it from others; a list's length and ends tell enough."""
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
+        return f"{len(value)} from {value[0]} to {value[-1]}"
+    return str(value)
+
+
+def _rebuild(path: Path) -> str:
+    return f"run the 'adafocus bank' command of {path.parent} again, which makes it anew"
