@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from adafocus_env.atomic_files import atomic_path
-from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
 from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
@@ -50,18 +49,22 @@ class PolicyBench:
 
     Args:
         recognizer: of stage 1: rewards are measured with it.
-        videos: the split.
-        config: batch of the evaluation, grid, reward, rule of the mean average precision.
+        context: of the run: split, features, batch of the evaluation, grid, reward, rule of the
+            mean average precision.
 
     Attributes:
+        videos: the split.
         env: the split before the common recognizer.
     """
 
-    def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
+    def __init__(self, recognizer: Recognizer, context: RunContext):
+        config = context.config
+        videos = context.open_split(config.split)
         check_classes(recognizer, videos)
         self.recognizer = recognizer
         self.videos = videos
         self._config = config
+        self._rules = context.rules(config.split)
         self.env = self.make_env(recognizer)
 
     def agent(self, name: str, policy: GruActorCriticPolicy | None) -> Agent:
@@ -125,6 +128,13 @@ class PolicyBench:
                 counts[part] *= self._config.action_dim
         return {part: count / 1e9 for part, count in counts.items()}
 
+    def seen_through(self) -> dict[str, Any]:
+        """For the results: where features came from, and what random patches were compared with."""
+        return {
+            "features": self._config.features,
+            "baseline_positions": self._rules["baseline_positions"],
+        }
+
     def make_env(self, recognizer: Recognizer) -> PatchLocalizationVectorEnv:
         """The split before a recognizer, for `evaluate_agent`."""
         return PatchLocalizationVectorEnv.from_parts(
@@ -132,10 +142,9 @@ class PolicyBench:
             self.videos,
             num_envs=min(self._config.batch_size or 64, len(self.videos)),
             autoreset_mode="disabled",
-            grid_size=self._config.grid_size,
             # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
             reward=self._config.reward or "conf",
-            baseline_positions=self._config.baseline_positions,
+            **self._rules,
         )
 
 
@@ -149,7 +158,7 @@ def run_benchmark(
     own = _own_recognizers(config.runs or {}, config.policies, device)
     for loaded in (recognizer, *own.values()):
         check_sizes(loaded, config)
-    bench = PolicyBench(recognizer, context.open_split(config.split), config)
+    bench = PolicyBench(recognizer, context)
     judged: dict[str, Judged] = {}
     for name in config.policies:
         agent = bench.agent(name, policy)
@@ -165,6 +174,7 @@ def run_benchmark(
         "seed": config.seed,
         "dataset": config.dataset,
         "reward": config.reward,
+        **bench.seen_through(),
         "recognizer_sha256": recognizer.fingerprint(),
     }
     write_json(context.folder / "benchmark.json", result)

@@ -43,6 +43,10 @@ _DATA_KEYS = (
     ("experiment=NAME", "glyphs (built-in, default), videos (your own), actnet_patch128, ..."),
     ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
 )
+_FEATURES_KEYS = (
+    ("features=live|bank:PATH", "run the networks, or use what 'adafocus bank' stored"),
+    ("bank_device=auto|cpu|cuda", "where the bank lies"),
+)
 _FIT_KEYS = (
     ("epochs=N batch_size=N", "length of training, videos an update"),
     ("seed=N device=cpu|cuda", "chance and place"),
@@ -122,6 +126,7 @@ COMMANDS = {
             ("algo.learning_rate=1e-3 ...", "any of GruPPO's arguments"),
             ("reward=NAME", "random, expected, padding, prev or conf"),
             ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
+            *_FEATURES_KEYS,
             *_DATA_KEYS,
             *_FIT_KEYS,
         ),
@@ -134,6 +139,19 @@ COMMANDS = {
             ("policy=random|center|RUN", "whose patches; default: the policy in resume"),
             *_DATA_KEYS,
             *_FIT_KEYS,
+        ),
+    ),
+    "bank": Command(
+        "train.commands:bank",
+        "compute a split's features once, for stage2, evaluate and benchmark",
+        (
+            ("resume=RUN", "run folder with the recognizer (stage1)"),
+            ("target=FOLDER", "the bank goes to FOLDER/SPLIT: one folder for all splits"),
+            ("split=train|val|test", "stage2 needs train and val"),
+            ("views=K", "clips of each training video; an episode shows one of them"),
+            ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
+            ("num_workers=N", "processes that load clips"),
+            *_DATA_KEYS,
         ),
     ),
     "evaluate": Command(
@@ -151,6 +169,7 @@ COMMANDS = {
             ("map_labels=all|first", "of a video's labels"),
             ("reward=NAME", "also measure rewards; by default none, at half the cost"),
             ("batch_size=64", "videos at a time; changes no result"),
+            *_FEATURES_KEYS,
             *_DATA_KEYS,
         ),
     ),
@@ -162,6 +181,7 @@ COMMANDS = {
             ("policies=[random,center,...]", "default random, center, learned, greedy_oracle"),
             ("runs={learned: RUN, ...}", "stage-3 run folders: the policies' own classifiers"),
             ("split=train|val|test", "default test"),
+            *_FEATURES_KEYS,
             *_DATA_KEYS,
         ),
     ),

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from train.benchmark import run_benchmark
 from train.config import RunConfig, read_config
 from train.evaluate import run_evaluate
+from train.make_bank import run_bank
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
@@ -39,6 +40,11 @@ def stage2(cfg: DictConfig, display: ProgressDisplay) -> None:
 def stage3(cfg: DictConfig, display: ProgressDisplay) -> None:
     """Stage 3."""
     _with_context(cfg, display, run_stage3)
+
+
+def bank(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Build a feature bank."""
+    _with_context(cfg, display, run_bank)
 
 
 def evaluate(cfg: DictConfig, display: ProgressDisplay) -> None:

@@ -20,6 +20,7 @@ LISTS = (
 )
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
+_WITH_BANK = ("stage2", "evaluate", "benchmark")
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -76,6 +77,9 @@ class RunConfig:
     baseline_positions: str
     action_dim: int
     policy_frames: int | None
+    features: str
+    bank_device: str
+    views: int
     split: str
     draws: int
     policies: tuple[str, ...]
@@ -120,7 +124,7 @@ class RunConfig:
             _check_type(item.name, getattr(self, item.name), get_type_hints(RunConfig)[item.name])
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
-            *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation"),
+            *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation", "views"),
         )
         for name in positive:
             value = getattr(self, name)
@@ -141,15 +145,33 @@ class RunConfig:
             "media": ("frames", "videos"),
             "train_sampling": ("random", "dense"),
             "eval_sampling": ("center", "test", "dense"),
+            "bank_device": ("auto", "cpu", "cuda"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
+        if self.features != "live":
+            self._check_features()
         unknown = sorted(set(self.lists or {}) - set(LISTS))
         if unknown:
             raise ConfigError(f"lists has no {unknown[0]!r}; known are {', '.join(LISTS)}")
         if math.isqrt(self.action_dim) ** 2 != self.action_dim:
             raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+    def _check_features(self) -> None:
+        """Refuse what is no bank, and commands that see frames.
+
+        Raises:
+            ConfigError: the message names the cure.
+        """
+        kind, _, path = self.features.partition(":")
+        if kind != "bank" or not path:
+            raise ConfigError(f"features={self.features} is unknown; known are live, bank:PATH")
+        if self.command not in _WITH_BANK:
+            raise ConfigError(
+                f"{self.command} works on frames and cannot use a bank: features=bank:PATH is for "
+                f"{', '.join(_WITH_BANK)}; leave features=live"
+            )
 
     @property
     def grid_size(self) -> int:

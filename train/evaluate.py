@@ -39,7 +39,7 @@ def run_evaluate(
     recognizer = load_recognizer(config.resume, "resume", str(context.device))
     check_sizes(recognizer, config)
     name, policy = _policy(config, recognizer)
-    bench = PolicyBench(recognizer, context.open_split(config.split), config)
+    bench = PolicyBench(recognizer, context)
     evaluation, seconds = _play(bench, name, policy, config, display)
     gmacs = bench.gmacs(name, policy)
     rewards = reward_summary(evaluation, bench.videos)
@@ -61,6 +61,7 @@ def run_evaluate(
         "seed": config.seed,
         "dataset": config.dataset,
         "reward": config.reward,
+        **bench.seen_through(),
         "map_rule": config.map_rule,
         "map_labels": config.map_labels,
         "seconds": seconds,
@@ -75,12 +76,23 @@ def run_evaluate(
 
 def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, GruActorCriticPolicy | None]:
     """Name of the policy to judge, and the learned one."""
-    if config.policy in (*BASELINES, RANDOM_OFFSETS):
+    if config.policy == RANDOM_OFFSETS:
+        return _random_offsets(config)
+    if config.policy in BASELINES:
         return str(config.policy), None
     if config.policy is None and not _has_policy(str(config.resume)):
         log.info("%s has no policy: patches at random pixels instead", config.resume)
-        return RANDOM_OFFSETS, None
+        return _random_offsets(config)
     return "learned", learned_policy(config, recognizer)
+
+
+def _random_offsets(config: RunConfig) -> tuple[str, None]:
+    if config.features != "live":
+        raise ConfigError(
+            "patches at random pixels are not in a bank, which holds grid positions only; use "
+            "policy=random, center, greedy_oracle or a policy's folder, or features=live"
+        )
+    return RANDOM_OFFSETS, None
 
 
 def _has_policy(path: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
 from adafocus_env.data import VideoOptions, Videos, open_videos
+from adafocus_env.features import open_bank
 from adafocus_env.networks import Recognizer, RecognizerConfig
 from train.config import RunConfig
 from train.processes import Processes, describe
@@ -90,6 +92,26 @@ class RunContext:
         return open_videos(
             config.dataset, split, options, data_dir=config.data_dir, lists=config.lists
         )
+
+    def rules(self, split: str) -> dict[str, Any]:
+        """What `from_parts` of an environment over a split of this run takes, the reward apart.
+
+        With a bank random patches lie on the grid, because it holds no others.
+
+        Raises:
+            FileNotFoundError: there is no bank of this split.
+        """
+        config = self.config
+        bank = open_bank(config.features, split)
+        positions = config.baseline_positions if bank is None else "grid"
+        if positions != config.baseline_positions:
+            log.info("%s of %s: baseline_positions=grid", config.features, split)
+        return {
+            "grid_size": config.grid_size,
+            "baseline_positions": positions,
+            "bank": bank,
+            "bank_device": config.bank_device,
+        }
 
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
         """A recognizer with new weights, drawn from the run's seed."""

@@ -18,7 +18,7 @@ STATE_FILE = "training_state.pt"
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
 # Where a run is and starts from, and how fast it goes: not what it computes.
-_MAY_DIFFER = ("output_dir", "resume", "recognizer", "num_workers", "device")
+_MAY_DIFFER = ("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device")
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,14 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
     check_classes(recognizer, train_videos)
     check_classes(recognizer, val_videos)
     batch_size = config.need("batch_size")
-    env = _make_env(recognizer, train_videos, config, processes.share_of(batch_size))
+    rules = {split: context.rules(split) for split in ("train", "val")}
+    env = _make_env(
+        recognizer, train_videos, config, processes.share_of(batch_size), **rules["train"]
+    )
     val_rows = min(env.num_envs, -(-len(val_videos) // processes.count))
-    val_env = _make_env(recognizer, val_videos, config, val_rows, autoreset_mode="disabled")
+    val_env = _make_env(
+        recognizer, val_videos, config, val_rows, autoreset_mode="disabled", **rules["val"]
+    )
     model = _make_model(config, context, env)
     if processes.is_main:
         model.set_logger(configure(str(context.folder / "tensorboard"), ["tensorboard", "csv"]))
@@ -192,16 +197,10 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
 
 
 def _make_env(
-    recognizer: Recognizer, videos: Videos, config: RunConfig, rows: int, **modes: Any
+    recognizer: Recognizer, videos: Videos, config: RunConfig, rows: int, **rules: Any
 ) -> PatchLocalizationVectorEnv:
     return PatchLocalizationVectorEnv.from_parts(
-        recognizer,
-        videos,
-        num_envs=rows,
-        grid_size=config.grid_size,
-        reward=config.reward,
-        baseline_positions=config.baseline_positions,
-        **modes,
+        recognizer, videos, num_envs=rows, reward=config.reward, **rules
     )
 
 

@@ -14,6 +14,9 @@ from adafocus_env.envs.rewards import REWARDS
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
 from adafocus_env.seeding import Purpose, episode_rng
 
+# Patches whose features are in memory together where all positions are compared.
+_PATCHES_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -298,12 +301,24 @@ class _WhatIf:
 
     def at_all_positions(self) -> Tensor:
         positions = self._core.grid.all_offsets()
-        count = len(positions)
-        rows, steps = self.rows.repeat_interleave(count), self.steps.repeat_interleave(count)
-        offsets = positions.repeat(len(self.rows), 1)
-        vectors = self._core._features.focus(rows, steps, offsets)
-        state = self._state.repeat_interleave(count, dim=0)
-        return self._confidence(rows, steps, vectors, state).view(-1, count)
+        at_once = max(1, _PATCHES_AT_ONCE // len(positions))
+        pairs = zip(
+            self.rows.split(at_once),
+            self.steps.split(at_once),
+            self._state.split(at_once),
+            strict=True,
+        )
+        return torch.cat([self._at(positions, *part) for part in pairs])
+
+    def _at(self, positions: Tensor, rows: Tensor, steps: Tensor, state: Tensor) -> Tensor:
+        """`(M, A)` confidences of some pairs at all positions."""
+        features, count = self._core._features, len(positions)
+        each_row = rows.repeat_interleave(count)
+        vectors = features.focus(
+            each_row, steps.repeat_interleave(count), positions.repeat(len(rows), 1)
+        )
+        logits = features.classify_each(rows, steps, vectors.view(len(rows), count, -1), state)
+        return self._core._confidence(each_row, logits.flatten(0, 1)).view(-1, count)
 
     def without_patch(self) -> Tensor:
         shape = (len(self.rows), self._core.source.num_patch_features)

@@ -189,6 +189,7 @@ class Manifest:
             "format_version": FORMAT_VERSION,
             "dtype": "float16",
             "settings": self.settings,
+            "preprocessing_id": _sha256(self.settings["preprocessing"]),
             "layout": asdict(self.layout),
             "clip_shapes": self.layout.clip_shapes,
             "shards": [asdict(record) for record in self.shards],
@@ -242,6 +243,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
     return flat
+
+
+def _sha256(values: object) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _short(value: object) -> str:

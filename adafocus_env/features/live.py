@@ -128,6 +128,14 @@ class LiveEpisodes:
         )
 
     @torch.no_grad()
+    def classify_each(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> Tensor:
+        """One decision of (row, step) pairs under several patches."""
+        glance = self._glance_vectors[rows.to(state.device), steps.to(state.device)]
+        return self._source.recognizer.classify_each(glance, patch_vectors, state)
+
+    @torch.no_grad()
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows."""
         features = torch.cat([self._glance_vectors, patch_vectors], dim=2)

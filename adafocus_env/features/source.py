@@ -56,6 +56,12 @@ class EpisodeFeatures(Protocol):
         """Logits `(M, K)` and new states `(M, S)` after one decision, from `(M, S)` states."""
         ...
 
+    def classify_each(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> Tensor:
+        """Logits `(M, A, K)` of one decision under A patches, `(M, A, F)`, each by itself."""
+        ...
+
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows from the zero state.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class RecurrentClassifier(nn.Module):
@@ -38,6 +40,32 @@ class RecurrentClassifier(nn.Module):
         _, last = self.gru(features[:, None], state[None].contiguous())
         new_state: Tensor = last[0]
         return self.fc(self.dropout(new_state)), new_state
+
+    def step_each(self, shared: Tensor, each: Tensor, state: Tensor) -> Tensor:
+        """One frame under A alternatives; what they have in common is computed once.
+
+        Args:
+            shared: `(N, F1)`, the first of the features.
+            each: `(N, A, F2)`, the others; F1 + F2 is F.
+            state: `(N, S)`.
+
+        Returns:
+            logits `(N, A, K)`; they equal those of `step`.
+        """
+        input_weight, hidden_weight, input_bias, hidden_bias = self.gru.all_weights[0]
+        first_weight, other_weight = input_weight.split([shared.shape[1], each.shape[2]], dim=1)
+        inputs = F.linear(each, other_weight)
+        inputs = inputs + F.linear(shared, first_weight, input_bias)[:, None]
+        hidden = F.linear(state, hidden_weight, hidden_bias)[:, None]
+        # PyTorch's order of the gates: reset, update, new.
+        reset_in, update_in, new_in = inputs.chunk(3, dim=2)
+        reset_hidden, update_hidden, new_hidden = hidden.chunk(3, dim=2)
+        reset = (reset_in + reset_hidden).sigmoid_()
+        update = (update_in + update_hidden).sigmoid_()
+        new = torch.addcmul(new_in, reset, new_hidden).tanh_()
+        new_state = torch.lerp(new, state[:, None].expand_as(new), update)
+        logits: Tensor = self.fc(self.dropout(new_state))
+        return logits
 
     def sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Whole clips from the zero state.

@@ -222,6 +222,12 @@ class Recognizer(nn.Module):
         """One frame, features `(N, C + F)`: logits `(N, K)` and the new state `(N, S)`."""
         return self.classifier.step(features, classifier_state)
 
+    def classify_each(
+        self, glance_vectors: Tensor, patch_vectors: Tensor, classifier_state: Tensor
+    ) -> Tensor:
+        """One frame under A patches, `(N, C)` and `(N, A, F)`: logits `(N, A, K)`."""
+        return self.classifier.step_each(glance_vectors, patch_vectors, classifier_state)
+
     def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Whole clips, features `(N, T, C + F)`: logits `(N, T, K)`, states `(N, T, S)`."""
         return self.classifier.sequence(features)

@@ -65,6 +65,12 @@ class HandSetEpisodes:
         after = state + patch_vectors
         return torch.cat([after, torch.zeros_like(after)], dim=1), after
 
+    def classify_each(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> Tensor:
+        after = state[:, None] + patch_vectors
+        return torch.cat([after, torch.zeros_like(after)], dim=2)
+
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         states = patch_vectors.cumsum(dim=1)
         return torch.cat([states, torch.zeros_like(states)], dim=2), states
