@@ -51,6 +51,9 @@ def test_a_converted_run_is_judged_as_the_run_itself(
         json.loads((tmp_path / name / "evaluate.json").read_text()) for name in ("before", "after")
     )
     assert before["recognizer_sha256"] == recognizer.fingerprint()
+    for result in (before, after):
+        assert result.pop("seconds") > 0
+        assert result.pop("videos_per_second") > 0
     assert after == before
 
 
