@@ -47,10 +47,6 @@ class OpenVideo:
         path: the video file.
         frame_rate: R, frames a second to read it at; None is its own rate.
 
-    Attributes:
-        frames_promised: frames at that rate that the container says it has; an estimate from the
-            duration in some formats, 0 where it says nothing.
-
     Raises:
         VideoError: no such file, or no video that OpenCV can decode.
     """
@@ -72,14 +68,20 @@ class OpenVideo:
         except VideoError:
             self._capture.release()
             raise
-        count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frames_promised = output_index(count - 1, self._ratio) + 1 if count > 0 else 0
+        # An estimate from the duration in some formats; 0 or less where the file says nothing.
+        self._frame_count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._frames_read = 0
 
     def __enter__(self) -> OpenVideo:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._capture.release()
+
+    @property
+    def frames_promised(self) -> int:
+        """Frames at the asked rate that the file says it has; 0 where it does not say."""
+        return self._due(self._frame_count - 1) + 1 if self._frame_count > 0 else 0
 
     def read(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Frame]]:
         """Decode, once, from the beginning (seeking is inexact in many codecs).
@@ -110,8 +112,26 @@ class OpenVideo:
             shown = due <= wanted < max(due + 1, self._due(position + 1))
             frame = self._retrieve() if shown else None
             position += 1
+        self._frames_read = position
         if wanted is not None and (indices is not None or position == 0):
             raise VideoError(self._too_short(position, wanted))
+
+    def check_end(self) -> None:
+        """Refuse a file that broke off; call it after all frames were read.
+
+        Two frames or 1 % may be missing, as containers count frames that players leave out; 10 %
+        for .mkv and .webm files, whose count is an estimate from a duration that includes sound.
+
+        Raises:
+            VideoError: fewer frames could be read than the file says it has.
+        """
+        estimated = self.path.suffix.lower() in (".mkv", ".webm")
+        missing = self._frame_count - self._frames_read
+        if missing > max(2, self._frame_count * (0.1 if estimated else 0.01)):
+            raise VideoError(
+                f"{self.path}: the video breaks off after {self._frames_read} of "
+                f"{self._frame_count} frames; replace it"
+            )
 
     def _due(self, source_index: int) -> int:
         return output_index(source_index, self._ratio)
