@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
+
 from adafocus_env.data import DataFiles, VideoError
 from adafocus_env.data.frame_folders import FrameFolderReader, read_image
 from adafocus_env.data.list_files import VideoRecord
@@ -53,7 +55,7 @@ def check_video(job: VideoJob) -> VideoCheck:
     check = _check_folder if isinstance(reader, FrameFolderReader) else _check_file
     try:
         found = check(job, reader)  # type: ignore[arg-type]  # the reader's type chose the function
-    except (VideoError, OSError) as error:
+    except (VideoError, OSError, cv2.error) as error:
         found = VideoCheck(str(error), None, 0)
     return replace(found, seconds=time.monotonic() - began)
 

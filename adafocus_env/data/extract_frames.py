@@ -152,7 +152,7 @@ def extract_video(job: ExtractJob) -> Extracted:
         record = {**job.settings.record(), "num_frames": num_frames}
         (part / RECORD_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
         part.rename(job.folder)
-    except VideoError as error:
+    except (VideoError, cv2.error) as error:
         return Extracted(error=str(error))
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -155,11 +155,14 @@ class OpenVideo:
         return _exact(self._frame_rate) / _exact(own_rate)
 
     def _too_short(self, position: int, wanted: int) -> str:
-        rate = "" if self._frame_rate is None else f" at frame_rate={self._frame_rate:g}"
+        rate, cure = "", "correct the frame count in the list file or replace the video"
+        if self._frame_rate is not None:
+            rate = f" at frame_rate={self._frame_rate:g}"
+            cure = "set frame_rate= to that of the list's frame counts, or replace the video"
         readable = self._due(position - 1) + 1 if position else 0
         return (
             f"{self.path}: the video ends after {readable} readable frames{rate} but frame {wanted}"
-            " is needed; correct the frame count in the list file or replace the video"
+            f" is needed; {cure}"
         )
 
 
@@ -225,9 +228,18 @@ class VideoFileReader:
         if len(found) > 1:
             names = ", ".join(str(candidate) for candidate in found)
             raise VideoError(f"{path}: {names} all have this name; remove all but one")
-        if not found[0].resolve().is_relative_to(self._root):
-            raise VideoError(
-                f"{found[0]}: a link that leaves the data folder {self._root}; bring the video "
-                "into it, or make the whole folder a link"
-            )
-        return found[0]
+        return stays_inside(found[0], self._root)
+
+
+def stays_inside(path: Path, root: Path) -> Path:
+    """The path, if it lies below `root` when its links are followed.
+
+    Raises:
+        VideoError: it does not.
+    """
+    if not path.resolve().is_relative_to(root):
+        raise VideoError(
+            f"{path}: a link that leaves the data folder {root}; bring the video into it, or make "
+            "the whole folder a link"
+        )
+    return path

@@ -57,7 +57,7 @@ def test_jpeg_k_shows_what_decoding_frame_k_shows(
     count = extract_video(job).num_frames
     decoded = decode_frames(job.video, frame_rate=frame_rate)
     assert len(decoded) == count
-    read = FrameFolderReader().read(job.folder, range(count))
+    read = FrameFolderReader(job.folder.resolve()).read(job.folder, range(count))
     for (_, jpeg), frame in zip(read, decoded, strict=True):
         assert np.abs(jpeg.astype(int) - frame).mean() < 3
 
@@ -127,6 +127,14 @@ def test_names_mean_nothing_but_themselves(job: ExtractJob, name: str) -> None:
     assert extract_video(planned).num_frames == 12
     assert _names(job.folder.parent) == [name]
     assert not Path("x").exists()
+
+
+def test_a_name_that_is_no_text_fails_and_crashes_nothing(job: ExtractJob) -> None:
+    video = job.video.rename(job.video.with_name("\udce9.mp4"))
+    [planned] = plan_extraction(video.parent, job.folder.parent, AS_IT_IS)
+    error = extract_video(planned).error
+    assert error is not None
+    assert "the file name is no UTF-8 text; rename it" in error
 
 
 # --- the plan ---
