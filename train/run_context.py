@@ -74,22 +74,7 @@ class RunContext:
         return self._videos[key]
 
     def _open(self, split: str, training: bool, num_frames: int) -> Videos:
-        config = self.config
-        options = VideoOptions(
-            num_frames=num_frames,
-            frame_size=config.frame_size,
-            augment=training,
-            crop=config.crop,
-            flip=config.flip,
-            keep_decoded=config.keep_decoded,
-            media=config.media,
-            frame_rate=config.frame_rate,
-            train_sampling=config.train_sampling,
-            eval_sampling=config.eval_sampling,
-        )
-        return open_videos(
-            config.dataset, split, options, data_dir=config.data_dir, lists=config.lists
-        )
+        return open_split(self.config, split, training=training, num_frames=num_frames)
 
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
         """A recognizer with new weights, drawn from the run's seed."""
@@ -116,3 +101,20 @@ class RunContext:
         """Write out pending events."""
         if "_writer" in self.__dict__:
             self._writer.close()
+
+
+def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int) -> Videos:
+    """Open a split of the configured data set; see `RunContext.open_split`."""
+    options = VideoOptions(
+        num_frames=num_frames,
+        frame_size=config.frame_size,
+        augment=training,
+        crop=config.crop,
+        flip=config.flip,
+        keep_decoded=config.keep_decoded,
+        media=config.media,
+        frame_rate=config.frame_rate,
+        train_sampling=config.train_sampling,
+        eval_sampling=config.eval_sampling,
+    )
+    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
