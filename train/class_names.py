@@ -1,16 +1,11 @@
-"""The class names of the configured data set, without opening its videos."""
+"""The classes of the configured data set, without opening its videos."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-
-from adafocus_env.data import VideoLists
+from adafocus_env.data import find_files
 from adafocus_env.data.glyphs import CLASS_NAMES
-from adafocus_env.data.video_files import read_class_file
+from adafocus_env.data.list_files import read_class_file
 from train.config import RunConfig
-
-_CLASS_FILES = {"actnet": "classInd.txt", "fcvid": "classInd.txt", "minik": "minik_classInd.txt"}
 
 
 def dataset_class_names(config: RunConfig) -> tuple[str, ...] | None:
@@ -24,6 +19,12 @@ def dataset_class_names(config: RunConfig) -> tuple[str, ...] | None:
     """
     if config.data_dir is None:
         return CLASS_NAMES if config.dataset == "glyphs" else None
-    default = next(item.default for item in fields(VideoLists) if item.name == "class_file")
-    name = (config.lists or {}).get("class_file") or _CLASS_FILES.get(config.dataset, default)
-    return read_class_file(Path(config.data_dir) / str(name))
+    files = find_files(config.dataset, data_dir=config.data_dir, lists=config.lists)
+    return read_class_file(files.class_file, num_classes=files.lists.num_classes)
+
+
+def declared_num_classes(config: RunConfig) -> int | None:
+    """How many classes the data set has whatever its class file says; None is any number."""
+    if config.dataset == "glyphs":
+        return len(CLASS_NAMES)
+    return find_files(config.dataset, data_dir=".", lists=config.lists).lists.num_classes
