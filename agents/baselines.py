@@ -75,6 +75,26 @@ class RandomAgent:
         return rng.uniform(low, high).astype(self._action_space.dtype)
 
 
+class RandomOffsets:
+    """Patches at random pixels, as the published stage 1 trains on and is validated on.
+
+    No action of the grid stands for them, so this is no `Agent`: evaluation hands the offsets to
+    the core. They are drawn as stage 1 draws them; the last offset never is (REFERENCE section 2).
+
+    Args:
+        core: whose episodes to look at.
+    """
+
+    def __init__(self, core: PatchLocalizationCore):
+        self._free = core.source.frame_size - core.source.patch_size
+        self._num_decisions = core.num_decisions
+
+    def offsets(self, episode_seed: int) -> npt.NDArray[np.int64]:
+        """`(T, 2)` (top, left) pixels of one episode."""
+        uniforms = episode_rng(episode_seed, Purpose.PATCH).random((self._num_decisions, 2))
+        return (uniforms * self._free).astype(np.int64)
+
+
 class FixedAgent:
     """Always the same action.
 

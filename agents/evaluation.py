@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,21 +12,22 @@ from gymnasium.vector import AutoresetMode
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
-from adafocus_env.seeding import derive_episode_seed
-from agents.baselines import Agent, GreedyOracle, SeededAgent, State
+from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+from agents.baselines import Agent, GreedyOracle, RandomOffsets, SeededAgent, State
+from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
 Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """E = videos x draws episodes, ordered by video, then draw.
+    """E = videos x draws episodes: the videos in the order asked for, the draws of each together.
 
     Attributes:
         video_index: `(E,)`.
         draw: `(E,)`, 0-based.
         label: `(E,)`.
-        actions: `(E, T)` or `(E, T, 2)`.
+        actions: `(E, T)` or `(E, T, 2)`; for `RandomOffsets` the offsets.
         rewards: `(E, T)`.
         confidences: `(E, T)` of the true class.
         logits: `(E, T, K)`.
@@ -61,33 +62,57 @@ class Evaluation:
 
 def evaluate_agent(
     env: PatchLocalizationVectorEnv,
-    agent: Agent,
+    agent: Agent | RandomOffsets,
     *,
     seed: int = 0,
     draws: int = 1,
     deterministic: bool = True,
+    videos: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Let an agent look at every video of the environment's split.
 
+    What is drawn, also the actions of a `GruActorCriticPolicy` that is not asked for its best ones,
+    belongs to `(seed, video, draw)`: neither the batch size nor the choice of videos changes it.
+    Other agents that draw without being a `SeededAgent` use generators of their own.
+
     Args:
-        env: made with `autoreset_mode="disabled"`; its rows are the batch.
-        agent: anything with SB3's `predict`.
+        env: made with `autoreset_mode="disabled"`; its rows are the batch. `reward="conf"` saves
+            the reward baseline's patches where rewards are not wanted.
+        agent: anything with SB3's `predict`, or `RandomOffsets`.
         seed: with a video's index and the draw it gives the episode's seed.
         draws: episodes of each video; more than one makes sense for chance only.
         deterministic: ask the agent for its best action.
+        videos: indices of some videos of the split, each once; None takes all in order.
         progress: called with the number of episodes done in each batch.
 
     Raises:
-        ValueError: the environment resets by itself, or no draw is asked for.
+        ValueError: the environment resets by itself, no draw or video is asked for, or a video
+            twice.
     """
+    at_offsets = isinstance(agent, RandomOffsets)
+    # An algorithm of SB3 acts with its policy.
+    policy = getattr(agent, "policy", agent)
 
     def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
+        if isinstance(agent, RandomOffsets):
+            return np.stack([agent.offsets(int(value)) for value in seeds])
+        if isinstance(policy, GruActorCriticPolicy):
+            return _choose_whole_episodes(env, policy, seeds, deterministic)
         if isinstance(agent, SeededAgent):
             agent.begin_episodes([int(value) for value in seeds])
         return _choose_actions(env, agent, deterministic)
 
-    return _run(env, choose, seed=seed, draws=draws, progress=progress)
+    chosen = range(env.num_videos) if videos is None else videos
+    return _run(
+        env,
+        choose,
+        seed=seed,
+        draws=draws,
+        videos=chosen,
+        at_offsets=at_offsets,
+        progress=progress,
+    )
 
 
 def replay_actions(
@@ -106,6 +131,7 @@ def replay_actions(
         progress: as in `evaluate_agent`.
     """
     draws = len(evaluation.actions) // evaluation.num_videos
+    videos = evaluation.video_index[::draws].tolist()
     position = 0
 
     def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
@@ -114,7 +140,7 @@ def replay_actions(
         position += len(seeds)
         return evaluation.actions[rows]
 
-    return _run(env, choose, seed=seed, draws=draws, progress=progress)
+    return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
@@ -138,13 +164,17 @@ def _run(
     *,
     seed: int,
     draws: int,
+    videos: Sequence[int],
+    at_offsets: bool = False,
     progress: Progress | None,
 ) -> Evaluation:
     if env.autoreset_mode != AutoresetMode.DISABLED:
         raise ValueError("evaluation needs an environment made with autoreset_mode='disabled'")
     if draws < 1:
         raise ValueError(f"at least one draw is needed, got {draws}")
-    episodes = [(video, draw) for video in range(env.num_videos) for draw in range(draws)]
+    if not videos or len(set(videos)) < len(videos):
+        raise ValueError(f"videos must name some, each once, got {list(videos)}")
+    episodes = [(int(video), draw) for video in videos for draw in range(draws)]
     parts = []
     for first in range(0, len(episodes), env.num_envs):
         batch = episodes[first : first + env.num_envs]
@@ -156,7 +186,8 @@ def _run(
         actions = choose(seeds)
         if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
             env.reset(seed=seed, options=options)
-        parts.append(_collect(env.play(actions), actions, batch, count))
+        result = env.play(offsets=torch.as_tensor(actions)) if at_offsets else env.play(actions)
+        parts.append(_collect(result, actions, batch, count))
         if progress is not None:
             progress(count)
     joined = {
@@ -201,3 +232,24 @@ def _choose_actions(
         starts = np.zeros_like(starts)
         actions.append(action)
     return np.stack(actions, axis=1)
+
+
+@torch.no_grad()
+def _choose_whole_episodes(
+    env: PatchLocalizationVectorEnv,
+    policy: GruActorCriticPolicy,
+    seeds: npt.NDArray[np.uint64],
+    deterministic: bool,
+) -> npt.NDArray[np.generic]:
+    """`(N, T)` actions of one pass of the policy over whole episodes."""
+    policy.set_training_mode(False)
+    distribution, _ = policy.evaluate_episodes(env.observe_episode().to(policy.device))
+    if deterministic:
+        return np.asarray(distribution.logits.argmax(dim=-1).cpu())
+    # Drawn as float32: rounded to it, the largest float64 would be 1.
+    uniforms = [
+        episode_rng(int(seed), Purpose.ACTION).random(env.num_decisions, dtype=np.float32)
+        for seed in seeds
+    ]
+    drawn = torch.from_numpy(np.stack(uniforms)).to(policy.device)
+    return np.asarray(inverse_cdf(distribution.probs, drawn).cpu())

@@ -1,4 +1,4 @@
-"""Benchmark: policies on every video of a split, each judged fairly; and `evaluate` for one."""
+"""Benchmark: policies on every video of a split, each judged fairly."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
@@ -50,7 +51,10 @@ class PolicyBench:
     Args:
         recognizer: of stage 1: rewards are measured with it.
         videos: the split.
-        config: batch of the evaluation, grid, reward.
+        config: batch of the evaluation, grid, reward, rule of the mean average precision.
+
+    Attributes:
+        env: the split before the common recognizer.
     """
 
     def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
@@ -58,16 +62,16 @@ class PolicyBench:
         self.recognizer = recognizer
         self.videos = videos
         self._config = config
-        self._env = self._make_env(recognizer)
+        self.env = self.make_env(recognizer)
 
     def agent(self, name: str, policy: GruActorCriticPolicy | None) -> Agent:
         """The agent of a policy's name; `policy` is the learned one."""
         if name == "random":
-            return RandomAgent(self._env.single_action_space)
+            return RandomAgent(self.env.single_action_space)
         if name == "center":
-            return center_agent(self._env.core)
+            return center_agent(self.env.core)
         if name == "greedy_oracle":
-            return GreedyOracle(self._env.core)
+            return GreedyOracle(self.env.core)
         assert policy is not None
         return policy
 
@@ -84,10 +88,10 @@ class PolicyBench:
                     progress.advance()
 
             seed = self._config.seed
-            common = evaluate_agent(self._env, agent, seed=seed, draws=draws, progress=advance)
+            common = evaluate_agent(self.env, agent, seed=seed, draws=draws, progress=advance)
             if own is None:
                 return Judged(common, common, has_own=False)
-            env = self._make_env(own)
+            env = self.make_env(own)
             return Judged(
                 common, replay_actions(env, common, seed=seed, progress=advance), has_own=True
             )
@@ -96,26 +100,41 @@ class PolicyBench:
         self, name: str, judged: Judged, policy: GruActorCriticPolicy | None
     ) -> dict[str, Any]:
         """The fields of one policy in `benchmark.json`."""
-        counts = dict(multiply_adds(self.recognizer, None if name in BASELINES else policy))
-        if name == "greedy_oracle":
-            for part in ("focuser", "classifier"):
-                counts[part] *= self._config.action_dim
         return {
             "name": name,
             **reward_summary(judged.common, self.videos),
-            **accuracy_summary(judged.own),
-            "gmacs_per_video": sum(counts.values()) / 1e9,
+            **self.accuracy(judged.own),
+            "gmacs_per_video": sum(self.gmacs(name, policy).values()),
             "classifier": "own" if judged.has_own else "common",
         }
 
-    def _make_env(self, recognizer: Recognizer) -> PatchLocalizationVectorEnv:
+    def accuracy(self, evaluation: Evaluation) -> dict[str, Any]:
+        """`accuracy_summary` over the split's labels, by the configured rule."""
+        return accuracy_summary(
+            evaluation,
+            self.videos.label_sets,
+            map_rule=self._config.map_rule,
+            map_labels=self._config.map_labels,
+        )
+
+    def gmacs(self, name: str, policy: GruActorCriticPolicy | None) -> dict[str, float]:
+        """10^9 multiply-adds of one video by part; a learned policy is a part."""
+        counts = dict(multiply_adds(self.recognizer, policy if name == "learned" else None))
+        if name == "greedy_oracle":
+            for part in ("focuser", "classifier"):
+                counts[part] *= self._config.action_dim
+        return {part: count / 1e9 for part, count in counts.items()}
+
+    def make_env(self, recognizer: Recognizer) -> PatchLocalizationVectorEnv:
+        """The split before a recognizer, for `evaluate_agent`."""
         return PatchLocalizationVectorEnv.from_parts(
             recognizer,
             self.videos,
-            num_envs=min(64, len(self.videos)),
+            num_envs=min(self._config.batch_size or 64, len(self.videos)),
             autoreset_mode="disabled",
             grid_size=self._config.grid_size,
-            reward=self._config.reward,
+            # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
+            reward=self._config.reward or "conf",
             baseline_positions=self._config.baseline_positions,
         )
 
@@ -126,7 +145,7 @@ def run_benchmark(
     """Judge all policies; write `benchmark.json`, `.md`, a figure and a video."""
     device = str(context.device)
     recognizer = load_recognizer(config.resume, "resume", device)
-    policy = _learned_policy(config, recognizer) if _learned_names(config.policies) else None
+    policy = learned_policy(config, recognizer) if _learned_names(config.policies) else None
     own = _own_recognizers(config.runs or {}, config.policies, device)
     for loaded in (recognizer, *own.values()):
         check_sizes(loaded, config)
@@ -148,7 +167,7 @@ def run_benchmark(
         "reward": config.reward,
         "recognizer_sha256": recognizer.fingerprint(),
     }
-    _write_json(context.folder / "benchmark.json", result)
+    write_json(context.folder / "benchmark.json", result)
     write_report(result, context.folder, display.console)
     shown = [
         name for name in config.policies if name in ("random", *_learned_names(config.policies))
@@ -156,29 +175,6 @@ def run_benchmark(
     if shown:
         evaluations = {name: judged[name].own for name in shown}
         write_policy_video(context.folder, bench.videos, evaluations, seed=config.seed)
-    return result
-
-
-def run_evaluate(
-    config: RunConfig, context: RunContext, display: ProgressDisplay
-) -> dict[str, Any]:
-    """Judge one policy with one recognizer; write `evaluate.json` and print a table."""
-    device = str(context.device)
-    recognizer = load_recognizer(config.resume, "resume", device)
-    check_sizes(recognizer, config)
-    name = config.policy if config.policy in BASELINES else "learned"
-    policy = _learned_policy(config, recognizer) if name == "learned" else None
-    bench = PolicyBench(recognizer, context.open_split(config.split), config)
-    judged = bench.judge(name, bench.agent(name, policy), None, display)
-    result = {
-        "policies": [bench.summary(name, judged, policy)],
-        "videos": len(bench.videos),
-        "split": config.split,
-        "seed": config.seed,
-        "recognizer_sha256": recognizer.fingerprint(),
-    }
-    _write_json(context.folder / "evaluate.json", result)
-    write_report(result, context.folder, display.console, name="evaluate")
     return result
 
 
@@ -193,7 +189,13 @@ def _learned_names(policies: tuple[str, ...]) -> list[str]:
     return [name for name in policies if name == "learned"]
 
 
-def _learned_policy(config: RunConfig, recognizer: Recognizer) -> GruActorCriticPolicy:
+def learned_policy(config: RunConfig, recognizer: Recognizer) -> GruActorCriticPolicy:
+    """The policy named by `policy=`, else the one beside the recognizer.
+
+    Raises:
+        ConfigError: there is none.
+        CheckpointError: it does not fit the recognizer or the grid.
+    """
     path = config.policy or config.resume
     assert path is not None  # the recognizer came from there
     sizes = recognizer.config
@@ -210,6 +212,8 @@ def _own_recognizers(
     return {name: load_recognizer(path, f"runs.{name}", device) for name, path in runs.items()}
 
 
-def _write_json(path: Path, result: dict[str, Any]) -> None:
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+def write_json(path: Path, result: dict[str, Any]) -> None:
+    """Write a command's numbers."""
+    with atomic_path(path) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     log.info("wrote %s", path)

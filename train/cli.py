@@ -135,11 +135,19 @@ COMMANDS = {
     ),
     "evaluate": Command(
         "train.commands:evaluate",
-        "judge one policy with one recognizer",
+        "judge one policy with one recognizer by the published protocol",
         (
             ("resume=RUN", "run folder with the recognizer (stage1, stage2 or stage3)"),
-            ("policy=random|center|greedy_oracle|RUN", "default: the policy in resume"),
-            ("split=train|val|test", "default test"),
+            (
+                "policy=random|center|greedy_oracle|RUN",
+                "default: the policy in resume; without one",
+            ),
+            ("policy=random_offsets", "  patches at random pixels, as stage 1 is validated"),
+            ("split=train|val|test", "default test, val for the published data sets"),
+            ("map_rule=standard|published", "published: with its shift where a class is absent"),
+            ("map_labels=all|first", "of a video's labels"),
+            ("reward=NAME", "also measure rewards; by default none, at half the cost"),
+            ("batch_size=64", "videos at a time; changes no result"),
             *_DATA_KEYS,
         ),
     ),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from train.benchmark import run_benchmark, run_evaluate
+from train.benchmark import run_benchmark
 from train.config import RunConfig, read_config
+from train.evaluate import run_evaluate
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
 from train.run_context import RunContext

@@ -72,7 +72,7 @@ class RunConfig:
     amp: str
     grad_accumulation: int
     sync_batchnorm: bool
-    reward: str
+    reward: str | None
     baseline_positions: str
     action_dim: int
     policy_frames: int | None
@@ -199,6 +199,14 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     algo = dict(names.pop("algo"))
     algorithm, preset = algo.pop("name"), algo.pop("preset")
     arguments = _without_nulls(algo)
+    # Published validation draws once and needs no reward, nor the patches it is measured with.
+    evaluates = names["command"] == "evaluate"
+    for name, value in {
+        "draws": 1 if evaluates else 4,
+        "reward": None if evaluates else "random",
+    }.items():
+        if names[name] is None:
+            names[name] = value
     names["output_dir"] = Path(names["output_dir"])
     for name in ("policies", "lr_steps"):
         if isinstance(names[name], list):

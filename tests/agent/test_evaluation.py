@@ -13,10 +13,10 @@ import torch
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
-from adafocus_env.seeding import derive_episode_seed
-from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
+from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+from agents.baselines import Agent, GreedyOracle, RandomAgent, RandomOffsets, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
-from agents.gru_policy import GruActorCriticPolicy
+from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
 MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 MakePolicy = Callable[..., GruActorCriticPolicy]
@@ -173,6 +173,132 @@ def test_an_agent_is_asked_as_sb3_asks(make_bench: MakeVectorEnv, deterministic:
 
 def _seeds(videos: int) -> npt.NDArray[np.uint64]:
     return np.array([derive_episode_seed(0, video, 0) for video in range(videos)], np.uint64)
+
+
+# --- learned policies, best actions or drawn ones ---
+
+
+def test_a_policys_looks_are_those_it_takes_step_by_step(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
+) -> None:
+    env = make_bench(V)
+    policy = make_agent("learned", env)
+    evaluation = evaluate_agent(env, policy)
+    env.reset(options={"video_index": np.arange(V), "episode_seed": _seeds(V)})
+    observations, state = env.observe_episode().numpy(), None
+    for t in range(T):
+        starts = np.full(V, t == 0)
+        actions, state = policy.predict(observations[:, t], state, starts, deterministic=True)
+        assert evaluation.actions[:, t].tolist() == actions.tolist()
+
+
+def test_drawn_actions_belong_to_the_episode(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
+) -> None:
+    policy = make_agent("learned", make_bench(1))
+    results = []
+    for rows in (V, 2):
+        torch.manual_seed(rows)  # what evaluation draws is not drawn from here
+        env = make_bench(rows)
+        results.append(evaluate_agent(env, policy, seed=4, draws=3, deterministic=False))
+    _assert_same(*results)
+    assert np.unique(results[0].actions).size > 3
+    other = evaluate_agent(make_bench(V), policy, seed=5, draws=3, deterministic=False)
+    assert not np.array_equal(other.actions, results[0].actions)
+
+
+def test_an_action_is_drawn_by_the_episodes_uniforms(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
+) -> None:
+    env = make_bench(V)
+    policy = make_agent("learned", env)
+    assert isinstance(policy, GruActorCriticPolicy)
+    evaluation = evaluate_agent(env, policy, deterministic=False)
+    env.reset(options={"video_index": np.arange(V), "episode_seed": _seeds(V)})
+    with torch.no_grad():
+        probs = policy.evaluate_episodes(env.observe_episode())[0].probs
+    uniforms = [episode_rng(int(s), Purpose.ACTION).random(T, dtype=np.float32) for s in _seeds(V)]
+    expected = inverse_cdf(probs, torch.from_numpy(np.stack(uniforms)))
+    assert evaluation.actions.tolist() == expected.tolist()
+
+
+# --- some of the videos ---
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+@pytest.mark.parametrize("name", ["random", "learned"])
+def test_some_videos_give_what_they_give_among_all(
+    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], name: str, deterministic: bool
+) -> None:
+    env = make_bench(2)
+    arguments: Any = {"seed": 4, "draws": 2, "deterministic": deterministic}
+    whole = evaluate_agent(env, make_agent(name, env), **arguments)
+    part = evaluate_agent(env, make_agent(name, env), videos=[4, 1, 2], **arguments)
+    assert part.video_index.tolist() == [4, 4, 1, 1, 2, 2]
+    assert part.num_videos == 3
+    rows = [8, 9, 2, 3, 4, 5]
+    chosen = {field: values[rows] for field, values in vars(whole).items()}
+    _assert_same(Evaluation(**chosen), part)
+    _assert_same(part, replay_actions(env, part, seed=4))
+
+
+@pytest.mark.parametrize(
+    ("videos", "error", "message"),
+    [
+        ([], ValueError, "videos must name some"),
+        ([1, 1], ValueError, r"each once, got \[1, 1\]"),
+        ([5], IndexError, "video_index 5 is not in 0..4"),
+    ],
+)
+def test_videos_that_are_not_there_are_refused(
+    make_bench: MakeVectorEnv, videos: list[int], error: type[Exception], message: str
+) -> None:
+    env = make_bench(2)
+    with pytest.raises(error, match=message):
+        evaluate_agent(env, RandomAgent(env.single_action_space), videos=videos)
+
+
+# --- patches at random pixels ---
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_random_offsets_are_those_of_stage_1(make_bench: MakeVectorEnv, num_envs: int) -> None:
+    env = make_bench(num_envs)
+    evaluation = evaluate_agent(env, RandomOffsets(env.core))
+    free = 40 - 12
+    expected = [
+        (episode_rng(int(seed), Purpose.PATCH).random((T, 2)) * free).astype(np.int64)
+        for seed in _seeds(V)
+    ]
+    assert evaluation.boxes[..., :2].tolist() == np.stack(expected).tolist()
+    assert evaluation.actions.tolist() == np.stack(expected).tolist()
+    assert evaluation.boxes[..., 2:].tolist() == [[[12, 12]] * T] * V
+    grid = set((free * np.arange(4) // 3).tolist())
+    assert not set(evaluation.boxes[..., :2].flatten().tolist()) <= grid
+
+
+# --- what it costs ---
+
+
+@pytest.mark.parametrize(("reward", "patches"), [("conf", 1), ("prev", 1), ("random", 2)])
+def test_only_a_reward_that_compares_patches_costs_another_one(
+    make_bench: MakeVectorEnv,
+    make_agent: Callable[..., Agent],
+    monkeypatch: pytest.MonkeyPatch,
+    reward: str,
+    patches: int,
+) -> None:
+    env = make_bench(V, reward=reward)
+    seen: list[int] = []
+    focus = Recognizer.focus
+
+    def count(recognizer: Recognizer, given: torch.Tensor) -> torch.Tensor:
+        seen.append(len(given))
+        return focus(recognizer, given)
+
+    monkeypatch.setattr(Recognizer, "focus", count)
+    evaluate_agent(env, make_agent("learned", env))
+    assert sum(seen) == patches * V * T
 
 
 # --- replays ---

@@ -1,0 +1,78 @@
+"""Stages 1 and 3 of the training code on a parity `Case`: the one place that knows their API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from torch import Tensor
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.networks import Recognizer
+from agents.gru_policy import GruActorCriticPolicy
+from given_case import Case
+from train.config import RunConfig, read_config, register_resolvers
+from train.configs_path import configs_path
+from train.stage1_random_patches import RandomPatchStage
+from train.stage3_classifier import ChosenPatchStage
+from train.supervised_loop import Batch, make_optimizer
+
+
+def published_config(command: str, *overrides: str) -> RunConfig:
+    """The configuration of a command under `experiment=actnet_patch128`."""
+    register_resolvers()
+    given = [f"command={command}", "output_dir=unused", "data_dir=unused"]
+    with initialize_config_dir(str(configs_path()), version_base="1.3"):
+        composed = compose("config", overrides=[*given, "experiment=actnet_patch128", *overrides])
+    return read_config(composed)
+
+
+def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
+    """Logits `(B, T, K)` of stage 1's forward pass on the case's random patches."""
+    with torch.no_grad():
+        return RandomPatchStage(recognizer, 0.0, 0.0).logits(_batch(case, recognizer))
+
+
+def stage1_step(
+    case: Case, recognizer: Recognizer, *, backbone_lr: float, fc_lr: float
+) -> dict[str, Any]:
+    """One published training step of stage 1; changes the recognizer's weights.
+
+    Returns:
+        `loss`, `logits (B, T, K)`, and `grads`, by canonical key, None where there is none.
+    """
+    config = published_config("stage1")
+    recognizer.requires_grad_(True)
+    stage = RandomPatchStage(recognizer, backbone_lr, fc_lr)
+    optimizer = make_optimizer(stage.trained, config)
+    for module, _ in stage.trained:
+        module.train()
+    logits = stage.logits(_batch(case, recognizer))
+    loss = stage.loss(logits, case.labels)
+    loss.backward()
+    optimizer.step()
+    grads = {
+        name: parameter.grad
+        for name, parameter in recognizer.named_parameters()
+        if not name.startswith("glancer.")
+    }
+    return {"loss": loss.item(), "logits": logits.detach(), "grads": grads}
+
+
+def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPolicy) -> Tensor:
+    """Logits `(B, T, K)` of stage 3's forward pass, the classifier in evaluation mode."""
+    config = recognizer.config
+    grid = PatchGrid(case.grid_size, config.frame_size, config.patch_size)
+
+    def choose(maps: Tensor, _: Tensor) -> Tensor:
+        return policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
+
+    with torch.no_grad():
+        return ChosenPatchStage(recognizer, grid, choose, 0.0).logits(_batch(case, recognizer))
+
+
+def _batch(case: Case, recognizer: Recognizer) -> Batch:
+    """Uniforms in the middle of what the case's offsets stand for."""
+    free = recognizer.config.frame_size - recognizer.config.patch_size
+    return Batch(case.frames, case.labels, (case.stage1_offsets + 0.5) / free)
