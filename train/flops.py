@@ -16,7 +16,7 @@ from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_class_names
 from agents.algorithms import algorithm_arguments
 from agents.gru_policy import GruActorCriticPolicy
-from train.class_names import dataset_class_names
+from train.class_names import dataset_class_names, declared_num_classes
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 
@@ -81,7 +81,9 @@ def multiply_adds(
 
 def _configured_networks(config: RunConfig) -> tuple[Recognizer, GruActorCriticPolicy]:
     """Networks of the configured sizes, without weights."""
-    names = dataset_class_names(config) or placeholder_class_names(DEFAULT_CLASSES)
+    names = dataset_class_names(config) or placeholder_class_names(
+        declared_num_classes(config) or DEFAULT_CLASSES
+    )
     algo = config.algo
     arguments = algorithm_arguments(algo.name, algo.preset, algo.arguments)["policy_kwargs"]
     with torch.device("meta"):
