@@ -59,7 +59,7 @@ def run_check_data(config: RunConfig, display: ProgressDisplay) -> None:
     _write(config, files, summary, findings)
     if findings.errors:
         raise ConfigError(
-            f"{len(findings.errors)} problems would break training; all of them are in "
+            f"problems that would break training: {len(findings.errors)}; all of them are in "
             f"{config.output_dir / REPORT_FILE}"
         )
     display.console.print(f"nothing would break training; {config.output_dir / REPORT_FILE}")
@@ -133,7 +133,7 @@ def _summary(
 def _show(summary: Mapping[str, Mapping[str, int]], findings: Findings, console: Console) -> None:
     table = Table()
     table.add_column("split")
-    for column in ("videos", "frames", "classes", "bad lines", "too short", "unreadable", "GB"):
+    for column in ("videos", "frames", "classes", "bad lines", "short", "broken", "GB"):
         table.add_column(column, justify="right")
     for split, values in summary.items():
         *counts, size = values.values()

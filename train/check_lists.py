@@ -62,10 +62,7 @@ def check_lists(files: DataFiles, findings: Findings) -> dict[str, ListContents]
             continue
         findings.errors += contents[split].problems
         if contents[split].num_short:
-            findings.warnings.append(
-                f"{path}: {contents[split].num_short} videos have fewer than "
-                f"{files.lists.min_frames} frames and are left out"
-            )
+            findings.warnings.append(contents[split].short_note(path, files.lists.list_format))
     if class_names and "train" in contents:
         findings.warnings += _unused_classes(files.class_file, class_names, contents)
     _check_repeats(files, contents, findings)

@@ -50,7 +50,7 @@ def run_extract_frames(config: RunConfig, display: ProgressDisplay) -> None:
         remove_unfinished(jobs)
         pending = [job for job in jobs if there[job] is None]
         results = {job: Extracted(count) for job, count in there.items() if count is not None}
-        display.console.print(f"{len(jobs)} videos, {len(results)} of them extracted already")
+        display.console.print(f"videos: {len(jobs)}, extracted already: {len(results)}")
         with WorkerPool(min(config.num_workers, len(pending))) as pool:
             results |= _extract(pending, target, display, pool)
     _report(results, source, config.output_dir, display)
@@ -125,7 +125,9 @@ def _report(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / REPORT_FILE) as part:
         part.write_text(json.dumps({"frames": frames, "failed": failed}, indent=1) + "\n")
-    display.console.print(f"frames of {len(frames)} videos are there; {folder / REPORT_FILE}")
+    display.console.print(
+        f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
+    )
     if failed:
         raise ConfigError(
             f"{len(failed)} of {len(results)} videos failed, the first with: "

@@ -79,7 +79,7 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(
     assert [error.removeprefix(f"{folder}/actnet_")[:14] for error in report["errors"]] == [
         *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx"),
     ]
-    assert "4 problems would break training" in text
+    assert "problems that would break training: 4;" in text
     assert "train_split.txt:10: " in report["errors"][3]
     assert report["splits"]["train"]["bad_lines"] == 2
     assert report["splits"]["train"]["unreadable_videos"] == 1
@@ -206,7 +206,7 @@ def test_short_videos_are_counted_and_break_nothing(check: Check, folder: Path) 
     code, report, text = check()
     assert code == 0
     assert report["splits"]["train"]["short_videos"] == 1
-    assert "1 videos have fewer than 3 frames and are left out" in text
+    assert "1 of 12 videos with fewer than 3 frames left out" in text
 
 
 def test_missing_files_are_errors(check: Check, folder: Path) -> None:
@@ -253,5 +253,5 @@ def test_many_problems_are_shortened_on_the_screen_alone(check: Check, folder: P
         file.write("bad line\n" * 60)
     _, report, text = check()
     assert len(report["errors"]) == 60
-    assert text.count("bad line") == 50
+    assert text.count("got 'bad line'") == 50
     assert "error: 10 more in check_data.json" in text

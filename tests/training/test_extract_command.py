@@ -93,7 +93,7 @@ def test_videos_that_fail_are_reported_and_the_others_done(
     shutil.copy(source / "v0.mp4", source / "v2.mp4")
     done = extract()
     assert done.code == 0, done.err
-    assert "6 videos, 4 of them extracted already" in done.out
+    assert "videos: 6, extracted already: 4" in done.out
     assert len(_report(tmp_path)["frames"]) == 6
 
 
