@@ -54,9 +54,6 @@ def test_a_converted_run_is_judged_as_the_run_itself(
         del result["seconds"], result["videos_per_second"]
     assert before["policies"][0]["name"] == "learned"
     assert before["recognizer_sha256"] == recognizer.fingerprint()
-    for result in (before, after):
-        assert result.pop("seconds") > 0
-        assert result.pop("videos_per_second") > 0
     assert after == before
 
 
