@@ -5,7 +5,7 @@ SEED ?= 0
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types format wheel clean
+.PHONY: help install demo test benchmark lint types format wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,6 +26,9 @@ demo: install ## train all four stages on the built-in videos and compare polici
 
 test: install ## run the tests
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+benchmark: install ## measure speed as ratios of two ways, into outputs/benchmark/speed.json
+	$(BIN)/python tests/benchmarks/run.py
 
 lint: install ## check style and formatting
 	$(BIN)/ruff check .

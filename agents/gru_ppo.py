@@ -277,7 +277,7 @@ class GruPPO(PPO):
         for t in range(self.num_decisions):
             last = t == self.num_decisions - 1
             dones = np.full(env.num_envs, last)
-            infos: list[dict[str, Any]] = episode_infos if last else [{}] * env.num_envs
+            infos = episode_infos if last else [{} for _ in range(env.num_envs)]
             self.num_timesteps += env.num_envs
             callback.update_locals({**locals(), "rewards": step_rewards[:, t]})
             if not callback.on_step():

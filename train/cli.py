@@ -243,8 +243,12 @@ def _place(name: str, overrides: list[str]) -> list[str]:
     Raises:
         ConfigError: the folder holds an unfinished run, or cannot be agreed on.
     """
+    from train.config import ConfigError
     from train.run_folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
 
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone and name not in STAGES:
+        raise ConfigError(f"{name} runs in one process; start it without torchrun")
     # Hydra's own flags only show something, or make a folder for each job of a sweep.
     if any(item.startswith("-") for item in overrides):
         return overrides
@@ -262,7 +266,7 @@ def _place(name: str, overrides: list[str]) -> list[str]:
             sources = [f"{key}={value or 'null'}" for key, value in continued.sources.items()]
             kept = [item for item in overrides if item.partition("=")[0] not in _SOURCES]
             return [*kept, *sources, f"output_dir={continued.folder}"]
-    if folder is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if folder is None and not alone:
         return [*overrides, f"output_dir={OUTPUTS / shared_stamp()}"]
     return overrides
 

@@ -20,7 +20,7 @@ from adafocus_env.networks import (
 from agents.gru_policy import GruActorCriticPolicy
 from agents.policy_files import load_policy, save_policy
 from train.checkpoints import load_recognizer
-from train.class_names import dataset_class_names
+from train.class_names import dataset_class_names, declared_num_classes
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
 from train.published_files import PublishedCheckpoint, read_published, write_published
@@ -112,13 +112,14 @@ def _class_names(
     if head is None or head.dim() != 2:
         raise CheckpointError(f"{source} has no fc.weight in its entry fc")
     known = dataset_class_names(config)
-    if known is None:
-        return placeholder_class_names(len(head)), "placeholders: no data_dir was given"
-    if len(known) != len(head):
+    expected = declared_num_classes(config) if known is None else len(known)
+    if expected not in (None, len(head)):
         raise ConfigError(
-            f"{source} knows {len(head)} classes, but dataset={config.dataset} has {len(known)}: "
+            f"{source} knows {len(head)} classes, but dataset={config.dataset} has {expected}: "
             f"another data set's class file? Or {_CURE}"
         )
+    if known is None:
+        return placeholder_class_names(len(head)), "placeholders: no data_dir was given"
     return known, f"class file of dataset={config.dataset}"
 
 

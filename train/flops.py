@@ -13,12 +13,13 @@ from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.atomic_files import atomic_path
-from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_class_names
+from adafocus_env.networks import Recognizer, placeholder_class_names
 from agents.algorithms import algorithm_arguments
 from agents.gru_policy import GruActorCriticPolicy
-from train.class_names import dataset_class_names
+from train.class_names import dataset_class_names, declared_num_classes
 from train.config import RunConfig
 from train.progress import ProgressDisplay
+from train.run_context import recognizer_config
 
 # In the order in which a frame passes them.
 PARTS = ("glancer", "policy", "focuser", "classifier")
@@ -81,24 +82,13 @@ def multiply_adds(
 
 def _configured_networks(config: RunConfig) -> tuple[Recognizer, GruActorCriticPolicy]:
     """Networks of the configured sizes, without weights."""
-    names = dataset_class_names(config) or placeholder_class_names(DEFAULT_CLASSES)
+    names = dataset_class_names(config) or placeholder_class_names(
+        declared_num_classes(config) or DEFAULT_CLASSES
+    )
     algo = config.algo
     arguments = algorithm_arguments(algo.name, algo.preset, algo.arguments)["policy_kwargs"]
     with torch.device("meta"):
-        recognizer = Recognizer(
-            RecognizerConfig(
-                class_names=names,
-                num_frames=config.num_frames,
-                frame_size=config.frame_size,
-                patch_size=config.patch_size,
-                glance_size=config.glance_size,
-                glance_resize=config.glance_resize,
-                glancer=config.glancer,
-                focuser=config.focuser,
-                hidden_dim=config.hidden_dim,
-                activation_cap=config.activation_cap,
-            )
-        )
+        recognizer = Recognizer(recognizer_config(config, names))
         bound = float(recognizer.glancer.map_bound)
         maps = spaces.Box(0.0, bound, recognizer.map_shape(), np.float32)
         policy = _new_policy(maps, spaces.Discrete(config.action_dim), arguments)

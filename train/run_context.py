@@ -72,26 +72,8 @@ class RunContext:
         frames = self.config.num_frames if num_frames is None else num_frames
         key = (split, training, frames)
         if key not in self._videos:
-            self._videos[key] = self._open(*key)
+            self._videos[key] = open_split(self.config, split, training=training, num_frames=frames)
         return self._videos[key]
-
-    def _open(self, split: str, training: bool, num_frames: int) -> Videos:
-        config = self.config
-        options = VideoOptions(
-            num_frames=num_frames,
-            frame_size=config.frame_size,
-            augment=training,
-            crop=config.crop,
-            flip=config.flip,
-            keep_decoded=config.keep_decoded,
-            media=config.media,
-            frame_rate=config.frame_rate,
-            train_sampling=config.train_sampling,
-            eval_sampling=config.eval_sampling,
-        )
-        return open_videos(
-            config.dataset, split, options, data_dir=config.data_dir, lists=config.lists
-        )
 
     def rules(self, split: str) -> dict[str, Any]:
         """What `from_parts` of an environment over a split of this run takes, the reward apart.
@@ -115,26 +97,36 @@ class RunContext:
 
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
         """A recognizer with new weights, drawn from the run's seed."""
-        config = self.config
-        torch.manual_seed(config.seed)
-        recognizer = Recognizer(
-            RecognizerConfig(
-                class_names=class_names,
-                num_frames=config.num_frames,
-                frame_size=config.frame_size,
-                patch_size=config.patch_size,
-                glance_size=config.glance_size,
-                glance_resize=config.glance_resize,
-                glancer=config.glancer,
-                focuser=config.focuser,
-                hidden_dim=config.hidden_dim,
-                dropout=config.dropout,
-                activation_cap=config.activation_cap,
-            )
-        )
-        return recognizer.to(self.device)
+        torch.manual_seed(self.config.seed)
+        return Recognizer(recognizer_config(self.config, class_names)).to(self.device)
 
     def close(self) -> None:
         """Write out pending events."""
         if "_writer" in self.__dict__:
             self._writer.close()
+
+
+def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int) -> Videos:
+    """Open a split of the configured data set; see `RunContext.open_split`."""
+    options = VideoOptions(
+        num_frames=num_frames,
+        frame_size=config.frame_size,
+        augment=training,
+        crop=config.crop,
+        flip=config.flip,
+        keep_decoded=config.keep_decoded,
+        media=config.media,
+        frame_rate=config.frame_rate,
+        train_sampling=config.train_sampling,
+        eval_sampling=config.eval_sampling,
+    )
+    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
+
+
+def recognizer_config(config: RunConfig, class_names: tuple[str, ...]) -> RecognizerConfig:
+    """The configured sizes of a recognizer."""
+    names = (
+        *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
+        *("glancer", "focuser", "hidden_dim", "dropout", "activation_cap"),
+    )
+    return RecognizerConfig(class_names, **{name: getattr(config, name) for name in names})

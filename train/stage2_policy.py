@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import VecMonitor
 
 from adafocus_env.data import Videos
@@ -159,7 +159,7 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
     if processes.is_main:
         model.set_logger(configure(str(context.folder / "tensorboard"), ["tensorboard", "csv"]))
     else:
-        model.set_logger(configure(None, []))
+        model.set_logger(Logger(folder=None, output_formats=[]))
     updates_per_epoch = max(1, len(train_videos) // batch_size)
     epochs = config.need("epochs")
     with display.part("stage 2: policy", epochs) as progress:

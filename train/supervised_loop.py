@@ -42,6 +42,12 @@ class Score:
     top5: float
     map: float
 
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch + 1}, val top-1 {self.top1:.3f}, top-5 {self.top5:.3f}, "
+            f"mAP {self.map:.3f}"
+        )
+
 
 def fit(
     stage: Stage,
@@ -128,9 +134,8 @@ class _Fitting:
             score = self._validation.score(epoch)
             for name in ("top1", "top5", "map"):
                 context.record(f"val/{name}", getattr(score, name), epoch)
-            text = f"val top-1 {score.top1:.3f}, mAP {score.map:.3f}"
-            log.info("epoch %d/%d: loss %.4f, %s", epoch + 1, self._epochs, loss, text)
-            note = f"{note}, {text}"
+            log.info("of %d epochs, loss %.4f: %s", self._epochs, loss, score)
+            note = f"{note}, val top-1 {score.top1:.3f}, mAP {score.map:.3f}"
             if self.best is None or self._rank(score) > self._rank(self.best):
                 self.best, self.best_weights = score, self._stage.trained_state()
         self.next_epoch = epoch + 1

@@ -136,7 +136,7 @@ class DataFiles:
     def reader(self) -> FrameFolderReader | VideoFileReader:
         """Reads frames of the videos that the lists name."""
         if self.media == "frames":
-            return FrameFolderReader(self.lists.image_template)
+            return FrameFolderReader(self.root.resolve(), self.lists.image_template)
         return VideoFileReader(self.root.resolve(), self.frame_rate)
 
 

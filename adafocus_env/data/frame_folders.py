@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.video_files import VIDEO_SUFFIXES, Frame
+from adafocus_env.data.video_files import VIDEO_SUFFIXES, Frame, stays_inside
 
 IMAGE_TEMPLATE = "image_{:05d}.jpg"  # of every published data set; the first frame is 1
 
@@ -21,10 +21,12 @@ class FrameFolderReader:
     """Reads the videos of a list from folders of images.
 
     Args:
+        root: folder that no video may leave, without links.
         image_template: file name of a frame, numbered from 1.
     """
 
-    def __init__(self, image_template: str = IMAGE_TEMPLATE):
+    def __init__(self, root: Path, image_template: str = IMAGE_TEMPLATE):
+        self._root = root
         self._template = image_template
 
     def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
@@ -45,13 +47,13 @@ class FrameFolderReader:
         """The folder of a video: `path`, or `path` without the extension of a video file.
 
         Raises:
-            VideoError: there is none.
+            VideoError: there is none, or a link leaves the data folder.
         """
         if path.is_dir():
-            return path
+            return stays_inside(path, self._root)
         stem = path.with_suffix("")
         if path.suffix.lower() in VIDEO_SUFFIXES and stem.is_dir():
-            return stem
+            return stays_inside(stem, self._root)
         raise VideoError(
             f"{path}: no such folder of frames; 'adafocus extract-frames' makes it from the video"
         )

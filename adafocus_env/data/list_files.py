@@ -71,6 +71,14 @@ class ListContents:
     problems: list[str]
     num_short: int
 
+    def short_note(self, path: Path, list_format: ListFormat) -> str:
+        """A line about the records that were left out."""
+        total = self.num_short + len(self.records)
+        return (
+            f"{path}: {self.num_short} of {total} videos with fewer than {list_format.min_frames} "
+            "frames left out"
+        )
+
 
 def read_class_file(path: Path, *, num_classes: int | None = None) -> tuple[str, ...]:
     """The class names, one a line.
@@ -125,10 +133,7 @@ def read_list_file(
     if contents.problems:
         raise ListFileError(contents.problems[0])
     if contents.num_short:
-        log.warning(
-            f"{path}: {contents.num_short} of {contents.num_short + len(contents.records)} videos "
-            f"have fewer than {list_format.min_frames} frames and are left out"
-        )
+        log.warning(contents.short_note(path, list_format))
     return contents.records
 
 

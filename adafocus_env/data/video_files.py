@@ -48,10 +48,6 @@ class OpenVideo:
         path: the video file.
         frame_rate: R, frames a second to read it at; None is its own rate.
 
-    Attributes:
-        frames_promised: frames at that rate that the container says it has; an estimate from the
-            duration in some formats, 0 where it says nothing.
-
     Raises:
         VideoError: no such file, or no video that OpenCV can decode.
     """
@@ -73,14 +69,20 @@ class OpenVideo:
         except VideoError:
             self._capture.release()
             raise
-        count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frames_promised = output_index(count - 1, self._ratio) + 1 if count > 0 else 0
+        # An estimate from the duration in some formats; 0 or less where the file says nothing.
+        self._frame_count = round(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._frames_read = 0
 
     def __enter__(self) -> OpenVideo:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._capture.release()
+
+    @property
+    def frames_promised(self) -> int:
+        """Frames at the asked rate that the file says it has; 0 where it does not say."""
+        return self._due(self._frame_count - 1) + 1 if self._frame_count > 0 else 0
 
     def read(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Frame]]:
         """Decode, once, from the beginning (seeking is inexact in many codecs).
@@ -111,8 +113,26 @@ class OpenVideo:
             shown = due <= wanted < max(due + 1, self._due(position + 1))
             frame = self._retrieve() if shown else None
             position += 1
+        self._frames_read = position
         if wanted is not None and (indices is not None or position == 0):
             raise VideoError(self._too_short(position, wanted))
+
+    def check_end(self) -> None:
+        """Refuse a file that broke off; call it after all frames were read.
+
+        Two frames or 1 % may be missing, as containers count frames that players leave out; 10 %
+        for .mkv and .webm files, whose count is an estimate from a duration that includes sound.
+
+        Raises:
+            VideoError: fewer frames could be read than the file says it has.
+        """
+        estimated = self.path.suffix.lower() in (".mkv", ".webm")
+        missing = self._frame_count - self._frames_read
+        if missing > max(2, self._frame_count * (0.1 if estimated else 0.01)):
+            raise VideoError(
+                f"{self.path}: the video breaks off after {self._frames_read} of "
+                f"{self._frame_count} frames; replace it"
+            )
 
     def _due(self, source_index: int) -> int:
         return output_index(source_index, self._ratio)
@@ -136,11 +156,14 @@ class OpenVideo:
         return _exact(self._frame_rate) / _exact(own_rate)
 
     def _too_short(self, position: int, wanted: int) -> str:
-        rate = "" if self._frame_rate is None else f" at frame_rate={self._frame_rate:g}"
+        rate, cure = "", "correct the frame count in the list file or replace the video"
+        if self._frame_rate is not None:
+            rate = f" at frame_rate={self._frame_rate:g}"
+            cure = "set frame_rate= to that of the list's frame counts, or replace the video"
         readable = self._due(position - 1) + 1 if position else 0
         return (
             f"{self.path}: the video ends after {readable} readable frames{rate} but frame {wanted}"
-            " is needed; correct the frame count in the list file or replace the video"
+            f" is needed; {cure}"
         )
 
 
@@ -210,9 +233,18 @@ class VideoFileReader:
         if len(found) > 1:
             names = ", ".join(str(candidate) for candidate in found)
             raise VideoError(f"{path}: {names} all have this name; remove all but one")
-        if not found[0].resolve().is_relative_to(self._root):
-            raise VideoError(
-                f"{found[0]}: a link that leaves the data folder {self._root}; bring the video "
-                "into it, or make the whole folder a link"
-            )
-        return found[0]
+        return stays_inside(found[0], self._root)
+
+
+def stays_inside(path: Path, root: Path) -> Path:
+    """The path, if it lies below `root` when its links are followed.
+
+    Raises:
+        VideoError: it does not.
+    """
+    if not path.resolve().is_relative_to(root):
+        raise VideoError(
+            f"{path}: a link that leaves the data folder {root}; bring the video into it, or make "
+            "the whole folder a link"
+        )
+    return path

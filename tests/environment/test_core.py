@@ -413,7 +413,7 @@ def test_micro_batches_change_no_number(
 @pytest.mark.parametrize(
     ("videos", "message"),
     [
-        ({"num_classes": 4}, "knows 3 classes .* videos have 4 .*trained on these videos"),
+        ({"num_classes": 4}, "knows 3 classes .* videos have 4; .*trained on these videos"),
         ({"frame_size": 48}, "takes frames of 40 pixels, the videos give 48"),
         ({"num_videos": 0}, "the split has no videos"),
     ],

@@ -18,7 +18,7 @@ from adafocus_env.data.frame_folders import FrameFolderReader, read_image
 @pytest.fixture
 def folder(video_frames: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
     """Five frames; frame t has grey level 20 t."""
-    path = tmp_path / "v_abc"
+    path = tmp_path.resolve() / "v_abc"
     path.mkdir()
     for t in range(5):
         bgr = cv2.cvtColor(video_frames[t], cv2.COLOR_RGB2BGR)
@@ -27,7 +27,7 @@ def folder(video_frames: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
 
 
 def test_frame_k_is_image_k_plus_1_in_rgb(folder: Path) -> None:
-    frames = list(FrameFolderReader().read(folder, [4, 0, 4, 2]))
+    frames = list(FrameFolderReader(folder).read(folder, [4, 0, 4, 2]))
     assert [index for index, _ in frames] == [0, 2, 4]
     assert [round(float(frame[24:, 24:].mean()) / 20) for _, frame in frames] == [0, 2, 4]
     red, green, blue = frames[0][1][4:12, 4:12].mean(axis=(0, 1))
@@ -37,25 +37,34 @@ def test_frame_k_is_image_k_plus_1_in_rgb(folder: Path) -> None:
 
 def test_the_template_names_the_files(folder: Path) -> None:
     (folder / "image_00003.jpg").rename(folder / "img3.jpg")
-    assert len(list(FrameFolderReader("img{}.jpg").read(folder, [2]))) == 1
+    assert len(list(FrameFolderReader(folder, "img{}.jpg").read(folder, [2]))) == 1
 
 
 def test_a_list_of_video_files_finds_their_folders(folder: Path) -> None:
-    assert FrameFolderReader().find(folder.with_name("v_abc.mp4")) == folder
+    assert FrameFolderReader(folder.parent).find(folder.with_name("v_abc.mp4")) == folder
     with pytest.raises(VideoError, match=r"v_abc\.txt: no such folder of frames"):
-        FrameFolderReader().find(folder.with_name("v_abc.txt"))
+        FrameFolderReader(folder.parent).find(folder.with_name("v_abc.txt"))
+
+
+def test_a_folder_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "frames"
+    root.mkdir()
+    (root / "v").symlink_to(folder)
+    for name in ("v", "v.mp4"):
+        with pytest.raises(VideoError, match=r"frames/v: a link that leaves the data folder"):
+            FrameFolderReader(root).find(root / name)
 
 
 def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match=r"v_none: no such folder .*'adafocus extract-frames'"):
-        list(FrameFolderReader().read(tmp_path / "v_none", [0]))
+        list(FrameFolderReader(tmp_path).read(tmp_path / "v_none", [0]))
 
 
 def test_too_large_a_frame_count_is_named_with_its_cure(folder: Path) -> None:
     with pytest.raises(
         VideoError, match=r"image_00006\.jpg: no such frame; correct the frame count"
     ):
-        list(FrameFolderReader().read(folder, [4, 5]))
+        list(FrameFolderReader(folder).read(folder, [4, 5]))
 
 
 def _damaged(data: bytes, damage: str) -> bytes:
@@ -84,7 +93,7 @@ def test_a_damaged_image_is_named_and_never_replaced(
     image = folder / "image_00003.jpg"
     image.write_bytes(_damaged(image.read_bytes(), damage))
     with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
-        list(FrameFolderReader().read(folder, [0, 2]))
+        list(FrameFolderReader(folder).read(folder, [0, 2]))
 
 
 def test_images_are_read_as_they_are_stored(tmp_path: Path) -> None:

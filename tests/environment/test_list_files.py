@@ -184,7 +184,7 @@ def test_short_videos_are_left_out_with_a_warning(
         records = _read(list_file, "a,0,1\nb,2,1\nc,3,1\nd,4,1\n", min_frames=3)
     assert [(record.path.name, record.line) for record in records] == [("c", 3), ("d", 4)]
     [warning] = caplog.messages
-    assert warning == f"{list_file}: 2 of 4 videos have fewer than 3 frames and are left out"
+    assert warning == f"{list_file}: 2 of 4 videos with fewer than 3 frames left out"
 
 
 def test_a_list_of_short_videos_alone_is_refused(list_file: Path) -> None:

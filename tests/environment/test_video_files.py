@@ -84,6 +84,14 @@ def test_frames_come_in_the_asked_order(video_folder: Path) -> None:
     assert _grey_levels(frames) == [9, 1, 11, 1, 0]
 
 
+@pytest.mark.parametrize("frame_rate", [None, 8, 1, 30])
+def test_a_video_of_one_frame_has_one_at_any_rate(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path, frame_rate: float | None
+) -> None:
+    write_mp4(tmp_path / "one.mp4", video_frames[5:6], 8)
+    assert _grey_levels(decode_frames(tmp_path / "one.mp4", frame_rate=frame_rate)) == [5]
+
+
 # --- another frame rate; the videos here have 12 frames at 8 a second ---
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from adafocus_env.data.glyphs import SPLITS
+from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES
 from train.cli import main
 from train.config import RunConfig, read_config, register_resolvers
 from train.configs_path import configs_path
@@ -101,6 +102,40 @@ def tiny_videos(
     with pytest.MonkeyPatch.context() as patch:
         shrink_splits(patch)
         make_videos(folder, quiet(), workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def actnet_folder(
+    tiny_videos: Path,
+    run_command: Callable[..., Finished],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Built-in videos in the layout of the published ActivityNet folder; do not write to it.
+
+    12 videos for training, which show all 10 classes, and 6 for validation; 16 frames each, in
+    `videos/` and, extracted with height=none, in `frames/`. Every third one has the next class as
+    a second label. For `dataset=actnet data_dir=FOLDER media=frames|videos`.
+    """
+    folder = tmp_path_factory.mktemp("actnet")
+    (folder / "videos").mkdir()
+    shutil.copy(tiny_videos / "classes.txt", folder / "classInd.txt")
+    for split, count in (("train", 12), ("val", 6)):
+        lines = []
+        for index in range(count):
+            name, label = f"v_{split}_{index:03d}", index % len(CLASS_NAMES)
+            shutil.copy(
+                tiny_videos / "videos" / split / f"{index:05d}.mp4", folder / f"videos/{name}.mp4"
+            )
+            second = f",{label + 1}" if index % 3 == 0 and label < 9 else ""
+            lines.append(f"{name},{VIDEO_FRAMES},{label}{second}\n")
+        (folder / f"actnet_{split}_split.txt").write_text("".join(lines))
+    done = run_command(
+        "extract-frames",
+        *(f"source={folder / 'videos'}", f"target={folder / 'frames'}", "height=none"),
+        f"output_dir={tmp_path_factory.mktemp('extract')}",
+    )
+    assert done.code == 0, done.err
     return folder
 
 

@@ -310,6 +310,13 @@ def test_a_class_file_of_another_length_is_refused(
         convert(published, tmp_path / "back", f"data_dir={tmp_path}")
 
 
+def test_the_number_of_classes_that_a_data_set_declares_is_checked_without_its_files(
+    published: Path, convert: Convert, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="knows 3 classes, but dataset=fcvid has 239"):
+        convert(published, tmp_path / "back", "dataset=fcvid", "data_dir=null")
+
+
 def test_a_forgotten_experiment_is_noticed_by_its_classes(
     published: Path, convert: Convert, tmp_path: Path
 ) -> None:

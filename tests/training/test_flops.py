@@ -71,6 +71,7 @@ def test_classes_are_counted_by_the_class_file(
 ) -> None:
     assert count()["num_classes"] == 10  # the built-in videos
     assert count("experiment=videos")["num_classes"] == 200
+    assert count("experiment=fcvid_patch128")["num_classes"] == 239
     assert count("experiment=videos", f"data_dir={video_folder}")["num_classes"] == 3
 
 

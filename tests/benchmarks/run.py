@@ -1,0 +1,151 @@
+"""`make benchmark`: our way against another, as ratios; a table and `outputs/benchmark/speed.json`.
+
+usage: python tests/benchmarks/run.py [ROW ...] [--repeats N] [--threads 1 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium
+import stable_baselines3
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from timing import Timings, Way, compare, paired_ratio
+
+TARGET = Path("outputs/benchmark/speed.json")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two tasks of `tasks.TASKS` that do the same work.
+
+    Attributes:
+        name: of the row.
+        slow: task of the other way.
+        fast: task of ours.
+        dtype: that ours computes in.
+        allocators: `"default"`: ours as the launcher starts it, the other way under glibc's own
+            settings; `"same"`: both as the launcher starts them.
+    """
+
+    name: str
+    slow: str
+    fast: str
+    dtype: str = "float32"
+    allocators: tuple[str, ...] = ("same",)
+
+
+COMPARISONS = (
+    Comparison("update_vs_recurrent_ppo", "update_contrib", "update_gru"),
+    Comparison("update_vs_recurrent_ppo_shared", "update_contrib_shared", "update_gru"),
+    Comparison("collect_vs_recurrent_ppo", "rollout_contrib", "rollout_gru"),
+    Comparison("collect_vs_recurrent_ppo_shared", "rollout_contrib_shared", "rollout_gru"),
+)
+
+
+def main() -> None:
+    """Measure what the command line names, or everything."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("rows", nargs="*", help="names of rows; all by default")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    given = parser.parse_args()
+    unknown = set(given.rows) - {comparison.name for comparison in COMPARISONS}
+    if unknown:
+        sys.exit(f"unknown rows {sorted(unknown)}; known: {[c.name for c in COMPARISONS]}")
+    console = Console(width=110)
+    rows = []
+    for comparison in COMPARISONS:
+        if not given.rows or comparison.name in given.rows:
+            for row in _measure(comparison, given.threads, given.repeats):
+                console.print(f"{row['name']}: {row['ratio']:.2f}x", highlight=False)
+                rows.append(row)
+    console.print(_table(rows))
+    TARGET.parent.mkdir(parents=True, exist_ok=True)
+    TARGET.write_text(json.dumps({"rows": rows, "machine": _machine()}, indent=2) + "\n")
+    console.print(f"written to {TARGET}")
+
+
+def _measure(comparison: Comparison, threads: list[int], repeats: int) -> Iterator[dict[str, Any]]:
+    for count in threads:
+        for allocator in comparison.allocators:
+            slow_allocator = "kept" if allocator == "same" else "default"
+            slow, fast = compare(
+                [
+                    Way(comparison.slow, slow_allocator, count),
+                    Way(comparison.fast, "kept", count),
+                ],
+                repeats,
+            )
+            yield _row(comparison, count, allocator, slow, fast)
+
+
+def _row(
+    comparison: Comparison, threads: int, allocator: str, slow: Timings, fast: Timings
+) -> dict[str, Any]:
+    return {
+        "name": comparison.name,
+        "ratio": round(paired_ratio(slow, fast), 3),
+        "times_floor": _number(fast.times_floor),
+        "other_times_floor": _number(slow.times_floor),
+        "dtype": comparison.dtype,
+        "threads": threads,
+        "device": "cpu",
+        "allocator": allocator,
+        "n": len(fast.seconds),
+        "seconds": round(fast.median, 4),
+        "other_seconds": round(slow.median, 4),
+        "added_mib": round(fast.peak_mib - fast.resident_mib),
+        "other_added_mib": round(slow.peak_mib - slow.resident_mib),
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 3)
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    columns = ("name", "ratio", "seconds", "other_seconds", "times_floor", "dtype", "threads")
+    columns += ("allocator", "added_mib")
+    table = Table()
+    for column in columns:
+        table.add_column(column.replace("_", " "), justify="left" if column == "name" else "right")
+    for row in rows:
+        table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
+    return table
+
+
+def _machine() -> dict[str, Any]:
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "opencv": cv2.__version__,
+        "gymnasium": gymnasium.__version__,
+        "stable_baselines3": stable_baselines3.__version__,
+    }
+
+
+main()

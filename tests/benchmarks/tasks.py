@@ -1,0 +1,30 @@
+"""What is timed, by name. Each task is built once in a process of its own and then run repeatedly.
+
+A task has `run()` and `multiply_adds`, which one run needs at least (0: not known).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+TASKS: dict[str, Callable[[], Any]] = {}
+
+
+def _recurrent(kind: str, what: str) -> Callable[[], Any]:
+    def make() -> Any:
+        import recurrent_ppo as sizes
+
+        algorithm: Any = (
+            sizes.gru_ppo()
+            if kind == "gru"
+            else sizes.recurrent_ppo(shared=kind == "contrib_shared")
+        )
+        return sizes.Update(algorithm) if what == "update" else sizes.Rollout(algorithm)
+
+    return make
+
+
+for _kind in ("gru", "contrib", "contrib_shared"):
+    for _what in ("update", "rollout"):
+        TASKS[f"{_what}_{_kind}"] = _recurrent(_kind, _what)

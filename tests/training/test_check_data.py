@@ -1,0 +1,257 @@
+"""`adafocus check-data`: every problem of a data set, with file, line and cure."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Check = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def folder(actnet_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the folder in the actnet layout, to be damaged."""
+    return shutil.copytree(actnet_folder, tmp_path / "data")
+
+
+@pytest.fixture
+def check(folder: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Check:
+    """Runs the command: exit code, report, output."""
+
+    def run(media: str = "frames", *overrides: str) -> tuple[int, dict[str, Any], str]:
+        out = tmp_path / "out"
+        done = run_command(
+            "check-data",
+            *("dataset=actnet", f"data_dir={folder}", f"media={media}", f"output_dir={out}"),
+            *overrides,
+        )
+        report = json.loads((out / "check_data.json").read_text())
+        assert done.code == (1 if report["errors"] else 0)
+        return done.code, report, done.out + done.err
+
+    return run
+
+
+def _change_line(path: Path, number: int, line: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[number - 1] = line
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("v_train_003,16", r"expected 'path,frames,label[,label ...]', got 'v_train_003,16'"),
+        ("v_train_003,many,3", "frames and label must be integers, got 'many' and '3'"),
+        ("v_train_003,16,10", "label 10 is not in 0..9; is this the right class file?"),
+        ("v_train_003,16,3,-1", "label -1 is not in 0..9"),
+        ("../v_train_003,16,3", "path '../v_train_003' leaves the data folder"),
+        ("/etc/passwd,16,3", "path '/etc/passwd' leaves the data folder"),
+        ("link,16,3", "path 'link' leaves the data folder"),
+    ],
+)
+def test_a_bad_line_is_an_error(
+    check: Check, folder: Path, tmp_path: Path, line: str, message: str
+) -> None:
+    (folder / "frames" / "link").symlink_to(tmp_path)
+    _change_line(folder / "actnet_train_split.txt", 4, line)
+    code, report, _ = check()
+    assert code == 1
+    [error] = report["errors"]
+    assert error.startswith(f"{folder / 'actnet_train_split.txt'}:4: ")
+    assert message in error
+
+
+def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(
+    check: Check, folder: Path
+) -> None:
+    _change_line(folder / "actnet_train_split.txt", 2, "v_train_001")
+    _change_line(folder / "actnet_train_split.txt", 5, "v_train_004,16,77")
+    _change_line(folder / "actnet_val_split.txt", 1, "v_val_000,16")
+    (folder / "frames" / "v_train_009" / "image_00016.jpg").unlink()
+    code, report, text = check()
+    assert code == 1
+    assert [error.removeprefix(f"{folder}/actnet_")[:14] for error in report["errors"]] == [
+        *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx"),
+    ]
+    assert "problems that would break training: 4;" in text
+    assert "train_split.txt:10: " in report["errors"][3]
+    assert report["splits"]["train"]["bad_lines"] == 2
+    assert report["splits"]["train"]["unreadable_videos"] == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("zero bytes", "image_00007.jpg: the file is empty; extract the video's frames again"),
+        ("half", "image_00007.jpg: the JPEG file breaks off"),
+        ("missing", "image_00007.jpg: no such frame; correct the frame count in the list file or"),
+        ("folder", "v_val_002: no such folder of frames; 'adafocus extract-frames' makes it"),
+    ],
+)
+def test_an_unreadable_frame_is_an_error(
+    check: Check, folder: Path, damage: str, message: str
+) -> None:
+    image = folder / "frames" / "v_val_002" / "image_00007.jpg"
+    data = image.read_bytes()
+    if damage == "folder":
+        shutil.rmtree(image.parent)
+    elif damage == "missing":
+        image.unlink()
+    else:
+        image.write_bytes(b"" if damage == "zero bytes" else data[: len(data) // 2])
+    _, report, _ = check()
+    [error] = report["errors"]
+    assert error.startswith(f"{folder / 'actnet_val_split.txt'}:3: {folder.resolve()}/frames/")
+    assert message in error
+
+
+def test_a_frame_count_that_is_too_large_is_one_error_a_video(check: Check, folder: Path) -> None:
+    _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,20,2")
+    _, report, _ = check()
+    [error] = report["errors"]
+    assert "4 of 20 frames cannot be read, the first: " in error
+    assert "image_00017.jpg: no such frame" in error
+    _, report, _ = check("videos")
+    [error] = report["errors"]
+    assert "v_val_002.mp4: the video ends after 16 readable frames but frame 16 is" in error
+
+
+def test_a_frame_count_that_is_too_small_is_a_warning(check: Check, folder: Path) -> None:
+    _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,4,2")
+    for media, message in (
+        ("frames", "the list says 4 frames but the folder has 16; the rest is never used"),
+        ("videos", "the list says 4 frames but the video has about 16 at its own rate"),
+    ):
+        code, report, _ = check(media)
+        assert code == 0
+        [warning] = report["warnings"]
+        assert warning.startswith(f"{folder / 'actnet_val_split.txt'}:3: ")
+        assert message in warning
+    # 2 frames a second of 16 frames at 8 are 5, so 4 are what a list at this rate may have.
+    for split, count in (("train", 12), ("val", 6)):
+        lines = [f"v_{split}_{i:03d},4,{i % 10}\n" for i in range(count)]
+        (folder / f"actnet_{split}_split.txt").write_text("".join(lines))
+    assert check("videos", "frame_rate=2")[1]["warnings"] == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "twice"])
+def test_an_unreadable_video_is_an_error(check: Check, folder: Path, damage: str) -> None:
+    video = folder / "videos" / "v_train_011.mp4"
+    data = video.read_bytes()
+    if damage == "twice":
+        shutil.copy(video, video.with_suffix(".mkv"))
+    elif damage == "missing":
+        video.unlink()
+    else:
+        video.write_bytes(data[: len(data) // 2])
+    _, report, _ = check("videos")
+    [error] = report["errors"]
+    assert error.startswith(f"{folder / 'actnet_train_split.txt'}:12: ")
+    expected = {
+        "missing": "v_train_011: no such video file",
+        "truncated": "v_train_011.mp4: OpenCV cannot decode this file; is it a complete video?",
+        "twice": "all have this name; remove all but one",
+    }
+    assert expected[damage] in error
+
+
+def test_the_class_file_of_another_data_set_is_noticed(check: Check, folder: Path) -> None:
+    names = [f"class {k}" for k in range(15)]
+    (folder / "classInd.txt").write_text("\n".join(names))
+    code, report, _ = check()
+    assert code == 0  # more classes than labels break nothing
+    assert report["warnings"] == [
+        f"{folder / 'classInd.txt'}: 5 of 15 classes have no training video: class 10, class 11, "
+        "class 12, class 13, class 14; add videos or remove the classes",
+        f"{folder / 'classInd.txt'}: the labels in the lists end at 9 but there are 15 classes; is "
+        "this the class file of another data set?",
+    ]
+    (folder / "classInd.txt").write_text("\n".join(names[:8]))
+    _, report, _ = check()
+    # Training videos 8 and 9 have labels 8 and 9.
+    assert all("is this the right class file?" in error for error in report["errors"])
+    assert len(report["errors"]) == 2
+    _, report, _ = check("frames", "lists={num_classes: 239}")
+    assert any("8 classes, but the data set has 239" in error for error in report["errors"])
+
+
+def test_the_same_video_in_two_splits_is_a_warning(check: Check, folder: Path) -> None:
+    _change_line(folder / "actnet_val_split.txt", 2, "v_train_001,16,1")
+    code, report, _ = check()
+    assert code == 0
+    [warning] = report["warnings"]
+    train, val = (folder / f"actnet_{split}_split.txt" for split in ("train", "val"))
+    assert warning.startswith(f"{train}:2, {val}:2: {folder.resolve()}/frames/v_train_001 is in ")
+    assert "train and val: results on a split that was trained on mean nothing" in warning
+
+
+def test_the_same_video_with_two_labels_is_an_error(check: Check, folder: Path) -> None:
+    _change_line(folder / "actnet_train_split.txt", 2, "v_train_011,16,5")
+    code, report, _ = check()
+    assert code == 1
+    [error] = report["errors"]
+    assert "split.txt:2, " in error
+    assert "split.txt:12: " in error
+    assert "has different labels in these lines; keep the right one" in error
+
+
+def test_short_videos_are_counted_and_break_nothing(check: Check, folder: Path) -> None:
+    _change_line(folder / "actnet_train_split.txt", 12, "v_train_011,2,1")
+    code, report, text = check()
+    assert code == 0
+    assert report["splits"]["train"]["short_videos"] == 1
+    assert "1 of 12 videos with fewer than 3 frames left out" in text
+
+
+def test_missing_files_are_errors(check: Check, folder: Path) -> None:
+    (folder / "classInd.txt").unlink()
+    (folder / "actnet_val_split.txt").unlink()
+    shutil.rmtree(folder / "frames")
+    _, report, _ = check()
+    for error, part in zip(report["errors"], ("class file", "list file", "frames"), strict=True):
+        assert part in error
+        assert "does not exist" in error
+
+
+def test_frames_that_need_a_crop_are_errors_without_it(check: Check, folder: Path) -> None:
+    _, report, _ = check("frames", "crop=false", "frame_size=224")
+    assert len(report["errors"]) == 18
+    assert "112x112 pixels but crop=false needs 224x224; set crop=true" in report["errors"][0]
+
+
+def test_built_in_videos_on_disk_are_checked_and_those_in_memory_refused(
+    tiny_videos: Path, run_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = run_command("check-data", f"data_dir={tiny_videos}", f"output_dir={tmp_path}")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "check_data.json").read_text())["splits"]["test"]["videos"] == 12
+    assert "nothing would break training" in done.out
+    done = run_command("check-data", f"output_dir={tmp_path}")
+    assert done.code == 1
+    assert "drawn in memory: there is nothing to check" in done.err
+
+
+def test_what_else_keeps_a_split_from_opening_is_an_error(
+    tiny_videos: Path, run_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = shutil.copytree(tiny_videos, tmp_path / "data")
+    lines = (data / "val.txt").read_text().splitlines()
+    (data / "val.txt").write_text("\n".join(lines[1:]) + "\n")
+    done = run_command("check-data", f"data_dir={data}", f"output_dir={tmp_path}")
+    assert done.code == 1
+    assert "val_targets.npy: 10 target paths for 9 videos" in done.out
+
+
+def test_many_problems_are_shortened_on_the_screen_alone(check: Check, folder: Path) -> None:
+    with (folder / "actnet_train_split.txt").open("a") as file:
+        file.write("bad line\n" * 60)
+    _, report, text = check()
+    assert len(report["errors"]) == 60
+    assert text.count("got 'bad line'") == 50
+    assert "error: 10 more in check_data.json" in text
