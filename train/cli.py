@@ -11,32 +11,17 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adafocus_env
+from train.command_help import Command, command_help, overview, unknown_command
 from train.configs_path import configs_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from train.config import RunConfig
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command.
-
-    Attributes:
-        function: `module:function`, called with the Hydra configuration and a progress display.
-        summary: one line for the overview.
-        keys: the keys a user of this command changes most, with their meaning.
-    """
-
-    function: str
-    summary: str
-    keys: tuple[tuple[str, str], ...] = ()
 
 
 _DATA_KEYS = (
@@ -192,17 +177,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "help"):
-        print(_overview())
+        print(overview(COMMANDS))
         return 0 if given else 2
     if given[0] == "--version":
         print(f"adafocus-env {adafocus_env.__version__}")
         return 0
     name, overrides = given[0], given[1:]
     if name not in COMMANDS:
-        print(_unknown_command(name), file=sys.stderr)
+        print(unknown_command(name, COMMANDS), file=sys.stderr)
         return 2
     if any(item in ("-h", "--help") for item in overrides):
-        print(_command_help(name))
+        print(command_help(name, COMMANDS[name]))
         return 0
     return _run(name, overrides)
 
@@ -247,7 +232,7 @@ def _place(name: str, overrides: list[str]) -> list[str]:
     from train.run_folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
 
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
-    if not alone and name not in STAGES:
+    if not alone and name not in (*STAGES, "bank"):
         raise ConfigError(f"{name} runs in one process; start it without torchrun")
     # Hydra's own flags only show something, or make a folder for each job of a sweep.
     if any(item.startswith("-") for item in overrides):
@@ -339,36 +324,3 @@ def _is_users_mistake(error: Exception) -> bool:
         FloatingPointError,  # a loss that is not finite; its message says what to lower
     )
     return isinstance(error, ours) or type(error) is ValueError
-
-
-def _overview() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:<{width}}  {c.summary}" for name, c in COMMANDS.items())
-    return (
-        "adafocus: train and benchmark policies that decide where to look in video\n\n"
-        "usage: adafocus COMMAND [key=value ...]\n"
-        "       adafocus COMMAND --help\n"
-        "       adafocus --version\n\n"
-        f"commands:\n{commands}\n\n"
-        "Every run writes to outputs/DATE/TIME, or to output_dir=FOLDER. Keys: configs/config.yaml."
-    )
-
-
-def _command_help(name: str) -> str:
-    command = COMMANDS[name]
-    width = max((len(key) for key, _ in command.keys), default=0)
-    keys = "\n".join(f"  {key:<{width}}  {meaning}" for key, meaning in command.keys)
-    return (
-        f"adafocus {name}: {command.summary}\n\n"
-        f"usage: adafocus {name} [key=value ...]\n\n"
-        f"often used keys:\n{keys}\n  {'output_dir=FOLDER':<{width}}  where the run writes\n\n"
-        f"All keys with their defaults: {configs_path() / 'config.yaml'}"
-    )
-
-
-def _unknown_command(name: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, COMMANDS, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"adafocus: unknown command {name!r}{hint}\n\n{_overview()}"

@@ -93,7 +93,8 @@ def _notes(result: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
             f"{missing} of {classes} classes have no video; the published rule counts as many as 0 "
             "and judges higher ones by a wrong column"
         )
-    notes.append(f"{result['seconds']:.1f} s on {result['device']}, decoding included")
+    seen = "decoding included" if result["features"] == "live" else f"on {result['features']}"
+    notes.append(f"{result['seconds']:.1f} s on {result['device']}, {seen}")
     return notes
 
 

@@ -123,7 +123,7 @@ class BankBuilder:
         building = self.folder / BUILDING
         if (self.folder / MANIFEST_FILE).is_file():
             there = Manifest.read(self.folder)
-            self._check_same({**there.settings, "layout": asdict(there.layout)})
+            self._check_same({**there.settings, "shard_videos": there.layout.shard_videos})
         elif (building / SETTINGS_FILE).is_file():
             self._check_same(read_json(building / SETTINGS_FILE))
         elif self.folder.exists() and any(p.name != BUILDING for p in self.folder.iterdir()):
@@ -189,7 +189,7 @@ class BankBuilder:
         shutil.rmtree(self.folder / BUILDING)
 
     def _described(self) -> dict[str, Any]:
-        return {**self._settings, "layout": asdict(self.layout)}
+        return {**self._settings, "shard_videos": self.layout.shard_videos}
 
     def _check_same(self, there: dict[str, Any]) -> None:
         found = differences(there, self._described())

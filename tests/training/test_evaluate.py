@@ -175,6 +175,7 @@ def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
         result: dict[str, Any] = {
             "videos": 4926, "classes": 200, "split": "val", "reward": None, "map_rule": "standard",
             "map_labels": "all", "seconds": 100.0, "videos_per_second": 49.26, "device": "cpu",
+            "features": "live",
         }  # fmt: skip
         for name, value in changes.items():
             (policy if name in policy or name == "reward_mean" else result)[name] = value
