@@ -49,6 +49,9 @@ class Comparison:
 
 
 COMPARISONS = (
+    Comparison("bank_vs_live_rewards_full_size", "rewards_live", "rewards_bank"),
+    Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),
+    Comparison("bank_vs_live_builtin", "update_builtin_live", "update_builtin_bank"),
     Comparison("update_vs_recurrent_ppo", "update_contrib", "update_gru"),
     Comparison("update_vs_recurrent_ppo_shared", "update_contrib_shared", "update_gru"),
     Comparison("collect_vs_recurrent_ppo", "rollout_contrib", "rollout_gru"),

@@ -28,3 +28,19 @@ def _recurrent(kind: str, what: str) -> Callable[[], Any]:
 for _kind in ("gru", "contrib", "contrib_shared"):
     for _what in ("update", "rollout"):
         TASKS[f"{_what}_{_kind}"] = _recurrent(_kind, _what)
+
+
+def _bank(kind: str, banked: bool) -> Callable[[], Any]:
+    def make() -> Any:
+        import bank as sizes
+
+        if kind == "rewards":
+            return sizes.Rewards(banked=banked)
+        return sizes.StageTwo(full_size=kind == "update_full_size", banked=banked)
+
+    return make
+
+
+for _what in ("rewards", "update_full_size", "update_builtin"):
+    for _where in ("bank", "live"):
+        TASKS[f"{_what}_{_where}"] = _bank(_what, _where == "bank")

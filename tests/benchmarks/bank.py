@@ -1,0 +1,170 @@
+"""Rollouts and updates of stage 2 on a feature bank and on live features; decoding left out.
+
+At full size the bank holds random numbers of the right shapes: what is timed does not depend on
+them, and making a true one takes an hour on a CPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.vec_env import VecMonitor
+from torch import Tensor
+
+from adafocus_env.data.clips import Clip
+from adafocus_env.data.glyphs import GlyphVideos
+from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.envs.make_core import make_core_from_parts
+from adafocus_env.features import BankBuilder, FeatureBank
+from adafocus_env.features.source import EpisodeStart
+from adafocus_env.networks import Recognizer, RecognizerConfig
+from agents.algorithms import algorithm_arguments
+from agents.gru_ppo import GruPPO
+from agents.sb3_vec_env import Sb3VecEnvAdapter
+
+ROWS = STEPS = 16
+BUILTIN_ROWS, BUILTIN_STEPS = 256, 2  # of the built-in task's stage 2
+
+
+class DecodedVideos:
+    """Random clips that are in memory already."""
+
+    class_names = tuple(f"class {k}" for k in range(200))
+    labels = np.arange(ROWS)
+    label_sets = tuple((k,) for k in range(ROWS))
+    num_frames, frame_size = STEPS, 224
+
+    def __init__(self) -> None:
+        shape = (STEPS, 3, self.frame_size, self.frame_size)
+        self._frames = torch.randint(0, 256, shape, dtype=torch.uint8)
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        del episode_seed
+        return Clip(self._frames, index)
+
+    def target_centers(self, index: int) -> None:
+        del index
+
+    def video_name(self, index: int) -> str:
+        return str(index)
+
+    def identity(self) -> dict[str, Any]:
+        return {"preprocessing": {}, "dataset": {}}
+
+
+class KeptGlyphs(GlyphVideos):
+    """The first built-in training videos, each drawn once."""
+
+    def __init__(self) -> None:
+        super().__init__("train", num_frames=BUILTIN_STEPS, frame_sampling="random")
+        self._kept: dict[tuple[int, int], Clip] = {}
+
+    def __len__(self) -> int:
+        return BUILTIN_ROWS
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        if index not in self._kept:
+            self._kept[index] = super().clip(index, episode_seed)
+        return self._kept[index]
+
+
+class RandomNumbers(BankBuilder):
+    """Writes random features."""
+
+    def _shard_arrays(self, shard: int, clips: Any, advance: Any) -> dict[str, Tensor]:
+        del clips, advance
+        videos = self.layout.videos_of(shard)
+        count = len(videos) * self.layout.views
+        arrays = {
+            name: torch.rand(count, *shape).half()
+            for name, shape in self.layout.clip_shapes.items()
+        }
+        arrays["labels"] = torch.as_tensor(self._videos.labels[videos.start : videos.stop])
+        return arrays
+
+
+def _full_size() -> tuple[Recognizer, DecodedVideos]:
+    torch.manual_seed(0)
+    return Recognizer(RecognizerConfig(class_names=DecodedVideos.class_names)), DecodedVideos()
+
+
+def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
+    folder = tempfile.mkdtemp()
+    builder = RandomNumbers(
+        folder, recognizer, videos, positions=PatchGrid(7, 224, 128).all_offsets()
+    )
+    builder.prepare()
+    builder.build_shards()
+    builder.finish()
+    return FeatureBank.open(folder)
+
+
+class Rewards:
+    """Features and rewards of one rollout of given actions, 16 videos of 16 frames."""
+
+    multiply_adds = 0.0
+
+    def __init__(self, *, banked: bool):
+        recognizer, videos = _full_size()
+        bank = _random_bank(recognizer, videos) if banked else None
+        self._core = make_core_from_parts(
+            recognizer, videos, num_rows=ROWS, baseline_positions="grid", bank=bank
+        )
+        self._starts = [EpisodeStart(row, row) for row in range(ROWS)]
+        self._actions = torch.randint(0, 49, (ROWS, STEPS))
+
+    def run(self) -> None:
+        """Begin the episodes, observe and play them."""
+        self._core.reset_rows(range(ROWS), self._starts)
+        self._core.observe_episode()
+        self._core.play(self._actions)
+
+
+class StageTwo:
+    """A rollout and the update from it.
+
+    Args:
+        full_size: published networks and preset; or the built-in task as the demo trains it.
+        banked: features from a bank.
+    """
+
+    multiply_adds = 0.0
+
+    def __init__(self, *, full_size: bool, banked: bool):
+        if full_size:
+            recognizer, videos = _full_size()
+            bank = _random_bank(recognizer, videos) if banked else None
+            rows, preset = ROWS, "paper"
+        else:
+            recognizer, videos = Recognizer.load(shipped_recognizer()), KeptGlyphs()
+            positions = PatchGrid(7, 112, 32).all_offsets()
+            bank = (
+                FeatureBank.build(tempfile.mkdtemp(), recognizer, videos, positions=positions)
+                if banked
+                else None
+            )
+            rows, preset = BUILTIN_ROWS, "demo"
+        env = PatchLocalizationVectorEnv.from_parts(
+            recognizer, videos, num_envs=rows, baseline_positions="grid", bank=bank
+        )
+        arguments = algorithm_arguments("gru_ppo", preset, {})
+        vec_env = VecMonitor(Sb3VecEnvAdapter(env))
+        self._algorithm = GruPPO(env=vec_env, seed=0, device="cpu", **arguments)
+        _, self._callback = self._algorithm._setup_learn(10**9)
+        self._algorithm.set_logger(Logger(folder=None, output_formats=[]))
+
+    def run(self) -> None:
+        """One update of stage 2."""
+        algorithm = self._algorithm
+        assert algorithm.env is not None
+        algorithm.collect_rollouts(
+            algorithm.env, self._callback, algorithm.rollout_buffer, algorithm.n_steps
+        )
+        algorithm.train()
