@@ -113,8 +113,8 @@ class PatchLocalizationCore:
         self._features.load(rows, starts)
         for row, start in zip(rows, starts, strict=True):
             self.starts[row] = start
-            self._random_offsets[row] = self._draw_random_offsets(start.episode_seed)
         index = torch.as_tensor(list(rows))
+        self._random_offsets[index] = self._draw_random_offsets(starts)
         self.steps[index] = 0
         self._classifier_state[index] = 0.0
         self._previous_confidence[index] = 0.0
@@ -243,15 +243,17 @@ class PatchLocalizationCore:
             raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
         return offsets.long()
 
-    def _draw_random_offsets(self, episode_seed: int) -> Tensor:
-        """`(T, 2)` offsets of the random patches of one episode, drawn at once."""
-        rng = episode_rng(episode_seed, Purpose.BASELINE)
-        shape = (self.num_decisions, 2)
-        if self._baseline_on_grid:
-            cells = torch.from_numpy(rng.integers(0, self.grid.grid_size, size=shape))
-            return self.grid.offsets(cells[:, 0] * self.grid.grid_size + cells[:, 1])
+    def _draw_random_offsets(self, starts: Sequence[EpisodeStart]) -> Tensor:
+        """`(M, T, 2)` offsets of the random patches; those of one episode are drawn at once."""
         free = self.source.frame_size - self.source.patch_size
-        return torch.from_numpy(rng.integers(0, max(free, 1), size=shape))
+        limit = self.grid.grid_size if self._baseline_on_grid else max(free, 1)
+        drawn = torch.empty(len(starts), self.num_decisions, 2, dtype=torch.int64)
+        for place, start in zip(drawn.numpy(), starts, strict=True):
+            rng = episode_rng(start.episode_seed, Purpose.BASELINE)
+            place[:] = rng.integers(0, limit, size=place.shape)
+        if self._baseline_on_grid:
+            return self.grid.offsets(drawn[..., 0] * self.grid.grid_size + drawn[..., 1])
+        return drawn
 
     def _all_pairs(self) -> tuple[Tensor, Tensor]:
         """All (row, step) pairs, row-major."""

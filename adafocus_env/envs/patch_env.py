@@ -71,7 +71,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `conf` | 0 |
 
     The baseline never enters the classifier's state. `expected` runs the focuser on G * G patches a
-    frame.
+    frame, unless a bank holds their features.
 
     ## Starting State
 

@@ -228,24 +228,34 @@ class StoredFeatures:
         Returns:
             `(M, ...)` float32, a copy.
         """
-        parts = self._parts[name]
+        parts, axes = self._parts[name], len(inner)
         index, stride = clips, self._clips
         for axis, places in enumerate(inner, start=1):
             size = parts[0].shape[axis]
             index, stride = index * size + places, stride * size
-        rows = [part.flatten(0, len(inner)) if inner else part for part in parts]
-        if len(rows) == 1:
-            return _gather(rows[0], index).to(self._device).float()
-        # Neighbours mostly lie in the same part: one gather for each run of them.
-        runs, lengths = torch.unique_consecutive(index // stride, return_counts=True)
-        on_cpu = self._device.type == "cpu"
+        if len(parts) == 1:
+            return _gather(parts[0], axes, index).to(self._device).float()
+        part_of = index // stride
+        runs = torch.unique_consecutive(part_of)
+        if len(runs) <= 2 * len(parts):
+            return self._gather_runs(parts, axes, index, stride)
+        # Many short runs, as of many episodes in a small bank: bring those of a part together.
+        order = part_of.argsort(stable=True)
+        found = self._gather_runs(parts, axes, index[order], stride)
+        return found.index_select(0, order.argsort().to(found.device))
+
+    def _gather_runs(self, parts: list[Tensor], axes: int, index: Tensor, stride: int) -> Tensor:
+        """One gather for each run of indices into the same part; `stride` indices a part."""
+        on_cpu = self._device.type == "cpu"  # then copying is also what converts
         found = torch.empty(
-            (len(index), *rows[0].shape[1:]), dtype=torch.float32 if on_cpu else torch.float16
+            (len(index), *parts[0].shape[1 + axes :]),
+            dtype=torch.float32 if on_cpu else torch.float16,
         )
+        runs, lengths = torch.unique_consecutive(index // stride, return_counts=True)
         begin = 0
         for part, length in zip(runs.tolist(), lengths.tolist(), strict=True):
             run = slice(begin, begin + length)
-            found[run] = rows[part].index_select(0, index[run] - part * stride)
+            found[run] = _gather(parts[part], axes, index[run] - part * stride)
             begin += length
         return found.to(self._device).float()
 
@@ -270,8 +280,9 @@ def open_bank(features: str, split: str) -> FeatureBank | None:
     return FeatureBank.open(Path(path) / split)
 
 
-def _gather(rows: Tensor, index: Tensor) -> Tensor:
-    return rows.index_select(0, index.to(rows.device))
+def _gather(part: Tensor, axes: int, index: Tensor) -> Tensor:
+    """Entries of an array whose first `1 + axes` axes are indexed as one."""
+    return part.flatten(0, axes).index_select(0, index.to(part.device))
 
 
 def _joined(parts: list[Tensor], device: torch.device) -> Tensor:

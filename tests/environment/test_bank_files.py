@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import BankBuilder, FeatureBank, open_bank
+from adafocus_env.features.bank import StoredFeatures
 from adafocus_env.features.bank_files import BankLayout
 from adafocus_env.networks import CheckpointError, Recognizer, crop_patches
 
@@ -437,3 +438,25 @@ def test_all_positions_of_many_frames_are_compared_in_parts(
         played.append(env.play(np.full((3, 4), 5)).rewards)
     torch.testing.assert_close(played[1], played[0], rtol=0, atol=1e-6)
     torch.testing.assert_close(played[2], played[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("order", ["any", "by_clip", "one_clip"])
+def test_features_are_gathered_in_the_order_asked_for_from_any_number_of_shards(order: str) -> None:
+    whole = {
+        "maps": torch.arange(7 * 3 * 2).view(7, 3, 2).half(),
+        "patches": torch.arange(7 * 3 * 4 * 2).view(7, 3, 4, 2).half(),
+    }
+    generator = torch.Generator().manual_seed(0)
+    clips, steps, positions = (torch.randint(0, n, (60,), generator=generator) for n in (7, 3, 4))
+    clips = {"any": clips, "by_clip": clips.sort().values, "one_clip": clips * 0 + 6}[order]
+    expected = {
+        "maps": whole["maps"][clips, steps].float(),
+        "patches": whole["patches"][clips, steps, positions].float(),
+    }
+    for size in (2, 3, 7):
+        parts = {name: list(array.split(size)) for name, array in whole.items()}
+        stored = StoredFeatures(parts, torch.device("cpu"))
+        torch.testing.assert_close(stored.take("maps", clips, steps), expected["maps"])
+        taken = stored.take("patches", clips, steps, positions)
+        torch.testing.assert_close(taken, expected["patches"])
+        torch.testing.assert_close(stored.take("maps", clips), whole["maps"][clips].float())
