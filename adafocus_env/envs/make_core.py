@@ -94,9 +94,18 @@ def make_core_from_parts(
     observation: str = "map",
     reward: str = "random",
     baseline_positions: str = "pixel",
+    amp: str = "none",
+    compile: bool = False,  # noqa: A002  # the name users know
 ) -> PatchLocalizationCore:
     """The core over networks and videos that are already there."""
-    source = LiveFeatures(recognizer, videos, patch_size=patch_size, observation=observation)
+    source = LiveFeatures(
+        recognizer,
+        videos,
+        patch_size=patch_size,
+        observation=observation,
+        amp=amp,
+        compile=compile,
+    )
     grid = PatchGrid(grid_size, source.frame_size, source.patch_size)
     if locations not in ("grid", "continuous"):
         raise ValueError(f"locations is 'grid' or 'continuous', not {locations!r}")
