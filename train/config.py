@@ -70,6 +70,7 @@ class RunConfig:
     eval_freq: int | None
     lr_steps: tuple[int, ...]
     amp: str
+    compile: bool
     grad_accumulation: int
     sync_batchnorm: bool
     reward: str | None
@@ -155,6 +156,11 @@ class RunConfig:
     def grid_size(self) -> int:
         """G, from `action_dim` = G * G."""
         return math.isqrt(self.action_dim)
+
+    @property
+    def network_options(self) -> dict[str, Any]:
+        """How the environment's frozen networks compute; `amp=auto` is for training alone."""
+        return {"amp": "none" if self.amp == "auto" else self.amp, "compile": self.compile}
 
     @property
     def source_run(self) -> str | None:
