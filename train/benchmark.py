@@ -136,7 +136,7 @@ class PolicyBench:
             # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
             reward=self._config.reward or "conf",
             baseline_positions=self._config.baseline_positions,
-            **self._config.network_options,
+            **self._config.live_options,
         )
 
 

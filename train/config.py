@@ -158,9 +158,13 @@ class RunConfig:
         return math.isqrt(self.action_dim)
 
     @property
-    def network_options(self) -> dict[str, Any]:
-        """How the environment's frozen networks compute; `amp=auto` is for training alone."""
-        return {"amp": "none" if self.amp == "auto" else self.amp, "compile": self.compile}
+    def live_options(self) -> dict[str, Any]:
+        """Of the environment's live features; `amp=auto` is for training alone."""
+        return {
+            "amp": "none" if self.amp == "auto" else self.amp,
+            "compile": self.compile,
+            "num_workers": self.num_workers,
+        }
 
     @property
     def source_run(self) -> str | None:

@@ -201,7 +201,7 @@ def _make_env(
         grid_size=config.grid_size,
         reward=config.reward,
         baseline_positions=config.baseline_positions,
-        **config.network_options,
+        **config.live_options,
         **modes,
     )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adafocus_env.envs.locations import Locations, PatchGrid
 from adafocus_env.envs.rewards import REWARDS
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
+from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 from adafocus_env.seeding import Purpose, episode_rng
 
 
@@ -116,6 +116,16 @@ class PatchLocalizationCore:
         self.steps[index] = 0
         self._classifier_state[index] = 0.0
         self._previous_confidence[index] = 0.0
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prefetch` does anything."""
+        return isinstance(self._features, WorksAhead) and self._features.works_ahead
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Announce the episodes of a coming `reset_rows`; it changes no result."""
+        if isinstance(self._features, WorksAhead):
+            self._features.prefetch(starts)
 
     def observe(self) -> Tensor:
         """`(N, C, h, w)` or `(N, C)`: the glance at each row's next frame.

@@ -96,6 +96,7 @@ def make_core_from_parts(
     baseline_positions: str = "pixel",
     amp: str = "none",
     compile: bool = False,  # noqa: A002  # the name users know
+    num_workers: int = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos that are already there."""
     source = LiveFeatures(
@@ -105,6 +106,7 @@ def make_core_from_parts(
         observation=observation,
         amp=amp,
         compile=compile,
+        num_workers=num_workers,
     )
     grid = PatchGrid(grid_size, source.frame_size, source.patch_size)
     if locations not in ("grid", "continuous"):

@@ -110,6 +110,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `device` | `"auto"` | a GPU where there is one; or a torch device |
     | `amp` | `"none"` | networks in `"bf16"` or, on a GPU, `"fp16"`: rewards differ, up to 0.05 |
     | `compile` | False | `torch.compile` for the networks; the first reset takes a minute |
+    | `num_workers` | 0 | processes that load clips, where announced ahead; changes no result |
     | `render_mode` | None | `"rgb_array"` |
 
     `from_parts(recognizer, videos, ...)` shares networks that are already loaded.
@@ -171,6 +172,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         device: str = "auto",
         amp: Literal["none", "bf16", "fp16"] = "none",
         compile: bool = False,  # noqa: A002  # the name users know
+        num_workers: int = 0,
         render_mode: Literal["rgb_array"] | None = None,
     ):
         core = make_core(
@@ -195,6 +197,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             device=device,
             amp=amp,
             compile=compile,
+            num_workers=num_workers,
         )
         self._attach(core, render_mode)
 
@@ -214,7 +217,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             videos: an opened split.
             render_mode: as in `make`.
             **rules: `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
-                `baseline_positions`, `amp`, `compile`, as in `make`.
+                `baseline_positions`, `amp`, `compile`, `num_workers`, as in `make`.
         """
         env = cls.__new__(cls)
         env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.frozen import FrozenRecognizer
@@ -26,6 +27,7 @@ class LiveFeatures:
         observation: `"map"` or `"vector"` (the pooled map).
         amp: precision of glancer and focuser, see `FrozenRecognizer`.
         compile: whether they go through `torch.compile`.
+        num_workers: processes that load clips, also ahead; 0 loads them when they are needed.
 
     Raises:
         ValueError: recognizer and videos do not fit, or a bad argument.
@@ -40,6 +42,7 @@ class LiveFeatures:
         observation: str = "map",
         amp: str = "none",
         compile: bool = False,  # noqa: A002  # the name users know
+        num_workers: int = 0,
     ):
         config = recognizer.config
         _check_fit(config, videos)
@@ -49,6 +52,7 @@ class LiveFeatures:
         self.recognizer = recognizer
         self.networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
         self.videos = videos
+        self.clips = ClipLoader(videos, num_workers)
         self.num_videos = len(videos)
         self.num_decisions = videos.num_frames
         self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
@@ -87,7 +91,7 @@ class LiveEpisodes:
     def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Sample the clips, move them to the device, glance at every frame once."""
         source = self._source
-        clips = [source.videos.clip(start.video_index, start.episode_seed) for start in starts]
+        clips = source.clips.load(_keys(starts))
         index = torch.as_tensor(list(rows), device=source.device)
         frames = torch.stack([clip.frames for clip in clips]).to(source.device)
         self._frames[index] = frames
@@ -95,6 +99,15 @@ class LiveEpisodes:
         glance_maps, glance_vectors = source.networks.glance(frames.flatten(0, 1))
         self._glance_maps[index] = glance_maps.unflatten(0, frames.shape[:2])
         self._glance_vectors[index] = glance_vectors.unflatten(0, frames.shape[:2])
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether there are workers."""
+        return self._source.clips.works_ahead
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Let the workers load the clips of coming episodes."""
+        self._source.clips.prefetch(_keys(starts))
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
@@ -128,6 +141,10 @@ class LiveEpisodes:
         """One frame as `(H, W, 3)` uint8 RGB."""
         image: npt.NDArray[np.uint8] = self._frames[row, step].permute(1, 2, 0).cpu().numpy().copy()
         return image
+
+
+def _keys(starts: Sequence[EpisodeStart]) -> list[tuple[int, int]]:
+    return [(start.video_index, start.episode_seed) for start in starts]
 
 
 def _check_fit(config: RecognizerConfig, videos: Videos) -> None:
