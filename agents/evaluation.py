@@ -146,10 +146,9 @@ def replay_actions(
         nonlocal position
         rows = np.minimum(np.arange(position, position + len(seeds)), len(evaluation.actions) - 1)
         position += len(seeds)
-        return evaluation.boxes[rows, :, :2] if at_offsets else evaluation.actions[rows]
+        return evaluation.actions[rows]
 
-    # Actions of two numbers are continuous, or offsets: the boxes say where either looked.
-    at_offsets = evaluation.actions.ndim == 3
+    at_offsets = evaluation.actions.ndim == 3 and evaluation.actions.dtype.kind == "i"
     return _run(
         env,
         choose,

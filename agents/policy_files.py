@@ -189,11 +189,11 @@ def _rebuild(saved: Mapping[str, Any]) -> BasePolicy:
     shape = tuple(saved["observation_shape"])
     observations = spaces.Box(0.0, saved["observation_bound"], shape, np.float32)
     actions: spaces.Space[Any]
-    if "num_actions" in saved:
-        actions = spaces.Discrete(saved["num_actions"])
-    else:
+    if "action_range" in saved:
         low, high = saved["action_range"]
         actions = spaces.Box(low, high, (2,), np.float32)
+    else:
+        actions = spaces.Discrete(saved["num_actions"])
     policy: BasePolicy = cls(observations, actions, lr_schedule=lambda _: 0.0, **arguments)
     return policy
 

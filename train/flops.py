@@ -136,9 +136,10 @@ def _count_one_action(policy: BasePolicy) -> float:
     space = batch_space(copied.observation_space, 1)
     observation = space.sample()
     # oneDNN's LSTM would not be counted.
-    with warnings.catch_warnings(), torch.backends.mkldnn.flags(enabled=False):
-        warnings.simplefilter("ignore")
-        return _count(lambda: copied.predict(observation, deterministic=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPUs
+        with torch.backends.mkldnn.flags(enabled=False):
+            return _count(lambda: copied.predict(observation, deterministic=True))
 
 
 def _count(run: Callable[[], object]) -> float:

@@ -13,6 +13,7 @@ from gymnasium import spaces
 from omegaconf import OmegaConf
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from adafocus_env.atomic_files import atomic_path
@@ -93,6 +94,8 @@ def prepare_algorithm(
         place = context.device if kept_on_device else torch.device("cpu")
         check_buffer(size, place, _cure(algorithm))
         log.info("%s on %s", size, place)
+        if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
+            arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
     vec_env = _vec_env(env, on_device=on_device)
     try:
         model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)

@@ -30,8 +30,9 @@ from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
-# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to (top, left) offsets (N, T, 2) in pixels.
-ChooseOffsets = Callable[[Tensor, Tensor], Tensor]
+# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T), or to (top, left)
+# offsets (N, T, 2) in pixels.
+ChooseActions = Callable[[Tensor, Tensor], Tensor]
 
 
 class ChosenPatchStage(StepLoss):
@@ -39,17 +40,21 @@ class ChosenPatchStage(StepLoss):
 
     Args:
         recognizer: of stage 1.
+        grid: the positions.
         choose: the policy.
         fc_lr: of the classifier.
     """
 
     frozen_is_all = True
 
-    def __init__(self, recognizer: Recognizer, choose: ChooseOffsets, fc_lr: float):
+    def __init__(
+        self, recognizer: Recognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
+    ):
         super().__init__()
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
+        self._grid = grid
         self._choose = choose
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
@@ -65,17 +70,18 @@ class ChosenPatchStage(StepLoss):
         recognizer, shape = self._recognizer, frames.shape[:2]
         frames = frames.flatten(0, 1)
         glance_maps, glance_vectors = recognizer.glance(frames)
-        offsets = self._choose(glance_maps.unflatten(0, shape), uniforms).flatten(0, 1)
+        chosen = self._choose(glance_maps.unflatten(0, shape), uniforms)
+        offsets = (chosen if chosen.dim() == 3 else self._grid.offsets(chosen)).flatten(0, 1)
         patch_vectors = recognizer.focus(
             crop_patches(frames, offsets, recognizer.config.patch_size)
         )
         return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
 
 
-def choose_offsets(
+def choose_actions(
     policy: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
-) -> ChooseOffsets:
-    """Where a policy looks, by its name or by the folder it is saved in.
+) -> ChooseActions:
+    """A policy by name or by the folder it is saved in.
 
     Args:
         policy: `"random"`, `"center"`, or a folder that holds `policy/`, or a `.zip` of SB3.
@@ -87,15 +93,13 @@ def choose_offsets(
         CheckpointError: the saved policy sees other maps or acts on another grid.
     """
     if policy == "random":
-        return lambda _, uniforms: grid.offsets((uniforms[..., 0] * grid.num_actions).long())
+        return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
     if policy == "center":
-        return lambda maps, _: grid.offsets(torch.full(maps.shape[:2], grid.center_action))
+        return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     if isinstance(saved, GruActorCriticPolicy):
         gru = saved
-        return lambda maps, _: grid.offsets(
-            gru.evaluate_episodes(seen_by(gru, maps))[0].logits.argmax(dim=-1)
-        )
+        return lambda maps, _: gru.evaluate_episodes(seen_by(gru, maps))[0].logits.argmax(dim=-1)
     sizes = recognizer.config
 
     def choose(maps: Tensor, _: Tensor) -> Tensor:
@@ -117,12 +121,12 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     check_sizes(recognizer, config)
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
-    choose = choose_offsets(policy, grid, recognizer, trust=config.trust)
+    choose = choose_actions(policy, grid, recognizer, trust=config.trust)
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
     check_classes(recognizer, val_videos)
-    stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"))
+    stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
     with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.algorithms import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
+from agents.algorithms import PRESETS, algorithm_arguments, algorithm_class
 from agents.gru_ppo import GruPPO
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 
