@@ -141,32 +141,41 @@ def save_algorithm(model: BaseAlgorithm, path: Path) -> None:
     model.save(path, exclude=["_last_obs", "_last_original_obs", "_last_episode_starts"])
 
 
-def refuse_to_continue(config: RunConfig, reason: str | None) -> None:
-    """Say clearly that an interrupted run cannot go on, where it is asked to.
+def refuse_unfinished_source(config: RunConfig) -> None:
+    """Refuse to start from an interrupted run of this stage.
 
-    Args:
-        config: of stage 2.
-        reason: why the algorithm cannot be continued; None where it can.
+    One that can be continued has been taken for that already (`train.run_folder`).
 
     Raises:
-        ConfigError: `resume=` asks for it.
+        ConfigError: `resume=` names such a run.
     """
-    if reason is None or config.resume is None:
+    folder = Path(config.resume or "auto")
+    file = folder / CONFIG_FILE
+    if not file.is_file() or (folder / "recognizer").exists():
         return
-    if config.resume == "auto" or _is_stage2(Path(config.resume), config):
+    saved = OmegaConf.to_container(OmegaConf.load(file))
+    if isinstance(saved, dict) and saved.get("command") == config.command:
         raise ConfigError(
-            f"algo={config.algo.name} cannot continue an interrupted run: {reason}. Start anew: "
-            "name the run of stage 1 with resume="
+            f"{folder} is an interrupted {config.command} that left nothing to continue from; "
+            "start anew: name the run of stage 1 with resume="
         )
 
 
-def _is_stage2(folder: Path, config: RunConfig) -> bool:
-    """Whether a folder is a run of this stage that has not come to its end."""
-    file = folder / CONFIG_FILE
-    if not file.is_file() or (folder / "recognizer").exists():
-        return False
-    saved = OmegaConf.to_container(OmegaConf.load(file))
-    return isinstance(saved, dict) and saved.get("command") == config.command
+def refuse_to_continue(config: RunConfig, reason: str | None) -> None:
+    """Refuse `resume=auto` for an algorithm that could never be continued.
+
+    Args:
+        config: of stage 2.
+        reason: why it cannot; None where it can.
+
+    Raises:
+        ConfigError: `resume=auto` was asked for.
+    """
+    if reason is not None and config.resume == "auto":
+        raise ConfigError(
+            f"algo={config.algo.name} cannot continue an interrupted run: {reason}; "
+            "leave out resume=auto and name the run of stage 1 with resume="
+        )
 
 
 def _use_device_rollouts(

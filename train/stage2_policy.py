@@ -17,7 +17,13 @@ from agents.evaluation import evaluate_agent
 from agents.on_policy_state import restore_training_state, training_state, why_not_continued
 from train.checkpoints import check_classes, check_sizes, load_recognizer
 from train.config import RunConfig
-from train.policy_algorithm import prepare_algorithm, publish, refuse_to_continue, save_algorithm
+from train.policy_algorithm import (
+    prepare_algorithm,
+    publish,
+    refuse_to_continue,
+    refuse_unfinished_source,
+    save_algorithm,
+)
 from train.progress import ProgressDisplay, ProgressPart
 from train.run_context import RunContext
 from train.supervised_loop import complete
@@ -136,6 +142,7 @@ class KeepBestPolicy(BaseCallback):
 
 def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train a policy; write the best to `policy/` and the recognizer beside it."""
+    refuse_unfinished_source(config)
     recognizer = load_recognizer(config.source_run, "resume", str(context.device))
     check_sizes(recognizer, config)
     processes = context.processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from stable_baselines3 import PPO
 
 from agents import buffer_memory
 from agents.policy_files import load_policy
+from train.stage2_policy import KeepBestPolicy
 
 Run = Callable[..., Any]
 Train = Callable[..., Any]
@@ -78,9 +81,8 @@ def evaluate(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[...,
 
 
 def _returns(folder: Path) -> list[float]:
-    found = re.findall(
-        r"epoch \d+/\d+: val return (-?\d+\.\d+)", (folder / "stage2.log").read_text()
-    )
+    log = (folder / "stage2.log").read_text()
+    found = re.findall(r"epoch \d+/\d+: val return (-?\d+\.\d+)", log)
     return [float(value) for value in found]
 
 
@@ -222,6 +224,62 @@ def test_several_processes_are_for_gru_ppo(
     done = train_policy("ppo")
     assert done.code == 1
     assert "algo=ppo trains in one process; start it without torchrun" in done.err
+
+
+# --- interrupted runs ---
+
+
+class _Cut(BaseException):
+    """Ends a run as a signal would: nothing is tidied up."""
+
+
+def _cut_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    end_epoch = KeepBestPolicy._end_epoch
+
+    def end_and_cut(self: KeepBestPolicy, ended: int) -> None:
+        end_epoch(self, ended)
+        if ended == epoch:
+            raise _Cut
+
+    patch.setattr(KeepBestPolicy, "_end_epoch", end_and_cut)
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo"])
+def test_a_cut_run_of_an_on_policy_algorithm_ends_with_the_weights_of_a_whole_one(
+    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path], name: str
+) -> None:
+    given = [f"recognizer={pipeline['stage1']}", "epochs=4", "eval_freq=2", "resume=auto"]
+    assert train_policy(name, *given).code == 0
+    whole = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        _cut_after(2, patch)
+        with pytest.raises(_Cut):
+            train_policy(name, *given)
+    done = train_policy(name, *given)
+    assert done.code == 0, done.err
+    assert "continuing after epoch 2 of 4" in (tmp_path / "run" / "stage2.log").read_text()
+    again = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
+    assert whole.keys() == again.keys()
+    for key, value in whole.items():
+        assert torch.equal(again[key], value), key
+
+
+def test_a_run_that_cannot_be_continued_says_so(
+    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path]
+) -> None:
+    source = f"recognizer={pipeline['stage1']}"
+    done = train_policy("dqn", "resume=auto", source)
+    assert done.code == 1
+    assert "algo=dqn cannot continue an interrupted run: its replay buffer is not saved" in done.err
+    with pytest.MonkeyPatch.context() as patch:
+        _cut_after(1, patch)
+        with pytest.raises(_Cut):
+            train_policy("dqn", source, "epochs=2")
+    assert not (tmp_path / "run" / "training_state.pt").exists()
+    done = train_policy("dqn", f"resume={tmp_path / 'run'}", "epochs=2")
+    assert done.code == 1
+    assert "run is an interrupted stage2 that left nothing to continue from" in done.err
 
 
 # --- memory ---
