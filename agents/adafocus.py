@@ -14,7 +14,7 @@ from torch.distributions import Categorical
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.make_core import choose_device
 from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
-from agents.gru_policy import PolicyStep
+from agents.gru_policy import GruActorCriticPolicy, PolicyStep
 from agents.policy_files import load_policy
 
 
@@ -113,6 +113,10 @@ class AdaFocus:
         place = choose_device(device)
         recognizer = Recognizer.load(folder / "recognizer", device=place)
         policy = load_policy(folder / "policy", device=place).policy
+        if not isinstance(policy, GruActorCriticPolicy):
+            raise CheckpointError(
+                f"{folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
+            )
         try:
             return cls(recognizer, policy, amp=amp, compile=compile)
         except ValueError as error:

@@ -48,11 +48,13 @@ class EpisodeBuffer:
             step. Episodes run in lock step, so this is a baseline that knows the time.
         normalize_returns: standardise the returns over all steps of the rollout, as published
             (REFERENCE section 4); the values then predict standardised returns.
+        scale_rewards: divide rewards by the standard deviation of the rollout's returns before the
+            advantages are estimated; unlike `normalize_returns` it goes with any `gae_lambda`.
         ranks: processes that train together; means and deviations are over all of them.
 
     Raises:
         ValueError: `normalize_returns` with `gae_lambda` below 1: advantages would mix rewards with
-            values of another scale.
+            values of another scale; or both ways of scaling at once.
     """
 
     def __init__(
@@ -62,14 +64,18 @@ class EpisodeBuffer:
         gae_lambda: float,
         normalize_returns: bool,
         center_steps: bool = False,
+        scale_rewards: bool = False,
         ranks: Ranks = ONE_PROCESS,
     ):
         if normalize_returns and gae_lambda < 1.0:
             raise ValueError("normalize_returns=True needs gae_lambda=1")
+        if normalize_returns and scale_rewards:
+            raise ValueError("normalize_returns and scale_rewards scale twice; take one of them")
         self.gamma = gamma
         self.gae_lambda = gae_lambda
         self.normalize_returns = normalize_returns
         self.center_steps = center_steps
+        self.scale_rewards = scale_rewards
         self._ranks = ranks
         self._parts: list[dict[str, Tensor]] = []
 
@@ -109,6 +115,9 @@ class EpisodeBuffer:
             returns = (returns - everywhere.mean()) / (everywhere.std() + 1e-5)
             advantages = returns - values
         else:
+            if self.scale_rewards:
+                everywhere = self._ranks.gather(discounted_returns(rewards, self.gamma))
+                rewards = rewards / (everywhere.std() + 1e-5)
             advantages = gae_advantages(rewards, values, self.gamma, self.gae_lambda)
             returns = advantages + values
         if self.center_steps:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+from agents.acting import act_on_episodes, look_at, seen_by
 from agents.baselines import Agent, GreedyOracle, RandomOffsets, SeededAgent, State
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
@@ -28,7 +32,8 @@ class Evaluation:
         video_index: `(E,)`.
         draw: `(E,)`, 0-based.
         label: `(E,)`.
-        actions: `(E, T)` or `(E, T, 2)`; for `RandomOffsets` the offsets.
+        actions: `(E, T)` or `(E, T, 2)`; for `RandomOffsets` and for policies of another kind of
+            locations than the environment's, the offsets.
         rewards: `(E, T)`.
         confidences: `(E, T)` of the true class.
         logits: `(E, T, K)`.
@@ -91,18 +96,21 @@ def evaluate_agent(
         ValueError: the environment resets by itself, no draw or video is asked for, or a video
             twice.
     """
-    at_offsets = isinstance(agent, RandomOffsets)
     # An algorithm of SB3 acts with its policy.
-    policy = getattr(agent, "policy", agent)
+    policy: Any = getattr(agent, "policy", agent)
+    foreign = isinstance(policy, BasePolicy) and policy.action_space != env.single_action_space
+    at_offsets = foreign or isinstance(agent, RandomOffsets)
 
     def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
         if isinstance(agent, RandomOffsets):
             return np.stack([agent.offsets(int(value)) for value in seeds])
         if isinstance(policy, GruActorCriticPolicy):
-            return _choose_whole_episodes(env, policy, seeds, deterministic)
+            actions = _choose_whole_episodes(env, policy, seeds, deterministic)
+            return _offsets(env, policy.action_space, actions) if foreign else actions
         if isinstance(agent, SeededAgent):
             agent.begin_episodes([int(value) for value in seeds])
-        return _choose_actions(env, agent, deterministic)
+        actions = _choose_actions(env, policy, deterministic)
+        return _offsets(env, policy.action_space, actions) if foreign else actions
 
     chosen = range(env.num_videos) if videos is None else videos
     return _run(
@@ -141,7 +149,16 @@ def replay_actions(
         position += len(seeds)
         return evaluation.actions[rows]
 
-    return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
+    at_offsets = evaluation.actions.ndim == 3 and evaluation.actions.dtype.kind == "i"
+    return _run(
+        env,
+        choose,
+        seed=seed,
+        draws=draws,
+        videos=videos,
+        at_offsets=at_offsets,
+        progress=progress,
+    )
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
@@ -225,19 +242,26 @@ def _choose_actions(
     env: PatchLocalizationVectorEnv, agent: Agent, deterministic: bool
 ) -> npt.NDArray[np.generic]:
     """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
+    if not isinstance(agent, GreedyOracle):
+        return act_on_episodes(agent, env.observe_episode(), deterministic=deterministic)
     state: State = None
     starts = np.ones(env.num_envs, dtype=np.bool_)
-    watches_core = isinstance(agent, GreedyOracle)
-    observations = None if watches_core else env.observe_episode().cpu().numpy()
     actions = []
-    for t in range(env.num_decisions):
-        seen = env.core.observe().cpu().numpy() if observations is None else observations[:, t]
+    for _ in range(env.num_decisions):
+        seen = env.core.observe().cpu().numpy()
         action, state = agent.predict(seen, state, starts, deterministic)
-        if watches_core:
-            env.core.transition(torch.as_tensor(action))
+        env.core.transition(torch.as_tensor(action))
         starts = np.zeros_like(starts)
         actions.append(action)
     return np.stack(actions, axis=1)
+
+
+def _offsets(
+    env: PatchLocalizationVectorEnv, action_space: spaces.Space[Any], actions: npt.ArrayLike
+) -> npt.NDArray[np.generic]:
+    source = env.core.source
+    sizes = {"frame_size": source.frame_size, "patch_size": source.patch_size}
+    return look_at(action_space, actions, env.core.grid, **sizes).numpy()
 
 
 @torch.no_grad()
@@ -249,7 +273,9 @@ def _choose_whole_episodes(
 ) -> npt.NDArray[np.generic]:
     """`(N, T)` actions of one pass of the policy over whole episodes."""
     policy.set_training_mode(False)
-    distribution, _ = policy.evaluate_episodes(env.observe_episode().to(policy.device))
+    distribution, _ = policy.evaluate_episodes(
+        seen_by(policy, env.observe_episode()).to(policy.device)
+    )
     if deterministic:
         return np.asarray(distribution.logits.argmax(dim=-1).cpu())
     # Drawn as float32: rounded to it, the largest float64 would be 1.

@@ -52,6 +52,7 @@ class GruPPO(PPO):
         gae_lambda: 1 gives plain returns.
         clip_range: of the probability ratio, or a schedule.
         normalize_returns: standardise returns over the rollout; needs `gae_lambda=1`.
+        scale_rewards: divide rewards by the rollout's standard deviation of returns instead.
         center_steps: subtract from advantages their mean over the rollout's episodes at each step.
         normalize_advantage: standardise advantages over each minibatch.
         ent_coef: weight of the entropy bonus, or a schedule.
@@ -91,6 +92,7 @@ class GruPPO(PPO):
         gae_lambda: float = 1.0,
         clip_range: float | Schedule = 0.2,
         normalize_returns: bool = True,
+        scale_rewards: bool = False,
         center_steps: bool = False,
         normalize_advantage: bool = False,
         ent_coef: float | Schedule = 0.01,
@@ -150,6 +152,7 @@ class GruPPO(PPO):
         self.clip_range_vf = None
         self.ent_coef = ent_coef  # type: ignore[assignment]
         self.normalize_returns = normalize_returns
+        self.scale_rewards = scale_rewards
         self.center_steps = center_steps
         self.normalize_advantage = normalize_advantage
         self.target_kl = target_kl
@@ -187,6 +190,7 @@ class GruPPO(PPO):
             gae_lambda=self.gae_lambda,
             normalize_returns=self.normalize_returns,
             center_steps=self.center_steps,
+            scale_rewards=self.scale_rewards,
             ranks=self.ranks,
         )
         policy = self.policy_class(

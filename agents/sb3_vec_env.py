@@ -57,15 +57,7 @@ class Sb3VecEnvAdapter(VecEnv):
     def step_wait(self) -> VecEnvStepReturn:
         """SB3's 4-tuple; the last info of an episode has `terminal_observation`."""
         observations, rewards, terminated, truncated, infos = self.env.step(self._actions)
-        listed = _info_list(infos, self.num_envs)
-        for row in np.flatnonzero(terminated | truncated):
-            final = listed[row].pop("final_info", {})
-            self.reset_infos[row] = {k: v for k, v in listed[row].items() if k != "final_obs"}
-            listed[row] = {
-                **final,
-                "terminal_observation": listed[row]["final_obs"],
-                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
-            }
+        listed = sb3_infos(infos, terminated, truncated, self.reset_infos)
         return observations, rewards.astype(np.float32), terminated | truncated, listed
 
     @property
@@ -136,6 +128,32 @@ class Sb3VecEnvAdapter(VecEnv):
             if any(name not in options for options in self._options):
                 raise ValueError(f"option {name!r} must be given for every row or for none")
         return {name: np.array([o[name] for o in self._options]) for name in names} or None
+
+
+def sb3_infos(
+    infos: dict[str, Any],
+    terminated: npt.NDArray[np.bool_],
+    truncated: npt.NDArray[np.bool_],
+    reset_infos: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """The infos of a step as SB3 expects them, one dict a row.
+
+    Args:
+        infos: Gymnasium's, in autoreset mode SAME_STEP.
+        terminated: `(N,)`.
+        truncated: `(N,)`.
+        reset_infos: gets what the next episodes began with.
+    """
+    listed = _info_list(infos, len(terminated))
+    for row in np.flatnonzero(terminated | truncated):
+        final = listed[row].pop("final_info", {})
+        reset_infos[row] = {k: v for k, v in listed[row].items() if k != "final_obs"}
+        listed[row] = {
+            **final,
+            "terminal_observation": listed[row]["final_obs"],
+            "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
+        }
+    return listed
 
 
 def _info_list(infos: dict[str, Any], num_rows: int) -> list[dict[str, Any]]:

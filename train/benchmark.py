@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stable_baselines3.common.policies import BasePolicy
+
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
 from agents.baselines import Agent, GreedyOracle, RandomAgent, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
-from agents.gru_policy import GruActorCriticPolicy
 from train.benchmark_report import write_report
 from train.checkpoints import check_classes, check_sizes, load_fitting_policy, load_recognizer
 from train.config import ConfigError, RunConfig
@@ -67,7 +68,7 @@ class PolicyBench:
         self._rules = context.rules(config.split)
         self.env = self.make_env(recognizer)
 
-    def agent(self, name: str, policy: GruActorCriticPolicy | None) -> Agent:
+    def agent(self, name: str, policy: BasePolicy | None) -> Agent:
         """The agent of a policy's name; `policy` is the learned one."""
         if name == "random":
             return RandomAgent(self.env.single_action_space)
@@ -99,9 +100,7 @@ class PolicyBench:
                 common, replay_actions(env, common, seed=seed, progress=advance), has_own=True
             )
 
-    def summary(
-        self, name: str, judged: Judged, policy: GruActorCriticPolicy | None
-    ) -> dict[str, Any]:
+    def summary(self, name: str, judged: Judged, policy: BasePolicy | None) -> dict[str, Any]:
         """The fields of one policy in `benchmark.json`."""
         return {
             "name": name,
@@ -120,7 +119,7 @@ class PolicyBench:
             map_labels=self._config.map_labels,
         )
 
-    def gmacs(self, name: str, policy: GruActorCriticPolicy | None) -> dict[str, float]:
+    def gmacs(self, name: str, policy: BasePolicy | None) -> dict[str, float]:
         """10^9 multiply-adds of one video by part; a learned policy is a part."""
         counts = dict(multiply_adds(self.recognizer, policy if name == "learned" else None))
         if name == "greedy_oracle":
@@ -142,6 +141,7 @@ class PolicyBench:
             self.videos,
             num_envs=min(self._config.batch_size or 64, len(self.videos)),
             autoreset_mode="disabled",
+            locations=self._config.locations,
             # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
             reward=self._config.reward or "conf",
             **self._rules,
@@ -199,7 +199,7 @@ def _learned_names(policies: tuple[str, ...]) -> list[str]:
     return [name for name in policies if name == "learned"]
 
 
-def learned_policy(config: RunConfig, recognizer: Recognizer) -> GruActorCriticPolicy:
+def learned_policy(config: RunConfig, recognizer: Recognizer) -> BasePolicy:
     """The policy named by `policy=`, else the one beside the recognizer.
 
     Raises:
@@ -210,7 +210,7 @@ def learned_policy(config: RunConfig, recognizer: Recognizer) -> GruActorCriticP
     assert path is not None  # the recognizer came from there
     sizes = recognizer.config
     grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
-    return load_fitting_policy(path, grid, recognizer)
+    return load_fitting_policy(path, grid, recognizer, trust=config.trust)
 
 
 def _own_recognizers(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import Any
 
+from gymnasium import spaces
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Glancer, Recognizer, class_mismatch
-from agents.gru_policy import GruActorCriticPolicy
-from agents.policy_files import load_policy
+from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
 from train.published_files import read_published_part
 from train.weight_report import compare_weights
@@ -24,6 +26,7 @@ log = logging.getLogger(__name__)
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
 BACKBONE_CONFIG = "backbone.json"
+ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files cannot name
 
 # Configuration keys that a loaded recognizer brings its own values for.
 _SIZES = (
@@ -70,28 +73,32 @@ def load_recognizer(path: str | None, key: str, device: str) -> Recognizer:
     return Recognizer.load(find_part(path, "recognizer", "adafocus stage1"), device=device)
 
 
-def load_fitting_policy(path: str, grid: PatchGrid, recognizer: Recognizer) -> GruActorCriticPolicy:
-    """A saved policy that sees this recognizer's maps and acts on this grid.
+def load_fitting_policy(
+    path: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
+) -> BasePolicy:
+    """A saved policy that sees this recognizer's maps and acts on this grid, or anywhere.
 
     Args:
-        path: a run folder that holds `policy/`, or that folder.
+        path: a run folder that holds `policy/`, or that folder; or a `.zip` of SB3.
         grid: the positions.
         recognizer: whose glance maps the policy is to see; the policy goes to its device.
+        trust: open a `.zip`, which can run code.
 
     A policy that was trained with another glancer is used, with a warning.
 
     Raises:
-        ConfigError: there is none at the path.
+        ConfigError: there is none at the path, or it is a `.zip` that nobody said to trust.
         CheckpointError: it sees other maps or acts on another grid.
     """
-    folder = find_part(path, "policy", "adafocus stage2")
-    saved = load_policy(folder, device=recognizer.device)
+    folder, saved = _load_policy(path, recognizer, trust=trust)
     policy = saved.policy
-    sees, acts = policy.observation_space.shape, int(policy.action_space.n)
-    if (sees, acts) != (recognizer.map_shape(), grid.num_actions):
+    sees, acts = _sees(policy.observation_space), policy.action_space
+    number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
+    map_shape = recognizer.map_shape()
+    if sees not in (map_shape, map_shape[:1]) or number not in (None, grid.num_actions):
         raise CheckpointError(
-            f"the policy in {folder} sees {sees} and has {acts} actions, but here they are "
-            f"{recognizer.map_shape()} and {grid.num_actions}; set action_dim= as in its stage 2, "
+            f"the policy in {folder} sees {sees} and has {number} actions, but here they are "
+            f"{map_shape} and {grid.num_actions}; set action_dim= as in its stage 2, "
             "or resume= the recognizer it was trained with"
         )
     # Not the whole recognizer: stage 3 trains the classifier, which the policy does not see.
@@ -102,6 +109,28 @@ def load_fitting_policy(path: str, grid: PatchGrid, recognizer: Recognizer) -> G
             folder,
         )
     return policy
+
+
+def _load_policy(path: str, recognizer: Recognizer, *, trust: bool) -> tuple[Path, SavedPolicy]:
+    given = Path(path)
+    beside = given / ZIP_FILE  # of a class that files cannot name
+    file = beside if beside.is_file() and not (given / "policy").exists() else given
+    if file.suffix != ".zip" or not file.is_file():
+        folder = find_part(path, "policy", "adafocus stage2")
+        return folder, load_policy(folder, device=recognizer.device)
+    if not trust:
+        raise ConfigError(
+            f"{file} is a file of Stable-Baselines3, and opening it can run code that it brings "
+            "along: add trust=true if you know where it comes from, or name a folder policy/, "
+            "which cannot"
+        )
+    return file, load_trusted_zip(file, device=recognizer.device)
+
+
+def _sees(space: spaces.Space[Any]) -> tuple[int, ...] | None:
+    if isinstance(space, spaces.Dict) and len(space.spaces) == 1:
+        (space,) = space.spaces.values()
+    return space.shape
 
 
 def check_sizes(recognizer: Recognizer, config: RunConfig) -> None:

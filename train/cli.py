@@ -107,8 +107,12 @@ COMMANDS = {
         "train the policy by reinforcement learning",
         (
             ("resume=RUN", "run folder of stage1"),
-            ("algo.preset=demo|paper", "a set of GruPPO's arguments"),
-            ("algo.learning_rate=1e-3 ...", "any of GruPPO's arguments"),
+            ("algo=NAME", "gru_ppo, ppo, a2c, dqn, recurrent_ppo, trpo, qrdqn, sac, td3, custom"),
+            ("algo.preset=demo|paper|tuned", "a set of gru_ppo's arguments"),
+            ("algo.learning_rate=1e-3 ...", "any argument of the algorithm"),
+            ("algo.class_path=pkg.Class", "an algorithm of your own"),
+            ("locations=grid|continuous", "where patches may be; sac and td3 are continuous"),
+            ("observation=map|vector", "what the policy sees"),
             ("reward=NAME", "random, expected, padding, prev or conf"),
             ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
             *_FEATURES_KEYS,
@@ -122,6 +126,7 @@ COMMANDS = {
         (
             ("resume=RUN", "run folder of stage2 (or of stage1, with policy=)"),
             ("policy=random|center|RUN", "whose patches; default: the policy in resume"),
+            ("trust=true", "open policy=FILE.zip of SB3, which can run code"),
             *_DATA_KEYS,
             *_FIT_KEYS,
         ),
@@ -149,6 +154,7 @@ COMMANDS = {
                 "default: the policy in resume; without one",
             ),
             ("policy=random_offsets", "  patches at random pixels, as stage 1 is validated"),
+            ("trust=true", "open policy=FILE.zip of SB3, which can run code"),
             ("split=train|val|test", "default test, val for the published data sets"),
             ("map_rule=standard|published", "published: with its shift where a class is absent"),
             ("map_labels=all|first", "of a video's labels"),
@@ -199,13 +205,21 @@ def _run(name: str, overrides: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import hydra
 
-    from train.config import ConfigError, check_override_names, register_resolvers
+    from train.config import (
+        ConfigError,
+        allow_any_argument,
+        check_options,
+        check_override_names,
+        register_resolvers,
+    )
     from train.published_keys import translate
 
     register_resolvers()
     try:
         overrides = translate(overrides)
         check_override_names(overrides)
+        check_options(overrides, configs_path())
+        overrides = allow_any_argument(overrides)
         arguments = [f"command={name}", *_place(name, overrides)]
     except ConfigError as error:
         print(f"adafocus {name}: {error}", file=sys.stderr)
@@ -297,7 +311,7 @@ def _call(name: str, cfg: DictConfig) -> int:
     if rank:  # one process of a run speaks for all
         logging.disable(logging.WARNING)
     try:
-        read_config(cfg)
+        _check_algorithm(read_config(cfg))
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)
@@ -311,6 +325,21 @@ def _call(name: str, cfg: DictConfig) -> int:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _check_algorithm(config: RunConfig) -> None:
+    """Refuse unknown algorithms and arguments at once, whatever the command.
+
+    A class of the user's own is looked at where it is used.
+
+    Raises:
+        ValueError: the message has the nearest name.
+    """
+    from agents.algorithms import CUSTOM, algorithm_arguments
+
+    algo = config.algo
+    if algo.class_path is None and algo.name != CUSTOM:
+        algorithm_arguments(algo.name, algo.preset, algo.arguments)
 
 
 def _is_users_mistake(error: Exception) -> bool:

@@ -34,13 +34,16 @@ class AlgoConfig:
 
     Attributes:
         name: key of `agents.algorithms.ALGORITHMS`.
-        preset: named set of arguments.
+        preset: named set of arguments; None where the algorithm has none.
         arguments: constructor arguments that go before the preset's.
+        class_path: the user's own class instead, from the command line or the user's own
+            configuration; importing it runs code.
     """
 
     name: str
-    preset: str
+    preset: str | None
     arguments: Mapping[str, Any]
+    class_path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class RunConfig:
     pretrained_glancer: str | None
     pretrained_focuser: str | None
     policy: str | None
+    trust: bool
     pretrain_glancer: bool
     epochs: int | None
     batch_size: int | None
@@ -77,6 +81,9 @@ class RunConfig:
     reward: str | None
     baseline_positions: str
     action_dim: int
+    locations: str
+    observation: str
+    rollouts: str
     policy_frames: int | None
     features: str
     bank_device: str
@@ -137,6 +144,9 @@ class RunConfig:
         for name, known in {
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
+            "locations": ("grid", "continuous"),
+            "observation": ("map", "vector"),
+            "rollouts": ("numpy", "device"),
             "split": ("train", "val", "test"),
             "amp": ("none", "auto", "fp16", "bf16"),
             "map_rule": ("standard", "published"),
@@ -240,7 +250,8 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if name not in known:
             raise ConfigError(unknown_key(name, known))
     algo = dict(names.pop("algo"))
-    algorithm, preset = algo.pop("name"), algo.pop("preset")
+    algorithm, preset = algo.pop("name"), algo.pop("preset", None)
+    class_path = algo.pop("class_path", None)
     arguments = _without_nulls(algo)
     # Published validation draws once and needs no reward, nor the patches it is measured with.
     evaluates = names["command"] == "evaluate"
@@ -254,7 +265,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     for name in ("policies", "lr_steps"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
-    return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments))
+    return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -326,6 +337,41 @@ def check_override_names(overrides: list[str]) -> None:
         name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
         if name not in known:
             raise ConfigError(unknown_key(name, known))
+
+
+def check_options(overrides: list[str], configs: Path) -> None:
+    """Refuse `GROUP=OPTION` whose option does not exist, before Hydra does.
+
+    Left to Hydra where it is told of other folders or of several values (`--config-dir`, `-m`).
+
+    Args:
+        overrides: the command line.
+        configs: the folder of the groups.
+
+    Raises:
+        ConfigError: an unknown option; the message has the nearest one.
+    """
+    if any(item.startswith("-") for item in overrides):
+        return
+    for override in overrides:
+        group, _, option = override.partition("=")
+        if group not in GROUPS:
+            continue
+        known = sorted(file.stem for file in (configs / group).glob("*.yaml"))
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)
+            raise ConfigError(
+                f"unknown {group}={option}; did you mean {group}={near[0]}? "
+                f"Known are {', '.join(known)}"
+            )
+
+
+def allow_any_argument(overrides: list[str]) -> list[str]:
+    """Let `algo.NAME=VALUE` be any argument of an algorithm, also one that its file leaves out.
+
+    The names are checked against the algorithm's constructor later on.
+    """
+    return [f"++{item}" if item.startswith("algo.") else item for item in overrides]
 
 
 def register_resolvers() -> None:

@@ -211,7 +211,8 @@ def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
         policy = load_policy(folder).policy
         if policy.observation_space.shape != recognizer.map_shape():
             raise CheckpointError(f"the policy in {folder} sees other maps than the glancer gives")
-        weights, actions = policy_to_published(policy, folder), int(policy.action_space.n)
+        weights = policy_to_published(policy, folder)
+        actions = len(weights["actor.0.weight"])
     before = _earlier_report(source)
     parts = {
         part: {n: v.contiguous() for n, v in getattr(recognizer, part).state_dict().items()}

@@ -5,16 +5,17 @@ from __future__ import annotations
 import logging
 import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
+from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import Recognizer
 from agents.baselines import Agent, RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent
-from agents.gru_policy import GruActorCriticPolicy
 from train.benchmark import BASELINES, PolicyBench, learned_policy, write_json
-from train.checkpoints import check_sizes, find_part, load_recognizer
+from train.checkpoints import ZIP_FILE, check_sizes, find_part, load_recognizer
 from train.config import ConfigError, RunConfig
 from train.evaluate_report import write_report
 from train.metrics import reward_summary
@@ -74,7 +75,7 @@ def run_evaluate(
     return result
 
 
-def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, GruActorCriticPolicy | None]:
+def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, BasePolicy | None]:
     """Name of the policy to judge, and the learned one."""
     if config.policy == RANDOM_OFFSETS:
         return _random_offsets(config)
@@ -96,6 +97,8 @@ def _random_offsets(config: RunConfig) -> tuple[str, None]:
 
 
 def _has_policy(path: str) -> bool:
+    if (Path(path) / ZIP_FILE).is_file():
+        return True
     try:
         find_part(path, "policy", "adafocus stage2")
     except ConfigError:
@@ -106,7 +109,7 @@ def _has_policy(path: str) -> bool:
 def _play(
     bench: PolicyBench,
     name: str,
-    policy: GruActorCriticPolicy | None,
+    policy: BasePolicy | None,
     config: RunConfig,
     display: ProgressDisplay,
 ) -> tuple[Evaluation, float]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 from rich.table import Table
+from stable_baselines3.common.policies import BasePolicy
 from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import Recognizer, placeholder_class_names
-from agents.algorithms import algorithm_arguments
+from agents.algorithms import algorithm_arguments, algorithm_class, policy_class
 from agents.gru_policy import GruActorCriticPolicy
+from agents.gru_ppo import GruPPO
 from train.class_names import dataset_class_names, declared_num_classes
 from train.config import RunConfig
 from train.progress import ProgressDisplay
@@ -49,9 +54,7 @@ def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
         display.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def multiply_adds(
-    recognizer: Recognizer, policy: GruActorCriticPolicy | None = None
-) -> Mapping[str, float]:
+def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
     Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
@@ -70,29 +73,42 @@ def multiply_adds(
             "focuser": _count(lambda: copied.focus(torch.zeros(patch, dtype=torch.uint8))),
             "classifier": _count(lambda: copied.classify_step(features, state)),
         }
-        if policy is not None:
+        if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
             observation = torch.zeros(1, *policy.observation_space.shape)
             starts = torch.ones(1, dtype=torch.bool)
             counts["policy"] = _count(
                 lambda: other.step(observation, other.initial_state(1), starts, deterministic=True)
             )
+    if policy is not None and "policy" not in counts:
+        counts["policy"] = _count_one_action(policy)
     return {part: counts[part] * config.num_frames for part in PARTS if part in counts}
 
 
-def _configured_networks(config: RunConfig) -> tuple[Recognizer, GruActorCriticPolicy]:
+def _configured_networks(config: RunConfig) -> tuple[Recognizer, BasePolicy]:
     """Networks of the configured sizes, without weights."""
     names = dataset_class_names(config) or placeholder_class_names(
         declared_num_classes(config) or DEFAULT_CLASSES
     )
     algo = config.algo
-    arguments = algorithm_arguments(algo.name, algo.preset, algo.arguments)["policy_kwargs"]
+    algorithm = algorithm_class(algo.name, algo.class_path)
+    arguments = algorithm_arguments(
+        algo.name, algo.preset, algo.arguments, class_path=algo.class_path
+    )
     with torch.device("meta"):
         recognizer = Recognizer(recognizer_config(config, names))
         bound = float(recognizer.glancer.map_bound)
-        maps = spaces.Box(0.0, bound, recognizer.map_shape(), np.float32)
-        policy = _new_policy(maps, spaces.Discrete(config.action_dim), arguments)
-    return recognizer, policy
+        shape = recognizer.map_shape()
+        sees = spaces.Box(0.0, bound, shape if config.observation == "map" else shape[:1])
+        acts: spaces.Space[Any] = spaces.Discrete(config.action_dim)
+        if config.locations == "continuous":
+            acts = spaces.Box(-1.0, 1.0, (2,), np.float32)
+        kwargs = arguments["policy_kwargs"]
+        if issubclass(algorithm, GruPPO):
+            assert isinstance(acts, spaces.Discrete)
+            return recognizer, _new_policy(sees, acts, kwargs)
+    cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
+    return recognizer, cls(sees, acts, lambda _: 0.0, **kwargs)
 
 
 def _new_policy(
@@ -100,6 +116,18 @@ def _new_policy(
 ) -> GruActorCriticPolicy:
     sizes = {name: arguments[name] for name in ("channels", "hidden_dim") if name in arguments}
     return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)
+
+
+def _count_one_action(policy: BasePolicy) -> float:
+    """Of a policy of SB3, asked for one action; no value is computed then."""
+    copied = copy.deepcopy(policy).to("cpu")
+    space = batch_space(copied.observation_space, 1)
+    observation = space.sample()
+    # oneDNN's LSTM would not be counted.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPUs
+        with torch.backends.mkldnn.flags(enabled=False):
+            return _count(lambda: copied.predict(observation, deterministic=True))
 
 
 def _count(run: Callable[[], object]) -> float:

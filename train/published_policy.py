@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import CheckpointError, Recognizer
 from agents.gru_policy import GruActorCriticPolicy
@@ -83,13 +84,18 @@ def policy_from_published(
     return policy, report
 
 
-def policy_to_published(policy: GruActorCriticPolicy, folder: Path) -> Weights:
+def policy_to_published(policy: BasePolicy, folder: Path) -> Weights:
     """A policy's weights under the published names.
 
     Raises:
         CheckpointError: the published network cannot do what this policy does.
     """
     why = None
+    if not isinstance(policy, GruActorCriticPolicy):
+        raise CheckpointError(
+            f"the published format cannot hold the policy in {folder}: it is a "
+            f"{type(policy).__name__}, and only gru_ppo trains the published network"
+        )
     encoder = policy.encoder
     if len(policy.observation_space.shape) != 3:
         why = 'it sees glance vectors; train it with observation="map"'

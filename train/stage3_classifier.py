@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenRecognizer, Recognizer, freeze
+from agents.acting import act_on_episodes, look_at, seen_by
+from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import (
+    ZIP_FILE,
     check_classes,
     check_sizes,
     find_part,
@@ -26,7 +30,8 @@ from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
-# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T).
+# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T), or to (top, left)
+# offsets (N, T, 2) in pixels.
 ChooseActions = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -65,19 +70,22 @@ class ChosenPatchStage(StepLoss):
         """The classifier's whole input `(N, T, C + F)`."""
         shape, frames = frames.shape[:2], frames.flatten(0, 1)
         glance_maps, glance_vectors = self._networks.glance(frames)
-        actions = self._choose(glance_maps.unflatten(0, shape), uniforms)
-        offsets = self._grid.offsets(actions.flatten())
+        chosen = self._choose(glance_maps.unflatten(0, shape), uniforms)
+        offsets = (chosen if chosen.dim() == 3 else self._grid.offsets(chosen)).flatten(0, 1)
         patch_vectors = self._networks.focus(frames, offsets)
         return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
 
 
-def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> ChooseActions:
+def choose_actions(
+    policy: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
+) -> ChooseActions:
     """A policy by name or by the folder it is saved in.
 
     Args:
-        policy: `"random"`, `"center"`, or a folder that holds `policy/`.
+        policy: `"random"`, `"center"`, or a folder that holds `policy/`, or a `.zip` of SB3.
         grid: the positions.
         recognizer: whose glance maps the policy sees.
+        trust: open a `.zip`, which can run code.
 
     Raises:
         CheckpointError: the saved policy sees other maps or acts on another grid.
@@ -86,8 +94,23 @@ def choose_actions(policy: str, grid: PatchGrid, recognizer: Recognizer) -> Choo
         return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
     if policy == "center":
         return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
-    saved = load_fitting_policy(policy, grid, recognizer)
-    return lambda maps, _: saved.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
+    saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
+    if isinstance(saved, GruActorCriticPolicy):
+        gru = saved
+        return lambda maps, _: gru.evaluate_episodes(seen_by(gru, maps))[0].logits.argmax(dim=-1)
+    sizes = recognizer.config
+
+    def choose(maps: Tensor, _: Tensor) -> Tensor:
+        actions = act_on_episodes(saved, maps)
+        return look_at(
+            saved.action_space,
+            actions,
+            grid,
+            frame_size=sizes.frame_size,
+            patch_size=sizes.patch_size,
+        )
+
+    return choose
 
 
 def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
@@ -96,7 +119,7 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     check_sizes(recognizer, config)
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
-    choose = choose_actions(policy, grid, recognizer)
+    choose = choose_actions(policy, grid, recognizer, trust=config.trust)
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
@@ -115,6 +138,11 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
 def _write_results(recognizer: Recognizer, policy: str | None, context: RunContext) -> None:
     recognizer.save(context.folder / "recognizer")
     if policy is not None:  # beside the classifier that knows its patches
+        source = Path(policy)
+        for candidate in (source / ZIP_FILE, source):
+            if candidate.is_file() and not (source / "policy").exists():
+                shutil.copyfile(candidate, context.folder / ZIP_FILE)
+                return
         source = find_part(policy, "policy", "adafocus stage2")
         target = context.folder / "policy"
         if source.resolve() != target.resolve():

@@ -119,7 +119,7 @@ def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved: Path, name: 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"format_version": 2}, "format_version is 2, this package reads 1"),
+        ({"format_version": 3}, "format_version is 3, this package reads 1 and 2"),
         ({"num_actions": 6}, "actor"),
         ({"num_actions": 0}, None),
         ({"num_actions": "many"}, None),
