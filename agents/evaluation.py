@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 from adafocus_env.data import Videos
 from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
-from agents.baselines import Agent, GreedyOracle, RandomOffsets, SeededAgent, State
+from agents.baselines import Agent, Oracle, RandomOffsets, SeededAgent, State
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
 Progress = Callable[[int], None]
@@ -120,6 +120,7 @@ def replay_actions(
     evaluation: Evaluation,
     *,
     seed: int = 0,
+    at_offsets: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The same looks judged by another recognizer.
@@ -128,6 +129,7 @@ def replay_actions(
         env: the split with the other recognizer, made with `autoreset_mode="disabled"`.
         evaluation: whose actions to repeat.
         seed: as the evaluation's.
+        at_offsets: the actions are (top, left) pixels, as those of `RandomOffsets` are.
         progress: as in `evaluate_agent`.
     """
     draws = len(evaluation.actions) // evaluation.num_videos
@@ -140,7 +142,15 @@ def replay_actions(
         position += len(seeds)
         return evaluation.actions[rows]
 
-    return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
+    return _run(
+        env,
+        choose,
+        seed=seed,
+        draws=draws,
+        videos=videos,
+        at_offsets=at_offsets,
+        progress=progress,
+    )
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
@@ -221,7 +231,7 @@ def _choose_actions(
     """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
     state: State = None
     starts = np.ones(env.num_envs, dtype=np.bool_)
-    watches_core = isinstance(agent, GreedyOracle)
+    watches_core = isinstance(agent, Oracle)
     observations = None if watches_core else env.observe_episode().cpu().numpy()
     actions = []
     for t in range(env.num_decisions):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 import platform
-import time
 from typing import Any
 
 import torch
 
 from adafocus_env.networks import Recognizer
-from agents.baselines import Agent, RandomOffsets
-from agents.evaluation import Evaluation, evaluate_agent
-from agents.gru_policy import GruActorCriticPolicy
-from train.benchmark import BASELINES, PolicyBench, learned_policy, write_json
+from agents.baseline_registry import find_baseline
+from agents.baselines import Agent
+from agents.evaluation import Evaluation
+from train.benchmark import fitting_policy, write_json
 from train.checkpoints import check_sizes, find_part, load_recognizer
 from train.config import ConfigError, RunConfig
 from train.evaluate_report import write_report
 from train.metrics import reward_summary
+from train.policy_bench import PolicyBench
+from train.policy_entries import LEARNED, PolicyEntry
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
 
@@ -40,7 +41,7 @@ def run_evaluate(
     check_sizes(recognizer, config)
     name, policy = _policy(config, recognizer)
     bench = PolicyBench(recognizer, context.open_split(config.split), config)
-    evaluation, seconds = _play(bench, name, policy, config, display)
+    evaluation, seconds = _play(bench, name, policy, display)
     gmacs = bench.gmacs(name, policy)
     rewards = reward_summary(evaluation, bench.videos)
     if config.reward is None:
@@ -73,14 +74,14 @@ def run_evaluate(
     return result
 
 
-def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, GruActorCriticPolicy | None]:
+def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, Agent | None]:
     """Name of the policy to judge, and the learned one."""
-    if config.policy in (*BASELINES, RANDOM_OFFSETS):
-        return str(config.policy), None
+    if config.policy is not None and find_baseline(config.policy) is not None:
+        return config.policy, None
     if config.policy is None and not _has_policy(str(config.resume)):
         log.info("%s has no policy: patches at random pixels instead", config.resume)
         return RANDOM_OFFSETS, None
-    return "learned", learned_policy(config, recognizer)
+    return LEARNED, fitting_policy(str(config.policy or config.resume), config, recognizer)
 
 
 def _has_policy(path: str) -> bool:
@@ -92,28 +93,12 @@ def _has_policy(path: str) -> bool:
 
 
 def _play(
-    bench: PolicyBench,
-    name: str,
-    policy: GruActorCriticPolicy | None,
-    config: RunConfig,
-    display: ProgressDisplay,
+    bench: PolicyBench, name: str, policy: Agent | None, display: ProgressDisplay
 ) -> tuple[Evaluation, float]:
     """The evaluation and its wall-clock seconds, decoding included."""
-    agent: Agent | RandomOffsets = (
-        RandomOffsets(bench.env.core) if name == RANDOM_OFFSETS else bench.agent(name, policy)
-    )
-    draws = config.draws if name in ("random", RANDOM_OFFSETS) else 1
-    with display.part(f"evaluate: {name}", len(bench.videos) * draws) as progress:
-
-        def advance(count: int) -> None:
-            for _ in range(count):
-                progress.advance()
-
-        began = time.perf_counter()
-        evaluation = evaluate_agent(
-            bench.env, agent, seed=config.seed, draws=draws, progress=advance
-        )
-        return evaluation, time.perf_counter() - began
+    learned = [] if policy is None else [policy]
+    judged = bench.judge(PolicyEntry(name), learned, None, display, title="evaluate")
+    return judged.common, judged.seconds
 
 
 def _device_name(device: torch.device) -> str:

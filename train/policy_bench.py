@@ -1,0 +1,224 @@
+"""PolicyBench: a split of videos on which policies are judged one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gymnasium import spaces
+
+from adafocus_env.data import Videos
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer
+from agents.baseline_registry import Baseline, find_baseline, make_baseline
+from agents.baselines import Agent
+from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.gru_policy import GruActorCriticPolicy
+from train.checkpoints import check_classes
+from train.comparison import as_draws
+from train.config import RunConfig
+from train.flops import agent_multiply_adds, executed_multiply_adds, multiply_adds
+from train.metrics import accuracy_summary
+from train.policy_entries import PolicyEntry
+from train.progress import ProgressDisplay
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One policy's looks, seen by the common recognizer and by its own.
+
+    Attributes:
+        common: with the recognizer that all policies share; the checkpoints of several seeds are
+            its draws.
+        own: the same looks with the policy's own stage-3 classifier, or `common` without one.
+        has_own: whether there was one.
+        seconds: wall-clock time of `common`, decoding included.
+    """
+
+    common: Evaluation
+    own: Evaluation
+    has_own: bool
+    seconds: float
+
+    def same_classifier(self) -> Judged:
+        """As if there were no classifier of its own."""
+        return Judged(self.common, self.common, has_own=False, seconds=self.seconds)
+
+    def seen(self) -> Evaluation:
+        """Rewards by the common recognizer, all else by the policy's own."""
+        return Evaluation(**{**vars(self.own), "rewards": self.common.rewards})
+
+
+class PolicyBench:
+    """A split, the recognizer common to all policies, and the recognizers of their own.
+
+    Args:
+        recognizer: of stage 1: rewards are measured with it.
+        videos: the split.
+        config: batch of the evaluation, grid, reward, rule of the mean average precision.
+
+    Attributes:
+        env: the split before the common recognizer, with glance maps and the grid.
+    """
+
+    def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
+        check_classes(recognizer, videos)
+        self.recognizer = recognizer
+        self.videos = videos
+        self._config = config
+        self._envs: dict[tuple[str, ...], PatchLocalizationVectorEnv] = {}
+        self.env = self.env_for(None)
+
+    def judge(
+        self,
+        entry: PolicyEntry,
+        learned: Sequence[Agent],
+        own: Recognizer | None,
+        display: ProgressDisplay,
+        *,
+        title: str = "benchmark",
+    ) -> Judged:
+        """Play the split with a policy's agents, and replay their looks before its own classifier.
+
+        Args:
+            entry: the policy.
+            learned: its checkpoints; empty for a baseline agent.
+            own: recognizer with its own classifier, or None.
+            display: progress.
+            title: of the progress bar.
+        """
+        draws = self._config.draws if _by_chance(entry) else 1
+        episodes = len(self.videos) * draws * max(len(learned), 1) * (1 if own is None else 2)
+        with display.part(f"{title}: {entry.name}", episodes) as progress:
+
+            def advance(count: int) -> None:
+                for _ in range(count):
+                    progress.advance()
+
+            seed, parts = self._config.seed, []
+            began = time.perf_counter()
+            policies: Sequence[Agent | None] = learned or [None]
+            for policy in policies:
+                env = self.env_for(policy)
+                agent = self.agent(entry.name, policy)
+                parts.append(evaluate_agent(env, agent, seed=seed, draws=draws, progress=advance))
+            seconds = time.perf_counter() - began
+            common = as_draws(parts)
+            if own is None:
+                return Judged(common, common, has_own=False, seconds=seconds)
+            replayed = [
+                self._replay(part, policy, own, entry, advance)
+                for part, policy in zip(parts, policies, strict=True)
+            ]
+            return Judged(common, as_draws(replayed), has_own=True, seconds=seconds)
+
+    def agent(self, name: str, policy: Agent | None) -> Baseline:
+        """The learned policy, or the baseline agent of this name."""
+        return self._agent_in(self.env_for(policy), name, policy)
+
+    def accuracy(self, evaluation: Evaluation) -> dict[str, Any]:
+        """`accuracy_summary` over the split's labels, by the configured rule."""
+        return accuracy_summary(
+            evaluation,
+            self.videos.label_sets,
+            map_rule=self._config.map_rule,
+            map_labels=self._config.map_labels,
+        )
+
+    def gmacs(self, name: str, policy: Agent | None) -> dict[str, float]:
+        """10^9 multiply-adds of one video by part, as the paper counts; an agent is a part.
+
+        An oracle is charged for every position that it tries.
+        """
+        if isinstance(policy, GruActorCriticPolicy):
+            counts = dict(multiply_adds(self.recognizer, policy))
+        else:
+            counts = dict(multiply_adds(self.recognizer))
+            agent, space = self.agent(name, policy), self.env_for(policy).single_observation_space
+            thinking = agent_multiply_adds(agent, space) * self.env.num_decisions
+            counts.update({"policy": thinking} if thinking else {})
+        if policy is None and _knows_label(name):
+            width = int(name.partition(":")[2] or 1)
+            counts["focuser"] *= self._config.action_dim
+            counts["classifier"] *= self._config.action_dim * width
+        return {part: count / 1e9 for part, count in counts.items()}
+
+    def executed_gmacs(self, name: str, policy: Agent | None) -> float:
+        """10^9 multiply-adds that the benchmark really computes for a video and draw.
+
+        The patches of the reward baseline are among them; what a feature bank holds is not.
+        """
+        env = self.make_env(self.recognizer, policy, num_envs=1)
+        agent = self._agent_in(env, name, policy)
+        seed = self._config.seed
+        return (
+            executed_multiply_adds(lambda: evaluate_agent(env, agent, seed=seed, videos=[0])) / 1e9
+        )
+
+    def env_for(self, policy: Agent | None) -> PatchLocalizationVectorEnv:
+        """The split as a policy sees it and acts in it; without a policy, maps and the grid."""
+        kind = tuple(_rules(policy).values())
+        if kind not in self._envs:
+            self._envs[kind] = self.make_env(self.recognizer, policy)
+        return self._envs[kind]
+
+    def make_env(
+        self, recognizer: Recognizer, policy: Agent | None = None, *, num_envs: int | None = None
+    ) -> PatchLocalizationVectorEnv:
+        """The split before a recognizer, for `evaluate_agent`."""
+        rows = num_envs or min(self._config.batch_size or 64, len(self.videos))
+        return PatchLocalizationVectorEnv.from_parts(
+            recognizer,
+            self.videos,
+            num_envs=rows,
+            autoreset_mode="disabled",
+            grid_size=self._config.grid_size,
+            # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
+            reward=self._config.reward or "conf",
+            baseline_positions=self._config.baseline_positions,
+            **_rules(policy),
+        )
+
+    def _agent_in(
+        self, env: PatchLocalizationVectorEnv, name: str, policy: Agent | None
+    ) -> Baseline:
+        return make_baseline(name, env.core, self.recognizer) if policy is None else policy
+
+    def _replay(
+        self,
+        part: Evaluation,
+        policy: Agent | None,
+        own: Recognizer,
+        entry: PolicyEntry,
+        advance: Callable[[int], None],
+    ) -> Evaluation:
+        return replay_actions(
+            self.make_env(own, policy),
+            part,
+            seed=self._config.seed,
+            at_offsets=entry.name == "random_offsets",
+            progress=advance,
+        )
+
+
+def _rules(policy: Agent | None) -> dict[str, str]:
+    """What observations and actions a learned policy is made for, as rules of the environment."""
+    rules = {}
+    sees = getattr(policy, "observation_space", None)
+    if isinstance(sees, spaces.Box) and len(sees.shape) == 1:
+        rules["observation"] = "vector"
+    if isinstance(getattr(policy, "action_space", None), spaces.Box):
+        rules["locations"] = "continuous"
+    return rules
+
+
+def _by_chance(entry: PolicyEntry) -> bool:
+    baseline = None if entry.checkpoints else find_baseline(entry.name)
+    return baseline is not None and baseline.by_chance
+
+
+def _knows_label(name: str) -> bool:
+    baseline = find_baseline(name)
+    return baseline is not None and baseline.knows_label
