@@ -56,6 +56,9 @@ def write_report(
     write_figures(result, folder)
 
 
+# Longer names take several lines in the terminal.
+_NAME_WIDTH = 14
+
 _CSV_HEAD = (
     *("policy", "video", "draw", "label", "prediction", "correct", "confidence"),
     *("return", "rewards", "tops", "lefts"),
@@ -103,8 +106,14 @@ def _rich_table(table: TextTable, learned: set[str]) -> Table:
     for i in shown:
         left = i == 0 or "%" in table.head[i]
         # A long name may take two lines; a number must stay whole.
-        fold = {"no_wrap": False, "overflow": "fold"} if i == 0 else {"no_wrap": True}
-        drawn.add_column(table.head[i].strip(), justify="left" if left else "right", **fold)
+        names = max((len(row[0]) for row in table.rows), default=0)
+        drawn.add_column(
+            table.head[i].strip(),
+            justify="left" if left else "right",
+            no_wrap=i > 0,
+            overflow="fold",
+            min_width=min(names, _NAME_WIDTH) if i == 0 else None,
+        )
     for row in table.rows:
         style = "bold green" if row[0] in learned else None
         drawn.add_row(*(escape(row[i]) for i in shown), style=style)

@@ -42,6 +42,16 @@ def as_draws(evaluations: Sequence[Evaluation]) -> Evaluation:
     return Evaluation(**joined)
 
 
+def each_draw(evaluation: Evaluation) -> list[Evaluation]:
+    """The other way round: one evaluation a draw, of one draw."""
+    parts = []
+    for draw in np.unique(evaluation.draw):
+        rows = evaluation.draw == draw
+        values = {name: value[rows] for name, value in vars(evaluation).items()}
+        parts.append(Evaluation(**{**values, "draw": np.zeros_like(values["draw"])}))
+    return parts
+
+
 def paired_difference(
     per_video: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]
 ) -> dict[str, Any]:

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from adafocus_env.networks import Recognizer
 from agents.baseline_registry import find_baseline
 from agents.baselines import Agent
-from agents.evaluation import Evaluation
-from train.comparison import difference_to, over_seeds
+from train.comparison import difference_to, each_draw, over_seeds
 from train.conditional_exit import RULES, exit_curve, mean_curve
 from train.config import RunConfig
 from train.habits import habits
@@ -143,7 +142,7 @@ class Contest:
         if count < 2:
             return None
         values: dict[str, list[float]] = {name: [] for name in _SEED_FIELDS}
-        for common, own in zip(_each(judged.common), _each(judged.own), strict=True):
+        for common, own in zip(each_draw(judged.common), each_draw(judged.own), strict=True):
             rewards = common.rewards
             metrics = self.bench.accuracy(own)
             found = {"reward_mean": rewards.mean(), "return_mean": rewards.sum(axis=1).mean()}
@@ -179,7 +178,7 @@ class Contest:
         if on_train is None:
             return None
         train = on_train.own if judged.has_own else on_train.common
-        pairs = list(zip(_each(train), _each(judged.own), strict=True))
+        pairs = list(zip(each_draw(train), each_draw(judged.own), strict=True))
         return {
             rule: mean_curve(
                 [
@@ -204,13 +203,3 @@ class Contest:
             map_labels=self._config.map_labels,
         )
         return {name: float(found[name]) for name in ("top1", "map")}
-
-
-def _each(evaluation: Evaluation) -> list[Evaluation]:
-    """One evaluation a draw or checkpoint."""
-    return [
-        Evaluation(
-            **{name: value[evaluation.draw == draw] for name, value in vars(evaluation).items()}
-        )
-        for draw in np.unique(evaluation.draw)
-    ]

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _SCRIPT = Path(__file__).with_name("report_player.js")
 _STYLE = Path(__file__).with_name("report_style.css")
+_NAMES_IN_TITLE = 6
 
 
 def write_page(
@@ -93,7 +94,9 @@ def page(result: Mapping[str, Any], data: Mapping[str, Any], figures: Mapping[st
             f"<p class='note'>{escape(LEGEND)}</p>",
             _player(data),
             "<h2>Figures</h2>",
+            "<div class='figures'>",
             *(_figure(name, picture) for name, picture in figures.items()),
+            "</div>",
             *(_table(table, result) for table in more),
             f'<script type="application/json" id="player-data">{_json(data)}</script>',
             f"<script>{script}</script>\n</body>\n</html>\n",
@@ -102,8 +105,9 @@ def page(result: Mapping[str, Any], data: Mapping[str, Any], figures: Mapping[st
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    names = ", ".join(policy["name"] for policy in result["policies"])
-    return f"Where to look: {names}"
+    names = [policy["name"] for policy in result["policies"]]
+    listed = ", ".join(names) if len(names) <= _NAMES_IN_TITLE else f"{len(names)} policies"
+    return f"Where to look: {listed}"
 
 
 def _introduction(result: Mapping[str, Any]) -> str:
@@ -113,8 +117,9 @@ def _introduction(result: Mapping[str, Any]) -> str:
         f"{result['num_frames']} frames of {result['frame_size']} x {result['frame_size']} pixels, "
         f"in each of which a policy places one patch of {result['patch_size']} x "
         f"{result['patch_size']}. A recognizer glances at the whole frame, looks closely at the "
-        "patch, and says after every frame what it believes; its confidence in the true class, "
-        f"compared by the rule {result['reward']}, is the reward."
+        "patch, and says after every frame what it believes. The reward of a frame is its "
+        "confidence in the true class, less what the reward baseline "
+        f"({result['reward']}) subtracts."
     )
     facts = (
         f"Seed {result['seed']}; recognizer {result['recognizer_sha256'][:12]}; mean average "
