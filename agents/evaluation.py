@@ -120,7 +120,6 @@ def replay_actions(
     evaluation: Evaluation,
     *,
     seed: int = 0,
-    at_offsets: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """The same looks judged by another recognizer.
@@ -129,7 +128,6 @@ def replay_actions(
         env: the split with the other recognizer, made with `autoreset_mode="disabled"`.
         evaluation: whose actions to repeat.
         seed: as the evaluation's.
-        at_offsets: the actions are (top, left) pixels, as those of `RandomOffsets` are.
         progress: as in `evaluate_agent`.
     """
     draws = len(evaluation.actions) // evaluation.num_videos
@@ -142,6 +140,7 @@ def replay_actions(
         position += len(seeds)
         return evaluation.actions[rows]
 
+    at_offsets = evaluation.actions.ndim == 3 and evaluation.actions.dtype.kind == "i"
     return _run(
         env,
         choose,

@@ -7,10 +7,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from stable_baselines3.common.policies import BasePolicy
+
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
-from agents.baselines import Agent
 from train.benchmark_report import write_csv, write_report
 from train.checkpoints import check_sizes, load_fitting_policy, load_recognizer
 from train.config import RunConfig
@@ -85,11 +86,11 @@ def run_benchmark(
     return result
 
 
-def _load(entry: PolicyEntry, config: RunConfig, recognizer: Recognizer) -> list[Agent]:
+def _load(entry: PolicyEntry, config: RunConfig, recognizer: Recognizer) -> list[BasePolicy]:
     return [fitting_policy(path, config, recognizer) for path in entry.checkpoints]
 
 
-def fitting_policy(path: str, config: RunConfig, recognizer: Recognizer) -> Agent:
+def fitting_policy(path: str, config: RunConfig, recognizer: Recognizer) -> BasePolicy:
     """The policy of a run folder, which must see and act as here.
 
     Raises:

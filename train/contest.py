@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import Recognizer
 from agents.baseline_registry import find_baseline
-from agents.baselines import Agent
 from train.comparison import difference_to, each_draw, over_seeds
 from train.conditional_exit import RULES, exit_curve, mean_curve
 from train.config import RunConfig
@@ -45,10 +45,10 @@ class Contest:
         context: RunContext,
         display: ProgressDisplay,
         recognizer: Recognizer,
-        learned: Mapping[str, Sequence[Agent]],
+        learned: Mapping[str, Sequence[BasePolicy]],
         own: Mapping[str, Recognizer],
     ):
-        self.bench = PolicyBench(recognizer, context.open_split(config.split), config)
+        self.bench = PolicyBench(recognizer, context, config.split)
         self._config = config
         self._context = context
         self._display = display
@@ -87,8 +87,9 @@ class Contest:
 
     def _train_bench(self, training: bool) -> PolicyBench:
         if training not in self._train_benches:
-            videos = self._context.open_split("train", training=training)
-            self._train_benches[training] = PolicyBench(self._recognizer, videos, self._config)
+            self._train_benches[training] = PolicyBench(
+                self._recognizer, self._context, "train", training=training
+            )
         return self._train_benches[training]
 
     def table(

@@ -7,10 +7,10 @@ import platform
 from typing import Any
 
 import torch
+from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import Recognizer
 from agents.baseline_registry import find_baseline
-from agents.baselines import Agent
 from agents.evaluation import Evaluation
 from train.benchmark import fitting_policy, write_json
 from train.checkpoints import check_sizes, find_part, load_recognizer
@@ -40,7 +40,7 @@ def run_evaluate(
     recognizer = load_recognizer(config.resume, "resume", str(context.device))
     check_sizes(recognizer, config)
     name, policy = _policy(config, recognizer)
-    bench = PolicyBench(recognizer, context.open_split(config.split), config)
+    bench = PolicyBench(recognizer, context, config.split)
     evaluation, seconds = _play(bench, name, policy, display)
     gmacs = bench.gmacs(name, policy)
     rewards = reward_summary(evaluation, bench.videos)
@@ -74,7 +74,7 @@ def run_evaluate(
     return result
 
 
-def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, Agent | None]:
+def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, BasePolicy | None]:
     """Name of the policy to judge, and the learned one."""
     if config.policy is not None and find_baseline(config.policy) is not None:
         return config.policy, None
@@ -93,7 +93,7 @@ def _has_policy(path: str) -> bool:
 
 
 def _play(
-    bench: PolicyBench, name: str, policy: Agent | None, display: ProgressDisplay
+    bench: PolicyBench, name: str, policy: BasePolicy | None, display: ProgressDisplay
 ) -> tuple[Evaluation, float]:
     """The evaluation and its wall-clock seconds, decoding included."""
     learned = [] if policy is None else [policy]

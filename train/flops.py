@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from rich.table import Table
+from stable_baselines3.common.policies import BasePolicy
 from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.atomic_files import atomic_path
@@ -49,9 +51,7 @@ def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
         display.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def multiply_adds(
-    recognizer: Recognizer, policy: GruActorCriticPolicy | None = None
-) -> Mapping[str, float]:
+def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
     Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
@@ -70,7 +70,7 @@ def multiply_adds(
             "focuser": _count(lambda: copied.focus(torch.zeros(patch, dtype=torch.uint8))),
             "classifier": _count(lambda: copied.classify_step(features, state)),
         }
-        if policy is not None:
+        if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
             observation = torch.zeros(1, *policy.observation_space.shape)
             starts = torch.ones(1, dtype=torch.bool)
@@ -98,10 +98,14 @@ def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space
 def executed_multiply_adds(run: Callable[[], object]) -> float:
     """Multiply-adds of what `run` really computes, wherever it does.
 
-    cuDNN's fused GRUs are switched off meanwhile: the counter does not see into them.
+    The fused recurrent networks of cuDNN and oneDNN are switched off meanwhile: the counter does
+    not see into them.
     """
-    with torch.backends.cudnn.flags(enabled=False):
-        return _count(run)
+    backends = torch.backends
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration")  # about Intel's GPUs
+        with backends.cudnn.flags(enabled=False), backends.mkldnn.flags(enabled=False):
+            return _count(run)
 
 
 def _configured_networks(config: RunConfig) -> tuple[Recognizer, GruActorCriticPolicy]:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.data import Videos
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
 from agents.baseline_registry import Baseline, find_baseline, make_baseline
-from agents.baselines import Agent
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
-from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import check_classes
 from train.comparison import as_draws
-from train.config import RunConfig
 from train.flops import agent_multiply_adds, executed_multiply_adds, multiply_adds
 from train.metrics import accuracy_summary
 from train.policy_entries import PolicyEntry
 from train.progress import ProgressDisplay
+from train.run_context import RunContext
 
 
 @dataclass(frozen=True)
@@ -56,25 +53,30 @@ class PolicyBench:
 
     Args:
         recognizer: of stage 1: rewards are measured with it.
-        videos: the split.
-        config: batch of the evaluation, grid, reward, rule of the mean average precision.
+        context: of the run: data, batch of the evaluation, grid, reward, rule of the mean average
+            precision.
+        split: `"train"`, `"val"` or `"test"`.
+        training: its clips as for training, with random crops and flips.
 
     Attributes:
-        env: the split before the common recognizer, with glance maps and the grid.
+        videos: the split.
+        env: the split before the common recognizer.
     """
 
-    def __init__(self, recognizer: Recognizer, videos: Videos, config: RunConfig):
+    def __init__(
+        self, recognizer: Recognizer, context: RunContext, split: str, *, training: bool = False
+    ):
+        videos, config = context.open_split(split, training=training), context.config
         check_classes(recognizer, videos)
         self.recognizer = recognizer
         self.videos = videos
         self._config = config
-        self._envs: dict[tuple[str, ...], PatchLocalizationVectorEnv] = {}
-        self.env = self.env_for(None)
+        self.env = self.make_env(recognizer)
 
     def judge(
         self,
         entry: PolicyEntry,
-        learned: Sequence[Agent],
+        learned: Sequence[BasePolicy],
         own: Recognizer | None,
         display: ProgressDisplay,
         *,
@@ -99,24 +101,19 @@ class PolicyBench:
 
             seed, parts = self._config.seed, []
             began = time.perf_counter()
-            policies: Sequence[Agent | None] = learned or [None]
+            policies: Sequence[BasePolicy | None] = learned or [None]
             for policy in policies:
-                env = self.env_for(policy)
-                agent = self.agent(entry.name, policy)
-                parts.append(evaluate_agent(env, agent, seed=seed, draws=draws, progress=advance))
+                agent = self._agent_in(self.env, entry.name, policy)
+                parts.append(
+                    evaluate_agent(self.env, agent, seed=seed, draws=draws, progress=advance)
+                )
             seconds = time.perf_counter() - began
             common = as_draws(parts)
             if own is None:
                 return Judged(common, common, has_own=False, seconds=seconds)
-            replayed = [
-                self._replay(part, policy, own, entry, advance)
-                for part, policy in zip(parts, policies, strict=True)
-            ]
+            env = self.make_env(own)
+            replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
             return Judged(common, as_draws(replayed), has_own=True, seconds=seconds)
-
-    def agent(self, name: str, policy: Agent | None) -> Baseline:
-        """The learned policy, or the baseline agent of this name."""
-        return self._agent_in(self.env_for(policy), name, policy)
 
     def accuracy(self, evaluation: Evaluation) -> dict[str, Any]:
         """`accuracy_summary` over the split's labels, by the configured rule."""
@@ -127,45 +124,36 @@ class PolicyBench:
             map_labels=self._config.map_labels,
         )
 
-    def gmacs(self, name: str, policy: Agent | None) -> dict[str, float]:
+    def gmacs(self, name: str, policy: BasePolicy | None) -> dict[str, float]:
         """10^9 multiply-adds of one video by part, as the paper counts; an agent is a part.
 
         An oracle is charged for every position that it tries.
         """
-        if isinstance(policy, GruActorCriticPolicy):
-            counts = dict(multiply_adds(self.recognizer, policy))
-        else:
-            counts = dict(multiply_adds(self.recognizer))
-            agent, space = self.agent(name, policy), self.env_for(policy).single_observation_space
-            thinking = agent_multiply_adds(agent, space) * self.env.num_decisions
-            counts.update({"policy": thinking} if thinking else {})
+        counts = dict(multiply_adds(self.recognizer, policy))
+        if policy is None:
+            agent = self._agent_in(self.env, name, policy)
+            thinking = agent_multiply_adds(agent, self.env.single_observation_space)
+            counts.update({"policy": thinking * self.env.num_decisions} if thinking else {})
         if policy is None and _knows_label(name):
             width = int(name.partition(":")[2] or 1)
             counts["focuser"] *= self._config.action_dim
             counts["classifier"] *= self._config.action_dim * width
         return {part: count / 1e9 for part, count in counts.items()}
 
-    def executed_gmacs(self, name: str, policy: Agent | None) -> float:
+    def executed_gmacs(self, name: str, policy: BasePolicy | None) -> float:
         """10^9 multiply-adds that the benchmark really computes for a video and draw.
 
         The patches of the reward baseline are among them; what a feature bank holds is not.
         """
-        env = self.make_env(self.recognizer, policy, num_envs=1)
+        env = self.make_env(self.recognizer, num_envs=1)
         agent = self._agent_in(env, name, policy)
         seed = self._config.seed
         return (
             executed_multiply_adds(lambda: evaluate_agent(env, agent, seed=seed, videos=[0])) / 1e9
         )
 
-    def env_for(self, policy: Agent | None) -> PatchLocalizationVectorEnv:
-        """The split as a policy sees it and acts in it; without a policy, maps and the grid."""
-        kind = tuple(_rules(policy).values())
-        if kind not in self._envs:
-            self._envs[kind] = self.make_env(self.recognizer, policy)
-        return self._envs[kind]
-
     def make_env(
-        self, recognizer: Recognizer, policy: Agent | None = None, *, num_envs: int | None = None
+        self, recognizer: Recognizer, *, num_envs: int | None = None
     ) -> PatchLocalizationVectorEnv:
         """The split before a recognizer, for `evaluate_agent`."""
         rows = num_envs or min(self._config.batch_size or 64, len(self.videos))
@@ -178,40 +166,13 @@ class PolicyBench:
             # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
             reward=self._config.reward or "conf",
             baseline_positions=self._config.baseline_positions,
-            **_rules(policy),
         )
 
     def _agent_in(
-        self, env: PatchLocalizationVectorEnv, name: str, policy: Agent | None
+        self, env: PatchLocalizationVectorEnv, name: str, policy: BasePolicy | None
     ) -> Baseline:
+        """The learned policy, or the baseline agent of this name for an environment."""
         return make_baseline(name, env.core, self.recognizer) if policy is None else policy
-
-    def _replay(
-        self,
-        part: Evaluation,
-        policy: Agent | None,
-        own: Recognizer,
-        entry: PolicyEntry,
-        advance: Callable[[int], None],
-    ) -> Evaluation:
-        return replay_actions(
-            self.make_env(own, policy),
-            part,
-            seed=self._config.seed,
-            at_offsets=entry.name == "random_offsets",
-            progress=advance,
-        )
-
-
-def _rules(policy: Agent | None) -> dict[str, str]:
-    """What observations and actions a learned policy is made for, as rules of the environment."""
-    rules = {}
-    sees = getattr(policy, "observation_space", None)
-    if isinstance(sees, spaces.Box) and len(sees.shape) == 1:
-        rules["observation"] = "vector"
-    if isinstance(getattr(policy, "action_space", None), spaces.Box):
-        rules["locations"] = "continuous"
-    return rules
 
 
 def _by_chance(entry: PolicyEntry) -> bool:

@@ -320,7 +320,7 @@ def test_replaying_before_the_same_recognizer_changes_nothing(
 def test_looks_at_any_pixel_are_replayed_at_their_pixels(make_bench: MakeVectorEnv) -> None:
     env = make_bench(3)
     evaluation = evaluate_agent(env, RandomOffsets(env.core), seed=4, draws=2)
-    _assert_same(evaluation, replay_actions(make_bench(2), evaluation, seed=4, at_offsets=True))
+    _assert_same(evaluation, replay_actions(make_bench(2), evaluation, seed=4))
 
 
 def test_replaying_before_another_recognizer_repeats_the_looks_alone(
