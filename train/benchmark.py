@@ -21,6 +21,7 @@ from train.policy_entries import PolicyEntry, read_entries, recognizer_source
 from train.policy_video import write_policy_video
 from train.progress import ProgressDisplay
 from train.report_page import write_page
+from train.report_player import choose_videos
 from train.run_context import RunContext
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ def run_benchmark(
     for loaded in (recognizer, *own.values()):
         check_sizes(loaded, config)
     contest = Contest(config, context, display, recognizer, learned, own)
+    contest.bench.check(entries)
+    shown_videos = choose_videos(len(contest.bench.videos), config.player_videos)
     judged = {entry.name: contest.judge(entry) for entry in entries}
     result = {
         "policies": contest.table(entries, judged),
@@ -75,7 +78,7 @@ def run_benchmark(
     write_csv(evaluations, context.folder / "benchmark.csv")
     write_report(result, context.folder, display.console, brief=brief)
     videos = contest.bench.videos
-    write_page(result, evaluations, videos, context.folder, chosen=config.player_videos)
+    write_page(result, evaluations, videos, context.folder, shown_videos)
     shown = {
         entry.name: evaluations[entry.name]
         for entry in entries

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from train.benchmark_figures import is_oracle
 from train.habits import COLLAPSE_SHARE, habit_warnings
 
 Policy = Mapping[str, Any]
@@ -241,8 +240,3 @@ def _exit_table(result: Mapping[str, Any]) -> TextTable:
     return TextTable(
         "Conditional exit", ["policy", "rule", *(f"q={q}" for q in budgets)], rows, note
     )
-
-
-def oracle_names(result: Mapping[str, Any]) -> list[str]:
-    """Policies that know the label."""
-    return [policy["name"] for policy in result["policies"] if is_oracle(policy["name"])]

@@ -73,6 +73,16 @@ class PolicyBench:
         self._config = config
         self.env = self.make_env(recognizer)
 
+    def check(self, entries: Sequence[PolicyEntry]) -> None:
+        """Refuse agents that cannot be made, before the first of them has played for hours.
+
+        Raises:
+            ValueError: such as `fixed:49` on a grid of 49 positions.
+        """
+        for entry in entries:
+            if not entry.checkpoints:
+                make_baseline(entry.name, self.env.core, self.recognizer)
+
     def judge(
         self,
         entry: PolicyEntry,

@@ -23,7 +23,7 @@ from train.benchmark_tables import (
     result_tables,
     warnings,
 )
-from train.report_player import choose_videos, player_data
+from train.report_player import player_data
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,7 @@ def write_page(
     evaluations: Mapping[str, Evaluation],
     videos: Videos,
     folder: Path,
-    *,
-    chosen: Sequence[int] | None = None,
+    shown: Sequence[int],
 ) -> None:
     """Write `report.html`; the figures must be in the folder already.
 
@@ -47,13 +46,9 @@ def write_page(
         evaluations: by policy name.
         videos: the evaluated split.
         folder: where to write.
-        chosen: videos for the player; None takes 12 of them.
-
-    Raises:
-        ConfigError: a chosen video is not in the split.
+        shown: indices of the videos in the player, from `choose_videos`.
     """
-    indices = choose_videos(len(videos), chosen)
-    data = player_data(videos, evaluations, indices, seed=result["seed"])
+    data = player_data(videos, evaluations, shown, seed=result["seed"])
     figures = {name: (folder / name).read_bytes() for name in CAPTIONS}
     with atomic_path(folder / "report.html") as part:
         part.write_text(page(result, data, figures), encoding="utf-8")

@@ -192,10 +192,17 @@ def test_results_depend_neither_on_the_batch_nor_on_the_workers(
             assert_equal(row[name], expected[name])
 
 
-def test_a_video_that_is_not_there_is_refused(
-    run_command: Run, tiny: list[str], sweep: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["player_videos=[12]"], "player_videos=[12]: name some of 0..11"),
+        (["policies=[center,fixed:16]"], "fixed:16 is not in fixed:0..fixed:15"),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_judged(
+    run_command: Run, tiny: list[str], sweep: Path, tmp_path: Path, given: list[str], message: str
 ) -> None:
-    given = [f"runs={sweep}", "policies=[center]", "player_videos=[12]", f"output_dir={tmp_path}"]
-    done = run_command("benchmark", *tiny, *given)
+    done = run_command("benchmark", *tiny, f"runs={sweep}", f"output_dir={tmp_path}", *given)
     assert done.code == 1
-    assert "player_videos=[12]: name some of 0..11" in done.err
+    assert message in done.err
+    assert "benchmark: center" not in done.out

@@ -163,7 +163,7 @@ def report(
     result = benchmark_result(*rows, videos=5)
     write_figures(result, folder)
     videos.class_names = (EVIL, "class 1", "class 2")
-    write_page(result, evaluations, videos, folder)
+    write_page(result, evaluations, videos, folder, range(5))
     return folder / "report.html"
 
 

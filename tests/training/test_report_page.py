@@ -83,7 +83,7 @@ def html(
     rows = [policy_row("random"), policy_row(EVIL, learned=True)]
     result = benchmark_result(*rows, videos=5, dataset=EVIL)
     write_figures(result, folder)
-    write_page(result, evaluations, videos, folder)
+    write_page(result, evaluations, videos, folder, range(5))
     return (folder / "report.html").read_text()
 
 
@@ -193,6 +193,6 @@ def test_a_page_of_large_frames_stays_below_20_megabytes(
     monkeypatch.setattr("train.report_player._jpeg", lambda frame: noise)
     result = benchmark_result(policy_row("random"), policy_row(EVIL))
     write_figures(result, tmp_path)
-    write_page(result, evaluations, make_videos(), tmp_path)
+    write_page(result, evaluations, make_videos(), tmp_path, range(5))
     assert 8_000_000 < (tmp_path / "report.html").stat().st_size < 20_000_000
     assert "Videos 1, 2, 3, 4 are left out" in (tmp_path / "report.html").read_text()
