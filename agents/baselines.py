@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchLocalizationCore
@@ -116,6 +118,58 @@ class FixedAgent:
         return np.repeat(self._action[None], len(observation), axis=0), None
 
 
+class SweepAgent:
+    """A raster over the frame, from left to right and from top to bottom, one patch a frame.
+
+    As many lines and columns, evenly spread over the grid's, as the frames of an episode allow: 3x3
+    positions with 8 frames, 4x4 with 16, the whole grid with G * G or more. After the last position
+    it begins again.
+
+    Args:
+        core: whose grid and number of frames to sweep.
+    """
+
+    def __init__(self, core: PatchLocalizationCore):
+        side = core.grid.grid_size
+        lines = min(math.ceil(math.sqrt(core.num_decisions)), side)
+        places = np.linspace(0, side - 1, lines).round().astype(np.int64)
+        self._path = actions_of_positions(core, (places[:, None] * side + places).ravel())
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """The next place of each row; the state counts its frames."""
+        frames = np.zeros(len(observation), np.int64) if state is None else state[0]
+        if episode_start is not None:
+            frames = np.where(episode_start, 0, frames)
+        return self._path[frames % len(self._path)], (frames + 1,)
+
+
+def actions_of_positions(
+    core: PatchLocalizationCore, positions: npt.NDArray[np.int64]
+) -> npt.NDArray[Any]:
+    """The actions that look at grid positions, in whatever way the core takes actions.
+
+    Args:
+        core: its `locations` decide.
+        positions: `(...)` in `0..G*G - 1`.
+
+    Returns:
+        `(...)` int64, or for continuous locations `(..., 2)` float32.
+    """
+    if isinstance(core.locations.action_space, spaces.Discrete):
+        return positions
+    free = max(core.source.frame_size - core.source.patch_size, 1)
+    offsets = core.grid.offsets(torch.from_numpy(positions)).numpy()
+    # The middle of what is rounded down to the offset: float32 cannot miss it.
+    fractions = (offsets + 0.5) / free
+    return np.asarray(fractions.clip(max=1.0).astype(np.float32))
+
+
 def center_agent(core: PatchLocalizationCore) -> FixedAgent:
     """Always the patch nearest the middle; the upper left of the four where G is even."""
     if isinstance(core.locations.action_space, spaces.Discrete):
@@ -123,14 +177,14 @@ def center_agent(core: PatchLocalizationCore) -> FixedAgent:
     return FixedAgent(np.array([0.5, 0.5], np.float32))
 
 
-class GreedyOracle:
-    """At each step the grid position of highest true-class confidence; it knows the label.
+class Oracle:
+    """Base of the agents that know the label and try all positions: references, not upper bounds.
 
-    A reference, not an upper bound: a patch that raises confidence now may serve later steps less.
-    It tries all positions, G * G patches a step.
+    They watch the core instead of observations, so their `predict` calls must alternate with its
+    steps.
 
     Args:
-        core: the running episodes, whose `predict` calls must alternate with their steps.
+        core: the running episodes.
 
     Raises:
         ValueError: the core takes no grid actions.
@@ -138,8 +192,16 @@ class GreedyOracle:
 
     def __init__(self, core: PatchLocalizationCore):
         if not isinstance(core.locations.action_space, spaces.Discrete):
-            raise ValueError("the greedy oracle chooses grid positions; use locations='grid'")
+            raise ValueError("oracles choose grid positions; use locations='grid'")
         self.core = core
+
+
+class GreedyOracle(Oracle):
+    """At each step the grid position of highest true-class confidence; it knows the label.
+
+    A reference, not an upper bound: a patch that raises confidence now may serve later steps less.
+    It tries all positions, G * G patches a step.
+    """
 
     def predict(
         self,

@@ -18,7 +18,7 @@ from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.acting import act_on_episodes, look_at, seen_by
-from agents.baselines import Agent, GreedyOracle, RandomOffsets, SeededAgent, State
+from agents.baselines import Agent, Oracle, RandomOffsets, SeededAgent, State
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
 Progress = Callable[[int], None]
@@ -242,7 +242,7 @@ def _choose_actions(
     env: PatchLocalizationVectorEnv, agent: Agent, deterministic: bool
 ) -> npt.NDArray[np.generic]:
     """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
-    if not isinstance(agent, GreedyOracle):
+    if not isinstance(agent, Oracle):
         return act_on_episodes(agent, env.observe_episode(), deterministic=deterministic)
     state: State = None
     starts = np.ones(env.num_envs, dtype=np.bool_)

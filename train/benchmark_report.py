@@ -1,122 +1,132 @@
-"""A benchmark as a person reads it: terminal table, Markdown, accuracy-per-step figure."""
+"""A benchmark as a person reads it: terminal tables, Markdown, CSV, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-# Column -> its text for one policy.
-_COLUMNS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "policy": lambda policy: str(policy["name"]),
-    "reward": lambda policy: _short(policy["reward_mean"], 4),
-    "95 % of it": lambda policy: _interval(policy["reward_ci95"], 3),
-    "return": lambda policy: _short(policy["return_mean"], 2),
-    "top-1": lambda policy: _short(policy["top1"], 3),
-    "95 %": lambda policy: _interval(policy["top1_ci95"], 2),
-    "mAP": lambda policy: _short(policy["map"], 3),
-    "target": lambda policy: _short(policy["on_target"], 2),
-    "GMACs": lambda policy: _short(policy["gmacs_per_video"], 3),
-}
-_NOT_IN_TERMINAL = ("return",)  # for 80 columns; it is T times the reward
+from adafocus_env.atomic_files import atomic_path
+from agents.evaluation import Evaluation
+from train.benchmark_figures import CAPTIONS, write_figures
+from train.benchmark_tables import (
+    LEGEND,
+    TextTable,
+    comparison_tables,
+    context_line,
+    result_tables,
+    warnings,
+)
 
 
 def write_report(
-    result: Mapping[str, Any], folder: Path, console: Console, *, name: str = "benchmark"
+    result: Mapping[str, Any], folder: Path, console: Console, *, brief: bool = False
 ) -> None:
-    """Print the tables and write `NAME.md` and `accuracy_per_step.png`.
+    """Print the tables and write `benchmark.md` and the figures.
 
     Args:
         result: what `benchmark.json` holds.
         folder: where to write.
         console: where to print.
-        name: stem of the Markdown file.
+        brief: print no more than rewards and accuracies, and warnings.
     """
-    tables = {_own_title(result): result["policies"]}
-    if "policies_same_classifier" in result:
-        tables["All with the same (stage-1) classifier"] = result["policies_same_classifier"]
-    lines = [f"# {name.capitalize()}", "", _context(result), ""]
-    for title, policies in tables.items():
-        console.print(_rich_table(title, policies))
-        lines += [f"## {title}", "", *_markdown_table(policies), ""]
-    lines += [_LEGEND, "", "![accuracy per time step](accuracy_per_step.png)", ""]
-    (folder / f"{name}.md").write_text("\n".join(lines), encoding="utf-8")
-    _draw_accuracy_per_step(result["policies"], folder / "accuracy_per_step.png")
+    tables, more, warned = result_tables(result), comparison_tables(result), warnings(result)
+    learned = {policy["name"] for policy in result["policies"] if policy["learned"]}
+    for table in tables if brief else [*tables, *more]:
+        console.print(_rich_table(table, learned))
+    for line in warned:
+        console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
+    lines = ["# Benchmark", "", context_line(result), ""]
+    lines += [f"**Warning:** {line}\n" for line in warned]
+    for table in tables:
+        lines += _markdown(table)
+    lines += [LEGEND, ""]
+    for table in more:
+        lines += _markdown(table)
+    for name, caption in CAPTIONS.items():
+        lines += [f"![{name.removesuffix('.png').replace('_', ' ')}]({name})", "", caption, ""]
+    with atomic_path(folder / "benchmark.md") as part:
+        part.write_text("\n".join(lines), encoding="utf-8")
+    write_figures(result, folder)
 
 
-_LEGEND = (
-    "Reward and return are measured with the one recognizer common to all policies; brackets are "
-    "95 % bootstrap intervals over videos; rates are fractions; GMACs are 10^9 multiply-adds a "
-    "video; target is the share of frames whose patch holds the target's centre. The greedy oracle "
-    "knows the label, tries every position, and has no classifier of its own."
+# Longer names take several lines in the terminal.
+_NAME_WIDTH = 14
+
+_CSV_HEAD = (
+    *("policy", "video", "draw", "label", "prediction", "correct", "confidence"),
+    *("return", "rewards", "tops", "lefts"),
 )
 
 
-def _context(result: Mapping[str, Any]) -> str:
-    sha = result["recognizer_sha256"][:12]
-    return (
-        f"{result['videos']} videos of the split `{result['split']}`, seed {result['seed']}, "
-        f"recognizer `{sha}`."
-    )
+def write_csv(evaluations: Mapping[str, Evaluation], path: Path) -> None:
+    """One line for each policy, video and draw; of several checkpoints each is a draw.
+
+    `correct`, `prediction` and `confidence` (of the true class) are those after the last frame;
+    `rewards`, `tops` and `lefts` (corner of the patch in pixels) have an entry a frame, parted by
+    spaces.
+
+    Args:
+        evaluations: by policy.
+        path: the file.
+    """
+    with atomic_path(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(_CSV_HEAD)
+        for name, evaluation in evaluations.items():
+            predicted = evaluation.logits[:, -1].argmax(axis=1)
+            for i, label in enumerate(evaluation.label.tolist()):
+                rewards = evaluation.rewards[i]
+                tops, lefts = evaluation.boxes[i, :, 0], evaluation.boxes[i, :, 1]
+                writer.writerow(
+                    [
+                        name,
+                        int(evaluation.video_index[i]),
+                        int(evaluation.draw[i]),
+                        label,
+                        int(predicted[i]),
+                        int(predicted[i] == label),
+                        f"{evaluation.confidences[i, -1]:.6f}",
+                        f"{rewards.sum():.6f}",
+                        " ".join(np.char.mod("%.6f", rewards)),
+                        *(" ".join(map(str, side.tolist())) for side in (tops, lefts)),
+                    ]
+                )
 
 
-def _own_title(result: Mapping[str, Any]) -> str:
-    if any(policy["classifier"] == "own" for policy in result["policies"]):
-        return "Each with its own stage-3 classifier"
-    return "Results"
+def _rich_table(table: TextTable, learned: set[str]) -> Table:
+    drawn = Table(title=f"\n{table.title}", box=None, pad_edge=False, title_justify="left")
+    shown = [i for i, name in enumerate(table.head) if name not in table.too_wide]
+    for i in shown:
+        left = i == 0 or "%" in table.head[i]
+        # A long name may take two lines; a number must stay whole.
+        names = max((len(row[0]) for row in table.rows), default=0)
+        drawn.add_column(
+            table.head[i].strip(),
+            justify="left" if left else "right",
+            no_wrap=i > 0,
+            overflow="fold",
+            min_width=min(names, _NAME_WIDTH) if i == 0 else None,
+        )
+    for row in table.rows:
+        style = "bold green" if row[0] in learned else None
+        drawn.add_row(*(escape(row[i]) for i in shown), style=style)
+    return drawn
 
 
-def _short(value: float | None, digits: int) -> str:
-    """A number without the zero before its point; `?` where it is not known."""
-    if value is None:
-        return "?"
-    text = f"{value:.{digits}f}"
-    return (
-        text.replace("0.", ".", 1) if abs(value) < 1 and text.lstrip("-").startswith("0") else text
-    )
+def _markdown(table: TextTable) -> list[str]:
+    rows = [table.head, ["---"] + ["---:"] * (len(table.head) - 1), *table.rows]
+    lines = [f"## {table.title}", ""]
+    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    return [*lines, "", *([table.note, ""] if table.note else [])]
 
 
-def _interval(bounds: Sequence[float], digits: int) -> str:
-    return f"[{_short(bounds[0], digits)} {_short(bounds[1], digits)}]"
-
-
-def _rich_table(title: str, policies: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=f"\n{title}", box=None, pad_edge=False, title_justify="left")
-    shown = [name for name in _COLUMNS if name not in _NOT_IN_TERMINAL]
-    for name in shown:
-        left = name == "policy" or "%" in name
-        table.add_column(name, justify="left" if left else "right", no_wrap=True)
-    for policy in policies:
-        cells = [escape(_COLUMNS[name](policy)) for name in shown]
-        table.add_row(*cells, style="bold green" if policy["name"] == "learned" else None)
-    return table
-
-
-def _markdown_table(policies: Sequence[Mapping[str, Any]]) -> list[str]:
-    rows = [list(_COLUMNS), ["---"] + ["---:"] * (len(_COLUMNS) - 1)]
-    rows += [[cell(policy) for cell in _COLUMNS.values()] for policy in policies]
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
-def _draw_accuracy_per_step(policies: Sequence[Mapping[str, Any]], path: Path) -> None:
-    # Imported here: matplotlib is slow to import and only this function draws.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for policy in policies:
-        steps = range(1, len(policy["top1_per_step"]) + 1)
-        style = "--" if policy["name"] == "greedy_oracle" else "-"
-        axes.plot(steps, policy["top1_per_step"], style, marker="o", label=policy["name"])
-    axes.set_xlabel("frames looked at")
-    axes.set_ylabel("top-1 accuracy")
-    axes.set_ylim(0.0, 1.02)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120)
+def _cell(text: str) -> str:
+    """Text that does not end its cell."""
+    return text.strip().replace("|", "\\|")

@@ -150,7 +150,7 @@ COMMANDS = {
         (
             ("resume=RUN", "run folder with the recognizer (stage1, stage2 or stage3)"),
             (
-                "policy=random|center|greedy_oracle|RUN",
+                "policy=random|center|...|RUN",
                 "default: the policy in resume; without one",
             ),
             ("policy=random_offsets", "  patches at random pixels, as stage 1 is validated"),
@@ -169,8 +169,14 @@ COMMANDS = {
         "compare policies, each with its own classifier and all with the same",
         (
             ("resume=RUN", "run folder of stage2: common recognizer and learned policy"),
-            ("policies=[random,center,...]", "default random, center, learned, greedy_oracle"),
+            ("policies=[random,center,...]", "default random, center, learned, greedy_oracle;"),
+            ("", "  also random_offsets, fixed:24, sweep, saliency, beam_oracle:4"),
+            ("policies=[NAME:RUN,...]", "learned policies; a name given twice: two seeds"),
+            ("runs=FOLDER", "the stage-2 runs of a sweep, for learned, by algorithm"),
             ("runs={learned: RUN, ...}", "stage-3 run folders: the policies' own classifiers"),
+            ("train_gap=true", "also judge on the training split"),
+            ("conditional_exit=true", "accuracy by budget: stop where the answer is certain"),
+            ("player_videos=[0,5]", "videos in the report's player"),
             ("split=train|val|test", "default test"),
             *_FEATURES_KEYS,
             *_DATA_KEYS,

@@ -91,7 +91,10 @@ class RunConfig:
     split: str
     draws: int
     policies: tuple[str, ...]
-    runs: Mapping[str, str] | None
+    runs: Mapping[str, str] | str | tuple[str, ...] | None
+    train_gap: bool
+    conditional_exit: bool
+    player_videos: tuple[int, ...] | None
     ship: bool
     map_rule: str
     map_labels: str
@@ -262,7 +265,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if names[name] is None:
             names[name] = value
     names["output_dir"] = Path(names["output_dir"])
-    for name in ("policies", "lr_steps"):
+    for name in ("policies", "lr_steps", "runs", "player_videos"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
     return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +78,14 @@ def demo(cfg: DictConfig, display: ProgressDisplay) -> None:
         )
         for name, policy in {"random": "random", "center": "center", "learned": stage2}.items()
     }
-    parts.run("", "benchmark", run_benchmark, resume=stage2, policy=stage2, runs=runs, **data)
+    benchmark = partial(run_benchmark, brief=True)
+    parts.run("", "benchmark", benchmark, resume=stage2, policy=stage2, runs=runs, **data)
     _say_what_to_look_at(parts.folder, display, time.monotonic() - began)
 
 
 def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float) -> None:
     looks = {
+        "report.html": "all of it in one page, with a player: open it in a browser",
         "policies.mp4": "random and learned patches side by side",
         "policies.png": "one of these videos at a glance",
         "accuracy_per_step.png": "accuracy after each frame",

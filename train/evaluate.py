@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,19 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import Recognizer
-from agents.baselines import Agent, RandomOffsets
-from agents.evaluation import Evaluation, evaluate_agent
-from train.benchmark import BASELINES, PolicyBench, learned_policy, write_json
+from agents.baseline_registry import find_baseline
+from agents.evaluation import Evaluation
+from train.benchmark import fitting_policy, write_json
 from train.checkpoints import ZIP_FILE, check_sizes, find_part, load_recognizer
 from train.config import ConfigError, RunConfig
 from train.evaluate_report import write_report
 from train.metrics import reward_summary
+from train.policy_bench import RANDOM_OFFSETS, PolicyBench
+from train.policy_entries import LEARNED, PolicyEntry
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
 
 log = logging.getLogger(__name__)
-
-RANDOM_OFFSETS = "random_offsets"
 
 
 def run_evaluate(
@@ -40,8 +39,10 @@ def run_evaluate(
     recognizer = load_recognizer(config.resume, "resume", str(context.device))
     check_sizes(recognizer, config)
     name, policy = _policy(config, recognizer)
-    bench = PolicyBench(recognizer, context)
-    evaluation, seconds = _play(bench, name, policy, config, display)
+    bench = PolicyBench(recognizer, context, config.split)
+    if policy is None:
+        bench.check([PolicyEntry(name)])
+    evaluation, seconds = _play(bench, name, policy, display)
     gmacs = bench.gmacs(name, policy)
     rewards = reward_summary(evaluation, bench.videos)
     if config.reward is None:
@@ -77,23 +78,12 @@ def run_evaluate(
 
 def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, BasePolicy | None]:
     """Name of the policy to judge, and the learned one."""
-    if config.policy == RANDOM_OFFSETS:
-        return _random_offsets(config)
-    if config.policy in BASELINES:
-        return str(config.policy), None
+    if config.policy is not None and find_baseline(config.policy) is not None:
+        return config.policy, None
     if config.policy is None and not _has_policy(str(config.resume)):
         log.info("%s has no policy: patches at random pixels instead", config.resume)
-        return _random_offsets(config)
-    return "learned", learned_policy(config, recognizer)
-
-
-def _random_offsets(config: RunConfig) -> tuple[str, None]:
-    if config.features != "live":
-        raise ConfigError(
-            "patches at random pixels are not in a bank, which holds grid positions only; use "
-            "policy=random, center, greedy_oracle or a policy's folder, or features=live"
-        )
-    return RANDOM_OFFSETS, None
+        return RANDOM_OFFSETS, None
+    return LEARNED, fitting_policy(str(config.policy or config.resume), config, recognizer)
 
 
 def _has_policy(path: str) -> bool:
@@ -107,28 +97,12 @@ def _has_policy(path: str) -> bool:
 
 
 def _play(
-    bench: PolicyBench,
-    name: str,
-    policy: BasePolicy | None,
-    config: RunConfig,
-    display: ProgressDisplay,
+    bench: PolicyBench, name: str, policy: BasePolicy | None, display: ProgressDisplay
 ) -> tuple[Evaluation, float]:
     """The evaluation and its wall-clock seconds, decoding included."""
-    agent: Agent | RandomOffsets = (
-        RandomOffsets(bench.env.core) if name == RANDOM_OFFSETS else bench.agent(name, policy)
-    )
-    draws = config.draws if name in ("random", RANDOM_OFFSETS) else 1
-    with display.part(f"evaluate: {name}", len(bench.videos) * draws) as progress:
-
-        def advance(count: int) -> None:
-            for _ in range(count):
-                progress.advance()
-
-        began = time.perf_counter()
-        evaluation = evaluate_agent(
-            bench.env, agent, seed=config.seed, draws=draws, progress=advance
-        )
-        return evaluation, time.perf_counter() - began
+    learned = [] if policy is None else [policy]
+    judged = bench.judge(PolicyEntry(name), learned, None, display, title="evaluate")
+    return judged.common, judged.seconds
 
 
 def _device_name(device: torch.device) -> str:

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import Recognizer, placeholder_class_names
 from agents.algorithms import algorithm_arguments, algorithm_class, policy_class
+from agents.baselines import Agent, Oracle, RandomOffsets
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 from train.class_names import dataset_class_names, declared_num_classes
@@ -83,6 +84,34 @@ def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> M
     if policy is not None and "policy" not in counts:
         counts["policy"] = _count_one_action(policy)
     return {part: counts[part] * config.num_frames for part in PARTS if part in counts}
+
+
+def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space[Any]) -> float:
+    """Multiply-adds of one decision of any agent; 0 of those that do not look at observations.
+
+    Args:
+        agent: is asked once, about a dark frame.
+        observations: space of one row.
+    """
+    if isinstance(agent, (Oracle, RandomOffsets)):
+        return 0.0
+    assert observations.shape is not None
+    dark = np.zeros((1, *observations.shape), np.float32)
+    starts = np.ones(1, dtype=np.bool_)
+    return executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
+
+
+def executed_multiply_adds(run: Callable[[], object]) -> float:
+    """Multiply-adds of what `run` really computes, wherever it does.
+
+    The fused recurrent networks of cuDNN and oneDNN are switched off meanwhile: the counter does
+    not see into them.
+    """
+    backends = torch.backends
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration")  # about Intel's GPUs
+        with backends.cudnn.flags(enabled=False), backends.mkldnn.flags(enabled=False):
+            return _count(run)
 
 
 def _configured_networks(config: RunConfig) -> tuple[Recognizer, BasePolicy]:

@@ -216,6 +216,39 @@ class PatchLocalizationCore:
         state, previous = self._classifier_state, self._previous_confidence
         return _WhatIf(self, rows, self._frame_steps(), state, previous).at_all_positions()
 
+    def patch_vectors_at_all_positions(self, step: int) -> Tensor:
+        """`(N, A, F)` features of the patch at each grid position of each row's frame `step`.
+
+        They depend on no look before, so a search over looks pays for them once a frame.
+        """
+        self._require_started()
+        positions = self.grid.all_offsets()
+        count = len(positions)
+        rows = torch.arange(self.num_rows).repeat_interleave(count)
+        steps = torch.full_like(rows, step)
+        vectors = self._features.focus(rows, steps, positions.repeat(self.num_rows, 1))
+        return vectors.view(self.num_rows, count, -1)
+
+    def confidences_of(
+        self, rows: Tensor, step: int, patch_vectors: Tensor, states: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What other looks from other classifier states would bring.
+
+        Knows the label, as `confidences_at_all_positions` does.
+
+        Args:
+            rows: `(M,)` int64, on the CPU.
+            step: of the frame.
+            patch_vectors: `(M, F)`.
+            states: `(M, S)` before the looks.
+
+        Returns:
+            true-class confidences `(M,)` and states `(M, S)` after them.
+        """
+        steps = torch.full_like(rows, step)
+        logits, after = self._features.classify(rows, steps, patch_vectors, states)
+        return self._confidence(rows, logits), after
+
     def frame(self, row: int, step: int) -> Tensor:
         """Frame `(H, W, 3)` uint8 RGB of a row's clip."""
         return torch.from_numpy(self._features.frame(row, step))

@@ -49,6 +49,10 @@ class Glancer(nn.Module):
         glance_map = self.feature_map(self.net, frames).clamp(0.0, self.map_bound)
         return glance_map, glance_map.mean(dim=(2, 3))
 
+    def class_head(self) -> nn.Linear:
+        """The head of stage 0: class logits of a glance vector. It is the last layer everywhere."""
+        return [layer for layer in self.net.modules() if isinstance(layer, nn.Linear)][-1]
+
     def forward(self, frames: Tensor) -> Tensor:
         """Class logits `(N, K)` of single frames: the head of stage 0."""
         logits: Tensor = self.net(frames)

@@ -1,4 +1,4 @@
-"""Agents that do not learn: random, center, greedy oracle."""
+"""Agents that do not learn: random, center, fixed, sweep, greedy oracle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from gymnasium import spaces
 from scipy import stats
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from agents.baselines import FixedAgent, GreedyOracle, RandomAgent, SeededAgent, center_agent
+from agents.baselines import (
+    FixedAgent,
+    GreedyOracle,
+    RandomAgent,
+    SeededAgent,
+    SweepAgent,
+    actions_of_positions,
+    center_agent,
+)
 
 MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 
@@ -115,6 +123,53 @@ def test_a_fixed_agent_has_no_seed_state_or_observation() -> None:
     agent = FixedAgent(np.int64(3))
     for rows in (1, 5):
         assert agent.predict(DARK[:rows], None, np.ones(rows, bool), True)[0].tolist() == [3] * rows
+
+
+# --- sweep ---
+
+
+def _swept(env: PatchLocalizationVectorEnv, steps: int, **arguments: Any) -> np.ndarray:
+    """`(steps, 2)` actions of two rows; the second begins anew at the third step."""
+    agent, state, actions = SweepAgent(env.core), None, []
+    for t in range(steps):
+        starts = np.array([t == 0, t in (0, 2)])
+        action, state = agent.predict(DARK[:2], state, starts, **arguments)
+        actions.append(action)
+    return np.array(actions)
+
+
+def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env: MakeVectorEnv) -> None:
+    # 2x2 positions of 7x7: (0, 0), (0, 6), (6, 0), (6, 6); then again.
+    actions = _swept(make_vector_env(2, grid_size=7), 6)
+    assert actions[:, 0].tolist() == [0, 6, 42, 48, 0, 6]
+    assert actions[:, 1].tolist() == [0, 6, 0, 6, 42, 48]
+
+
+def test_a_sweep_of_more_frames_has_more_lines(
+    make_vector_env: MakeVectorEnv, make_videos: Callable[..., Any], make_recognizer: Any
+) -> None:
+    env = PatchLocalizationVectorEnv.from_parts(
+        make_recognizer(num_frames=8), make_videos(num_frames=8), num_envs=2, grid_size=7
+    )
+    # 3x3: lines and columns 0, 3 and 6.
+    assert _swept(env, 8)[:, 0].tolist() == [0, 3, 6, 21, 24, 27, 42, 45]
+
+
+# --- positions as actions ---
+
+
+@pytest.mark.parametrize("agent", [SweepAgent, center_agent])
+def test_baselines_act_in_continuous_locations(make_vector_env: MakeVectorEnv, agent: Any) -> None:
+    env = make_vector_env(2, locations="continuous")
+    assert env.action_space.contains(agent(env.core).predict(DARK[:2])[0])
+
+
+def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env: MakeVectorEnv) -> None:
+    core = make_vector_env(1, locations="continuous", grid_size=7).core
+    actions = actions_of_positions(core, np.arange(49))
+    assert actions.dtype == np.float32
+    offsets = core.locations.offsets(torch.from_numpy(actions))
+    assert offsets.tolist() == core.grid.all_offsets().tolist()
 
 
 # --- greedy oracle ---

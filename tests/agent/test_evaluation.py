@@ -14,7 +14,8 @@ import torch
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import FrozenRecognizer, Recognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
-from agents.baselines import Agent, GreedyOracle, RandomAgent, RandomOffsets, center_agent
+from agents.baseline_registry import make_baseline
+from agents.baselines import Agent, RandomAgent, RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 
@@ -35,16 +36,12 @@ def make_bench(make_vector_env: MakeVectorEnv) -> MakeVectorEnv:
 
 
 @pytest.fixture
-def make_agent(make_policy: MakePolicy) -> Callable[..., Agent]:
+def make_agent(make_policy: MakePolicy, tiny_recognizer: Recognizer) -> Callable[..., Agent]:
     """An agent by name for an environment."""
 
-    def make(name: str, env: PatchLocalizationVectorEnv) -> Agent:
-        if name == "random":
-            return RandomAgent(env.single_action_space)
-        if name == "center":
-            return center_agent(env.core)
-        if name == "greedy_oracle":
-            return GreedyOracle(env.core)
+    def make(name: str, env: PatchLocalizationVectorEnv) -> Any:
+        if name != "learned":
+            return make_baseline(name, env.core, tiny_recognizer)
         shape = env.single_observation_space.shape
         return make_policy(shape=shape, actions=16, seed=3, hidden_dim=32, channels=16)
 
@@ -52,6 +49,7 @@ def make_agent(make_policy: MakePolicy) -> Callable[..., Agent]:
 
 
 AGENTS = ["random", "center", "learned", "greedy_oracle"]
+AGENTS += ["fixed:3", "sweep", "saliency", "beam_oracle:3", "random_offsets"]
 
 
 def _assert_same(one: Evaluation, other: Evaluation) -> None:
@@ -319,6 +317,12 @@ def test_replaying_before_the_same_recognizer_changes_nothing(
     replayed = replay_actions(other, evaluation, seed=4, progress=counts.append)
     _assert_same(evaluation, replayed)
     assert sum(counts) == 10
+
+
+def test_looks_at_any_pixel_are_replayed_at_their_pixels(make_bench: MakeVectorEnv) -> None:
+    env = make_bench(3)
+    evaluation = evaluate_agent(env, RandomOffsets(env.core), seed=4, draws=2)
+    _assert_same(evaluation, replay_actions(make_bench(2), evaluation, seed=4))
 
 
 def test_replaying_before_another_recognizer_repeats_the_looks_alone(

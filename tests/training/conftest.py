@@ -170,6 +170,75 @@ def make_config(compose_config: Callable[..., DictConfig]) -> Callable[..., RunC
 
 
 @pytest.fixture(scope="session")
+def policy_row() -> Callable[..., dict[str, Any]]:
+    """Makes one policy's entry in `benchmark.json` from made-up numbers; takes others for them."""
+
+    def make(name: str, **changes: Any) -> dict[str, Any]:
+        difference = {"mean": 0.466, "ci95": [0.43, 0.503]}
+        values: dict[str, Any] = {
+            "name": name,
+            "reward_mean": 0.0601,
+            "reward_ci95": [0.0552, 0.0649],
+            "return_mean": 0.481,
+            "reward_per_step": [0.1, 0.02],
+            "top1": 0.978,
+            "top1_ci95": [0.964, 0.99],
+            "top1_per_step": [0.7, 0.978],
+            "map": 0.991,
+            "map_per_step": [0.8, 0.991],
+            "on_target": 0.72,
+            "gmacs_per_video": 0.134,
+            "gmacs_executed_per_video": 0.2,
+            "videos_per_second": 100.0,
+            "classifier": "own",
+            "learned": False,
+            "differences": {"random": {"return": difference}},
+            "regret": {"mean": 0.12, "ci95": [0.1, 0.14]},
+            "diagnostics": {
+                "action_entropy_bits": 3.9,
+                "max_entropy_bits": 4.0,
+                "location_histogram": [[1 / 16] * 4] * 4,
+                "movement_pixels": 9.9,
+                "top_position": 5,
+                "top_position_share": 0.13,
+                "same_place_share": 0.2,
+                "collapsed": False,
+                "routine": False,
+            },
+            "over_seeds": None,
+            "train": None,
+            "conditional_exit": None,
+        }
+        return {**values, **changes}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def benchmark_result(policy_row: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Makes a `benchmark.json` of some policies; other entries as named."""
+
+    def make(*policies: dict[str, Any], **entries: Any) -> dict[str, Any]:
+        values = {
+            "videos": 500,
+            "split": "test",
+            "seed": 3,
+            "recognizer_sha256": "ab" * 32,
+            "dataset": "glyphs",
+            "reward": "random",
+            "metric": "top1",
+            "num_frames": 2,
+            "frame_size": 40,
+            "patch_size": 12,
+            "map_rule": "standard",
+            "map_labels": "all",
+        }
+        return {**values, "policies": list(policies) or [policy_row("random")], **entries}
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def pipeline(
     run_command: Callable[..., Finished], tiny: list[str], tmp_path_factory: Any
 ) -> dict[str, Path]:

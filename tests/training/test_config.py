@@ -269,7 +269,7 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(
         "pretrain_glancer=maybe",
         "crop=7",
         "policies=random",
-        "runs=learned",
+        "runs=7",
         "lists={list: x.txt}",
     ],
 )

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from adafocus_env.networks import FrozenRecognizer
 from agents.evaluation import evaluate_agent
-from train import evaluate
+from train import policy_bench
 from train.evaluate_report import write_report
 
 Run = Callable[..., Any]
@@ -120,7 +120,7 @@ def test_every_number_is_the_one_of_the_evaluations_logits(
         seen.append(evaluate_agent(*arguments, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(evaluate, "evaluate_agent", remember)
+    monkeypatch.setattr(policy_bench, "evaluate_agent", remember)
     result = judge(pipeline["stage3_learned"])
     logits, labels = seen[0].logits, seen[0].label
     for t in range(2):

@@ -91,7 +91,8 @@ def test_the_last_evaluation_of_stage_2_is_in_its_curves(pipeline: dict[str, Pat
         ("stage2", ["policy/policy.json", "policy/policy.safetensors", "algorithm.zip",
                     "recognizer/recognizer.json"]),
         ("stage3_learned", ["recognizer/recognizer.safetensors", "policy/policy.safetensors"]),
-        ("benchmark", ["benchmark.json", "benchmark.md", "accuracy_per_step.png", "policies.mp4"]),
+        ("benchmark", ["benchmark.json", "benchmark.csv", "benchmark.md", "report.html",
+                       "accuracy_per_step.png", "accuracy_per_macs.png", "policies.mp4"]),
         ("evaluate", ["evaluate.json", "evaluate.md"]),
     ],
 )  # fmt: skip
@@ -256,7 +257,7 @@ def test_the_files_for_people_can_be_read(pipeline: dict[str, Path]) -> None:
     folder = pipeline["benchmark"]
     text = (folder / "benchmark.md").read_text()
     for name in ("random", "center", "learned", "greedy_oracle"):
-        assert text.count(f"| {name} |") == 2
+        assert text.count(f"| {name} |") == 4
     assert "12 videos of the split `test`" in text
     for picture in ("accuracy_per_step.png", "policies.png"):
         image = cv2.imread(str(folder / picture))
@@ -268,7 +269,8 @@ def test_the_files_for_people_can_be_read(pipeline: dict[str, Path]) -> None:
     assert ok
     assert frame.shape[1] >= 2 * 448  # random beside learned
     printed = (folder.parent / "benchmark.out").read_text().splitlines()
-    assert sum(line.split()[:1] == ["greedy_oracle"] for line in printed) == 2
+    # Both classifiers, differences, habits.
+    assert sum(line.split()[:1] == ["greedy_oracle"] for line in printed) == 4
     assert max(len(line.rstrip()) for line in printed if str(folder) not in line) <= 80
 
 

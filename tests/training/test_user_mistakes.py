@@ -103,9 +103,13 @@ def test_a_stage_that_cannot_start_says_what_it_needs(
         (
             "benchmark",
             ["resume={stage2}", "policies=[random,best]"],
-            "unknown policies ['best']; known are random, center, greedy_oracle, learned",
+            "unknown policies ['best']; known are random, center, greedy_oracle, random_offsets, ",
         ),
+        ("benchmark", ["resume={stage2}", "policies=[centre]"], "did you mean center?"),
+        ("benchmark", ["resume={stage2}", "policies=[fixed:16]"], "not in fixed:0..fixed:15"),
+        ("benchmark", ["resume={stage2}", "policies=[a:{stage1}]"], "no finished policy in"),
         ("benchmark", ["resume={stage2}", "policies=[]"], "policies"),
+        ("evaluate", ["resume={stage2}", "policy=beam_oracle"], "write beam_oracle:WIDTH"),
         (
             "benchmark",
             ["resume={stage2}", "policies=[random]", "runs={{center: {stage3_center}}}"],
