@@ -99,7 +99,9 @@ class EpisodeBuffer:
 
     def episodes(self) -> Episodes:
         """All episodes with returns and advantages."""
-        stored = {name: torch.cat([part[name] for part in self._parts]) for name in self._parts[0]}
+        stored = self._parts[0]  # not copied where there is one: observations are large
+        if len(self._parts) > 1:
+            stored = {name: torch.cat([part[name] for part in self._parts]) for name in stored}
         rewards, values = stored["rewards"], stored["old_values"]
         if self.normalize_returns:
             returns = discounted_returns(rewards, self.gamma)

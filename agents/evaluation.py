@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.baselines import Agent, GreedyOracle, RandomOffsets, SeededAgent, State
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
@@ -177,12 +178,17 @@ def _run(
     episodes = [(int(video), draw) for video in videos for draw in range(draws)]
     parts = []
     for first in range(0, len(episodes), env.num_envs):
-        batch = episodes[first : first + env.num_envs]
+        batch, following = (
+            episodes[at : at + env.num_envs] for at in (first, first + env.num_envs)
+        )
         count = len(batch)
         batch += batch[-1:] * (env.num_envs - count)  # fill the last batch, drop the fill below
         seeds = np.array([derive_episode_seed(seed, *pair) for pair in batch], dtype=np.uint64)
         options = {"video_index": np.array([video for video, _ in batch]), "episode_seed": seeds}
         env.reset(seed=seed, options=options)
+        env.core.prefetch(
+            [EpisodeStart(pair[0], derive_episode_seed(seed, *pair)) for pair in following]
+        )
         actions = choose(seeds)
         if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
             env.reset(seed=seed, options=options)

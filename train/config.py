@@ -71,6 +71,7 @@ class RunConfig:
     eval_freq: int | None
     lr_steps: tuple[int, ...]
     amp: str
+    compile: bool
     grad_accumulation: int
     sync_batchnorm: bool
     reward: str | None
@@ -177,6 +178,15 @@ class RunConfig:
     def grid_size(self) -> int:
         """G, from `action_dim` = G * G."""
         return math.isqrt(self.action_dim)
+
+    @property
+    def live_options(self) -> dict[str, Any]:
+        """Of the environment's live features; `amp=auto` is for training alone."""
+        return {
+            "amp": "none" if self.amp == "auto" else self.amp,
+            "compile": self.compile,
+            "num_workers": self.num_workers,
+        }
 
     @property
     def source_run(self) -> str | None:

@@ -93,6 +93,7 @@ class RunContext:
             "baseline_positions": positions,
             "bank": bank,
             "bank_device": config.bank_device,
+            **config.live_options,
         }
 
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:

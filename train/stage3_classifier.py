@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import Recognizer, crop_patches, freeze
+from adafocus_env.networks import FrozenRecognizer, Recognizer, freeze
 from train.checkpoints import (
     check_classes,
     check_sizes,
@@ -49,6 +49,7 @@ class ChosenPatchStage(StepLoss):
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
+        self._networks = FrozenRecognizer(recognizer)
         self._grid = grid
         self._choose = choose
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
@@ -62,14 +63,11 @@ class ChosenPatchStage(StepLoss):
     @torch.no_grad()
     def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
         """The classifier's whole input `(N, T, C + F)`."""
-        recognizer, shape = self._recognizer, frames.shape[:2]
-        frames = frames.flatten(0, 1)
-        glance_maps, glance_vectors = recognizer.glance(frames)
+        shape, frames = frames.shape[:2], frames.flatten(0, 1)
+        glance_maps, glance_vectors = self._networks.glance(frames)
         actions = self._choose(glance_maps.unflatten(0, shape), uniforms)
         offsets = self._grid.offsets(actions.flatten())
-        patch_vectors = recognizer.focus(
-            crop_patches(frames, offsets, recognizer.config.patch_size)
-        )
+        patch_vectors = self._networks.focus(frames, offsets)
         return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
 
 

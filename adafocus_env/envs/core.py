@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adafocus_env.envs.locations import Locations, PatchGrid
 from adafocus_env.envs.rewards import REWARDS
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
+from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 from adafocus_env.seeding import Purpose, episode_rng
 
 # Patches whose features are in memory together where all positions are compared.
@@ -88,6 +88,7 @@ class PatchLocalizationCore:
         self.starts: list[EpisodeStart | None] = [None] * num_rows
         self.steps = torch.zeros(num_rows, dtype=torch.int64)
         self._reward = REWARDS[reward]
+        self._compares_random_patch = reward == "random"
         self._baseline_on_grid = baseline_positions == "grid"
         self._features: EpisodeFeatures = source.open(num_rows)
         self._classifier_state = torch.zeros(num_rows, source.state_size, device=source.device)
@@ -118,6 +119,16 @@ class PatchLocalizationCore:
         self.steps[index] = 0
         self._classifier_state[index] = 0.0
         self._previous_confidence[index] = 0.0
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prefetch` does anything."""
+        return isinstance(self._features, WorksAhead) and self._features.works_ahead
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Announce the episodes of a coming `reset_rows`; it changes no result."""
+        if isinstance(self._features, WorksAhead):
+            self._features.prefetch(starts)
 
     def observe(self) -> Tensor:
         """`(N, C, h, w)` or `(N, C)`: the glance at each row's next frame.
@@ -156,9 +167,11 @@ class PatchLocalizationCore:
         offsets = self._offsets(actions, offsets, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
         before = self._classifier_state
-        patch_vectors = self._features.focus(rows, steps, offsets)
+        patch_vectors, random_vectors = self._focus(rows, steps, offsets)
         logits, after = self._features.classify(rows, steps, patch_vectors, before)
-        what_if = _WhatIf(self, rows, steps, before, self._previous_confidence)
+        what_if = _WhatIf(
+            self, rows, steps, before, self._previous_confidence, random_vectors=random_vectors
+        )
         outcome = self._outcome(what_if, logits, offsets)
         self._classifier_state = after
         self._previous_confidence = outcome.confidences.clone()  # the outcome is the caller's
@@ -179,12 +192,14 @@ class PatchLocalizationCore:
         shape = (self.num_rows, self.num_decisions)
         offsets = self._offsets(actions, offsets, shape)
         rows, steps = self._all_pairs()
-        patch_vectors = self._features.focus(rows, steps, offsets.flatten(0, 1))
+        patch_vectors, random_vectors = self._focus(rows, steps, offsets.flatten(0, 1))
         logits, states = self._features.classify_sequence(patch_vectors.unflatten(0, shape))
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1).flatten(0, 1)
         confidences = self._confidence(rows, logits.flatten(0, 1)).view(shape)
         previous = torch.cat([torch.zeros_like(confidences[:, :1]), confidences[:, :-1]], dim=1)
-        what_if = _WhatIf(self, rows, steps, before, previous.flatten())
+        what_if = _WhatIf(
+            self, rows, steps, before, previous.flatten(), random_vectors=random_vectors
+        )
         outcome = self._outcome(what_if, logits.flatten(0, 1), offsets.flatten(0, 1))
         self._classifier_state = states[:, -1].contiguous()
         self._previous_confidence = confidences[:, -1].contiguous()
@@ -204,6 +219,17 @@ class PatchLocalizationCore:
     def frame(self, row: int, step: int) -> Tensor:
         """Frame `(H, W, 3)` uint8 RGB of a row's clip."""
         return torch.from_numpy(self._features.frame(row, step))
+
+    def _focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patch vectors at offsets `(M, 2)`, and at the random ones where the reward needs them.
+
+        Both in one batch: a step of few rows is too small a batch for fast convolutions.
+        """
+        if not self._compares_random_patch:
+            return self._features.focus(rows, steps, offsets), None
+        both = torch.cat([offsets, self._random_offsets[rows, steps]])
+        vectors = self._features.focus(rows.repeat(2), steps.repeat(2), both)
+        return vectors[: len(rows)], vectors[len(rows) :]
 
     def _outcome(self, what_if: _WhatIf, logits: Tensor, offsets: Tensor) -> Outcome:
         confidences = self._confidence(what_if.rows, logits)
@@ -289,17 +315,19 @@ class _WhatIf:
         steps: Tensor,
         state: Tensor,
         previous_confidence: Tensor,
+        *,
+        random_vectors: Tensor | None = None,
     ):
         self.rows = rows
         self.steps = steps
         self.previous_confidence = previous_confidence
         self._core = core
         self._state = state
+        self._random_vectors = random_vectors
 
     def at_random_offset(self) -> Tensor:
-        offsets = self._core._random_offsets[self.rows, self.steps]
-        vectors = self._core._features.focus(self.rows, self.steps, offsets)
-        return self._confidence(self.rows, self.steps, vectors, self._state)
+        assert self._random_vectors is not None
+        return self._confidence(self.rows, self.steps, self._random_vectors, self._state)
 
     def at_all_positions(self) -> Tensor:
         positions = self._core.grid.all_offsets()

@@ -82,6 +82,11 @@ class PatchGrid:
             [self._line[actions // self.grid_size], self._line[actions % self.grid_size]], dim=-1
         )
 
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range, 0 to 1, of actions of any shape."""
+        cells = torch.stack([actions // self.grid_size, actions % self.grid_size], dim=-1)
+        return cells / (self.grid_size - 1)
+
     def all_offsets(self) -> Tensor:
         """`(G*G, 2)` offsets of every position, in the order of the actions."""
         return self.offsets(torch.arange(self.num_actions))

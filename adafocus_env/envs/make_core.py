@@ -101,6 +101,9 @@ def make_core_from_parts(
     baseline_positions: str = "pixel",
     bank: FeatureBank | None = None,
     bank_device: str = "auto",
+    amp: str = "none",
+    compile: bool = False,  # noqa: A002  # the name users know
+    num_workers: int = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos, and perhaps a bank, that are already there."""
     config = recognizer.config
@@ -109,9 +112,22 @@ def make_core_from_parts(
     )
     source: FeatureSource
     if bank is None:
-        source = LiveFeatures(recognizer, videos, patch_size=patch_size, observation=observation)
+        source = LiveFeatures(
+            recognizer,
+            videos,
+            patch_size=patch_size,
+            observation=observation,
+            amp=amp,
+            compile=compile,
+            num_workers=num_workers,
+        )
     else:
         _require_grid(locations, baseline_positions)
+        if amp != "none" or compile:
+            raise ValueError(
+                "amp and compile are for the networks, and a bank's features were computed by them "
+                "before, in float32; leave amp=none and compile=False, or use features='live'"
+            )
         source = BankFeatures(
             recognizer,
             videos,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -210,7 +211,8 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     def schedule_videos(self, video_indices: npt.ArrayLike) -> None:
         """Say which videos the next episodes show, instead of each row's own order.
 
-        Used once for every row, at its next reset or autoreset.
+        Used once for every row, at its next reset or autoreset. Where there are workers, they load
+        those clips from now on.
 
         Args:
             video_indices: `(N,)` integers.
@@ -222,6 +224,16 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         if any(index is None or index >= self.num_videos for index in indices):
             raise IndexError(f"video indices {indices} are not all in 0..{self.num_videos - 1}")
         self._scheduled = np.array(indices)
+        if self.core.works_ahead and None not in self._rngs:
+            # Drawn from copies: if seeds or options change in between, other clips are loaded.
+            samplers, rngs = copy.deepcopy((self._samplers, self._rngs))
+            self.core.prefetch(
+                [
+                    sampler.next(rng, video_index=index)
+                    for sampler, rng, index in zip(samplers, rngs, indices, strict=True)
+                    if rng is not None
+                ]
+            )
 
     def row_states(self) -> list[dict[str, Any]]:
         """What each row shows now and what it will draw, of JSON types; for `restore_rows`.

@@ -4,7 +4,7 @@ from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_build import BankBuilder
 from adafocus_env.features.banked import BankFeatures
 from adafocus_env.features.live import LiveFeatures
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
+from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 
 __all__ = [
     "BankBuilder",
@@ -14,5 +14,6 @@ __all__ = [
     "FeatureBank",
     "FeatureSource",
     "LiveFeatures",
+    "WorksAhead",
     "open_bank",
 ]

@@ -9,15 +9,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.source import EpisodeStart
+from adafocus_env.networks.frozen import FrozenRecognizer
 from adafocus_env.networks.glancer import freeze
-from adafocus_env.networks.patches import crop_patches
 from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig, class_mismatch
-
-# Pixels that go through a network at once. On a CPU larger batches lose: every layer's output is
-# handed back to the kernel and faulted in again. 16 patches of 128x128, or 5 frames of 224x224.
-_PIXELS_AT_ONCE = {"cpu": 16 * 128 * 128, "cuda": 1024 * 128 * 128}
 
 
 class LiveFeatures:
@@ -28,6 +25,9 @@ class LiveFeatures:
         videos: the split. Class names and sizes must be the recognizer's.
         patch_size: side of the patches in pixels; None takes the recognizer's.
         observation: `"map"` or `"vector"` (the pooled map).
+        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        compile: whether they go through `torch.compile`.
+        num_workers: processes that load clips, also ahead; 0 loads them when they are needed.
 
     Raises:
         ValueError: recognizer and videos do not fit, or a bad argument.
@@ -40,6 +40,9 @@ class LiveFeatures:
         *,
         patch_size: int | None = None,
         observation: str = "map",
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+        num_workers: int = 0,
     ):
         config = recognizer.config
         _check_fit(config, videos)
@@ -47,7 +50,9 @@ class LiveFeatures:
             raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
         freeze(recognizer)
         self.recognizer = recognizer
+        self.networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
         self.videos = videos
+        self.clips = ClipLoader(videos, num_workers)
         self.num_videos = len(videos)
         self.num_decisions = videos.num_frames
         self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
@@ -85,17 +90,24 @@ class LiveEpisodes:
     @torch.no_grad()
     def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Sample the clips, move them to the device, glance at every frame once."""
-        source, recognizer = self._source, self._source.recognizer
-        clips = [source.videos.clip(start.video_index, start.episode_seed) for start in starts]
+        source = self._source
+        clips = source.clips.load(_keys(starts))
         index = torch.as_tensor(list(rows), device=source.device)
         frames = torch.stack([clip.frames for clip in clips]).to(source.device)
         self._frames[index] = frames
         self.labels[index] = torch.tensor([clip.label for clip in clips], device=source.device)
-        at_once = _at_once(source.device, recognizer.config.glance_size)
-        glances = [recognizer.glance(part) for part in frames.flatten(0, 1).split(at_once)]
-        shape = frames.shape[:2]
-        self._glance_maps[index] = torch.cat([g[0] for g in glances]).unflatten(0, shape)
-        self._glance_vectors[index] = torch.cat([g[1] for g in glances]).unflatten(0, shape)
+        glance_maps, glance_vectors = source.networks.glance(frames.flatten(0, 1))
+        self._glance_maps[index] = glance_maps.unflatten(0, frames.shape[:2])
+        self._glance_vectors[index] = glance_vectors.unflatten(0, frames.shape[:2])
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether there are workers."""
+        return self._source.clips.works_ahead
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Let the workers load the clips of coming episodes."""
+        self._source.clips.prefetch(_keys(starts))
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
@@ -105,17 +117,11 @@ class LiveEpisodes:
     @torch.no_grad()
     def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
         """Crop and focus, in micro-batches."""
-        source, device = self._source, self._source.device
-        patches_at_once = _at_once(device, source.patch_size)
-        frames = self._frames.flatten(0, 1)
-        index = (rows * source.num_decisions + steps).to(device)
-        outputs = []
-        for part, offset in zip(
-            index.split(patches_at_once), offsets.to(device).split(patches_at_once), strict=True
-        ):
-            patches = crop_patches(frames, offset, source.patch_size, index=part)
-            outputs.append(source.recognizer.focus(patches))
-        return torch.cat(outputs)
+        source = self._source
+        index = (rows * source.num_decisions + steps).to(source.device)
+        return source.networks.focus(
+            self._frames.flatten(0, 1), offsets, patch_size=source.patch_size, index=index
+        )
 
     @torch.no_grad()
     def classify(
@@ -123,9 +129,7 @@ class LiveEpisodes:
     ) -> tuple[Tensor, Tensor]:
         """One decision of (row, step) pairs."""
         glance = self._glance_vectors[rows.to(state.device), steps.to(state.device)]
-        return self._source.recognizer.classify_step(
-            torch.cat([glance, patch_vectors], dim=1), state
-        )
+        return self._source.networks.classify_step(torch.cat([glance, patch_vectors], dim=1), state)
 
     @torch.no_grad()
     def classify_each(
@@ -139,7 +143,7 @@ class LiveEpisodes:
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows."""
         features = torch.cat([self._glance_vectors, patch_vectors], dim=2)
-        return self._source.recognizer.classify_sequence(features)
+        return self._source.networks.classify_sequence(features)
 
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
         """One frame as `(H, W, 3)` uint8 RGB."""
@@ -147,9 +151,8 @@ class LiveEpisodes:
         return image
 
 
-def _at_once(device: torch.device, side: int) -> int:
-    pixels = _PIXELS_AT_ONCE.get(device.type, _PIXELS_AT_ONCE["cpu"])
-    return max(1, pixels // side**2)
+def _keys(starts: Sequence[EpisodeStart]) -> list[tuple[int, int]]:
+    return [(start.video_index, start.episode_seed) for start in starts]
 
 
 def _check_fit(config: RecognizerConfig, videos: Videos) -> None:

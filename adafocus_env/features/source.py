@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,20 @@ class EpisodeFeatures(Protocol):
 
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
         """The frame `(H, W, 3)` uint8 RGB that decision `step` of `row` looks at."""
+        ...
+
+
+@runtime_checkable
+class WorksAhead(Protocol):
+    """Episode features that can begin to load clips while others are looked at."""
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prefetch` does anything."""
+        ...
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Announce what `load` will be asked for next; it changes no result."""
         ...
 
 

@@ -3,6 +3,7 @@
 from adafocus_env.networks.backbones import BACKBONES, build_backbone
 from adafocus_env.networks.classifier import RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser
+from adafocus_env.networks.frozen import FrozenRecognizer
 from adafocus_env.networks.glancer import Glancer, freeze
 from adafocus_env.networks.patches import crop_patches
 from adafocus_env.networks.recognizer import (
@@ -18,6 +19,7 @@ __all__ = [
     "BACKBONES",
     "CheckpointError",
     "Focuser",
+    "FrozenRecognizer",
     "Glancer",
     "Recognizer",
     "RecognizerConfig",

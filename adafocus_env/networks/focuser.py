@@ -20,7 +20,7 @@ class Focuser(nn.Module):
         built = build_backbone(backbone, num_classes)
         self.net = built.net
         self.num_features = built.num_channels
-        self._feature_map = built.feature_map
+        self.feature_map = built.feature_map
 
     @property
     def head(self) -> nn.Module:
@@ -30,7 +30,7 @@ class Focuser(nn.Module):
 
     def focus(self, patches: Tensor) -> Tensor:
         """Pooled features `(N, F)` of normalised patches `(N, 3, P, P)`."""
-        return self._feature_map(self.net, patches).mean(dim=(2, 3))
+        return self.feature_map(self.net, patches).mean(dim=(2, 3))
 
     def forward(self, frames: Tensor) -> Tensor:
         """Class logits `(N, K)` of single frames: the head of stage 0."""

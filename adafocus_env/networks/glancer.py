@@ -35,7 +35,7 @@ class Glancer(nn.Module):
         self.net = built.net
         self.num_channels = built.num_channels
         self.map_bound = bound
-        self._feature_map = built.feature_map
+        self.feature_map = built.feature_map
 
     def glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Features of normalised frames.
@@ -46,7 +46,7 @@ class Glancer(nn.Module):
         Returns:
             glance map `(N, C, h, w)` within `[0, map_bound]`, glance vector `(N, C)`.
         """
-        glance_map = self._feature_map(self.net, frames).clamp(0.0, self.map_bound)
+        glance_map = self.feature_map(self.net, frames).clamp(0.0, self.map_bound)
         return glance_map, glance_map.mean(dim=(2, 3))
 
     def forward(self, frames: Tensor) -> Tensor:

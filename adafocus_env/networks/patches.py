@@ -21,11 +21,9 @@ def crop_patches(
     Returns:
         `(M, C, P, P)`.
     """
-    span = torch.arange(patch_size, device=frames.device)
-    offsets = offsets.to(frames.device)
-    rows = (offsets[:, 0, None] + span)[:, :, None]
-    columns = (offsets[:, 1, None] + span)[:, None, :]
     if index is None:
         index = torch.arange(len(frames), device=frames.device)
-    # Advanced indices on either side of the channel axis put it last.
-    return frames[index[:, None, None], :, rows, columns].permute(0, 3, 1, 2)
+    offsets = offsets.to(frames.device)
+    # A view of every patch there is; the gather copies whole lines of the chosen ones.
+    windows = frames.unfold(2, patch_size, 1).unfold(3, patch_size, 1)
+    return windows[index, :, offsets[:, 0], offsets[:, 1]]

@@ -189,6 +189,13 @@ class Recognizer(nn.Module):
         """Frames or patches `(N, 3, H, W)` in 0..255 to normalised float32."""
         return (frames.float() / 255.0 - self.pixel_mean) / self.pixel_std
 
+    def resize_for_glance(self, frames: Tensor) -> Tensor:
+        """Frames `(N, 3, H, W)` at the glancer's size: themselves, not copied, if they have it."""
+        size = self.config.glance_size
+        if frames.shape[-2:] == (size, size):
+            return frames
+        return F.interpolate(frames.float(), (size, size), mode=self.config.glance_resize)
+
     def glance_input(self, frames: Tensor) -> Tensor:
         """Normalised float32 frames at the glancer's size.
 
@@ -198,10 +205,7 @@ class Recognizer(nn.Module):
         Args:
             frames: uint8 `(N, 3, H, W)`.
         """
-        size = self.config.glance_size
-        if frames.shape[-2:] != (size, size):
-            frames = F.interpolate(frames.float(), (size, size), mode=self.config.glance_resize)
-        return self.normalize(frames)
+        return self.normalize(self.resize_for_glance(frames))
 
     def glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Look at whole frames.

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import FrozenRecognizer, Recognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.baselines import Agent, GreedyOracle, RandomAgent, RandomOffsets, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
@@ -290,13 +290,15 @@ def test_only_a_reward_that_compares_patches_costs_another_one(
 ) -> None:
     env = make_bench(V, reward=reward)
     seen: list[int] = []
-    focus = Recognizer.focus
+    focus = FrozenRecognizer.focus
 
-    def count(recognizer: Recognizer, given: torch.Tensor) -> torch.Tensor:
-        seen.append(len(given))
-        return focus(recognizer, given)
+    def count(
+        networks: FrozenRecognizer, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
+    ) -> torch.Tensor:
+        seen.append(len(offsets))
+        return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(Recognizer, "focus", count)
+    monkeypatch.setattr(FrozenRecognizer, "focus", count)
     evaluate_agent(env, make_agent("learned", env))
     assert sum(seen) == patches * V * T
 

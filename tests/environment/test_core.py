@@ -405,7 +405,8 @@ def test_micro_batches_change_no_number(
 ) -> None:
     actions = _actions(make_core())
     whole = make_core(reward="expected").play(actions)
-    monkeypatch.setattr("adafocus_env.features.live._PIXELS_AT_ONCE", {"cpu": 7 * 12 * 12})
+    monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 7 * 12 * 12})
+    monkeypatch.setattr("adafocus_env.networks.frozen._IMAGES_AT_ONCE", 1)
     parts = make_core(reward="expected").play(actions)
     assert_equal(vars(parts), vars(whole))
 

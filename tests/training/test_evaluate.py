@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import FrozenRecognizer
 from agents.evaluation import evaluate_agent
 from train import evaluate
 from train.evaluate_report import write_report
@@ -46,13 +46,15 @@ def judge(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., di
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Notes how many patches the focuser looks at in each call."""
     seen: list[int] = []
-    focus = Recognizer.focus
+    focus = FrozenRecognizer.focus
 
-    def count(recognizer: Recognizer, patches: torch.Tensor) -> torch.Tensor:
-        seen.append(len(patches))
-        return focus(recognizer, patches)
+    def count(
+        networks: FrozenRecognizer, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
+    ) -> torch.Tensor:
+        seen.append(len(offsets))
+        return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(Recognizer, "focus", count)
+    monkeypatch.setattr(FrozenRecognizer, "focus", count)
     return seen
 
 
@@ -63,8 +65,7 @@ def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_fra
     pipeline: dict[str, Path], judge: Any, counted: list[int]
 ) -> None:
     result = judge(pipeline["stage3_learned"], "batch_size=6")
-    # 12 videos of 2 frames; one patch more was looked at to count multiply-adds.
-    assert sum(counted) == 12 * 2 + 1
+    assert sum(counted) == 12 * 2  # 12 videos of 2 frames
     assert (result["name"], result["num_draws"], result["videos"]) == ("learned", 1, 12)
     assert result["reward"] is None
     assert "reward_mean" not in result
@@ -74,7 +75,7 @@ def test_a_reward_that_is_asked_for_is_measured(
     pipeline: dict[str, Path], judge: Any, counted: list[int]
 ) -> None:
     result = judge(pipeline["stage3_learned"], "batch_size=6", "reward=random")
-    assert sum(counted) == 2 * 12 * 2 + 1
+    assert sum(counted) == 2 * 12 * 2
     assert result["reward"] == "random"
     assert -1.0 < result["reward_mean"] < 1.0
 

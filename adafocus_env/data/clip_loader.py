@@ -1,0 +1,93 @@
+"""ClipLoader: clips of a split, loaded by other processes, also before they are needed."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adafocus_env.data.clips import Clip, Videos
+
+# A clip is a pure function of these: index into the split, episode seed.
+ClipKey = tuple[int, int]
+
+
+class ClipLoader:
+    """Loads the clips that `videos.clip` gives, the same with any number of workers.
+
+    A worker's error is raised where the clip is needed, as without workers.
+
+    Args:
+        videos: the split.
+        num_workers: processes; 0 loads in this one, when a clip is needed.
+
+    Raises:
+        ValueError: a negative number of workers.
+    """
+
+    def __init__(self, videos: Videos, num_workers: int = 0):
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be 0 or more, not {num_workers}")
+        self._videos = videos
+        self._coming: dict[ClipKey, Future[tuple[npt.NDArray[np.uint8], int]]] = {}
+        self._workers: ProcessPoolExecutor | None = None
+        if num_workers:
+            # Where there is fork, as DataLoader's workers: the split is inherited, not sent.
+            forks = "fork" in multiprocessing.get_all_start_methods()
+            self._workers = ProcessPoolExecutor(
+                num_workers,
+                mp_context=multiprocessing.get_context("fork" if forks else None),
+                initializer=_open_worker,
+                initargs=(videos,),
+            )
+
+    @property
+    def works_ahead(self) -> bool:
+        """Whether `prefetch` does anything."""
+        return self._workers is not None
+
+    def prefetch(self, keys: Sequence[ClipKey]) -> None:
+        """Begin to load clips that will be needed; others that were announced are forgotten."""
+        if self._workers is None:
+            return
+        for key in self._coming.keys() - set(keys):
+            self._coming.pop(key).cancel()
+        for key in keys:
+            if key not in self._coming:
+                self._coming[key] = self._workers.submit(_load_in_worker, key)
+
+    def load(self, keys: Sequence[ClipKey]) -> list[Clip]:
+        """The clips, in order, waiting for those that are not there yet.
+
+        Raises:
+            VideoError: a video cannot be read.
+        """
+        if self._workers is None:
+            return [self._videos.clip(*key) for key in keys]
+        futures = {key: self._coming.pop(key, None) for key in keys}
+        loading = {
+            key: self._workers.submit(_load_in_worker, key) if future is None else future
+            for key, future in futures.items()
+        }
+        loaded = (loading[key].result() for key in keys)
+        return [Clip(torch.from_numpy(frames), label) for frames, label in loaded]
+
+
+_videos: Videos | None = None
+
+
+def _open_worker(videos: Videos) -> None:
+    global _videos
+    _videos = videos
+    torch.set_num_threads(1)
+
+
+def _load_in_worker(key: ClipKey) -> tuple[npt.NDArray[np.uint8], int]:
+    """Frames as an array: a tensor would be sent through a file descriptor each."""
+    assert _videos is not None
+    clip = _videos.clip(*key)
+    return clip.frames.numpy(), clip.label

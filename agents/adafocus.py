@@ -1,0 +1,204 @@
+"""AdaFocus: recognizer and policy as one object that names what a video shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.envs.make_core import choose_device
+from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
+from agents.gru_policy import PolicyStep
+from agents.policy_files import load_policy
+
+
+class SequencePolicy(Protocol):
+    """What `AdaFocus` asks of a policy; `GruActorCriticPolicy` has it."""
+
+    observation_space: Any
+    action_space: Any
+
+    def initial_state(self, num_rows: int) -> Tensor:
+        """`(N, S)` at the start of a video."""
+        ...
+
+    def step(
+        self,
+        observations: Tensor,
+        policy_state: Tensor,
+        episode_starts: Tensor,
+        *,
+        deterministic: bool = ...,
+    ) -> PolicyStep:
+        """One frame of N videos."""
+        ...
+
+    def evaluate_episodes(self, observations: Tensor) -> tuple[Categorical, Tensor]:
+        """All frames `(N, T, ...)` from the start: the distribution of actions `(N, T)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What N streams have shown so far.
+
+    Attributes:
+        policy_state: `(N, S)`.
+        classifier_state: `(N, S')`.
+    """
+
+    policy_state: Tensor
+    classifier_state: Tensor
+
+
+class AdaFocus:
+    """Looks at every frame, then at the patch of it that the policy finds most promising.
+
+    Args:
+        recognizer: is frozen.
+        policy: chooses among the G * G patches of a grid, most probable action first.
+        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        compile: whether they go through `torch.compile`.
+
+    Raises:
+        ValueError: the policy sees other glances than the recognizer's, or acts on no grid.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        policy: SequencePolicy,
+        *,
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+    ):
+        freeze(recognizer)
+        self.recognizer = recognizer
+        self.policy = policy
+        self._networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
+        config, map_shape = recognizer.config, recognizer.map_shape()
+        sees = tuple(policy.observation_space.shape)
+        if sees not in (map_shape, map_shape[:1]):
+            raise ValueError(
+                f"the policy sees {sees}, but the recognizer's glances are {map_shape}"
+            )
+        self._pooled = sees == map_shape[:1]
+        num_actions = int(getattr(policy.action_space, "n", 0))
+        if math.isqrt(num_actions) ** 2 != num_actions:
+            raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
+        self._grid = PatchGrid(math.isqrt(num_actions), config.frame_size, config.patch_size)
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+    ) -> AdaFocus:
+        """Read `recognizer/` and `policy/` of a run folder of stage 2 or 3.
+
+        Raises:
+            FileNotFoundError: one of them is missing.
+            CheckpointError: a file cannot be used, or the two do not fit each other.
+        """
+        folder = Path(folder)
+        place = choose_device(device)
+        recognizer = Recognizer.load(folder / "recognizer", device=place)
+        policy = load_policy(folder / "policy", device=place).policy
+        try:
+            return cls(recognizer, policy, amp=amp, compile=compile)
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
+
+    @torch.no_grad()
+    def predict(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify whole videos.
+
+        All frames go through the glancer in one batch, the policy runs once over the glances, all
+        patches go through the focuser in one batch, the classifier runs once over both.
+
+        Args:
+            frames: uint8 `(N, T, 3, H, W)` of the recognizer's frame size, any T, on any device.
+
+        Returns:
+            logits `(N, T, K)` after every frame (a video's answer is the last), and origins
+            `(N, T, 2)`: where the patches are, as fractions (row, column) of the free range.
+
+        Raises:
+            ValueError: frames of another type or shape.
+        """
+        frames = self._checked(frames, 5)
+        shape, frames = frames.shape[:2], frames.flatten(0, 1)
+        glance_maps, glance_vectors = self._networks.glance(frames)
+        seen = glance_vectors if self._pooled else glance_maps
+        distribution, _ = self.policy.evaluate_episodes(seen.unflatten(0, shape))
+        actions = distribution.logits.argmax(dim=-1)
+        patch_vectors = self._networks.focus(frames, self._grid.offsets(actions.flatten()))
+        features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
+        logits, _ = self._networks.classify_sequence(features)
+        return logits, self._grid.origins(actions)
+
+    def initial_state(self, num_streams: int = 1) -> StreamState:
+        """Nothing has been shown yet."""
+        return StreamState(
+            self.policy.initial_state(num_streams),
+            torch.zeros(num_streams, self.recognizer.config.hidden_dim, device=self._device),
+        )
+
+    @torch.no_grad()
+    def push(
+        self, frames: Tensor, state: StreamState | None = None
+    ) -> tuple[Tensor, Tensor, StreamState]:
+        """Classify streams frame by frame; the same answers as `predict` on the same frames.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`, the next frame of each of N streams.
+            state: what the last call returned; None at the start.
+
+        Returns:
+            logits `(N, K)`, patch boxes `(N, 4)` int64 (top, left, height, width) in pixels, and
+            the state to pass in with the next frames.
+
+        Raises:
+            ValueError: frames of another type or shape.
+        """
+        frames = self._checked(frames, 4)
+        if state is None:
+            state = self.initial_state(len(frames))
+        glance_maps, glance_vectors = self._networks.glance(frames)
+        step = self.policy.step(
+            glance_vectors if self._pooled else glance_maps,
+            state.policy_state,
+            torch.zeros(len(frames), dtype=torch.bool, device=self._device),
+            deterministic=True,
+        )
+        offsets = self._grid.offsets(step.actions)
+        features = torch.cat([glance_vectors, self._networks.focus(frames, offsets)], dim=1)
+        logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
+        sides = torch.full_like(offsets, self.recognizer.config.patch_size)
+        boxes = torch.cat([offsets, sides], dim=1)
+        return logits, boxes, StreamState(step.policy_state, classifier_state)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.recognizer.device
+
+    def _checked(self, frames: Tensor, axes: int) -> Tensor:
+        """The frames on the networks' device."""
+        size = self.recognizer.config.frame_size
+        leading = "N, T" if axes == 5 else "N"
+        fits = frames.dim() == axes and frames.shape[-3:] == (3, size, size)
+        if frames.dtype != torch.uint8 or not fits or 0 in frames.shape:
+            raise ValueError(
+                f"expected uint8 frames ({leading}, 3, {size}, {size}), "
+                f"got {frames.dtype} {tuple(frames.shape)}"
+            )
+        return frames.to(self._device)

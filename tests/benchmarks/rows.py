@@ -1,0 +1,123 @@
+"""What `make benchmark` times: each function returns ways of doing the same, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from adafocus_env.data.clips import Clip
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer, RecognizerConfig, crop_patches, freeze
+from agents.adafocus import AdaFocus
+from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from published_loop import PublishedLoop, crop_one_by_one
+
+Way = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """N videos of T frames; the published networks otherwise.
+
+    Attributes:
+        num_videos: N.
+        num_frames: T.
+        patch_size: P.
+        num_classes: K.
+    """
+
+    num_videos: int = 4
+    num_frames: int = 8
+    patch_size: int = 128
+    num_classes: int = 200
+
+
+class NoiseVideos:
+    """Random frames that are in memory already: decoding is not what is timed."""
+
+    def __init__(self, sizes: Sizes, frame_size: int):
+        shape = (sizes.num_videos, sizes.num_frames, 3, frame_size // 8, frame_size // 8)
+        small = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        self.frames = torch.from_numpy(small.repeat(8, axis=-1).repeat(8, axis=-2))
+        self.class_names = tuple(f"class {k}" for k in range(sizes.num_classes))
+        self.labels = np.arange(sizes.num_videos) % sizes.num_classes
+        self.label_sets = tuple((int(label),) for label in self.labels)
+        self.num_frames, self.frame_size = sizes.num_frames, frame_size
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        return Clip(self.frames[index], int(self.labels[index]))
+
+    def target_centers(self, index: int) -> None:
+        return None
+
+
+def published_networks(
+    sizes: Sizes, device: str = "cpu"
+) -> tuple[Recognizer, GruActorCriticPolicy]:
+    """Glancer, focuser, classifier and policy at the published sizes, with random weights."""
+    torch.manual_seed(0)
+    names = tuple(f"class {k}" for k in range(sizes.num_classes))
+    config = RecognizerConfig(names, num_frames=sizes.num_frames, patch_size=sizes.patch_size)
+    recognizer = Recognizer(config).to(device)
+    freeze(recognizer)
+    maps = spaces.Box(0.0, 6.0, recognizer.map_shape(), np.float32)
+    policy = GruActorCriticPolicy(maps, spaces.Discrete(49), lambda _: 3e-4).to(device)
+    return recognizer, policy
+
+
+def rollout_ways(
+    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes
+) -> tuple[Way, Way]:
+    """`rollout_play_vs_published`: ours, the published; actions and rewards of N episodes each.
+
+    Ours begins with the clips' bytes and includes their glances: playing begins the next episodes.
+    The published loop is handed normalised clips.
+    """
+    videos = NoiseVideos(sizes, recognizer.config.frame_size)
+    env = PatchLocalizationVectorEnv.from_parts(recognizer, videos, num_envs=sizes.num_videos)
+    env.reset(seed=0)
+    loop = PublishedLoop(recognizer, policy)
+    device = recognizer.device
+    uniforms = torch.rand(sizes.num_videos, sizes.num_frames, device=device)
+    frames, labels = videos.frames.to(device), torch.from_numpy(videos.labels).to(device)
+    normal = loop.normalize(frames)
+    random_offsets = torch.randint(
+        0, videos.frame_size - sizes.patch_size, (*uniforms.shape, 2), device=device
+    )
+
+    @torch.no_grad()
+    def play() -> object:
+        distribution, _ = policy.evaluate_episodes(env.observe_episode())
+        return env.play(inverse_cdf(distribution.probs, uniforms))
+
+    return play, lambda: loop.rollout(normal, labels, random_offsets, uniforms)
+
+
+def predict_ways(
+    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes, *, amp: str = "none"
+) -> tuple[Way, Way]:
+    """`predict_vs_published`: ours from uint8 frames, the published loop from normalised ones."""
+    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames.to(recognizer.device)
+    ours = AdaFocus(recognizer, policy, amp=amp)
+    loop = PublishedLoop(recognizer, policy)
+    normal = loop.normalize(frames)
+    return lambda: ours.predict(frames), lambda: loop.predict(normal)
+
+
+def crop_ways(sizes: Sizes, frame_size: int = 224, device: str = "cpu") -> tuple[Way, Way]:
+    """`crops_batched_vs_per_image`: N * T patches of normalised frames."""
+    count = sizes.num_videos * sizes.num_frames
+    frames: Tensor = torch.randn(count, 3, frame_size, frame_size, device=device)
+    offsets = torch.randint(0, frame_size - sizes.patch_size, (count, 2), device=device)
+    return (
+        lambda: crop_patches(frames, offsets, sizes.patch_size),
+        lambda: crop_one_by_one(frames, offsets, sizes.patch_size),
+    )
