@@ -125,6 +125,11 @@ def make_core_from_parts(
         if amp != "none" or compile:
             raise ValueError("a bank holds what the networks computed: leave out amp and compile")
         _require_grid(locations, baseline_positions)
+        if amp != "none" or compile:
+            raise ValueError(
+                "amp and compile are for the networks, and a bank's features were computed by them "
+                "before, in float32; leave amp=none and compile=False, or use features='live'"
+            )
         source = BankFeatures(
             recognizer,
             videos,

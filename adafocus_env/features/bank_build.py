@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 import adafocus_env
-from adafocus_env.data.clips import Clip, Videos
+from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank_files import (
     BUILDING,
     MANIFEST_FILE,
@@ -39,6 +38,8 @@ from adafocus_env.seeding import derive_episode_seed
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
+
+_CLIPS_AHEAD = 4  # that each worker may have loaded before they are needed
 
 
 class BankBuilder:
@@ -163,14 +164,14 @@ class BankBuilder:
                 advance(len(self.layout.videos_of(shard)) * self.layout.views)
             else:
                 pending.append(shard)
-        starts = [start for shard in pending for start in self._starts(shard)]
-        if not starts:
+        if not pending:
             return
-        ahead = _LoadedAhead(self._videos, starts, workers)
-        source = LiveFeatures(self._recognizer, ahead, patch_size=self._patch_size)
-        clip = source.open(1)
+        source = LiveFeatures(
+            self._recognizer, self._videos, patch_size=self._patch_size, num_workers=workers
+        )
+        clips = self._load(source.open(1), pending, ahead=_CLIPS_AHEAD * workers)
         for shard in pending:
-            arrays = self._shard_arrays(shard, clip, advance)
+            arrays = self._shard_arrays(shard, clips, advance)
             record = write_shard(shard_file(self.folder, shard), arrays)
             write_json(self._record_file(shard), asdict(record))
 
@@ -230,15 +231,27 @@ class BankBuilder:
             for view in range(self.layout.views):
                 yield EpisodeStart(video, derive_episode_seed(self._seed, video, view))
 
-    def _shard_arrays(self, shard: int, clip: LiveEpisodes, advance: Progress) -> dict[str, Tensor]:
+    def _load(
+        self, clip: LiveEpisodes, shards: Sequence[int], *, ahead: int
+    ) -> Iterator[tuple[EpisodeStart, LiveEpisodes]]:
+        """All clips of some shards in the one row, while workers load those that follow."""
+        starts = [start for shard in shards for start in self._starts(shard)]
+        for position, start in enumerate(starts):
+            clip.prefetch(starts[position : position + ahead])
+            clip.load([0], [start])
+            yield start, clip
+
+    def _shard_arrays(
+        self, shard: int, clips: Iterator[tuple[EpisodeStart, LiveEpisodes]], advance: Progress
+    ) -> dict[str, Tensor]:
         layout = self.layout
         videos = layout.videos_of(shard)
         arrays = {
             name: torch.empty((len(videos) * layout.views, *shape), dtype=torch.float16)
             for name, shape in layout.clip_shapes.items()
         }
-        for place, start in enumerate(self._starts(shard)):
-            clip.load([0], [start])
+        for place in range(len(videos) * layout.views):
+            start, clip = next(clips)
             for name, values in self._clip_arrays(clip).items():
                 if not bool(values.isfinite().all()):
                     raise FloatingPointError(
@@ -296,44 +309,3 @@ def _half_within(maps: Tensor, bound: float) -> Tensor:
     if float(limit) > bound:
         limit = np.nextafter(limit, np.float16(0))
     return maps.half().clamp(max=float(limit))
-
-
-class _LoadedAhead:
-    """A split whose clips are asked for in a known order: other processes load them meanwhile."""
-
-    def __init__(self, videos: Videos, starts: Sequence[EpisodeStart], workers: int):
-        self.class_names = videos.class_names
-        self.labels = videos.labels
-        self.label_sets = videos.label_sets
-        self.num_frames = videos.num_frames
-        self.frame_size = videos.frame_size
-        self.target_centers = videos.target_centers
-        self.video_name = videos.video_name
-        self.identity = videos.identity
-        loader: DataLoader[Clip] = DataLoader(
-            _Clips(videos, starts), batch_size=None, num_workers=workers
-        )
-        self._clips = zip(starts, loader, strict=True)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def clip(self, index: int, episode_seed: int) -> Clip:
-        """The next clip."""
-        start, clip = next(self._clips)
-        assert start == EpisodeStart(index, episode_seed)
-        assert isinstance(clip, Clip)
-        return clip
-
-
-class _Clips(Dataset[Clip]):
-    def __init__(self, videos: Videos, starts: Sequence[EpisodeStart]):
-        self._videos = videos
-        self._starts = starts
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    def __getitem__(self, index: int) -> Clip:
-        start = self._starts[index]
-        return self._videos.clip(start.video_index, start.episode_seed)

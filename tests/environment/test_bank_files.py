@@ -307,6 +307,8 @@ def _other_label(use: dict[str, Any]) -> None:
         (_other_label, r"otherwise: dataset\.videos_sha256: \w{12} in the bank, \w{12} here\."),
         (_rule("baseline_positions", "pixel"), "use baseline_positions='grid'"),
         (_rule("locations", "continuous"), "use locations='grid'"),
+        (_rule("amp", "bf16"), "computed by them before, in float32; leave amp=none"),
+        (_rule("compile", True), "computed by them before, in float32; leave amp=none"),
         (_rule("bank_device", "gpu"), "bank_device is auto, cpu or cuda, not 'gpu'"),
         (_rule("bank_device", "cuda"), "the recognizer is on cpu; use bank_device=auto"),
     ],
