@@ -122,8 +122,6 @@ def make_core_from_parts(
             num_workers=num_workers,
         )
     else:
-        if amp != "none" or compile:
-            raise ValueError("a bank holds what the networks computed: leave out amp and compile")
         _require_grid(locations, baseline_positions)
         if amp != "none" or compile:
             raise ValueError(

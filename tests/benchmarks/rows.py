@@ -16,6 +16,7 @@ from adafocus_env.networks import Recognizer, RecognizerConfig, crop_patches, fr
 from agents.adafocus import AdaFocus
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
 from published_loop import PublishedLoop, crop_one_by_one
+from train.flops import multiply_adds
 
 Way = Callable[[], object]
 
@@ -71,6 +72,17 @@ def published_networks(
     maps = spaces.Box(0.0, 6.0, recognizer.map_shape(), np.float32)
     policy = GruActorCriticPolicy(maps, spaces.Discrete(49), lambda _: 3e-4).to(device)
     return recognizer, policy
+
+
+def needed_multiply_adds(
+    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes, *, rewards: bool
+) -> float:
+    """Of N videos; with rewards the compared patches and their classification are part of it."""
+    parts = multiply_adds(recognizer, policy)
+    needed = sum(parts.values())
+    if rewards:
+        needed += parts["focuser"] + parts["classifier"]
+    return needed * sizes.num_videos
 
 
 def rollout_ways(

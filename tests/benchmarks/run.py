@@ -48,7 +48,12 @@ class Comparison:
     allocators: tuple[str, ...] = ("same",)
 
 
+_BOTH = ("default", "same")
 COMPARISONS = (
+    Comparison("rollout_play_vs_published", "rollout_published", "rollout_ours", allocators=_BOTH),
+    Comparison("predict_vs_published", "predict_published", "predict_ours", allocators=_BOTH),
+    Comparison("predict_vs_published", "predict_published", "predict_ours_bf16", "bfloat16", _BOTH),
+    Comparison("crops_batched_vs_per_image", "crops_published", "crops_ours"),
     Comparison("bank_vs_live_rewards_full_size", "rewards_live", "rewards_bank"),
     Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),
     Comparison("bank_vs_live_builtin", "update_builtin_live", "update_builtin_bank"),

@@ -1,11 +1,13 @@
 """What is timed, by name. Each task is built once in a process of its own and then run repeatedly.
 
-A task has `run()` and `multiply_adds`, which one run needs at least (0: not known).
+A task has `run()` and `multiply_adds`, which one run needs at least (0: not known); its `dtype` is
+that of the matrix product it is compared with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 TASKS: dict[str, Callable[[], Any]] = {}
@@ -44,3 +46,57 @@ def _bank(kind: str, banked: bool) -> Callable[[], Any]:
 for _what in ("rewards", "update_full_size", "update_builtin"):
     for _where in ("bank", "live"):
         TASKS[f"{_what}_{_where}"] = _bank(_what, _where == "bank")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A task that is one function."""
+
+    run: Callable[[], object]
+    multiply_adds: float = 0.0
+    dtype: str = "float32"
+
+
+def _rollout(way: int) -> Callable[[], Any]:
+    def make() -> Any:
+        import rows
+
+        sizes = rows.Sizes()
+        networks = rows.published_networks(sizes)
+        return Function(
+            rows.rollout_ways(*networks, sizes)[way],
+            rows.needed_multiply_adds(*networks, sizes, rewards=True),
+        )
+
+    return make
+
+
+def _predict(way: int, amp: str = "none") -> Callable[[], Any]:
+    def make() -> Any:
+        import rows
+
+        sizes = rows.Sizes()
+        networks = rows.published_networks(sizes)
+        return Function(
+            rows.predict_ways(*networks, sizes, amp=amp)[way],
+            rows.needed_multiply_adds(*networks, sizes, rewards=False),
+            "bfloat16" if amp == "bf16" else "float32",
+        )
+
+    return make
+
+
+def _crops(way: int) -> Callable[[], Any]:
+    def make() -> Any:
+        import rows
+
+        return Function(rows.crop_ways(rows.Sizes(num_videos=64, num_frames=16))[way])
+
+    return make
+
+
+for _way, _name in enumerate(("ours", "published")):
+    TASKS[f"rollout_{_name}"] = _rollout(_way)
+    TASKS[f"predict_{_name}"] = _predict(_way)
+    TASKS[f"crops_{_name}"] = _crops(_way)
+TASKS["predict_ours_bf16"] = _predict(0, "bf16")

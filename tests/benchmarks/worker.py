@@ -18,9 +18,9 @@ from train.allocator import keep_freed_memory
 _MATRIX = 2048
 
 
-def matmul_rate(threads: int) -> float:
-    """Multiply-adds a second of a float32 matrix product of side 2048, the best of three."""
-    left, right = torch.rand(2, _MATRIX, _MATRIX)
+def matmul_rate(threads: int, dtype: str) -> float:
+    """Multiply-adds a second of a matrix product of side 2048, the best of three."""
+    left, right = torch.rand(2, _MATRIX, _MATRIX).to(getattr(torch, dtype))
     seconds = []
     for _ in range(3):
         began = clock(threads)
@@ -50,7 +50,7 @@ def main(name: str, allocator: str, threads: int) -> None:
     resident = _memory_mib("now")
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
-        rate = matmul_rate(threads)
+        rate = matmul_rate(threads, getattr(task, "dtype", "float32"))
         began = clock(threads)
         task.run()
         seconds = clock(threads) - began
