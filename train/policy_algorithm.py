@@ -94,6 +94,8 @@ def prepare_algorithm(
         place = context.device if kept_on_device else torch.device("cpu")
         check_buffer(size, place, _cure(algorithm))
         log.info("%s on %s", size, place)
+        if len(observations.shape) == 1:
+            log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
     vec_env = _vec_env(env, on_device=on_device)

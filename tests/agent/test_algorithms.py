@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import yaml
 
-from agents.algorithms import PRESETS, algorithm_arguments, algorithm_class
+from agents.algorithms import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
 from agents.gru_ppo import GruPPO
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 
@@ -54,6 +57,33 @@ def test_a_linear_schedule_falls_from_its_value_to_0() -> None:
         values = [arguments[name](left) for left in (1.0, 0.5, 0.0)]
         assert values == pytest.approx([start, start / 2, 0.0])
     assert arguments["gamma"] == 0.5
+
+
+def test_steps_can_be_counted_in_episodes_and_classes_named() -> None:
+    given = {
+        "n_steps": "3T",
+        "train_freq": [2, "step"],
+        "action_noise": 0.5,
+        "ent_coef": "auto_0.1",
+        "policy": "MlpPolicy",
+        "policy_kwargs": {"activation_fn": "gelu", "optimizer_class": "adamw"},
+    }
+    arguments = algorithm_arguments("sac", None, given, num_decisions=8)
+    assert (arguments["n_steps"], arguments["train_freq"]) == (24, (2, "step"))
+    assert (arguments["ent_coef"], arguments["policy"]) == ("auto_0.1", "MlpPolicy")
+    assert arguments["action_noise"]._sigma.tolist() == [0.5, 0.5]
+    policy = arguments["policy_kwargs"]
+    assert policy == {"activation_fn": torch.nn.GELU, "optimizer_class": torch.optim.AdamW}
+
+
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"gru_ppo"}))
+def test_every_algorithm_has_a_configuration_of_its_own_arguments(name: str) -> None:
+    file = Path(__file__).parents[2] / "configs" / "algo" / f"{name}.yaml"
+    config = yaml.safe_load(file.read_text())["algo"]
+    assert config.pop("name") == name
+    assert config.pop("class_path") is None
+    arguments = algorithm_arguments(name, None, config, num_decisions=4)
+    assert arguments.keys() == config.keys()
 
 
 @pytest.mark.parametrize("value", ["lin_", "lin_fast", "lin_0,1"])

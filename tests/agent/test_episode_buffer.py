@@ -97,6 +97,22 @@ def test_normalising_returns_with_a_lambda_below_one_is_refused() -> None:
         _buffer(normalize_returns=True, gae_lambda=0.95)
 
 
+def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns() -> None:
+    buffer = _buffer(gamma=1.0, gae_lambda=0.5, scale_rewards=True)
+    # Returns 4, 0, 0, 0: their standard deviation is 2.
+    _add(buffer, torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    episodes = buffer.episodes()
+    # Deltas 2 + 1 - 0 and 0 - 1; advantages 3 + 0.5 * -1 and -1.
+    expected = torch.tensor([[2.5, -1.0], [0.0, 0.0]])
+    torch.testing.assert_close(episodes.advantages, expected, atol=1e-4, rtol=0.0)
+    assert episodes.rewards.tolist() == [[4.0, 0.0], [0.0, 0.0]]
+
+
+def test_scaling_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="scale twice"):
+        _buffer(normalize_returns=True, scale_rewards=True)
+
+
 def test_centred_advantages_lose_their_mean_over_episodes_at_each_step() -> None:
     buffer = _buffer(center_steps=True)
     _add(buffer, torch.tensor([[1.0, 2.0], [3.0, -2.0]]), torch.zeros(2, 2))

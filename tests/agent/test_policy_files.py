@@ -8,13 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from safetensors.torch import load_file, save_file
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from sb3_contrib.qrdqn.policies import QRDQNPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.dqn.policies import DQNPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
 
 from adafocus_env.networks import CheckpointError
 from agents.gru_policy import GruActorCriticPolicy
-from agents.policy_files import load_policy, save_policy
+from agents.map_extractor import GlanceMapExtractor
+from agents.policy_files import load_policy, load_trusted_zip, save_policy
 
 MakePolicy = Callable[..., GruActorCriticPolicy]
 
@@ -162,3 +171,98 @@ def test_weights_of_another_policy_are_a_checkpoint_error(saved: Path) -> None:
     save_file(weights, file)
     with pytest.raises(CheckpointError, match=r"critic\.bias"):
         load_policy(saved)
+
+
+# --- policies of SB3 ---
+
+
+def _sb3_policies() -> dict[str, Any]:
+    vectors = spaces.Box(0.0, 6.0, (5,), np.float32)
+    maps = spaces.Box(0.0, 6.0, (3, 2, 2), np.float32)
+    grid, anywhere = spaces.Discrete(16), spaces.Box(-1.0, 1.0, (2,), np.float32)
+    small = {"net_arch": [4], "activation_fn": torch.nn.ELU}
+    extractor = {
+        "features_extractor_class": GlanceMapExtractor,
+        "features_extractor_kwargs": {"channels": 2, "features_dim": 4},
+    }
+    lstm = {"lstm_hidden_size": 4, "n_lstm_layers": 2, "shared_lstm": True}
+    return {
+        "actor-critic": (ActorCriticPolicy, vectors, grid, small),
+        "not shared": (ActorCriticPolicy, maps, grid, {**extractor, "share_features_extractor": 0}),
+        "gSDE": (ActorCriticPolicy, vectors, anywhere, {**small, "use_sde": True}),
+        "dqn": (DQNPolicy, maps, grid, {**small, **extractor}),
+        "sac": (SACPolicy, vectors, anywhere, {**small, "n_critics": 3}),
+        "td3": (TD3Policy, vectors, anywhere, small),
+        "lstm": (
+            RecurrentActorCriticPolicy,
+            vectors,
+            grid,
+            {**small, **lstm, "enable_critic_lstm": False},
+        ),
+        "qrdqn": (QRDQNPolicy, vectors, grid, {**small, "n_quantiles": 3}),
+    }
+
+
+@pytest.mark.parametrize("case", _sb3_policies())
+def test_a_policy_of_sb3_comes_back_from_safetensors_and_json(tmp_path: Path, case: str) -> None:
+    cls, sees, acts, arguments = _sb3_policies()[case]
+    policy = cls(sees, acts, lambda _: 1e-3, **arguments)
+    given = {**arguments, "optimizer_class": torch.optim.SGD}
+    save_policy(policy, tmp_path, recognizer_sha256=SHA, arguments=given)
+    loaded = load_policy(tmp_path).policy
+    assert type(loaded) is cls
+    assert (loaded.observation_space, loaded.action_space) == (sees, acts)
+    assert not loaded.training
+    seen = np.random.default_rng(0).uniform(0, 6, (7, *sees.shape)).astype(np.float32)
+    np.testing.assert_array_equal(
+        loaded.predict(seen, deterministic=True)[0], policy.predict(seen, deterministic=True)[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"class": "os.system"}, "class 'os.system' is none of ActorCriticPolicy, DQNPolicy"),
+        ({"class": "ActorCriticCnnPolicy"}, "is none of"),
+        ({"class": None}, "class"),
+        ({"arguments": {"activation_fn": "os.system"}}, "os.system"),
+        ({"arguments": {"features_extractor_class": "os.system"}}, "os.system"),
+        ({"arguments": {"net_arch": "wide"}}, None),
+        ({"arguments": {"lr_schedule": 1}}, "lr_schedule"),
+        ({"action_range": [0.0]}, None),
+    ],
+    ids=str,
+)
+def test_a_description_can_name_nothing_but_what_is_known(
+    tmp_path: Path, entries: dict[str, Any], message: str | None
+) -> None:
+    cls, sees, acts, arguments = _sb3_policies()["actor-critic"]
+    policy = cls(sees, acts, lambda _: 1e-3, **arguments)
+    save_policy(policy, tmp_path, recognizer_sha256=SHA, arguments=arguments)
+    _change(tmp_path, **entries)
+    with pytest.raises(CheckpointError, match=message):
+        load_policy(tmp_path)
+
+
+class _OwnPolicy(ActorCriticPolicy):
+    pass
+
+
+@pytest.mark.parametrize("case", ["class", "argument"])
+def test_what_files_cannot_name_is_refused_before_anything_is_written(
+    tmp_path: Path, case: str
+) -> None:
+    cls = _OwnPolicy if case == "class" else ActorCriticPolicy
+    arguments = {"activation_fn": torch.nn.Hardswish} if case == "argument" else {}
+    spaces_ = spaces.Box(0.0, 6.0, (5,), np.float32), spaces.Discrete(4)
+    policy = cls(*spaces_, lambda _: 1e-3, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"cannot name the class _OwnPolicy|are no JSON types"):
+        save_policy(policy, tmp_path / "policy", recognizer_sha256=SHA, arguments=arguments)
+    assert not (tmp_path / "policy").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip"], ids=repr)
+def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "policy.zip").write_bytes(content)
+    with pytest.raises(CheckpointError, match="no usable policy of SB3"):
+        load_trusted_zip(tmp_path / "policy.zip")
