@@ -27,7 +27,14 @@ from agents.gru_ppo import GruPPO
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 
 ROWS = STEPS = 16
-BUILTIN_ROWS, BUILTIN_STEPS = 256, 2  # of the built-in task's stage 2
+# Rows, steps, preset and arguments of a stage-2 update. On the built-in task: the published update
+# (one epoch, one batch) of the demo's policy on whole episodes; and the demo's own, three epochs on
+# episodes of two frames, where the policy's work is most of it.
+UPDATES: dict[str, tuple[int, int, str, dict[str, Any]]] = {
+    "full_size": (ROWS, STEPS, "paper", {}),
+    "builtin": (64, 8, "paper", {"policy_kwargs": {"hidden_dim": 256}}),
+    "builtin_demo": (256, 2, "demo", {}),
+}
 
 
 class DecodedVideos:
@@ -62,12 +69,13 @@ class DecodedVideos:
 class KeptGlyphs(GlyphVideos):
     """The first built-in training videos, each drawn once."""
 
-    def __init__(self) -> None:
-        super().__init__("train", num_frames=BUILTIN_STEPS, frame_sampling="random")
-        self._kept: dict[tuple[int, int], Clip] = {}
+    def __init__(self, count: int, num_frames: int):
+        super().__init__("train", num_frames=num_frames, frame_sampling="random")
+        self._count = count
+        self._kept: dict[int, Clip] = {}
 
     def __len__(self) -> int:
-        return BUILTIN_ROWS
+        return self._count
 
     def clip(self, index: int, episode_seed: int) -> Clip:
         if index not in self._kept:
@@ -131,30 +139,31 @@ class StageTwo:
     """A rollout and the update from it.
 
     Args:
-        full_size: published networks and preset; or the built-in task as the demo trains it.
+        size: key of `UPDATES`.
         banked: features from a bank.
     """
 
     multiply_adds = 0.0
 
-    def __init__(self, *, full_size: bool, banked: bool):
-        if full_size:
+    def __init__(self, size: str, *, banked: bool):
+        rows, steps, preset, overrides = UPDATES[size]
+        recognizer: Recognizer
+        videos: Any
+        bank: FeatureBank | None = None
+        if size == "full_size":
             recognizer, videos = _full_size()
             bank = _random_bank(recognizer, videos) if banked else None
-            rows, preset = ROWS, "paper"
         else:
-            recognizer, videos = Recognizer.load(shipped_recognizer()), KeptGlyphs()
-            positions = PatchGrid(7, 112, 32).all_offsets()
-            bank = (
-                FeatureBank.build(tempfile.mkdtemp(), recognizer, videos, positions=positions)
-                if banked
-                else None
-            )
-            rows, preset = BUILTIN_ROWS, "demo"
+            recognizer, videos = Recognizer.load(shipped_recognizer()), KeptGlyphs(rows, steps)
+            if banked:
+                positions = PatchGrid(7, 112, 32).all_offsets()
+                bank = FeatureBank.build(
+                    tempfile.mkdtemp(), recognizer, videos, positions=positions
+                )
         env = PatchLocalizationVectorEnv.from_parts(
             recognizer, videos, num_envs=rows, baseline_positions="grid", bank=bank
         )
-        arguments = algorithm_arguments("gru_ppo", preset, {})
+        arguments = algorithm_arguments("gru_ppo", preset, overrides)
         vec_env = VecMonitor(Sb3VecEnvAdapter(env))
         self._algorithm = GruPPO(env=vec_env, seed=0, device="cpu", **arguments)
         _, self._callback = self._algorithm._setup_learn(10**9)

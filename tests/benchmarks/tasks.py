@@ -38,12 +38,12 @@ def _bank(kind: str, banked: bool) -> Callable[[], Any]:
 
         if kind == "rewards":
             return sizes.Rewards(banked=banked)
-        return sizes.StageTwo(full_size=kind == "update_full_size", banked=banked)
+        return sizes.StageTwo(kind.removeprefix("update_"), banked=banked)
 
     return make
 
 
-for _what in ("rewards", "update_full_size", "update_builtin"):
+for _what in ("rewards", "update_full_size", "update_builtin", "update_builtin_demo"):
     for _where in ("bank", "live"):
         TASKS[f"{_what}_{_where}"] = _bank(_what, _where == "bank")
 

@@ -38,12 +38,14 @@ class Timings:
         seconds: of each repeat: CPU time with one thread, wall-clock time with more.
         floors: of each repeat, the multiply-adds that are needed at the rate of a large matrix
             product, measured just before; NaN where the task has no such number.
+        resnet_floors: the same at the rate of a ResNet-50 batch, measured once.
         peak_mib: largest resident memory of the process.
         resident_mib: memory of the process before the first repeat.
     """
 
     seconds: list[float] = field(default_factory=list)
     floors: list[float] = field(default_factory=list)
+    resnet_floors: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
     resident_mib: float = 0.0
 
@@ -55,7 +57,15 @@ class Timings:
     @property
     def times_floor(self) -> float:
         """Median of the repeats' ratios to their floors."""
-        pairs = zip(self.seconds, self.floors, strict=True)
+        return self._times(self.floors)
+
+    @property
+    def times_resnet_floor(self) -> float:
+        """The same with the rate of a ResNet-50 batch."""
+        return self._times(self.resnet_floors)
+
+    def _times(self, floors: list[float]) -> float:
+        pairs = zip(self.seconds, floors, strict=True)
         return statistics.median(seconds / floor for seconds, floor in pairs)
 
 
@@ -111,6 +121,7 @@ def compare(ways: Sequence[Way], repeats: int) -> list[Timings]:
                 answer = process.run()
                 timing.seconds.append(answer["seconds"])
                 timing.floors.append(answer["floor"])
+                timing.resnet_floors.append(answer["resnet_floor"])
                 timing.peak_mib = answer["peak_mib"]
                 timing.resident_mib = answer["resident_mib"]
     finally:

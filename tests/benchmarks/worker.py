@@ -6,16 +6,18 @@ usage: worker.py TASK default|kept THREADS
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
+from pathlib import Path
 
 import torch
+from torchvision.models import resnet50
 
 from tasks import TASKS
 from train.allocator import keep_freed_memory
 
 _MATRIX = 2048
+_RESNET_MULTIPLY_ADDS = 4.087136e9  # of one 224-pixel frame (REFERENCE section 9)
 
 
 def matmul_rate(threads: int, dtype: str) -> float:
@@ -29,16 +31,34 @@ def matmul_rate(threads: int, dtype: str) -> float:
     return _MATRIX**3 / min(seconds)
 
 
+@torch.no_grad()
+def resnet_rate(threads: int) -> float:
+    """Multiply-adds a second of torchvision's ResNet-50 on 16 frames of 224 pixels, best of two."""
+    network = resnet50().eval().to(memory_format=torch.channels_last)
+    frames = torch.rand(16, 3, 224, 224).to(memory_format=torch.channels_last)
+    seconds = []
+    for _ in range(2):
+        began = clock(threads)
+        network(frames)
+        seconds.append(clock(threads) - began)
+    return 16 * _RESNET_MULTIPLY_ADDS / min(seconds)
+
+
 def clock(threads: int) -> float:
     """CPU time where one thread works: other processes do not count; else wall-clock time."""
     return time.process_time() if threads == 1 else time.perf_counter()
 
 
-def _memory_mib(kind: str) -> float:
-    if kind == "peak":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+def _memory_mib(name: str) -> float:
+    """`VmRSS`, resident memory now, or `VmHWM`, its peak since `_forget_peak`."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status has no {name}")
+
+
+def _forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def main(name: str, allocator: str, threads: int) -> None:
@@ -47,17 +67,21 @@ def main(name: str, allocator: str, threads: int) -> None:
     if allocator == "kept":
         keep_freed_memory()
     task = TASKS[name]()
-    resident = _memory_mib("now")
+    resnet = resnet_rate(threads) if task.multiply_adds else 1.0
+    resident = _memory_mib("VmRSS")
+    _forget_peak()
     print(json.dumps({"ready": True}), flush=True)
     for _ in sys.stdin:
         rate = matmul_rate(threads, getattr(task, "dtype", "float32"))
         began = clock(threads)
         task.run()
         seconds = clock(threads) - began
+        known = task.multiply_adds or float("nan")
         answer = {
             "seconds": seconds,
-            "floor": task.multiply_adds / rate if task.multiply_adds else float("nan"),
-            "peak_mib": _memory_mib("peak"),
+            "floor": known / rate,
+            "resnet_floor": known / resnet,
+            "peak_mib": _memory_mib("VmHWM"),
             "resident_mib": resident,
         }
         print(json.dumps(answer), flush=True)
