@@ -211,13 +211,8 @@ def _run(name: str, overrides: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import hydra
 
-    from train.config import (
-        ConfigError,
-        allow_any_argument,
-        check_options,
-        check_override_names,
-        register_resolvers,
-    )
+    from train.algo_overrides import allow_any_argument, check_options
+    from train.config import ConfigError, check_override_names, register_resolvers
     from train.published_keys import translate
 
     register_resolvers()
@@ -303,6 +298,7 @@ def _call(name: str, cfg: DictConfig) -> int:
     from hydra.types import RunMode
     from rich.console import Console
 
+    from train.algo_overrides import check_algorithm
     from train.allocator import keep_freed_memory
     from train.config import read_config
     from train.progress import ProgressDisplay
@@ -317,7 +313,7 @@ def _call(name: str, cfg: DictConfig) -> int:
     if rank:  # one process of a run speaks for all
         logging.disable(logging.WARNING)
     try:
-        _check_algorithm(read_config(cfg))
+        check_algorithm(read_config(cfg))
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)
@@ -331,21 +327,6 @@ def _call(name: str, cfg: DictConfig) -> int:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _check_algorithm(config: RunConfig) -> None:
-    """Refuse unknown algorithms and arguments at once, whatever the command.
-
-    A class of the user's own is looked at where it is used.
-
-    Raises:
-        ValueError: the message has the nearest name.
-    """
-    from agents.algorithms import CUSTOM, algorithm_arguments
-
-    algo = config.algo
-    if algo.class_path is None and algo.name != CUSTOM:
-        algorithm_arguments(algo.name, algo.preset, algo.arguments)
 
 
 def _is_users_mistake(error: Exception) -> bool:

@@ -342,41 +342,6 @@ def check_override_names(overrides: list[str]) -> None:
             raise ConfigError(unknown_key(name, known))
 
 
-def check_options(overrides: list[str], configs: Path) -> None:
-    """Refuse `GROUP=OPTION` whose option does not exist, before Hydra does.
-
-    Left to Hydra where it is told of other folders or of several values (`--config-dir`, `-m`).
-
-    Args:
-        overrides: the command line.
-        configs: the folder of the groups.
-
-    Raises:
-        ConfigError: an unknown option; the message has the nearest one.
-    """
-    if any(item.startswith("-") for item in overrides):
-        return
-    for override in overrides:
-        group, _, option = override.partition("=")
-        if group not in GROUPS:
-            continue
-        known = sorted(file.stem for file in (configs / group).glob("*.yaml"))
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)
-            raise ConfigError(
-                f"unknown {group}={option}; did you mean {group}={near[0]}? "
-                f"Known are {', '.join(known)}"
-            )
-
-
-def allow_any_argument(overrides: list[str]) -> list[str]:
-    """Let `algo.NAME=VALUE` be any argument of an algorithm, also one that its file leaves out.
-
-    The names are checked against the algorithm's constructor later on.
-    """
-    return [f"++{item}" if item.startswith("algo.") else item for item in overrides]
-
-
 def register_resolvers() -> None:
     """Teach OmegaConf `${recipe:KEY}`: the experiment's value of KEY for the running command."""
 

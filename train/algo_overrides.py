@@ -1,0 +1,58 @@
+"""What a command line says of groups and algorithms, checked before anything is started."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from train.config import GROUPS, ConfigError, RunConfig
+
+
+def check_options(overrides: list[str], configs: Path) -> None:
+    """Refuse `GROUP=OPTION` whose option does not exist, before Hydra does.
+
+    Left to Hydra where it is told of other folders or of several values (`--config-dir`, `-m`).
+
+    Args:
+        overrides: the command line.
+        configs: the folder of the groups.
+
+    Raises:
+        ConfigError: an unknown option; the message has the nearest one.
+    """
+    if any(item.startswith("-") for item in overrides):
+        return
+    for override in overrides:
+        group, _, option = override.partition("=")
+        if group not in GROUPS:
+            continue
+        known = sorted(file.stem for file in (configs / group).glob("*.yaml"))
+        if option not in known:
+            near = difflib.get_close_matches(option, known, n=1, cutoff=0.0)
+            raise ConfigError(
+                f"unknown {group}={option}; did you mean {group}={near[0]}? "
+                f"Known are {', '.join(known)}"
+            )
+
+
+def allow_any_argument(overrides: list[str]) -> list[str]:
+    """Let `algo.NAME=VALUE` be any argument of an algorithm, also one that its file leaves out.
+
+    The names are checked against the algorithm's constructor later on.
+    """
+    return [f"++{item}" if item.startswith("algo.") else item for item in overrides]
+
+
+def check_algorithm(config: RunConfig) -> None:
+    """Refuse unknown algorithms and arguments at once, whatever the command.
+
+    A class of the user's own is looked at where it is used.
+
+    Raises:
+        ValueError: the message has the nearest name.
+    """
+    from agents.algorithms import CUSTOM, algorithm_arguments
+
+    algo = config.algo
+    if algo.class_path is None and algo.name != CUSTOM:
+        algorithm_arguments(algo.name, algo.preset, algo.arguments)
