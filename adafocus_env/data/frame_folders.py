@@ -40,8 +40,13 @@ class FrameFolderReader:
         return {"media": "frames", "image_template": self._template, "decoder": "opencv"}
 
     def image(self, folder: Path, index: int) -> Path:
-        """The file of 0-based frame `index`."""
-        return folder / self._template.format(index + 1)
+        """The file of 0-based frame `index`.
+
+        Raises:
+            VideoError: it is a link that leaves the data folder.
+        """
+        path = folder / self._template.format(index + 1)
+        return stays_inside(path, self._root) if path.is_symlink() else path
 
     def find(self, path: Path) -> Path:
         """The folder of a video: `path`, or `path` without the extension of a video file.

@@ -46,6 +46,19 @@ def test_a_list_of_video_files_finds_their_folders(folder: Path) -> None:
         FrameFolderReader(folder.parent).find(folder.with_name("v_abc.txt"))
 
 
+def test_a_frame_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+    inside, outside = folder / "image_00002.jpg", folder / "image_00003.jpg"
+    secret = tmp_path / "secret.jpg"
+    outside.rename(secret)
+    outside.symlink_to(secret)
+    inside.unlink()
+    inside.symlink_to(folder / "image_00001.jpg")
+    reader = FrameFolderReader(folder.resolve())
+    assert len(list(reader.read(folder, [0, 1]))) == 2
+    with pytest.raises(VideoError, match=r"image_00003\.jpg: a link that leaves the data folder"):
+        list(reader.read(folder, [2]))
+
+
 def test_a_folder_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
     root = tmp_path.resolve() / "frames"
     root.mkdir()
