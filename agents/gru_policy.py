@@ -42,13 +42,22 @@ class GlanceMapEncoder(nn.Module):
         shape: `(C, h, w)` or `(C,)` of one observation.
         channels: output of the 1x1 convolution.
         hidden_dim: size of the features.
+        standardize: False leaves out the first step, which would copy all observations twice.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, shape: tuple[int, ...], *, channels: int = 32, hidden_dim: int = 1024):
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        channels: int = 32,
+        hidden_dim: int = 1024,
+        standardize: bool = False,
+    ):
         super().__init__()
+        self._standardize = standardize
         inputs = shape[0]
         self.convolution: nn.Module = nn.Identity()
         if len(shape) == 3:
@@ -69,7 +78,9 @@ class GlanceMapEncoder(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """`(N, ...)` to `(N, hidden_dim)`."""
-        features: Tensor = self.linear(self.convolution((observations - self.mean) / self.std))
+        if self._standardize:
+            observations = (observations - self.mean) / self.std
+        features: Tensor = self.linear(self.convolution(observations))
         return features
 
 
@@ -153,7 +164,10 @@ class GruActorCriticPolicy(BasePolicy):
         # Kept with the weights, so that a loaded policy does not fit its scale again.
         self.register_buffer("scale_is_fitted", torch.tensor(not standardize))
         self.encoder = GlanceMapEncoder(
-            observation_space.shape, channels=channels, hidden_dim=hidden_dim
+            observation_space.shape,
+            channels=channels,
+            hidden_dim=hidden_dim,
+            standardize=standardize,
         )
         self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
         self.actor = nn.Linear(hidden_dim, int(action_space.n))

@@ -58,10 +58,14 @@ COMPARISONS = (
     Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),
     Comparison("bank_vs_live_builtin", "update_builtin_live", "update_builtin_bank"),
     Comparison("bank_vs_live_builtin_demo", "update_builtin_demo_live", "update_builtin_demo_bank"),
-    Comparison("update_vs_recurrent_ppo", "update_contrib", "update_gru"),
-    Comparison("update_vs_recurrent_ppo_shared", "update_contrib_shared", "update_gru"),
-    Comparison("collect_vs_recurrent_ppo", "rollout_contrib", "rollout_gru"),
-    Comparison("collect_vs_recurrent_ppo_shared", "rollout_contrib_shared", "rollout_gru"),
+    Comparison("update_vs_recurrent_ppo", "update_contrib", "update_gru", allocators=_BOTH),
+    Comparison(
+        "update_vs_recurrent_ppo_shared", "update_contrib_shared", "update_gru", allocators=_BOTH
+    ),
+    Comparison("collect_vs_recurrent_ppo", "rollout_contrib", "rollout_gru", allocators=_BOTH),
+    Comparison(
+        "collect_vs_recurrent_ppo_shared", "rollout_contrib_shared", "rollout_gru", allocators=_BOTH
+    ),
 )
 
 
