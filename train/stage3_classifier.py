@@ -97,6 +97,7 @@ def choose_actions(
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     sizes = recognizer.config
 
+    @torch.no_grad()
     def choose(maps: Tensor, _: Tensor) -> Tensor:
         if isinstance(saved, GruActorCriticPolicy):
             actions = saved.evaluate_episodes(seen_by(saved, maps))[0].best().cpu().numpy()
