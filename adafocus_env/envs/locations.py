@@ -39,7 +39,7 @@ class PatchGrid:
     rule at every published size (REFERENCE section 2).
 
     Args:
-        grid_size: G, 4 to 8.
+        grid_size: G, 4 to 10.
         frame_size: side of the frame in pixels.
         patch_size: side P of the patch in pixels.
 
@@ -50,8 +50,8 @@ class PatchGrid:
     """
 
     def __init__(self, grid_size: int, frame_size: int, patch_size: int):
-        if not 4 <= grid_size <= 8:
-            raise ValueError(f"grid_size must be 4 to 8, not {grid_size}")
+        if not 4 <= grid_size <= 10:
+            raise ValueError(f"grid_size must be 4 to 10, not {grid_size}")
         self.grid_size = grid_size
         self.num_actions = grid_size**2
         self.action_space = spaces.Discrete(self.num_actions)

@@ -102,7 +102,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `recognizer` | None | folder written by a stage; None: the shipped one |
     | `num_frames` | None | T; None: as the recognizer was trained |
     | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions |
-    | `grid_size` | 7 | G, 4 to 8 |
+    | `grid_size` | 7 | G, 4 to 10 |
     | `patch_size` | None | P in pixels; None: as the recognizer was trained |
     | `observation` | `"map"` | `"vector"` for the pooled map |
     | `reward` | `"random"` | see Rewards |

@@ -20,7 +20,8 @@ from adafocus_env.features.bank_files import (
     open_shard,
     shard_file,
 )
-from adafocus_env.networks.recognizer import CheckpointError, Recognizer
+from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)

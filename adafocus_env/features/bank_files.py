@@ -20,7 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adafocus_env.atomic_files import atomic_path
-from adafocus_env.networks.recognizer import CheckpointError
+from adafocus_env.networks.recognizer_base import CheckpointError
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"

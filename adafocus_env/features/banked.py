@@ -13,7 +13,8 @@ from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank import FeatureBank
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.glancer import freeze
-from adafocus_env.networks.recognizer import Recognizer, class_mismatch
+from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_base import class_mismatch
 
 
 class BankFeatures:

@@ -14,7 +14,8 @@ from adafocus_env.data.clips import Videos
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.frozen import FrozenRecognizer
 from adafocus_env.networks.glancer import freeze
-from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig, class_mismatch
+from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig
+from adafocus_env.networks.recognizer_base import class_mismatch
 
 
 class LiveFeatures:

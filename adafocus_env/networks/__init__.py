@@ -1,33 +1,53 @@
-"""Glancer, focuser and classifier, and the Recognizer that holds all three."""
+"""Glancer, focuser and classifier, and the recognizers that hold all three."""
 
 from adafocus_env.networks.backbones import BACKBONES, build_backbone
-from adafocus_env.networks.classifier import RecurrentClassifier
+from adafocus_env.networks.classifier import AveragingClassifier, RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser
-from adafocus_env.networks.frozen import FrozenRecognizer
+from adafocus_env.networks.frozen import FrozenNetworks, FrozenRecognizer
 from adafocus_env.networks.glancer import Glancer, freeze
 from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import (
+from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig
+from adafocus_env.networks.recognizer_base import (
     CheckpointError,
-    Recognizer,
-    RecognizerConfig,
     class_mismatch,
     has_placeholder_names,
     placeholder_class_names,
 )
+from adafocus_env.networks.recognizer_files import (
+    FAMILIES,
+    AnyRecognizer,
+    AnyRecognizerConfig,
+    build_recognizer,
+    load_recognizer,
+)
+from adafocus_env.networks.shift_recognizer import ShiftRecognizer, ShiftRecognizerConfig
+from adafocus_env.networks.temporal_shift import TemporalShift, add_temporal_shift, shift_channels
 
 __all__ = [
     "BACKBONES",
+    "FAMILIES",
+    "AnyRecognizer",
+    "AnyRecognizerConfig",
+    "AveragingClassifier",
     "CheckpointError",
     "Focuser",
+    "FrozenNetworks",
     "FrozenRecognizer",
     "Glancer",
     "Recognizer",
     "RecognizerConfig",
     "RecurrentClassifier",
+    "ShiftRecognizer",
+    "ShiftRecognizerConfig",
+    "TemporalShift",
+    "add_temporal_shift",
     "build_backbone",
+    "build_recognizer",
     "class_mismatch",
     "crop_patches",
     "freeze",
     "has_placeholder_names",
+    "load_recognizer",
     "placeholder_class_names",
+    "shift_channels",
 ]

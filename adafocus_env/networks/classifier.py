@@ -1,4 +1,4 @@
-"""RecurrentClassifier: what the clip has shown so far, and which action it is."""
+"""The classifiers: what the clip has shown so far, and which action it is."""
 
 from __future__ import annotations
 
@@ -78,3 +78,43 @@ class RecurrentClassifier(nn.Module):
         """
         states, _ = self.gru(features)
         return self.fc(self.dropout(states)), states
+
+
+class AveragingClassifier(nn.Module):
+    """A linear layer on each patch vector; a clip's logits are their mean.
+
+    The layer is linear, so without dropout the mean of logits is the logits of the mean. The state
+    is therefore the sum of the decisions' mean patch vectors, zeros at the start of an episode.
+
+    Args:
+        num_features: F of a patch vector.
+        num_classes: K.
+        dropout: on the patch vectors, while training.
+    """
+
+    def __init__(self, num_features: int, num_classes: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(num_features, num_classes)
+
+    def forward(self, patch_vectors: Tensor) -> Tensor:
+        """Whole clips frame by frame, `(N, T, F)`: the frames' mean logits `(N, K)`."""
+        return self.each_frame(patch_vectors).mean(dim=1)
+
+    def each_frame(self, patch_vectors: Tensor) -> Tensor:
+        """Logits `(..., K)` of each patch vector `(..., F)`, with dropout while training."""
+        logits: Tensor = self.fc(self.dropout(patch_vectors))
+        return logits
+
+    def after(self, state: Tensor, num_decisions: Tensor) -> Tensor:
+        """Logits of states, without dropout.
+
+        Args:
+            state: `(..., F)`, the sum of the mean patch vectors so far.
+            num_decisions: how many, at least 1; fits `(..., 1)`.
+
+        Returns:
+            `(..., K)`.
+        """
+        logits: Tensor = self.fc(state / num_decisions)
+        return logits

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from adafocus_env.networks.backbones import build_backbone
+from adafocus_env.networks.temporal_shift import add_temporal_shift
 
 
 class Focuser(nn.Module):
@@ -13,12 +14,15 @@ class Focuser(nn.Module):
     Args:
         backbone: name in `BACKBONES`.
         num_classes: K, for the head that stage 0 trains.
+        shift_frames: patches of a clip that temporal shift connects; None sees each by itself.
     """
 
-    def __init__(self, backbone: str, num_classes: int):
+    def __init__(self, backbone: str, num_classes: int, *, shift_frames: int | None = None):
         super().__init__()
         built = build_backbone(backbone, num_classes)
         self.net = built.net
+        if shift_frames is not None:
+            add_temporal_shift(self.net, shift_frames)
         self.num_features = built.num_channels
         self.feature_map = built.feature_map
 

@@ -13,7 +13,8 @@ from torch.fx.experimental.optimization import fuse
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig
+from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_base import RecognizerBase, RecognizerSizes
 
 # Names of `amp`, and the type that convolutions compute in.
 PRECISIONS = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -26,7 +27,7 @@ _IMAGES_AT_ONCE = 16
 _PIXELS_AT_ONCE = {"cpu": 16 * 128 * 128, "cuda": 512 * 128 * 128}
 
 
-class FrozenRecognizer:
+class FrozenNetworks:
     """Glancer and focuser with BatchNorm folded into their convolutions, channels last.
 
     Micro-batches keep memory within bounds. The recognizer itself stays as it is: it can be
@@ -51,7 +52,7 @@ class FrozenRecognizer:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: RecognizerBase,
         *,
         amp: str = "none",
         compile: bool = False,  # noqa: A002  # the name users know
@@ -62,7 +63,7 @@ class FrozenRecognizer:
         self._compile = compile
 
     @property
-    def config(self) -> RecognizerConfig:
+    def config(self) -> RecognizerSizes:
         """The recognizer's."""
         return self.recognizer.config
 
@@ -73,11 +74,19 @@ class FrozenRecognizer:
 
     @torch.no_grad()
     def glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Look at whole frames, uint8 `(N, 3, H, W)`: maps `(N, C, h, w)`, vectors `(N, C)`."""
+        """Look at whole frames.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`, N a multiple of the recognizer's `glance_group`.
+
+        Returns:
+            maps `(N, C, h, w)`, vectors `(N, C)`.
+        """
         recognizer = self.recognizer
         network = self._network("glancer")
         maps, vectors = [], []
-        for part in _parts(len(frames), recognizer.config.glance_size, self.device):
+        size, group = recognizer.config.glance_size, recognizer.glance_group
+        for part in _parts(len(frames), size, self.device, group):
             images = self._network_input(recognizer.resize_for_glance(frames[part]))
             feature_map = network(images).float().clamp_(0.0, recognizer.glancer.map_bound)
             maps.append(feature_map)
@@ -97,7 +106,7 @@ class FrozenRecognizer:
 
         Args:
             frames: uint8 `(N, 3, H, W)`.
-            offsets: `(M, 2)`.
+            offsets: `(M, 2)`, M a multiple of the recognizer's `focus_group`.
             patch_size: None takes the recognizer's.
             index: `(M,)`.
 
@@ -110,20 +119,10 @@ class FrozenRecognizer:
         if index is None:
             index = torch.arange(len(frames), device=self.device)
         vectors = []
-        for part in _parts(len(offsets), size, self.device):
+        for part in _parts(len(offsets), size, self.device, self.recognizer.focus_group):
             patches = crop_patches(frames, offsets[part], size, index=index[part])
             vectors.append(network(self._network_input(patches)).float().mean(dim=(2, 3)))
         return torch.cat(vectors)
-
-    @torch.no_grad()
-    def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
-        """The recognizer's, without gradients."""
-        return self.recognizer.classify_step(features, classifier_state)
-
-    @torch.no_grad()
-    def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The recognizer's, without gradients."""
-        return self.recognizer.classify_sequence(features)
 
     def _network_input(self, images: Tensor) -> Tensor:
         """Normalised images: one multiplication and addition a pixel, not three passes."""
@@ -143,6 +142,31 @@ class FrozenRecognizer:
         network = forms[key].network
         exact = self._amp == "none" and self.device.type == "cuda"
         return _without_tf32(network) if exact else network
+
+
+class FrozenRecognizer(FrozenNetworks):
+    """A recognizer of the recurrent family, frozen: see `FrozenNetworks`."""
+
+    recognizer: Recognizer
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+    ):
+        super().__init__(recognizer, amp=amp, compile=compile)
+
+    @torch.no_grad()
+    def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
+        """The recognizer's, without gradients."""
+        return self.recognizer.classify_step(features, classifier_state)
+
+    @torch.no_grad()
+    def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """The recognizer's, without gradients."""
+        return self.recognizer.classify_sequence(features)
 
 
 class _FeatureMap(nn.Module):
@@ -178,7 +202,9 @@ class _Folded:
 
 
 # By recognizer, then by network, precision and whether compiled.
-_FOLDED: WeakKeyDictionary[Recognizer, dict[tuple[str, str, bool], _Folded]] = WeakKeyDictionary()
+_FOLDED: WeakKeyDictionary[RecognizerBase, dict[tuple[str, str, bool], _Folded]] = (
+    WeakKeyDictionary()
+)
 
 
 def check_precision(amp: str, device: torch.device) -> None:
@@ -203,12 +229,16 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-def _parts(count: int, side: int, device: torch.device) -> Iterator[slice]:
-    """`count` images of `side` pixels in equal parts, none below the fewest unless all are."""
+def _parts(count: int, side: int, device: torch.device, group: int) -> Iterator[slice]:
+    """`count` images of `side` pixels in about equal parts, none below the fewest unless all are.
+
+    Images of a group stay together.
+    """
     pixels = _PIXELS_AT_ONCE.get(device.type, _PIXELS_AT_ONCE["cpu"])
-    parts = max(1, count // max(_IMAGES_AT_ONCE, pixels // side**2))
+    groups, at_once = count // group, max(_IMAGES_AT_ONCE, pixels // side**2)
+    parts = max(1, groups // -(-at_once // group))
     for i in range(parts):
-        yield slice(count * i // parts, count * (i + 1) // parts)
+        yield slice(groups * i // parts * group, groups * (i + 1) // parts * group)
 
 
 def _without_tf32(network: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

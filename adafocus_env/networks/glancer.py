@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from adafocus_env.networks.backbones import build_backbone
+from adafocus_env.networks.temporal_shift import add_temporal_shift
 
 
 class Glancer(nn.Module):
@@ -15,6 +16,7 @@ class Glancer(nn.Module):
         num_classes: K, for the head that stage 0 trains.
         activation_cap: clamp the map to `[0, cap]`; needed where the backbone has no bound of its
             own, because observations have declared finite bounds.
+        shift_frames: frames of a clip that temporal shift connects; None sees each by itself.
 
     Attributes:
         map_bound: largest possible value of the map; the smallest is 0.
@@ -23,7 +25,14 @@ class Glancer(nn.Module):
         ValueError: the backbone is unbounded and no cap is given.
     """
 
-    def __init__(self, backbone: str, num_classes: int, *, activation_cap: float | None = None):
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        *,
+        activation_cap: float | None = None,
+        shift_frames: int | None = None,
+    ):
         super().__init__()
         built = build_backbone(backbone, num_classes)
         bound = built.feature_bound if activation_cap is None else activation_cap
@@ -33,6 +42,8 @@ class Glancer(nn.Module):
                 "set activation_cap, for example to 6"
             )
         self.net = built.net
+        if shift_frames is not None:
+            add_temporal_shift(self.net, shift_frames)
         self.num_channels = built.num_channels
         self.map_bound = bound
         self.feature_map = built.feature_map

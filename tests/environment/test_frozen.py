@@ -213,19 +213,22 @@ def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(
 
 
 @pytest.mark.parametrize(
-    ("count", "side", "sizes"),
+    ("count", "side", "group", "sizes"),
     [
-        (4, 224, [4]),
-        (31, 224, [31]),
-        (32, 224, [16, 16]),
-        (50, 128, [16, 17, 17]),
-        (1000, 32, [333, 333, 334]),
+        (4, 224, 1, [4]),
+        (31, 224, 1, [31]),
+        (32, 224, 1, [16, 16]),
+        (50, 128, 1, [16, 17, 17]),
+        (1000, 32, 1, [333, 333, 334]),
+        (12, 144, 12, [12]),
+        (60, 144, 12, [24, 36]),
+        (18, 144, 3, [18]),
     ],
 )
 def test_no_part_is_below_sixteen_images_unless_there_are_fewer(
-    count: int, side: int, sizes: list[int]
+    count: int, side: int, group: int, sizes: list[int]
 ) -> None:
-    parts = list(frozen_module._parts(count, side, torch.device("cpu")))
+    parts = list(frozen_module._parts(count, side, torch.device("cpu"), group))
     assert [part.stop - part.start for part in parts] == sizes
     assert parts[0].start == 0
     assert parts[-1].stop == count

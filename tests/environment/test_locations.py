@@ -32,7 +32,7 @@ def test_grid_of_seven_has_the_published_offsets(patch_size: int, line: list[int
 
 
 @pytest.mark.parametrize("patch_size", PUBLISHED_LINES)
-@pytest.mark.parametrize("grid_size", [5, 6, 7, 8])
+@pytest.mark.parametrize("grid_size", [4, 5, 6, 7, 8, 9, 10])
 def test_grid_offsets_equal_the_published_float32_rule(grid_size: int, patch_size: int) -> None:
     actions = np.arange(grid_size**2)
     cells = np.stack([actions // grid_size, actions % grid_size], axis=1).astype(np.float32)
@@ -56,7 +56,9 @@ def test_offsets_keep_the_leading_shape_of_the_actions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("grid_size", "action"), [(4, 5), (5, 12), (6, 14), (7, 24), (8, 27)], ids=str
+    ("grid_size", "action"),
+    [(4, 5), (5, 12), (6, 14), (7, 24), (8, 27), (9, 40), (10, 44)],
+    ids=str,
 )
 def test_center_is_the_middle_or_the_upper_left_of_the_four_middles(
     grid_size: int, action: int
@@ -71,9 +73,9 @@ def test_last_grid_position_touches_the_lower_right_corner(grid_size: int) -> No
     assert grid.all_offsets()[-1].tolist() == [81, 81]
 
 
-@pytest.mark.parametrize("grid_size", [-1, 0, 3, 9])
-def test_grid_sizes_outside_four_to_eight_are_refused(grid_size: int) -> None:
-    with pytest.raises(ValueError, match=f"grid_size must be 4 to 8, not {grid_size}"):
+@pytest.mark.parametrize("grid_size", [-1, 0, 3, 11])
+def test_grid_sizes_outside_four_to_ten_are_refused(grid_size: int) -> None:
+    with pytest.raises(ValueError, match=f"grid_size must be 4 to 10, not {grid_size}"):
         PatchGrid(grid_size, 112, 32)
 
 

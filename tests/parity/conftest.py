@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import fill_rule
 import published_run as run
-from adafocus_env.networks import Recognizer
+import published_shift_run as shift_run
+from adafocus_env.networks import Recognizer, ShiftRecognizer
 from agents.gru_policy import GruActorCriticPolicy
 from given_case import Case, normalised_config
 
@@ -50,3 +53,27 @@ def networks() -> tuple[Recognizer, GruActorCriticPolicy]:
     weights = fill_rule.filled_weights(run.canonical_shapes(recognizer, policy))
     run.load_policy_weights(policy, weights)
     return run.load_recognizer(config, weights), policy
+
+
+@pytest.fixture(scope="session")
+def shift_recognizer() -> ShiftRecognizer:
+    """The published Something-Something networks with the weights of the rule."""
+    return shift_run.make_recognizer()
+
+
+@pytest.fixture(scope="session")
+def shift_glance_frames() -> Tensor:
+    """Of videos 0 to 5."""
+    return shift_run.glance_frames(6)
+
+
+@pytest.fixture(scope="session")
+def shift_focus_frames() -> Tensor:
+    """Of videos 0 and 1."""
+    return shift_run.focus_frames(2)
+
+
+@pytest.fixture(scope="session")
+def shift_glances(shift_recognizer: ShiftRecognizer, shift_glance_frames: Tensor) -> dict[str, Any]:
+    """Section a of videos 0 to 5."""
+    return shift_run.run_glances(shift_glance_frames, shift_recognizer)

@@ -1,8 +1,8 @@
 """Weights, frames and choices by rule, so that golden numbers need no stored networks.
 
-`golden_actnet.npz` holds numbers recorded by running the published ActivityNet code (CPU, torch
-2.15, float32) on networks and inputs that an integer hash and a few sines give. The rule is the
-recording's own; nothing here may change without recording anew.
+`golden_actnet.npz` and `golden_sthsth.npz` hold numbers recorded by running the published code of
+both families (CPU, torch 2.15, float32) on networks and inputs that an integer hash and a few sines
+give. The rule is the recordings' own; nothing here may change without recording anew.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def filled(key: str, shape: Sequence[int], *, seed: str = "") -> Tensor:
         values = gain * z * math.sqrt(2.0 / fan_in)
     elif len(shape) == 2:
         gain = 6.0 if key == "classifier.fc.weight" else 1.8
-        gain = 3.0 if key.endswith("actor.0.weight") else gain
+        gain = 3.0 if key.endswith("actor.0.weight") or key == "classifier.weight" else gain
         values = gain * z * math.sqrt(2.0 / fan_in)
     elif key.endswith("weight"):
         values = 1.0 + 0.1 * z
@@ -70,10 +70,16 @@ def filled_weights(shapes: Mapping[str, Sequence[int]], *, seed: str = "") -> di
 
 
 def waves(num_videos: int, num_frames: int, side: int) -> Tensor:
-    """Normalised frames `(B, T, 3, side, side)`, float32 in [-2, 2]."""
+    """Normalised frames `(B, T, 3, side, side)`, float32 in [-2, 2], at the times 0..T-1."""
+    return waves_at(range(num_videos), range(num_frames), side)
+
+
+def waves_at(videos: Sequence[int], times: Sequence[float], side: int) -> Tensor:
+    """The same, of some videos at some times."""
     b, t, c, row, col = np.meshgrid(
-        *(np.arange(n) for n in (num_videos, num_frames, 3, side, side)), indexing="ij", sparse=True
-    )
+        np.asarray(videos), np.asarray(times), *(np.arange(n) for n in (3, side, side)),
+        indexing="ij", sparse=True,
+    )  # fmt: skip
     tau = 2.0 * np.pi
     u, w = row / side, col / side
     x = (

@@ -37,11 +37,16 @@ class Case:
     log_prob_shift: Tensor
 
 
+# Entries of a configuration under which frames count as normalised: mean 0, deviation 1/255.
+NORMALISED: dict[str, Any] = {
+    "pixel_mean": (0.0, 0.0, 0.0),
+    "pixel_std": (1 / 255.0, 1 / 255.0, 1 / 255.0),
+}
+
+
 def normalised_config(**entries: Any) -> RecognizerConfig:
-    """A configuration under which frames count as normalised: mean 0, deviation 1/255."""
-    return RecognizerConfig(
-        **entries, pixel_mean=(0.0, 0.0, 0.0), pixel_std=(1 / 255.0, 1 / 255.0, 1 / 255.0)
-    )
+    """A configuration of the recurrent family under which frames count as normalised."""
+    return RecognizerConfig(**entries, **NORMALISED)
 
 
 class _GivenClips:

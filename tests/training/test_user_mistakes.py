@@ -85,7 +85,7 @@ def test_a_stage_that_cannot_start_says_what_it_needs(
         ),
         ("stage2", ["resume={stage1}", "reward=best"], "unknown reward 'best'; known are random"),
         ("stage2", ["resume={stage1}", "baseline_positions=all"], "'pixel' or 'grid'"),
-        ("stage2", ["resume={stage1}", "action_dim=9"], "grid_size must be 4 to 8, not 3"),
+        ("stage2", ["resume={stage1}", "action_dim=9"], "grid_size must be 4 to 10, not 3"),
         ("stage2", ["resume={stage1}", "algo.name=gruppo"], "did you mean 'gru_ppo'"),
         ("stage2", ["resume={stage1}", "algo.preset=papr"], "did you mean 'paper'"),
         ("stage2", ["resume={stage1}", "algo.gae_lambda=0.9"], "gae_lambda=1"),

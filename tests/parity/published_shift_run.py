@@ -1,0 +1,101 @@
+"""The published Something-Something computations, done by our public objects.
+
+Every function returns arrays under the names of `golden_sthsth.npz`; only the golden test knows
+which numbers they should be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import fill_rule
+from adafocus_env.networks import (
+    ShiftRecognizer,
+    ShiftRecognizerConfig,
+    crop_patches,
+    freeze,
+    shift_channels,
+)
+from given_case import NORMALISED
+from train.shift_names import published_names
+
+Arrays = dict[str, Any]
+
+GLANCE_TIMES = tuple(1.5 * i + 0.25 for i in range(8))
+FOCUS_TIMES = tuple(range(12))
+
+
+def make_recognizer(**entries: Any) -> ShiftRecognizer:
+    """The published networks of 174 classes, frozen, with the weights of the rule."""
+    config = ShiftRecognizerConfig(
+        class_names=tuple(f"class {k}" for k in range(174)), dropout=0.0, **NORMALISED, **entries
+    )
+    with torch.device("meta"):  # shapes alone
+        shapes = {k: v.shape for k, v in ShiftRecognizer(config).state_dict().items()}
+    recognizer = ShiftRecognizer(config)
+    weights = {
+        ours: fill_rule.filled(published, shapes[ours])
+        for ours, published in published_names(shapes).items()
+    }
+    missing, unexpected = recognizer.load_state_dict(weights, strict=False)
+    assert not unexpected
+    assert set(missing) == {"focuser.net.fc.weight", "focuser.net.fc.bias"}
+    freeze(recognizer)
+    return recognizer
+
+
+def glance_frames(num_videos: int) -> Tensor:
+    """`(B, 8, 3, 224, 224)` normalised."""
+    return fill_rule.waves_at(range(num_videos), GLANCE_TIMES, 224)
+
+
+def focus_frames(num_videos: int) -> Tensor:
+    """`(B, 12, 3, 224, 224)` normalised."""
+    return fill_rule.waves_at(range(num_videos), FOCUS_TIMES, 224)
+
+
+@torch.no_grad()
+def run_glances(frames: Tensor, recognizer: ShiftRecognizer) -> Arrays:
+    """Section a, whole: `map (B, 8, C, h, w)`, `pooled (B, 8, C)`, `logits (B, 8, K)`."""
+    glance_map, pooled = recognizer.glance(frames.flatten(0, 1))
+    logits = recognizer.glancer(frames.flatten(0, 1))
+    consensus = recognizer.glance_logits(pooled.unflatten(0, frames.shape[:2]))
+    parts = {"map": glance_map, "pooled": pooled, "logits": logits}
+    whole = {name: part.unflatten(0, frames.shape[:2]) for name, part in parts.items()}
+    return {**whole, "consensus": consensus}
+
+
+@torch.no_grad()
+def run_look(
+    frames: Tensor, offsets: Tensor, pooled: Tensor, recognizer: ShiftRecognizer
+) -> Arrays:
+    """Section b of one set of places.
+
+    Args:
+        frames: `(B, 12, 3, H, H)`.
+        offsets: `(B, 2)`, one a video.
+        pooled: `(B, 8, C)` glance vectors.
+        recognizer: with `video_div=1`.
+    """
+    patches = crop_patches(
+        frames.flatten(0, 1), offsets.repeat_interleave(12, 0), recognizer.config.patch_size
+    )
+    vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+    each = recognizer.classifier.each_frame(vectors)
+    return {
+        "vectors": vectors,
+        "frame_logits": each,
+        "consensus": recognizer.classifier(vectors),
+        "final_logits": recognizer.classify_clip(vectors, pooled),
+    }
+
+
+def run_shift() -> Arrays:
+    """Section g."""
+    given = torch.arange(1.0, 513.0).view(8, 16, 2, 2).requires_grad_()
+    shifted = shift_channels(given, 4)
+    shifted.backward(given.detach().flip((0, 1, 2, 3)))
+    return {"g_in": given.detach(), "g_out": shifted.detach(), "g_grad_in": given.grad}
