@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
-from torch.distributions import Categorical
 
-from adafocus_env.envs import PatchGrid
+from adafocus_env.envs import ContinuousLocations, PatchGrid
 from adafocus_env.envs.make_core import choose_device
 from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
+from agents.action_distributions import ActionDistribution
 from agents.gru_policy import GruActorCriticPolicy, PolicyStep
 from agents.policy_files import load_policy
 
@@ -39,7 +40,7 @@ class SequencePolicy(Protocol):
         """One frame of N videos."""
         ...
 
-    def evaluate_episodes(self, observations: Tensor) -> tuple[Categorical, Tensor]:
+    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
         """All frames `(N, T, ...)` from the start: the distribution of actions `(N, T)`."""
         ...
 
@@ -62,12 +63,13 @@ class AdaFocus:
 
     Args:
         recognizer: is frozen.
-        policy: chooses among the G * G patches of a grid, most probable action first.
+        policy: chooses among the G * G patches of a grid, or a place; its best action is taken.
         amp: precision of glancer and focuser, see `FrozenRecognizer`.
         compile: whether they go through `torch.compile`.
 
     Raises:
-        ValueError: the policy sees other glances than the recognizer's, or acts on no grid.
+        ValueError: the policy sees other glances than the recognizer's, or acts neither on a square
+            grid nor in continuous locations.
     """
 
     def __init__(
@@ -89,10 +91,7 @@ class AdaFocus:
                 f"the policy sees {sees}, but the recognizer's glances are {map_shape}"
             )
         self._pooled = sees == map_shape[:1]
-        num_actions = int(getattr(policy.action_space, "n", 0))
-        if math.isqrt(num_actions) ** 2 != num_actions:
-            raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
-        self._grid = PatchGrid(math.isqrt(num_actions), config.frame_size, config.patch_size)
+        self._locations = _locations(policy.action_space, config.frame_size, config.patch_size)
 
     @classmethod
     def load(
@@ -144,11 +143,11 @@ class AdaFocus:
         glance_maps, glance_vectors = self._networks.glance(frames)
         seen = glance_vectors if self._pooled else glance_maps
         distribution, _ = self.policy.evaluate_episodes(seen.unflatten(0, shape))
-        actions = distribution.logits.argmax(dim=-1)
-        patch_vectors = self._networks.focus(frames, self._grid.offsets(actions.flatten()))
+        actions = distribution.best()
+        patch_vectors = self._networks.focus(frames, self._locations.offsets(actions.flatten(0, 1)))
         features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
         logits, _ = self._networks.classify_sequence(features)
-        return logits, self._grid.origins(actions)
+        return logits, self._locations.origins(actions)
 
     def initial_state(self, num_streams: int = 1) -> StreamState:
         """Nothing has been shown yet."""
@@ -184,7 +183,7 @@ class AdaFocus:
             torch.zeros(len(frames), dtype=torch.bool, device=self._device),
             deterministic=True,
         )
-        offsets = self._grid.offsets(step.actions)
+        offsets = self._locations.offsets(step.actions)
         features = torch.cat([glance_vectors, self._networks.focus(frames, offsets)], dim=1)
         logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
         sides = torch.full_like(offsets, self.recognizer.config.patch_size)
@@ -206,3 +205,16 @@ class AdaFocus:
                 f"got {frames.dtype} {tuple(frames.shape)}"
             )
         return frames.to(self._device)
+
+
+def _locations(
+    space: spaces.Space[Any], frame_size: int, patch_size: int
+) -> PatchGrid | ContinuousLocations:
+    """The places that the actions of a policy name."""
+    anywhere = ContinuousLocations(frame_size, patch_size)
+    if space == anywhere.action_space:
+        return anywhere
+    num_actions = int(getattr(space, "n", 0))
+    if math.isqrt(num_actions) ** 2 != num_actions:
+        raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
+    return PatchGrid(math.isqrt(num_actions), frame_size, patch_size)

@@ -45,6 +45,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "policy_kwargs": {
                 "hidden_dim": 1024,
                 "clamp_probs": True,
+                "clip_log_probs": True,
                 "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999)},
             },
         },

@@ -17,7 +17,7 @@ class Episodes:
 
     Attributes:
         observations: `(E, T, ...)`.
-        actions: `(E, T)` int64.
+        actions: `(E, T)` int64, or `(E, T, 2)` as drawn.
         old_log_probs: `(E, T)` when they were acted.
         old_values: `(E, T)` when they were acted.
         rewards: `(E, T)`.

@@ -19,7 +19,7 @@ from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.acting import act_on_episodes, look_at, seen_by
 from agents.baselines import Agent, Oracle, RandomOffsets, SeededAgent, State
-from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from agents.gru_policy import GruActorCriticPolicy
 
 Progress = Callable[[int], None]
 
@@ -271,17 +271,15 @@ def _choose_whole_episodes(
     seeds: npt.NDArray[np.uint64],
     deterministic: bool,
 ) -> npt.NDArray[np.generic]:
-    """`(N, T)` actions of one pass of the policy over whole episodes."""
+    """`(N, T)` or `(N, T, 2)` actions of one pass of the policy over whole episodes."""
     policy.set_training_mode(False)
     distribution, _ = policy.evaluate_episodes(
         seen_by(policy, env.observe_episode()).to(policy.device)
     )
     if deterministic:
-        return np.asarray(distribution.logits.argmax(dim=-1).cpu())
+        return np.asarray(distribution.best().cpu())
+    shape = (env.num_decisions, *policy.head.uniform_shape)
     # Drawn as float32: rounded to it, the largest float64 would be 1.
-    uniforms = [
-        episode_rng(int(seed), Purpose.ACTION).random(env.num_decisions, dtype=np.float32)
-        for seed in seeds
-    ]
-    drawn = torch.from_numpy(np.stack(uniforms)).to(policy.device)
-    return np.asarray(inverse_cdf(distribution.probs, drawn).cpu())
+    uniforms = [episode_rng(int(s), Purpose.ACTION).random(shape, dtype=np.float32) for s in seeds]
+    drawn = distribution.draw(torch.from_numpy(np.stack(uniforms)).to(policy.device))
+    return np.asarray(policy.head.within_bounds(drawn).cpu())

@@ -12,7 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
-from torch.distributions import Categorical
+
+from agents.action_distributions import ActionDistribution, make_action_head
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class PolicyStep:
     """What the policy does in one step of N rows.
 
     Attributes:
-        actions: `(N,)` int64.
+        actions: `(N,)` int64, or `(N, 2)` as drawn, which may lie outside the frame.
         values: `(N,)`.
         log_probs: `(N,)` of the actions.
         policy_state: `(N, S)` after the step.
@@ -36,13 +37,15 @@ class GlanceMapEncoder(nn.Module):
     """A glance map (or vector) to `hidden_dim` features (REFERENCE section 1A).
 
     For maps: standardise, 1x1 convolution to `channels`, ReLU, flatten, linear, ReLU. For vectors
-    the convolution is left out.
+    the convolution is left out. With batch normalisation (REFERENCE section 1S) it stands before
+    either ReLU.
 
     Args:
         shape: `(C, h, w)` or `(C,)` of one observation.
         channels: output of the 1x1 convolution.
         hidden_dim: size of the features.
         standardize: False leaves out the first step, which would copy all observations twice.
+        batch_norm: normalise after the convolution and after the linear layer.
     """
 
     mean: Tensor
@@ -55,15 +58,19 @@ class GlanceMapEncoder(nn.Module):
         channels: int = 32,
         hidden_dim: int = 1024,
         standardize: bool = False,
+        batch_norm: bool = False,
     ):
         super().__init__()
         self._standardize = standardize
         inputs = shape[0]
         self.convolution: nn.Module = nn.Identity()
         if len(shape) == 3:
-            self.convolution = nn.Sequential(nn.Conv2d(inputs, channels, 1, bias=False), nn.ReLU())
+            norm = [nn.BatchNorm2d(channels)] if batch_norm else []
+            convolution = nn.Conv2d(inputs, channels, 1, bias=False)
+            self.convolution = nn.Sequential(convolution, *norm, nn.ReLU())
             inputs = channels * shape[1] * shape[2]
-        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden_dim), nn.ReLU())
+        after = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
+        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden_dim), *after, nn.ReLU())
         per_channel = (1, shape[0], *[1] * (len(shape) - 1))
         self.register_buffer("mean", torch.zeros(per_channel))
         self.register_buffer("std", torch.ones(per_channel))
@@ -85,14 +92,18 @@ class GlanceMapEncoder(nn.Module):
 
 
 class GruActorCriticPolicy(BasePolicy):
-    """Encoder, one-layer GRU, and linear heads for 49 (or so) actions and the value.
+    """Encoder, one-layer GRU, and linear heads for where to look and for the value.
 
     The state is an argument and a result. `step` acts one frame at a time; `evaluate_episodes` runs
-    whole episodes from the zero state, which is what training uses.
+    whole episodes from the zero state, which is what training uses. On a grid it chooses among the
+    positions; in continuous locations it draws from a Gaussian around a mean.
+
+    In training mode batch normalisation uses the statistics of all frames passed in at once, else
+    its running ones.
 
     Args:
         observation_space: `Box` of glance maps or vectors.
-        action_space: `Discrete`.
+        action_space: `Discrete`, or `Box(0, 1, (2,))`.
         lr_schedule: learning rate over the remaining progress.
         use_sde: must be False; there for SB3's constructor.
         channels: of the encoder's convolution.
@@ -104,6 +115,10 @@ class GruActorCriticPolicy(BasePolicy):
             as published.
         clamp_probs: log-probabilities of the softmax clamped to float32's resolution, as published;
             False is log-softmax, which differs below 1e-7.
+        batch_norm: batch normalisation in the encoder, as published for Something-Something.
+        action_std: standard deviation of continuous locations, as fractions of the free range.
+        clip_log_probs: log-probabilities of continuous locations after clipping to the frame, as
+            published, instead of before it.
         optimizer_class: as in SB3.
         optimizer_kwargs: as in SB3.
 
@@ -111,7 +126,6 @@ class GruActorCriticPolicy(BasePolicy):
         ValueError: a space that it cannot act in.
     """
 
-    action_space: spaces.Discrete
     observation_space: spaces.Box
 
     def __init__(
@@ -127,21 +141,25 @@ class GruActorCriticPolicy(BasePolicy):
         standardize: bool = False,
         orthogonal: bool = False,
         clamp_probs: bool = True,
+        batch_norm: bool = False,
+        action_std: float = 0.25,
+        clip_log_probs: bool = False,
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ):
-        if not isinstance(action_space, spaces.Discrete):
-            raise ValueError(
-                f"GruActorCriticPolicy acts in Discrete spaces, not {action_space}; for continuous "
-                "locations use one of SB3's algorithms, such as PPO or SAC"
-            )
+        head = make_action_head(
+            action_space,
+            clamp_probs=clamp_probs,
+            action_std=action_std,
+            clip_log_probs=clip_log_probs,
+        )
         if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) not in (
             1,
             3,
         ):
             raise ValueError(f"expected a Box of glance maps or vectors, got {observation_space}")
         if use_sde:
-            raise ValueError("state-dependent exploration needs continuous actions")
+            raise ValueError("GruActorCriticPolicy has no state-dependent exploration")
         super().__init__(
             observation_space,
             action_space,
@@ -157,10 +175,14 @@ class GruActorCriticPolicy(BasePolicy):
             "standardize": standardize,
             "orthogonal": orthogonal,
             "clamp_probs": clamp_probs,
+            "batch_norm": batch_norm,
+            "action_std": action_std,
+            "clip_log_probs": clip_log_probs,
         }
         self.hidden_dim = hidden_dim
         self.detach_value = detach_value
-        self.clamp_probs = clamp_probs
+        self.batch_norm = batch_norm
+        self.head = head
         # Kept with the weights, so that a loaded policy does not fit its scale again.
         self.register_buffer("scale_is_fitted", torch.tensor(not standardize))
         self.encoder = GlanceMapEncoder(
@@ -168,9 +190,10 @@ class GruActorCriticPolicy(BasePolicy):
             channels=channels,
             hidden_dim=hidden_dim,
             standardize=standardize,
+            batch_norm=batch_norm,
         )
         self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
-        self.actor = nn.Linear(hidden_dim, int(action_space.n))
+        self.actor = nn.Linear(hidden_dim, head.num_outputs)
         self.critic = nn.Linear(hidden_dim, 1)
         if orthogonal:
             self._init_orthogonal()
@@ -207,23 +230,22 @@ class GruActorCriticPolicy(BasePolicy):
             observations: `(N, ...)`.
             policy_state: `(N, S)` after the step before.
             episode_starts: `(N,)` bool; where True the state is taken as zero.
-            uniforms: `(N,)` in [0, 1); the action is where the cumulated probabilities pass them.
-                None draws from torch's generator.
+            uniforms: `(N,)` or `(N, 2)` in [0, 1), whose inverse CDF the actions are. None draws
+                from torch's generator.
             deterministic: take the most probable action.
         """
         state = policy_state * ~episode_starts[:, None]
         outputs, last = self.gru(self.encoder(observations)[:, None], state[None].contiguous())
-        logits, values = self._heads(outputs[:, 0])
-        distribution = self._distribution(logits)
+        distribution, values = self._heads(outputs[:, 0])
         if deterministic:
-            actions = logits.argmax(dim=1)
+            actions = distribution.best()
         else:
             if uniforms is None:
-                uniforms = torch.rand(len(logits), device=logits.device)
-            actions = inverse_cdf(distribution.probs, uniforms)
+                uniforms = torch.rand(len(values), *self.head.uniform_shape, device=values.device)
+            actions = distribution.draw(uniforms)
         return PolicyStep(actions, values, distribution.log_prob(actions), last[0])
 
-    def evaluate_episodes(self, observations: Tensor) -> tuple[Categorical, Tensor]:
+    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
         """Whole episodes from the zero state.
 
         Args:
@@ -234,8 +256,7 @@ class GruActorCriticPolicy(BasePolicy):
         """
         shape = observations.shape[:2]
         features = self.encoder(observations.flatten(0, 1)).unflatten(0, shape)
-        logits, values = self._heads(self.gru(features)[0])
-        return self._distribution(logits), values
+        return self._heads(self.gru(features)[0])
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """First step of an episode: actions, values, log-probabilities (SB3's signature)."""
@@ -278,7 +299,7 @@ class GruActorCriticPolicy(BasePolicy):
             starts = torch.as_tensor(flags, device=self.device)
         with torch.no_grad():
             step = self.step(observations, policy_state, starts, deterministic=deterministic)
-        actions = step.actions.cpu().numpy()
+        actions = self.head.within_bounds(step.actions).cpu().numpy()
         return actions if batched else actions[0], (step.policy_state.cpu().numpy(),)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
@@ -298,14 +319,9 @@ class GruActorCriticPolicy(BasePolicy):
             **self._arguments,
         }
 
-    def _heads(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def _heads(self, features: Tensor) -> tuple[ActionDistribution, Tensor]:
         for_value = features.detach() if self.detach_value else features
-        return self.actor(features), self.critic(for_value)[..., 0]
-
-    def _distribution(self, logits: Tensor) -> Categorical:
-        if self.clamp_probs:
-            return Categorical(probs=logits.softmax(dim=-1), validate_args=False)
-        return Categorical(logits=logits, validate_args=False)
+        return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
 
     def _init_orthogonal(self) -> None:
         for module in (self.encoder, self.critic):
@@ -322,20 +338,3 @@ class GruActorCriticPolicy(BasePolicy):
         nn.init.zeros_(state_bias)
         with torch.no_grad():
             input_bias[self.hidden_dim : 2 * self.hidden_dim] = -2.0
-
-
-def inverse_cdf(probs: Tensor, uniforms: Tensor) -> Tensor:
-    """The action at which the cumulated probabilities pass `uniforms`.
-
-    Args:
-        probs: `(..., A)`, each summing to 1.
-        uniforms: `(...)` in [0, 1).
-
-    Returns:
-        `(...)` int64. The same uniforms give the same actions whether steps or whole episodes are
-        drawn.
-    """
-    cumulated = probs.cumsum(dim=-1)
-    # Rounding can leave the last sum below a uniform close to 1.
-    below = (cumulated <= uniforms[..., None] * cumulated[..., -1:]).sum(dim=-1)
-    return below.clamp(max=probs.shape[-1] - 1)

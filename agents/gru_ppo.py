@@ -21,8 +21,9 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 from torch import Tensor
 from torch.nn import functional as F
 
+from agents.batch_statistics import check_one_batch, rollout_statistics
 from agents.episode_buffer import EpisodeBuffer, Episodes, minibatches
-from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from agents.gru_policy import GruActorCriticPolicy
 from agents.ranks import ONE_PROCESS, Ranks
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 from agents.video_schedule import VideoSchedule
@@ -39,7 +40,12 @@ class GruPPO(PPO):
     `PatchLocalizationVectorEnv`, with at most a `VecMonitor` around it), all actions of a rollout
     are drawn from one pass of the policy; elsewhere it steps. Both ways give the same rollout.
 
-    The defaults are the published update (REFERENCE section 4, preset `paper`).
+    In continuous locations the buffer keeps the samples as drawn and the environment gets them
+    clipped to the frame. A policy with batch normalisation acts and learns by the statistics of the
+    rollout's own frames; its running statistics, for evaluation, move once an update.
+
+    The defaults are the published update (REFERENCE section 4, preset `paper`), but for the
+    policy's `clip_log_probs`.
 
     Args:
         policy: `"GruPolicy"` or a subclass of `GruActorCriticPolicy`.
@@ -72,7 +78,8 @@ class GruPPO(PPO):
         device: as in SB3.
 
     Raises:
-        ValueError: settings that contradict each other, or an environment without fixed episodes.
+        ValueError: settings that contradict each other, an environment without fixed episodes, or
+            one with which batch normalisation would act and learn differently.
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {"GruPolicy": GruActorCriticPolicy}
@@ -130,7 +137,7 @@ class GruPPO(PPO):
             seed=seed,
             device=device,
             _init_setup_model=False,
-            supported_action_spaces=(spaces.Discrete,),
+            supported_action_spaces=(spaces.Discrete, spaces.Box),
         )
         for name, value in {
             "episodes_per_row": episodes_per_row,
@@ -170,7 +177,17 @@ class GruPPO(PPO):
                 "GruPPO needs episodes of a fixed length: an environment with `num_decisions`"
             ) from None
         self.n_steps = self.episodes_per_row * self.num_decisions
-        way = "plays whole episodes" if _native(env) else "steps, because a wrapper lies between"
+        plays = _native(env) is not None
+        if self.policy.batch_norm:
+            check_one_batch(
+                num_rows=env.num_envs,
+                num_decisions=self.num_decisions,
+                episodes_per_row=self.episodes_per_row,
+                batch_episodes=self.batch_episodes,
+                num_processes=self.ranks.count,
+                plays=plays,
+            )
+        way = "plays whole episodes" if plays else "steps, because a wrapper lies between"
         log.info("GruPPO %s", way)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
@@ -181,8 +198,6 @@ class GruPPO(PPO):
         self._schedule = None
 
     def _setup_model(self) -> None:
-        if self.env is not None:
-            self._attach_env(self.env)
         self._setup_lr_schedule()
         self.set_random_seed(self.seed)
         self.rollout_buffer = EpisodeBuffer(
@@ -197,6 +212,8 @@ class GruPPO(PPO):
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )
         self.policy = policy.to(self.device)  # type: ignore[assignment]
+        if self.env is not None:
+            self._attach_env(self.env)
         self.clip_range = FloatSchedule(self.clip_range)
         self.ent_coef = FloatSchedule(self.ent_coef)  # type: ignore[assignment]
         # On the CPU, so that the same seed gives the same actions on every device.
@@ -236,7 +253,7 @@ class GruPPO(PPO):
         for _ in range(n_rollout_steps // self.num_decisions):
             # Drawn for all processes by each: as many of them draw the same as one alone.
             shape = (self.ranks.count * env.num_envs, self.num_decisions)
-            drawn = torch.rand(shape, generator=self._generator)
+            drawn = torch.rand(*shape, *self.policy.head.uniform_shape, generator=self._generator)
             uniforms = self.ranks.own(drawn).to(self.device)
             self._schedule_videos()
             if native is not None:
@@ -256,9 +273,10 @@ class GruPPO(PPO):
         """One whole episode of every row, in one pass of the policy."""
         observations = env.observe_episode().to(self.device)
         self._fit_scale_once(observations[:, 0])
-        distribution, values = self.policy.evaluate_episodes(observations)
-        actions = inverse_cdf(distribution.probs, uniforms)
-        result = env.play(actions)
+        with rollout_statistics(self.policy):
+            distribution, values = self.policy.evaluate_episodes(observations)
+        actions = distribution.draw(uniforms)
+        result = env.play(self.policy.head.within_bounds(actions))
         rewards = result.rewards.to(self.device)
         buffer.add(
             observations=observations,
@@ -305,9 +323,11 @@ class GruPPO(PPO):
             assert isinstance(self._last_obs, np.ndarray)
             observations = torch.as_tensor(self._last_obs, device=self.device)
             self._fit_scale_once(observations)
-            step = self.policy.step(observations, state, starts, uniforms=uniforms[:, t])
+            with rollout_statistics(self.policy):
+                step = self.policy.step(observations, state, starts, uniforms=uniforms[:, t])
             state, starts = step.policy_state, torch.zeros_like(starts)
-            new_obs, rewards, dones, infos = env.step(step.actions.cpu().numpy())
+            actions = self.policy.head.within_bounds(step.actions)
+            new_obs, rewards, dones, infos = env.step(actions.cpu().numpy())
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():

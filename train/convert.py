@@ -10,6 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from gymnasium import spaces
+
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import (
     CheckpointError,
@@ -175,12 +177,18 @@ def _description(
         "best_acc": checkpoint.best_acc,
         "num_classes": recognizer.config.num_classes,
         "hidden_dim": recognizer.config.hidden_dim,
-        "action_dim": None if policy is None else int(policy.action_space.n),
+        "action_dim": None if policy is None else _num_actions(policy),
         "policy_hidden_dim": None if policy is None else policy.hidden_dim,
         "from_configuration": {name: getattr(config, name) for name in _FROM_CONFIG},
         "weights": {part: report.as_json() for part, report in reports.items()},
         "notes": checkpoint.notes,
     }
+
+
+def _num_actions(policy: GruActorCriticPolicy) -> int | None:
+    """None in continuous locations."""
+    space = policy.action_space
+    return int(space.n) if isinstance(space, spaces.Discrete) else None
 
 
 def _lines(result: dict[str, Any], target: Path) -> list[str]:

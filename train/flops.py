@@ -130,18 +130,18 @@ def _configured_networks(config: RunConfig) -> tuple[Recognizer, BasePolicy]:
         shape = recognizer.map_shape()
         sees = spaces.Box(0.0, bound, shape if config.observation == "map" else shape[:1])
         acts: spaces.Space[Any] = spaces.Discrete(config.action_dim)
-        if config.locations == "continuous":
-            acts = spaces.Box(-1.0, 1.0, (2,), np.float32)
         kwargs = arguments["policy_kwargs"]
-        if issubclass(algorithm, GruPPO):
-            assert isinstance(acts, spaces.Discrete)
+        own = issubclass(algorithm, GruPPO)
+        if config.locations == "continuous":  # SB3's algorithms act in a centred range
+            acts = spaces.Box(0.0 if own else -1.0, 1.0, (2,), np.float32)
+        if own:
             return recognizer, _new_policy(sees, acts, kwargs)
     cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
     return recognizer, cls(sees, acts, lambda _: 0.0, **kwargs)
 
 
 def _new_policy(
-    observations: spaces.Box, actions: spaces.Discrete, arguments: Mapping[str, Any]
+    observations: spaces.Box, actions: spaces.Space[Any], arguments: Mapping[str, Any]
 ) -> GruActorCriticPolicy:
     sizes = {name: arguments[name] for name in ("channels", "hidden_dim") if name in arguments}
     return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)

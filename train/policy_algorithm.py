@@ -98,7 +98,7 @@ def prepare_algorithm(
             log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
-    vec_env = _vec_env(env, on_device=on_device)
+    vec_env = _vec_env(env, on_device=on_device, centered=not issubclass(algorithm, GruPPO))
     try:
         model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)
     except AssertionError as error:  # so SB3 says that it does not act in such a space
@@ -194,9 +194,9 @@ def _use_device_rollouts(
     arguments["rollout_buffer_class"] = DeviceRolloutBuffer
 
 
-def _vec_env(env: PatchLocalizationVectorEnv, *, on_device: bool) -> VecEnv:
+def _vec_env(env: PatchLocalizationVectorEnv, *, on_device: bool, centered: bool) -> VecEnv:
     vec_env: VecEnv = DeviceVecEnv(env) if on_device else Sb3VecEnvAdapter(env)
-    if isinstance(env.single_action_space, spaces.Box):
+    if centered and isinstance(env.single_action_space, spaces.Box):
         vec_env = CenteredActions(vec_env)
     return VecMonitor(vec_env)
 

@@ -95,13 +95,14 @@ def choose_actions(
     if policy == "center":
         return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
-    if isinstance(saved, GruActorCriticPolicy):
-        gru = saved
-        return lambda maps, _: gru.evaluate_episodes(seen_by(gru, maps))[0].logits.argmax(dim=-1)
     sizes = recognizer.config
 
+    @torch.no_grad()
     def choose(maps: Tensor, _: Tensor) -> Tensor:
-        actions = act_on_episodes(saved, maps)
+        if isinstance(saved, GruActorCriticPolicy):
+            actions = saved.evaluate_episodes(seen_by(saved, maps))[0].best().cpu().numpy()
+        else:
+            actions = act_on_episodes(saved, maps)
         return look_at(
             saved.action_space,
             actions,

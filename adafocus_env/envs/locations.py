@@ -124,3 +124,7 @@ class ContinuousLocations:
     def offsets(self, actions: Tensor) -> Tensor:
         """(top, left) pixel offsets `(..., 2)`, `floor(action * (side - P))` in float32."""
         return (actions.cpu() * self._free).floor().long()
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range: the actions."""
+        return actions

@@ -163,16 +163,24 @@ def record() -> Callable[[GruPPO], list[dict[str, Any]]]:
 
 @pytest.fixture
 def make_policy() -> Callable[..., GruActorCriticPolicy]:
-    """Makes a small policy with seeded weights; takes its arguments, `shape` and `actions`."""
+    """Makes a small policy with seeded weights; takes its arguments, `shape` and `actions`.
+
+    `actions=None` makes one for continuous locations.
+    """
 
     def make(
-        *, shape: tuple[int, ...] = (3, 2, 2), actions: int = 5, seed: int = 0, **arguments: Any
+        *,
+        shape: tuple[int, ...] = (3, 2, 2),
+        actions: int | None = 5,
+        seed: int = 0,
+        **arguments: Any,
     ) -> GruActorCriticPolicy:
+        anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return GruActorCriticPolicy(
                 spaces.Box(0.0, 6.0, shape, np.float32),
-                spaces.Discrete(actions),
+                anywhere if actions is None else spaces.Discrete(actions),
                 lambda _: 1e-3,
                 **{**SMALL, **arguments},
             )

@@ -22,15 +22,24 @@ from agents.policy_files import save_policy
 N, T = 3, 4
 
 
-def _policy(shape: tuple[int, ...], num_actions: int = 49) -> GruActorCriticPolicy:
+def _policy(
+    shape: tuple[int, ...], num_actions: int | None = 49, **arguments: Any
+) -> GruActorCriticPolicy:
+    """For continuous locations where there is no number of actions."""
+    anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        return GruActorCriticPolicy(
+        policy = GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, shape, np.float32),
-            spaces.Discrete(num_actions),
+            anywhere if num_actions is None else spaces.Discrete(num_actions),
             lambda _: 1e-3,
             hidden_dim=32,
+            **arguments,
         )
+        if num_actions is None:  # away from the middle, where a new policy looks
+            torch.nn.init.normal_(policy.actor.weight)
+    policy.set_training_mode(False)
+    return policy
 
 
 @pytest.fixture
@@ -45,30 +54,41 @@ def frames(make_videos: Callable[..., Any]) -> Tensor:
     return frames
 
 
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("trained_in", ["grid", "continuous"])
 def test_predict_gives_what_evaluation_gives(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, make_videos: Callable[..., Any]
+    tiny_recognizer: Recognizer, make_videos: Callable[..., Any], locations: str, trained_in: str
 ) -> None:
+    num_actions = 49 if trained_in == "grid" else None
+    policy = _policy(tiny_recognizer.map_shape(), num_actions)
     videos = make_videos(N)
     videos.frames = videos.frames[:, ::2].repeat_interleave(2, dim=1)  # no choice of frames
     env = PatchLocalizationVectorEnv.from_parts(
-        tiny_recognizer, videos, num_envs=N, autoreset_mode="disabled"
+        tiny_recognizer, videos, num_envs=N, autoreset_mode="disabled", locations=locations
     )
     evaluation = evaluate_agent(env, policy)
     frames = torch.stack([videos.clip(index, 0).frames for index in range(N)])
     logits, origins = AdaFocus(tiny_recognizer, policy).predict(frames)
     np.testing.assert_allclose(logits.numpy(), evaluation.logits, rtol=0, atol=1e-5)
     # 28 free pixels over six intervals: offsets are the origins' exact floor.
-    offsets = (origins.double() * 28 + 1e-6).floor().numpy()
+    rounding = 1e-6 if trained_in == "grid" else 0.0
+    offsets = (origins.double() * 28 + rounding).floor().numpy()
     np.testing.assert_array_equal(offsets, evaluation.boxes[..., :2])
     assert len(np.unique(offsets)) > 2
 
 
 @pytest.mark.parametrize("sees", ["map", "vector"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"num_actions": None}, {"num_actions": None, "batch_norm": True}],
+    ids=["grid", "continuous", "batch norm"],
+)
 def test_streams_give_what_predict_gives(
-    tiny_recognizer: Recognizer, frames: Tensor, sees: str
+    tiny_recognizer: Recognizer, frames: Tensor, sees: str, arguments: dict[str, Any]
 ) -> None:
     shape = tiny_recognizer.map_shape()
-    model = AdaFocus(tiny_recognizer, _policy(shape if sees == "map" else shape[:1]))
+    policy = _policy(shape if sees == "map" else shape[:1], **arguments)
+    model = AdaFocus(tiny_recognizer, policy)
     logits, origins = model.predict(frames)
     state = None
     for t in range(T):

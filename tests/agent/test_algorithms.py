@@ -20,13 +20,16 @@ def test_gru_ppo_is_known_by_its_name() -> None:
     assert algorithm_class("gru_ppo") is GruPPO
 
 
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
 @pytest.mark.parametrize("preset", PRESETS["gru_ppo"])
 def test_every_preset_makes_an_algorithm(
-    make_adapter: Callable[..., Sb3VecEnvAdapter], preset: str
+    make_adapter: Callable[..., Sb3VecEnvAdapter], preset: str, locations: str
 ) -> None:
     small = {"policy_kwargs": {"hidden_dim": 8}}
     model = GruPPO(
-        env=make_adapter(2), device="cpu", **algorithm_arguments("gru_ppo", preset, small)
+        env=make_adapter(2, locations=locations),
+        device="cpu",
+        **algorithm_arguments("gru_ppo", preset, small),
     )
     model.learn(8)
     assert model.num_timesteps == 8
@@ -38,6 +41,7 @@ def test_the_preset_paper_has_the_published_constants() -> None:
     assert arguments.items() >= {**published, "normalize_returns": True}.items()
     policy = arguments["policy_kwargs"]
     assert (policy["hidden_dim"], policy["clamp_probs"]) == (1024, True)
+    assert policy["clip_log_probs"]
     assert policy["optimizer_kwargs"] == {"eps": 1e-8, "betas": (0.9, 0.999)}
     assert not policy.get("detach_value", False)
     assert not policy.get("standardize", False)

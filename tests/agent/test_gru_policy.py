@@ -13,7 +13,8 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from agents.gru_policy import GruActorCriticPolicy, PolicyStep, inverse_cdf
+from agents.action_distributions import inverse_cdf
+from agents.gru_policy import GruActorCriticPolicy, PolicyStep
 
 MakePolicy = Callable[..., GruActorCriticPolicy]
 
@@ -373,12 +374,13 @@ def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(
 @pytest.mark.parametrize(
     ("observation_space", "action_space", "message"),
     [
-        (spaces.Box(0.0, 6.0, (3, 2, 2)), spaces.Box(0.0, 1.0, (2,)), "Discrete"),
+        (spaces.Box(0.0, 6.0, (3, 2, 2)), spaces.Box(-1.0, 1.0, (2,)), r"Box\(0, 1, \(2,\)\)"),
+        (spaces.Box(0.0, 6.0, (3, 2, 2)), spaces.Box(0.0, 1.0, (3,)), "Discrete"),
         (spaces.Box(0.0, 6.0, (3, 2, 2)), spaces.MultiDiscrete([3, 3]), "Discrete"),
         (spaces.Box(0.0, 6.0, (3, 2)), spaces.Discrete(4), "maps or vectors"),
         (spaces.Discrete(3), spaces.Discrete(4), "maps or vectors"),
     ],
-    ids=["continuous", "several", "2-D", "no box"],
+    ids=["centred", "three numbers", "several", "2-D", "no box"],
 )
 def test_spaces_that_it_cannot_act_in_are_refused(
     observation_space: spaces.Space[Any], action_space: spaces.Space[Any], message: str
@@ -388,7 +390,7 @@ def test_spaces_that_it_cannot_act_in_are_refused(
 
 
 def test_state_dependent_exploration_is_refused() -> None:
-    with pytest.raises(ValueError, match="continuous"):
+    with pytest.raises(ValueError, match="no state-dependent exploration"):
         GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (3,)), spaces.Discrete(4), lambda _: 1e-3, use_sde=True
         )

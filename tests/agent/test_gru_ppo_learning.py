@@ -245,11 +245,6 @@ def test_rows_that_end_at_different_times_are_an_error(
         make_model(env).learn(6)
 
 
-def test_continuous_actions_are_refused(make_adapter: MakeAdapter, make_model: MakeModel) -> None:
-    with pytest.raises((ValueError, AssertionError), match="Discrete"):
-        make_model(make_adapter(2, locations="continuous"))
-
-
 def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
     cue_env: type[Any], make_model: MakeModel
 ) -> None:

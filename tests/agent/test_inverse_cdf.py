@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.gru_policy import inverse_cdf
+from agents.action_distributions import inverse_cdf
 
 LARGEST_UNIFORM = 1.0 - 2.0**-24  # of torch.rand in float32
 

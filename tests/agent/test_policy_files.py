@@ -51,12 +51,24 @@ def _change(folder: Path, **entries: Any) -> None:
     [{}, {"standardize": True, "detach_value": True, "orthogonal": True, "clamp_probs": True}],
     ids=["plain", "all switches"],
 )
+@pytest.mark.parametrize(
+    "kind",
+    [{}, {"batch_norm": True}, {"actions": None, "action_std": 0.1, "clip_log_probs": True}],
+    ids=["grid", "batch norm", "continuous"],
+)
 def test_a_loaded_policy_equals_the_saved_one(
-    make_policy: MakePolicy, tmp_path: Path, shape: tuple[int, ...], arguments: dict[str, Any]
+    make_policy: MakePolicy,
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    arguments: dict[str, Any],
+    kind: dict[str, Any],
 ) -> None:
-    policy = make_policy(shape=shape, **arguments)
+    policy = make_policy(shape=shape, **arguments, **kind)
     observations = 6.0 * torch.rand(2, 4, *shape, generator=torch.Generator().manual_seed(0))
     policy.fit_scale_once(observations[:, 0])
+    policy.set_training_mode(True)
+    policy.evaluate_episodes(observations)  # batch normalisation gets running statistics
+    policy.set_training_mode(False)
     save_policy(policy, tmp_path / "deep" / "folder", recognizer_sha256=SHA)
     loaded = load_policy(tmp_path / "deep" / "folder")
     assert loaded.recognizer_sha256 == SHA
@@ -65,7 +77,9 @@ def test_a_loaded_policy_equals_the_saved_one(
     assert loaded.policy.arguments() == policy.arguments()
     assert not loaded.policy.training
     got, expected = (p.evaluate_episodes(observations) for p in (loaded.policy, policy))
-    assert torch.equal(got[0].logits, expected[0].logits)
+    actions = expected[0].draw(torch.full((2, 4, *policy.head.uniform_shape), 0.99))
+    assert torch.equal(got[0].best(), expected[0].best())
+    assert torch.equal(got[0].log_prob(actions), expected[0].log_prob(actions))
     assert torch.equal(got[1], expected[1])
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, crop_patches, freeze
+from agents.action_distributions import inverse_cdf
 from agents.adafocus import AdaFocus
-from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from agents.gru_policy import GruActorCriticPolicy
 from published_loop import PublishedLoop, crop_one_by_one
 from train.flops import multiply_adds
 

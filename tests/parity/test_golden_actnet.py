@@ -221,7 +221,7 @@ def test_without_the_clamp_the_second_update_sees_other_log_probabilities(
     policy = GruActorCriticPolicy(*spaces, lambda _: 3e-4, **arguments)
     policy.load_state_dict(networks[1].state_dict())
     learner = run.make_learner(policy, 4)
-    learner.policy.clamp_probs = False
+    learner.policy.head = policy.head
     rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
     for _ in range(2):
         update = run.run_update(case, learner, glances["map"], rewards, log_probs)

@@ -116,3 +116,14 @@ def test_a_loaded_policy_is_counted_by_its_own_sizes(
     )
     counts = multiply_adds(make_recognizer(), policy)  # 4 frames
     assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 16 + 8)
+
+
+def test_a_policy_of_continuous_locations_has_two_outputs(
+    make_recognizer: Callable[..., Recognizer],
+) -> None:
+    space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    policy = GruActorCriticPolicy(
+        spaces.Box(0.0, 6.0, (48,), np.float32), space, lambda _: 0.0, hidden_dim=8
+    )
+    counts = multiply_adds(make_recognizer(), policy)
+    assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 2 + 8)

@@ -327,19 +327,36 @@ def saved_policy(tmp_path: Path) -> str:
     return str(tmp_path / "run")
 
 
-def test_a_saved_policy_takes_its_most_probable_actions_over_the_episode(
-    recognizer: Recognizer, saved_policy: str
+@pytest.fixture
+def continuous_policy(tmp_path: Path) -> str:
+    """Folder of a policy of continuous locations on maps of 48x7x7."""
+    torch.manual_seed(1)
+    space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    maps = spaces.Box(0.0, 6.0, (48, 7, 7), np.float32)
+    policy = GruActorCriticPolicy(maps, space, lambda _: 0.0, hidden_dim=16, channels=8)
+    torch.nn.init.normal_(policy.actor.weight)
+    save_policy(policy, tmp_path / "anywhere" / "policy", recognizer_sha256="00")
+    return str(tmp_path / "anywhere")
+
+
+@pytest.mark.parametrize("kind", ["saved_policy", "continuous_policy"])
+def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
+    recognizer: Recognizer, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    choose = choose_actions(saved_policy, GRID, recognizer)
+    folder = request.getfixturevalue(kind)
+    choose = choose_actions(folder, GRID, recognizer)
     maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
-    actions = choose(maps, torch.zeros(3, 4, 2))
-    policy, state = load_policy(f"{saved_policy}/policy").policy, None
+    offsets = choose(maps, torch.zeros(3, 4, 2))
+    policy, state = load_policy(f"{folder}/policy").policy, None
     for t in range(4):
-        expected, state = policy.predict(
+        best, state = policy.predict(
             maps[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
         )
-        assert actions[:, t].tolist() == expected.tolist()
-    assert len(actions.unique()) > 1
+        expected = GRID.offsets(torch.from_numpy(best))
+        if kind == "continuous_policy":
+            expected = (torch.from_numpy(best) * 28).floor()  # the frame has 40 pixels, a patch 12
+        assert offsets[:, t].tolist() == expected.tolist()
+    assert len(offsets.unique()) > 1
 
 
 @pytest.mark.parametrize(
