@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.data.data_files import MEDIA, DataFiles, VideoLists, find_files
+from adafocus_env.data.data_files import BUILT_IN, MEDIA, DataFiles, VideoLists, find_files
 from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
-from adafocus_env.data.glyphs import FRAME_SIZE, GlyphVideos
+from adafocus_env.data.glyph_drawing import FRAME_SIZE
+from adafocus_env.data.glyphs import GLYPHS, GlyphTask, GlyphVideos
+from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN
 from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
 from adafocus_env.data.listed_videos import ListedVideos
 from adafocus_env.data.transforms import ClipTransform
 
 TARGETS_FILE = "{split}_targets.npy"
+
+_TASKS: dict[str, GlyphTask] = dict(
+    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,14 @@ def open_videos(
     """Open a split of a data set.
 
     Args:
-        dataset: `"glyphs"`, the built-in videos; `"actnet"`, `"fcvid"` or `"minik"` as prepared for
+        dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
+            task, and `"glyphs_memory_shown"`, those its recognizer learns from; `"actnet"`, `"fcvid"` or `"minik"` as prepared for
             the published code; or `"videos"`, videos named by list files of one's own. With
             `data_dir` the built-in videos are read from the files that `adafocus make-videos`
             wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
-        data_dir: folder of the lists; needed for all but `"glyphs"`.
+        data_dir: folder of the lists; needed for all but the built-in videos.
         lists: file names below `data_dir` and form of the lists, where they differ from the data
             set's: some of the fields of `VideoLists`.
 
@@ -99,7 +106,7 @@ def open_videos(
         FileNotFoundError: a file of the data set is missing.
         ListFileError: a list or class file cannot be used.
     """
-    if dataset == "glyphs":
+    if dataset in _TASKS:
         # The built-in digits lose their meaning when mirrored, and have their size already.
         options = replace(options, crop=False, flip=False)
         if options.frame_size != FRAME_SIZE:
@@ -114,7 +121,10 @@ def open_videos(
                     "'adafocus make-videos' and name their folder with data_dir="
                 )
             return GlyphVideos(
-                split, num_frames=options.num_frames, frame_sampling=options.sampling
+                split,
+                num_frames=options.num_frames,
+                frame_sampling=options.sampling,
+                task=_TASKS[dataset],
             )
     files = find_files(
         dataset,
