@@ -90,10 +90,10 @@ def open_videos(
 
     Args:
         dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
-            task, and `"glyphs_memory_shown"`, those its recognizer learns from; `"actnet"`, `"fcvid"` or `"minik"` as prepared for
-            the published code; or `"videos"`, videos named by list files of one's own. With
-            `data_dir` the built-in videos are read from the files that `adafocus make-videos`
-            wrote there.
+            task, and `"glyphs_memory_shown"`, those its recognizer learns from; `"actnet"`,
+            `"fcvid"` or `"minik"` as prepared for the published code; or `"videos"`, videos named
+            by list files of one's own. With `data_dir` those of `"glyphs"` are read from the files
+            that `adafocus make-videos` wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
         data_dir: folder of the lists; needed for all but the built-in videos.

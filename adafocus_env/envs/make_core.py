@@ -22,7 +22,6 @@ from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.recognizer import Recognizer
 
-
 # Built-in videos -> the shipped recognizer that reads them: stage 1, seed 0.
 _SHIPPED = {
     "glyphs": "glyphs",
