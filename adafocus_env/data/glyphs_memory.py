@@ -175,7 +175,10 @@ def _bent_lines(rng: np.random.Generator) -> npt.NDArray[np.float64]:
     bend = rng.uniform(-_BEND, _BEND, size=(_CANDIDATES, 1))
     headings = heading + bend * np.arange(VIDEO_FRAMES - 1)
     steps = speed[..., None] * np.stack([np.cos(headings), np.sin(headings)], axis=2)
-    return start + np.concatenate([np.zeros_like(start), steps.cumsum(axis=1)], axis=1)
+    lines: npt.NDArray[np.float64] = start + np.concatenate(
+        [np.zeros_like(start), steps.cumsum(axis=1)], axis=1
+    )
+    return lines
 
 
 GLYPHS_MEMORY = GlyphTask("rendered glyphs_memory", SPLITS, render_memory_video)

@@ -90,7 +90,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `dataset` | `"glyphs"` | built in, as `"glyphs_memory"`; or `"videos"`, `"actnet"`, `"fcvid"`, `"minik"` |
+    | `dataset` | `"glyphs"` | or `"glyphs_memory"`, `"videos"`, `"actnet"`, `"fcvid"`, `"minik"` |
     | `split` | `"val"` | `"train"`, `"val"` or `"test"` |
     | `data_dir` | None | folder of the list files, the class file and the videos or frames |
     | `lists` | None | fields of `adafocus_env.data.VideoLists` that differ from the data set's |
