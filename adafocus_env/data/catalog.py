@@ -36,7 +36,7 @@ class VideoOptions:
         augment: training: frames by `train_sampling`, random crops and flips; False: evaluation.
         crop: crop and resize to `frame_size`; False where the videos have that size already.
         flip: mirror half of the clips when augmenting.
-        keep_decoded: keep decoded videos in memory.
+        keep_decoded: keep decoded or rendered videos in memory.
         media: `"frames"`: folders of images; `"videos"`: video files; None: as the data set is
             published, or else video files.
         frame_rate: frames a second to read video files at; None is each file's own rate. The frame
@@ -125,6 +125,7 @@ def open_videos(
                 num_frames=options.num_frames,
                 frame_sampling=options.sampling,
                 task=_TASKS[dataset],
+                keep=options.keep_decoded,
             )
     files = find_files(
         dataset,

@@ -85,6 +85,7 @@ class GlyphVideos:
         num_frames: T, frames of a clip out of the video's 16.
         frame_sampling: key of `frame_sampling.FRAME_SAMPLINGS`.
         task: which built-in task; the sizes of the splits are those of `"glyphs"`.
+        keep: keep what has been rendered in memory, 0.6 MB a video.
     """
 
     def __init__(
@@ -94,12 +95,14 @@ class GlyphVideos:
         num_frames: int = 8,
         frame_sampling: str = "center",
         task: GlyphTask = GLYPHS,
+        keep: bool = False,
     ):
         if split not in task.splits:
             raise ValueError(
                 f"the built-in videos have the splits {', '.join(task.splits)}, not {split!r}"
             )
         self._task = task
+        self._kept: dict[int, Rendered] | None = {} if keep else None
         self._seed, count = task.splits[split]
         self._sampling = frame_sampling
         self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
@@ -116,16 +119,23 @@ class GlyphVideos:
 
     def clip(self, index: int, episode_seed: int) -> Clip:
         """Render video `index` and keep the frames that the episode seed chooses."""
-        frames, label, _ = self._task.render(self._seed, index)
+        frames, label, _ = self._render(index)
         rng = episode_rng(episode_seed, Purpose.FRAMES)
         chosen = self._sample_frames(VIDEO_FRAMES, self.num_frames, rng)
         return Clip(to_clip_tensor(frames[chosen]), label)
 
     def target_centers(self, index: int) -> npt.NDArray[np.float32]:
         """`(T, 2)` (row, col) of the target in the frames that evaluation chooses."""
-        _, _, centers = self._task.render(self._seed, index)
+        _, _, centers = self._render(index)
         rng = np.random.default_rng(0)  # fixed rules draw nothing from it
         return centers[self._sample_targets(VIDEO_FRAMES, self.num_frames, rng)]
+
+    def _render(self, index: int) -> Rendered:
+        if self._kept is None:
+            return self._task.render(self._seed, index)
+        if index not in self._kept:
+            self._kept[index] = self._task.render(self._seed, index)
+        return self._kept[index]
 
     def video_name(self, index: int) -> str:
         """Its number."""
