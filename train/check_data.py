@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adafocus_env.atomic_files import atomic_path
-from adafocus_env.data import DataFiles, find_files
+from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.list_files import ListContents
 from train.check_lists import Findings, check_lists
 from train.check_videos import VideoCheck, VideoJob, check_video
@@ -29,7 +29,7 @@ def run_check_data(config: RunConfig, display: ProgressDisplay) -> None:
     Raises:
         ConfigError: something would break training; the report has a line for each problem.
     """
-    if config.data_dir is None and config.dataset == "glyphs":
+    if config.data_dir is None and config.dataset in BUILT_IN:
         raise ConfigError(
             "the built-in videos are drawn in memory: there is nothing to check; name a folder "
             "with data_dir="

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from adafocus_env.data.catalog import TARGETS_FILE
 from adafocus_env.data.data_files import VideoLists
-from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES, write_video
+from adafocus_env.data.glyph_drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs import SPLITS, write_video
 from train.config import ConfigError
 from train.progress import ProgressDisplay
 

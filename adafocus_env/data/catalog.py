@@ -11,6 +11,7 @@ import numpy as np
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.data.data_files import (
+    BUILT_IN,
     MEDIA,
     NEVER_MIRRORED,
     DataFiles,
@@ -18,12 +19,18 @@ from adafocus_env.data.data_files import (
     find_files,
 )
 from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
-from adafocus_env.data.glyphs import FRAME_SIZE, GlyphVideos
+from adafocus_env.data.glyph_drawing import FRAME_SIZE
+from adafocus_env.data.glyphs import GLYPHS, GlyphTask, GlyphVideos
+from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN
 from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
 from adafocus_env.data.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.transforms import ClipTransform
 
 TARGETS_FILE = "{split}_targets.npy"
+
+_TASKS: dict[str, GlyphTask] = dict(
+    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN), strict=True)
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class VideoOptions:
         augment: training: frames by `train_sampling`, random crops and flips; False: evaluation.
         crop: crop and resize to `frame_size`; False where the videos have that size already.
         flip: mirror half of the clips when augmenting; never those of `NEVER_MIRRORED` data sets.
-        keep_decoded: keep decoded videos in memory.
+        keep_decoded: keep decoded or rendered videos in memory.
         media: `"frames"`: folders of images; `"videos"`: video files; None: as the data set is
             published, or else video files.
         frame_rate: frames a second to read video files at; None is each file's own rate. The frame
@@ -98,13 +105,14 @@ def open_videos(
     """Open a split of a data set.
 
     Args:
-        dataset: `"glyphs"`, the built-in videos; `"actnet"`, `"fcvid"`, `"minik"`, `"sthsth_v1"` or
-            `"sthsth_v2"` as prepared for the published code; or `"videos"`, videos named by list
-            files of one's own. With `data_dir` the built-in videos are read from the files that
-            `adafocus make-videos` wrote there.
+        dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
+            task, and `"glyphs_memory_shown"`, those its recognizer learns from; `"actnet"`,
+            `"fcvid"`, `"minik"`, `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code;
+            or `"videos"`, videos named by list files of one's own. With `data_dir` those of
+            `"glyphs"` are read from the files that `adafocus make-videos` wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
-        data_dir: folder of the lists; needed for all but `"glyphs"`.
+        data_dir: folder of the lists; needed for all but the built-in videos.
         lists: file names below `data_dir` and form of the lists, where they differ from the data
             set's: some of the fields of `VideoLists`.
 
@@ -116,7 +124,7 @@ def open_videos(
     """
     if dataset in NEVER_MIRRORED:
         options = replace(options, flip=False)
-    if dataset == "glyphs":
+    if dataset in _TASKS:
         options = replace(options, crop=False)  # they have their size already
         if options.frame_size != FRAME_SIZE:
             raise ValueError(
@@ -134,6 +142,8 @@ def open_videos(
                 num_frames=options.num_frames,
                 num_glance_frames=options.num_glance_frames,
                 frame_sampling=options.sampling,
+                task=_TASKS[dataset],
+                keep=options.keep_decoded,
             )
     files = find_files(
         dataset,

@@ -116,9 +116,11 @@ PRESETS: dict[str, VideoLists] = {
     "sthsth_v1": _something("v1", "20bn-something-something-v1", "{:05d}.jpg"),
     "sthsth_v2": _something("v2", "20bn-something-something-v2-frames", "{:06d}.jpg"),
 }
-DATASETS = tuple(PRESETS)
+# The built-in tasks, which are drawn in memory. Of them only `glyphs` can also be files.
+BUILT_IN = ("glyphs", "glyphs_memory", "glyphs_memory_shown")
+DATASETS = (*PRESETS, *(name for name in BUILT_IN if name not in PRESETS))
 # Data sets in which left and right have a meaning: their clips are never mirrored.
-NEVER_MIRRORED = ("glyphs", "sthsth_v1", "sthsth_v2")
+NEVER_MIRRORED = (*BUILT_IN, "sthsth_v1", "sthsth_v2")
 _PUBLISHED = ("actnet", "fcvid", "minik", "sthsth_v1", "sthsth_v2")
 
 
@@ -171,12 +173,18 @@ def find_files(
     """Where the files of a data set on disk are; see `open_videos` for the arguments.
 
     Raises:
-        ValueError: unknown data set, no `data_dir`, or a `frame_rate` for extracted frames.
+        ValueError: unknown data set, one that is drawn in memory only, no `data_dir`, or a
+            `frame_rate` for extracted frames.
         TypeError: `lists` has an unknown name.
         FileNotFoundError: there is no folder of videos or frames.
     """
     if dataset not in DATASETS:
         raise ValueError(f"unknown dataset {dataset!r}; known are {', '.join(DATASETS)}")
+    if dataset not in PRESETS:
+        raise ValueError(
+            f"the videos of dataset={dataset} are drawn in memory and have no files; leave out "
+            "data_dir"
+        )
     names = lists if isinstance(lists, VideoLists) else replace(PRESETS[dataset], **(lists or {}))
     media = media or ("frames" if dataset in _PUBLISHED else "videos")
     files = DataFiles(Path(data_dir or ""), names, media, frame_rate)

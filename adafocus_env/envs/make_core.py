@@ -23,10 +23,21 @@ from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.recognizer_files import AnyRecognizer, load_recognizer
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer
 
+# Built-in videos -> the shipped recognizer that reads them: stage 1, seed 0.
+_SHIPPED = {
+    "glyphs": "glyphs",
+    "glyphs_memory": "glyphs_memory",
+    "glyphs_memory_shown": "glyphs_memory",
+}
 
-def shipped_recognizer() -> Path:
-    """Folder of the recognizer that comes with the package (built-in videos, stage 1, seed 0)."""
-    return Path(str(files("adafocus_env") / "assets" / "glyphs"))
+
+def shipped_recognizer(dataset: str = "glyphs") -> Path:
+    """Folder of the recognizer that comes with the package for a data set.
+
+    Videos that are not built in get that of `glyphs`, which says what its classes are.
+    """
+    folder = _SHIPPED.get(dataset, _SHIPPED["glyphs"])
+    return Path(str(files("adafocus_env") / "assets" / folder))
 
 
 def choose_device(device: str) -> torch.device:
@@ -75,7 +86,7 @@ def make_core(
 ) -> PatchLocalizationCore:
     """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
     bank = open_bank(features, split)
-    folder = shipped_recognizer() if recognizer is None else Path(recognizer)
+    folder = shipped_recognizer(dataset) if recognizer is None else Path(recognizer)
     loaded = load_recognizer(folder, device=choose_device(device))
     options = VideoOptions(
         num_frames=loaded.config.num_frames if num_frames is None else num_frames,

@@ -25,7 +25,13 @@ SYMMETRIC_HINT = "We recommend you to use a symmetric and normalized Box action 
 CASES = [
     pytest.param(env_id, rules, id=f"{env_id.split('/')[1]}-{rules}")
     for env_id in (GRID, CONTINUOUS)
-    for rules in ({}, {"observation": "vector"}, {"render_mode": "rgb_array"}, {"split": "train"})
+    for rules in (
+        {},
+        {"observation": "vector"},
+        {"render_mode": "rgb_array"},
+        {"split": "train"},
+        {"dataset": "glyphs_memory"},
+    )
 ]
 
 

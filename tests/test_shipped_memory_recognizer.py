@@ -1,0 +1,104 @@
+"""The shipped recognizer of `glyphs_memory`: what it makes of looks at the right and wrong disc."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from adafocus_env.data.glyphs_memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
+from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
+
+VIDEOS = 100
+T = 8
+FIRST_ANSWER = CUE_FRAMES // 2  # decisions see every second frame
+SIDE, PATCH = 112, 32
+
+
+def centers_of(disc_after_target: int) -> npt.NDArray[np.float64]:
+    """`(V, T, 2)` as (row, col): of the target, 0, or of one of the three others."""
+    found = []
+    for index in range(VIDEOS):
+        scene = draw_scene(np.random.default_rng([SPLITS["val"][0], index]), index % 10)
+        disc = scene.discs[(scene.target + disc_after_target) % NUM_DISCS]
+        found.append(disc.centers[1::2, ::-1])
+    return np.stack(found)
+
+
+def look_at(
+    env: PatchLocalizationVectorEnv, centers: npt.NDArray[np.float64]
+) -> tuple[EpisodeResult, npt.NDArray[np.bool_]]:
+    """Play the grid positions nearest to some centres; also whether the classes were named."""
+    env.reset(seed=0, options={"video_index": np.arange(VIDEOS)})
+    line = np.arange(7) * (SIDE - PATCH) // 6 + PATCH / 2
+    nearest = np.abs(centers[..., None] - line).argmin(axis=-1)
+    result = env.play(nearest[..., 0] * 7 + nearest[..., 1])
+    labels = np.arange(VIDEOS) % 10
+    return result, result.logits.argmax(dim=2).numpy() == labels[:, None]
+
+
+@pytest.fixture(scope="module")
+def env() -> PatchLocalizationVectorEnv:
+    made = gym.make_vec(
+        "AdaFocus/PatchLocalization-v0",
+        num_envs=VIDEOS,
+        dataset="glyphs_memory",
+        vector_kwargs={"autoreset_mode": "disabled"},
+    )
+    assert isinstance(made, PatchLocalizationVectorEnv)
+    return made
+
+
+@pytest.fixture(scope="module")
+def on_target(
+    env: PatchLocalizationVectorEnv,
+) -> tuple[EpisodeResult, npt.NDArray[np.bool_]]:
+    return look_at(env, centers_of(0))
+
+
+def test_who_follows_the_target_reads_its_digit(
+    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
+) -> None:
+    _, correct = on_target
+    assert correct[:, -1].mean() > 0.9
+
+
+def test_the_cue_alone_says_nothing_about_the_class(
+    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
+) -> None:
+    result, correct = on_target
+    assert correct[:, FIRST_ANSWER - 1].mean() < 0.25
+    assert abs(float(result.rewards[:, :FIRST_ANSWER].mean())) < 0.05
+
+
+@pytest.mark.parametrize("disc", [1, 2, 3])
+def test_who_follows_another_disc_names_the_wrong_class(
+    env: PatchLocalizationVectorEnv,
+    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
+    disc: int,
+) -> None:
+    result, correct = look_at(env, centers_of(disc))
+    assert correct[:, -1].mean() < 0.1
+    lost = on_target[0].rewards.sum(dim=1).mean() - result.rewards.sum(dim=1).mean()
+    assert float(lost) > 1.0
+
+
+def test_one_look_is_not_enough_and_a_mind_can_be_changed(
+    env: PatchLocalizationVectorEnv,
+    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
+) -> None:
+    result, _ = on_target
+    confidence = result.confidences.mean(dim=0)
+    assert float(confidence[FIRST_ANSWER]) < float(confidence[-1]) - 0.1
+    wrong_first = centers_of(0)
+    wrong_first[:, FIRST_ANSWER] = centers_of(1)[:, FIRST_ANSWER]
+    _, correct = look_at(env, wrong_first)
+    assert correct[:, FIRST_ANSWER].mean() < 0.2
+    assert correct[:, -1].mean() > 0.7
+
+
+def test_the_shipped_files_are_small_and_others_stay_as_they_were() -> None:
+    folder = shipped_recognizer("glyphs_memory")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
+    assert shipped_recognizer() == shipped_recognizer("glyphs") == folder.parent / "glyphs"
