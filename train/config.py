@@ -13,6 +13,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adafocus_env.shipped import SHIPPED, shipped_recognizer
+
 # The fields of `adafocus_env.data.VideoLists`, whose module would import torch.
 LISTS = (
     *("list_file", "class_file", "video_dir", "frame_dir", "separator"),
@@ -264,11 +266,24 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     }.items():
         if names[name] is None:
             names[name] = value
+    for name in ("resume", "recognizer"):
+        if names[name] == "shipped":
+            names[name] = _shipped(name, names["dataset"])
     names["output_dir"] = Path(names["output_dir"])
     for name in ("policies", "lr_steps", "runs", "player_videos"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
     return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))
+
+
+def _shipped(key: str, dataset: str) -> str:
+    """What `resume=shipped` stands for."""
+    if dataset not in SHIPPED:
+        raise ConfigError(
+            f"{key}=shipped: no recognizer for dataset={dataset} comes with the package, only for "
+            f"{', '.join(SHIPPED)}; 'adafocus stage1' makes one"
+        )
+    return str(shipped_recognizer(dataset))
 
 
 def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:

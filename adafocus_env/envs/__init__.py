@@ -2,10 +2,10 @@
 
 from adafocus_env.envs.core import Outcome, PatchLocalizationCore
 from adafocus_env.envs.locations import ContinuousLocations, PatchGrid
-from adafocus_env.envs.make_core import shipped_recognizer
 from adafocus_env.envs.patch_env import PatchLocalizationEnv
 from adafocus_env.envs.patch_vector_env import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.envs.rewards import REWARDS
+from adafocus_env.shipped import shipped_recognizer
 
 __all__ = [
     "REWARDS",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +21,7 @@ from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.recognizer_files import AnyRecognizer, load_recognizer
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer
-
-# Built-in videos -> the shipped recognizer that reads them: stage 1, seed 0.
-_SHIPPED = {
-    "glyphs": "glyphs",
-    "glyphs_memory": "glyphs_memory",
-    "glyphs_memory_shown": "glyphs_memory",
-}
-
-
-def shipped_recognizer(dataset: str = "glyphs") -> Path:
-    """Folder of the recognizer that comes with the package for a data set.
-
-    Videos that are not built in get that of `glyphs`, which says what its classes are.
-    """
-    folder = _SHIPPED.get(dataset, _SHIPPED["glyphs"])
-    return Path(str(files("adafocus_env") / "assets" / folder))
+from adafocus_env.shipped import shipped_recognizer
 
 
 def choose_device(device: str) -> torch.device:

@@ -12,6 +12,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from adafocus_env.data import VideoLists
+from adafocus_env.shipped import shipped_recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 from train.cli import COMMANDS
@@ -138,6 +139,26 @@ def test_a_configuration_can_be_read_as_another_command(compose_config: Compose)
 def test_an_override_goes_before_every_recipe(compose_config: Compose) -> None:
     cfg = compose_config("demo", "output_dir=x", "epochs=2")
     assert [read_config(cfg, command=f"stage{i}").epochs for i in range(4)] == [2, 2, 2, 2]
+
+
+def test_shipped_is_the_recognizer_that_comes_with_the_package(make_config: MakeConfig) -> None:
+    config = make_config("stage2", "resume=shipped")
+    assert config.source_run == str(shipped_recognizer("glyphs"))
+    assert (Path(config.source_run) / "recognizer.json").is_file()
+    continued = make_config("stage2", "resume=auto", "recognizer=shipped")
+    assert continued.source_run == config.source_run
+    with pytest.raises(ConfigError, match="no recognizer for dataset=actnet comes with"):
+        make_config("stage2", "dataset=actnet", "data_dir=x", "resume=shipped")
+
+
+def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(
+    make_config: MakeConfig,
+) -> None:
+    small = make_config("stage2", "algo=dqn")
+    assert (small.observation, small.algo.arguments["buffer_size"]) == ("map", 20000)
+    full = make_config("stage2", "algo=dqn", "experiment=actnet_patch128", "data_dir=x")
+    assert (full.observation, full.algo.arguments["buffer_size"]) == ("vector", 50000)
+    assert make_config("stage2", "algo=dqn", "observation=vector").observation == "vector"
 
 
 def test_a_value_that_a_command_needs_is_asked_for_by_name(make_config: MakeConfig) -> None:

@@ -1,0 +1,22 @@
+"""The recognizers that come with the package. Finding them does not import torch."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+# Built-in videos -> the shipped recognizer that reads them: stage 1, seed 0.
+SHIPPED = {
+    "glyphs": "glyphs",
+    "glyphs_memory": "glyphs_memory",
+    "glyphs_memory_shown": "glyphs_memory",
+}
+
+
+def shipped_recognizer(dataset: str = "glyphs") -> Path:
+    """Folder of the recognizer that comes with the package for a data set.
+
+    Videos that are not built in get that of `glyphs`, which says what its classes are.
+    """
+    folder = SHIPPED.get(dataset, SHIPPED["glyphs"])
+    return Path(str(files("adafocus_env") / "assets" / folder))
