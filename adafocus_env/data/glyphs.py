@@ -49,11 +49,13 @@ class GlyphTask:
         splits: split -> (seed, videos).
         render: `render(split seed, index)` gives frames `(16, 112, 112, 3)` uint8 RGB, the label
             `index % 10`, and the target's centres `(16, 2)` as (row, col).
+        class_names: of its ten classes.
     """
 
     media: str
     splits: Mapping[str, tuple[int, int]]
     render: Callable[[int, int], Rendered]
+    class_names: tuple[str, ...] = CLASS_NAMES
 
 
 def render_video(split_seed: int, index: int) -> Rendered:
@@ -111,8 +113,8 @@ class GlyphVideos:
         rules = sampling_rules(num_glance_frames)
         self._sample_frames = rules[frame_sampling]
         self._sample_targets = rules[fixed_sampling(frame_sampling)]
-        self.class_names = CLASS_NAMES
-        self.labels = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
+        self.class_names = task.class_names
+        self.labels = np.arange(count, dtype=np.int64) % len(self.class_names)
         self.label_sets: tuple[tuple[int, ...], ...] = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
         self.num_glance_frames = num_glance_frames
