@@ -36,6 +36,7 @@ SMALL = {
 CASES = [
     *([name, []] for name in SMALL),
     ["ppo", ["locations=continuous"]],
+    ["gru_ppo", ["locations=continuous", "algo.policy_kwargs.batch_norm=true"]],
     ["ppo", ["rollouts=device"]],
     [
         "ppo",
@@ -166,7 +167,16 @@ def test_arguments_of_the_constructor_reach_it(train_policy: Train, tmp_path: Pa
         ("ppo", ["algo.env=1"], "'env' cannot be set: the run makes it"),
         ("dqn", ["locations=continuous"], "algo=dqn cannot use locations=continuous"),
         ("sac", ["locations=grid"], "algo=sac cannot use locations=grid"),
-        ("gru_ppo", ["locations=continuous"], "algo=gru_ppo cannot use locations=continuous"),
+        (
+            "gru_ppo",
+            ["algo.policy_kwargs.batch_norm=true", "algo.batch_episodes=2"],
+            "needs the rollout's 10 episodes in one batch: batch_episodes=10",
+        ),
+        (
+            "gru_ppo",
+            ["locations=continuous", "algo.policy_kwargs.action_std=0"],
+            "must be positive",
+        ),
         ("dqn", ["rollouts=device"], "algo=dqn cannot keep rollouts=device; ppo, a2c and trpo can"),
         ("gru_ppo", ["rollouts=device"], "gru_ppo stays there anyway"),
         ("ppo", ["observation=pixels"], "observation=pixels is unknown; known are map, vector"),
