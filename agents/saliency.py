@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baselines import State, actions_of_positions
 
 
@@ -30,7 +30,7 @@ class SaliencyAgent:
         ValueError: observations are pooled vectors, which have no places.
     """
 
-    def __init__(self, core: PatchLocalizationCore, recognizer: Recognizer):
+    def __init__(self, core: PatchLocalizationCore, recognizer: AnyRecognizer):
         if len(core.source.observation_shape) != 3:
             raise ValueError("saliency needs glance maps; use observation='map'")
         self._core = core

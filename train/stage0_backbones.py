@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer, Focuser, Glancer
 from train.checkpoints import load_backbone, save_backbone
-from train.config import RunConfig
+from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
 from train.supervised_loop import complete, fit
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 class BackboneStage(FrameLoss):
     """The classification head of one backbone on frames of a clip.
 
+    A backbone with temporal shift sees all frames of a clip that are its own (REFERENCE section
+    5S has the recipe, which the published code leaves to another repository).
+
     Args:
         recognizer: holds the network and knows its input.
         part: `"glancer"`, which sees resized frames, or `"focuser"`, which sees them whole.
@@ -30,21 +34,42 @@ class BackboneStage(FrameLoss):
     """
 
     def __init__(
-        self, recognizer: Recognizer, part: str, learning_rate: float, frames_per_clip: int | None
+        self, recognizer: AnyRecognizer, part: str, learning_rate: float, frames_per_clip: int | None
     ):
         super().__init__()
-        self.network: nn.Module = getattr(recognizer, part)
+        self.network: Glancer | Focuser = getattr(recognizer, part)
         self.trained: Sequence[tuple[nn.Module, float]] = [(self.network, learning_rate)]
-        self._prepare = recognizer.glance_input if part == "glancer" else recognizer.normalize
+        self._glances = part == "glancer"
+        self._prepare = recognizer.glance_input if self._glances else recognizer.normalize
+        self._dropout = recognizer.head_dropout
+        group = recognizer.glance_group if self._glances else recognizer.focus_group
+        if group > 1 and frames_per_clip is not None:
+            raise ConfigError(
+                f"the {part} has temporal shift over {group} frames and cannot be trained on "
+                f"{frames_per_clip} of a clip; set {part}_frames=null"
+            )
         self._frames_per_clip = frames_per_clip
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
-        """`(N, T, K)` of the chosen frames; the other arguments have no part in it."""
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` of the chosen frames; uniforms and frozen features have no part in it."""
         del uniforms, frozen
+        if self._glances and glance_frames is not None:
+            frames = glance_frames
         if self._frames_per_clip is not None and self._frames_per_clip < frames.shape[1]:
             span = torch.linspace(0, frames.shape[1] - 1, self._frames_per_clip).round().long()
             frames = frames[:, span]
-        logits: Tensor = self.network(self._prepare(frames.flatten(0, 1)))
+        seen = self._prepare(frames.flatten(0, 1))
+        if self._dropout is None:
+            logits: Tensor = self.network(seen)
+        else:
+            vectors = F.dropout(self.network.pooled(seen), self._dropout, self.network.training)
+            logits = self.network.class_head()(vectors)
         return logits.view(*frames.shape[:2], -1)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from adafocus_env.networks import Recognizer, crop_patches, freeze
+from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
 from train.checkpoints import load_backbone
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
@@ -20,15 +20,20 @@ log = logging.getLogger(__name__)
 
 
 class RandomPatchStage(StepLoss):
-    """One random patch a frame, at any pixel but the last offset (REFERENCE section 2).
+    """One random place a decision, at any pixel but the last offset (REFERENCE section 2).
+
+    A decision is a frame, or all frames of a clip (of a division of it) with temporal shift. There
+    the published code trains almost nothing: it sets the rates of the wrong groups of weights, and
+    all but the very first convolution keep rate 0 (REFERENCE section 5S). Here everything trains,
+    as was intended.
 
     Args:
-        recognizer: its glancer is frozen.
+        recognizer: its glancer is frozen, with its own class logits where they count.
         backbone_lr: of the focuser.
         fc_lr: of the classifier.
     """
 
-    def __init__(self, recognizer: Recognizer, backbone_lr: float, fc_lr: float):
+    def __init__(self, recognizer: AnyRecognizer, backbone_lr: float, fc_lr: float):
         super().__init__()
         freeze(recognizer.glancer)
         recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
@@ -39,22 +44,33 @@ class RandomPatchStage(StepLoss):
         ]
 
     @torch.no_grad()
-    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
-        """Glance vectors `(N, T, C)`."""
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
+        """Glance vectors `(N, T', C)`."""
         del uniforms
-        _, glance_vectors = self._recognizer.glance(frames.flatten(0, 1))
-        vectors: Tensor = glance_vectors.unflatten(0, frames.shape[:2])
+        seen = frames if glance_frames is None else glance_frames
+        _, glance_vectors = self._recognizer.glance(seen.flatten(0, 1))
+        vectors: Tensor = glance_vectors.unflatten(0, seen.shape[:2])
         return vectors
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
-        """`(N, T, K)` after every step."""
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
         recognizer, config = self._recognizer, self._recognizer.config
         if frozen is None:
-            frozen = self.frozen_features(frames, uniforms)
+            frozen = self.frozen_features(frames, uniforms, glance_frames)
+        group = recognizer.focus_group  # its patches lie at the first one's place
+        uniforms = uniforms[:, ::group].repeat_interleave(group, dim=1)
         offsets = (uniforms * (config.frame_size - config.patch_size)).long()
         patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
         patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
-        return recognizer.classify_sequence(torch.cat([frozen, patch_vectors], dim=2))[0]
+        return recognizer.train_clips(recognizer.clip_features(frozen, patch_vectors))
 
 
 def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import FrozenRecognizer, Recognizer, freeze
+from adafocus_env.envs.make_core import divided
+from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
 from agents.acting import act_on_episodes, look_at, seen_by
 from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import (
@@ -30,13 +31,15 @@ from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
-# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T), or to (top, left)
-# offsets (N, T, 2) in pixels.
+# Observations (N, D, C, h, w) of D decisions and uniforms (N, D, 2) to grid actions (N, D), or to
+# (top, left) offsets (N, D, 2) in pixels.
 ChooseActions = Callable[[Tensor, Tensor], Tensor]
 
 
 class ChosenPatchStage(StepLoss):
-    """The patch that a policy chooses in each frame; everything but the classifier is frozen.
+    """The patches that a policy chooses; everything but the classifier is frozen.
+
+    The published code trains nothing here in the Something-Something family, as in its stage 1.
 
     Args:
         recognizer: of stage 1.
@@ -48,36 +51,52 @@ class ChosenPatchStage(StepLoss):
     frozen_is_all = True
 
     def __init__(
-        self, recognizer: Recognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
+        self, recognizer: AnyRecognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
     ):
         super().__init__()
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
-        self._networks = FrozenRecognizer(recognizer)
+        self._networks = FrozenNetworks(recognizer)
         self._grid = grid
         self._choose = choose
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
-        """`(N, T, K)` after every step."""
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
         if frozen is None:
-            frozen = self.frozen_features(frames, uniforms)
-        return self._recognizer.classify_sequence(frozen)[0]
+            frozen = self.frozen_features(frames, uniforms, glance_frames)
+        return self._recognizer.train_clips(frozen)
 
     @torch.no_grad()
-    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
-        """The classifier's whole input `(N, T, C + F)`."""
-        shape, frames = frames.shape[:2], frames.flatten(0, 1)
-        glance_maps, glance_vectors = self._networks.glance(frames)
-        chosen = self._choose(glance_maps.unflatten(0, shape), uniforms)
-        offsets = (chosen if chosen.dim() == 3 else self._grid.offsets(chosen)).flatten(0, 1)
-        patch_vectors = self._networks.focus(frames, offsets)
-        return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
+        """The classifier's whole input `(N, T, X)`, see `clip_features`."""
+        recognizer, shape = self._recognizer, frames.shape[:2]
+        seen = frames if glance_frames is None else glance_frames
+        maps, vectors = self._networks.glance(seen.flatten(0, 1))
+        group = recognizer.focus_group
+        decisions = (len(frames), shape[1] // group)
+        observed = maps.reshape(*decisions, -1, *maps.shape[2:])  # side by side, on the channels
+        chosen = self._choose(observed, uniforms[:, ::group])
+        offsets = chosen if chosen.dim() == 3 else self._grid.offsets(chosen)
+        patch_vectors = self._networks.focus(
+            frames.flatten(0, 1), offsets.repeat_interleave(group, dim=1).flatten(0, 1)
+        )
+        return recognizer.clip_features(
+            vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, shape)
+        )
 
 
 def choose_actions(
-    policy: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
+    policy: str, grid: PatchGrid, recognizer: AnyRecognizer, *, trust: bool = False
 ) -> ChooseActions:
     """A policy by name or by the folder it is saved in.
 
@@ -118,6 +137,9 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
     recognizer = load_recognizer(config.source_run, "resume", str(context.device))
     check_sizes(recognizer, config)
+    recognizer = divided(recognizer, config.video_div)
+    if config.classifier_dropout is not None:
+        recognizer.classifier.dropout.p = config.classifier_dropout
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_actions(policy, grid, recognizer, trust=config.trust)
@@ -136,7 +158,7 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     log.info("classifier of %s, in %s", best, context.folder / "recognizer")
 
 
-def _write_results(recognizer: Recognizer, policy: str | None, context: RunContext) -> None:
+def _write_results(recognizer: AnyRecognizer, policy: str | None, context: RunContext) -> None:
     recognizer.save(context.folder / "recognizer")
     if policy is not None:  # beside the classifier that knows its patches
         source = Path(policy)

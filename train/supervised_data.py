@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,24 +25,30 @@ class Batch:
         labels: `(N,)` int64.
         uniforms: `(N, T, 2)` float64 in [0, 1): where random patches are, whoever needs them.
         indices: `(N,)` which videos of the split they are.
+        glance_frames: `(N, T', 3, H, W)` uint8, what the glancer sees; None: `frames` themselves.
     """
 
     frames: Tensor
     labels: Tensor
     uniforms: Tensor
     indices: Tensor
+    glance_frames: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its frames and labels on a device."""
-        frames, labels = (
-            tensor.to(device, non_blocking=True) for tensor in (self.frames, self.labels)
-        )
-        return Batch(frames, labels, self.uniforms, self.indices)
+        return self._with_moved(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in memory from which copies to a GPU do not block; called by the loader."""
-        return Batch(
-            self.frames.pin_memory(), self.labels.pin_memory(), self.uniforms, self.indices
+        return self._with_moved(Tensor.pin_memory)
+
+    def _with_moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        seen = self.glance_frames
+        return replace(
+            self,
+            frames=move(self.frames),
+            labels=move(self.labels),
+            glance_frames=None if seen is None else move(seen),
         )
 
 
@@ -69,6 +75,7 @@ class LabelledClips(Dataset[Batch]):
             torch.tensor(clip.label),
             torch.from_numpy(uniforms),
             torch.tensor(index),
+            clip.glance_frames,
         )
 
 
@@ -154,9 +161,11 @@ def load_batches(
 
 
 def _collate(items: Sequence[Batch]) -> Batch:
+    seen = [item.glance_frames for item in items if item.glance_frames is not None]
     return Batch(
         torch.stack([item.frames for item in items]),
         torch.stack([item.labels for item in items]),
         torch.stack([item.uniforms for item in items]),
         torch.stack([item.indices for item in items]),
+        torch.stack(seen) if seen else None,
     )

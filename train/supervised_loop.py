@@ -209,7 +209,7 @@ def train_one_epoch(
     for loaded in batches:
         with accelerator.accumulate(model):
             batch = loaded.to(processes.device)
-            logits = model(batch.frames, batch.uniforms)
+            logits = model(batch.frames, batch.uniforms, batch.glance_frames)
             loss = stage.loss(logits, batch.labels)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(
@@ -289,14 +289,15 @@ class Validation:
         )
         for batch in (item.to(processes.device) for item in loaded):
             indices = batch.indices.tolist()
-            logits = stage(batch.frames, batch.uniforms, self._frozen(batch, indices))
+            frozen = self._frozen(batch, indices)
+            logits = stage(batch.frames, batch.uniforms, frozen, batch.glance_frames)
             yield indices, stage.final(logits)
 
     def _frozen(self, batch: Batch, indices: list[int]) -> Tensor | None:
         if indices[0] in self._kept:
             kept = torch.stack([self._kept[index] for index in indices])
             return kept.to(self._context.processes.device)
-        frozen = self._stage.frozen_features(batch.frames, batch.uniforms)
+        frozen = self._stage.frozen_features(batch.frames, batch.uniforms, batch.glance_frames)
         if frozen is not None:
             self._kept.update(zip(indices, frozen.cpu(), strict=True))
         return frozen

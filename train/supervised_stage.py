@@ -21,24 +21,36 @@ class Stage(nn.Module, ABC):
     trained: Sequence[tuple[nn.Module, float]]
     frozen_is_all = False
 
-    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor | None:
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor | None:
         """What no update changes: `(N, T, F)`, worth keeping for clips that come again.
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
             uniforms: `(N, T, 2)` in [0, 1).
+            glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
         """
-        del frames, uniforms
+        del frames, uniforms, glance_frames
         return None
 
     @abstractmethod
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
         """`(N, T, K)` logits of every frame (stage 0) or after every step (stages 1 and 3).
+
+        A recognizer that averages over frames has one step in stages 1 and 3, the whole clip.
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
             uniforms: `(N, T, 2)` in [0, 1): where random patches are.
             frozen: `frozen_features` of the same clips, if they are known already.
+            glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
         """
 
     @abstractmethod
@@ -80,7 +92,7 @@ class FrameLoss(Stage):
 
 
 class StepLoss(Stage):
-    """Stages 1 and 3: every step is a prediction (REFERENCE section 5A)."""
+    """Stages 1 and 3: every step is a prediction (REFERENCE sections 5A and 5S)."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, mean over all N * T steps."""
@@ -102,9 +114,11 @@ class TrainedStage(nn.Module):
         super().__init__()
         self.stage = stage
 
-    def forward(self, frames: Tensor, uniforms: Tensor) -> Tensor:
+    def forward(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
         """`(N, T, K)` logits."""
-        logits: Tensor = self.stage(frames, uniforms)
+        logits: Tensor = self.stage(frames, uniforms, glance_frames=glance_frames)
         return logits
 
 

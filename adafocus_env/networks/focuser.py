@@ -32,6 +32,14 @@ class Focuser(nn.Module):
         head: nn.Module = self.net.get_submodule("fc")
         return head
 
+    def class_head(self) -> nn.Module:
+        """The same, under the name that the glancer's has."""
+        return self.head
+
+    def pooled(self, frames: Tensor) -> Tensor:
+        """What the head sees of normalised frames `(N, 3, H, W)`: `(N, F)`."""
+        return self.focus(frames)
+
     def focus(self, patches: Tensor) -> Tensor:
         """Pooled features `(N, F)` of normalised patches `(N, 3, P, P)`."""
         return self.feature_map(self.net, patches).mean(dim=(2, 3))

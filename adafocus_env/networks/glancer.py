@@ -60,6 +60,10 @@ class Glancer(nn.Module):
         glance_map = self.feature_map(self.net, frames).clamp(0.0, self.map_bound)
         return glance_map, glance_map.mean(dim=(2, 3))
 
+    def pooled(self, frames: Tensor) -> Tensor:
+        """What the head sees of normalised frames `(N, 3, H, W)`: `(N, C)`."""
+        return self.glance(frames)[1]
+
     def class_head(self) -> nn.Linear:
         """The head of stage 0: class logits of a glance vector. It is the last layer everywhere."""
         return [layer for layer in self.net.modules() if isinstance(layer, nn.Linear)][-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from adafocus_env.networks.classifier import RecurrentClassifier
@@ -74,6 +75,14 @@ class Recognizer(RecognizerBase):
     ) -> Tensor:
         """One frame under A patches, `(N, C)` and `(N, A, F)`: logits `(N, A, K)`."""
         return self.classifier.step_each(glance_vectors, patch_vectors, classifier_state)
+
+    def clip_features(self, glance_vectors: Tensor, patch_vectors: Tensor) -> Tensor:
+        """What the classifier is trained on: `(N, T, C)` and `(N, T, F)` to `(N, T, C + F)`."""
+        return torch.cat([glance_vectors, patch_vectors], dim=2)
+
+    def train_clips(self, features: Tensor) -> Tensor:
+        """Predictions that are trained, from `clip_features`: `(N, T, K)`, after every frame."""
+        return self.classify_sequence(features)[0]
 
     def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Whole clips, features `(N, T, C + F)`: logits `(N, T, K)`, states `(N, T, S)`."""

@@ -105,6 +105,8 @@ class ShiftRecognizer(RecognizerBase):
     def _set_groups(self) -> None:
         self.glance_group = self.config.num_glance_frames
         self.focus_group = self.config.focus_frames
+        self.glances_per_decision = self.config.glance_frames
+        self.head_dropout = self.config.dropout
 
     def divided(self, video_div: int) -> ShiftRecognizer:
         """The same networks and weights, not copied, with another number of divisions.
@@ -185,5 +187,28 @@ class ShiftRecognizer(RecognizerBase):
         Returns:
             logits `(N, K)`; in evaluation mode the last ones of `classify_sequence`.
         """
-        logits: Tensor = self.classifier(patch_vectors)
-        return logits + self.glance_logits(glance_vectors)
+        return self.train_clips(self.clip_features(glance_vectors, patch_vectors))[:, 0]
+
+    def clip_features(self, glance_vectors: Tensor, patch_vectors: Tensor) -> Tensor:
+        """What the classifier is trained on.
+
+        Args:
+            glance_vectors: `(N, frames, C)`, one a glance.
+            patch_vectors: `(N, T, F)`, one a patch.
+
+        Returns:
+            `(N, T, F + K)`: each patch vector, and T times the glancer's own logits of the clip.
+        """
+        logits = self.glance_logits(glance_vectors)
+        return torch.cat(
+            [patch_vectors, logits[:, None].expand(-1, patch_vectors.shape[1], -1)], dim=2
+        )
+
+    def train_clips(self, features: Tensor) -> Tensor:
+        """Predictions that are trained, from `clip_features`: `(N, 1, K)`, of the whole clip.
+
+        Dropout, while training, acts on each patch vector.
+        """
+        count = self.focuser.num_features
+        logits: Tensor = self.classifier(features[..., :count])
+        return (logits + features[:, 0, count:])[:, None]
