@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+from adafocus_env import networks
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
-from adafocus_env.networks import load_recognizer as read_recognizer
 from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
 from train.published_files import read_published_part
@@ -35,7 +35,7 @@ ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files
 _SIZES = (
     *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
     *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
-    *("family", "num_glance_frames", "temporal_shift"),
+    *("num_glance_frames", "temporal_shift"),
 )
 # Names of the classification heads of torchvision's networks.
 _HEADS = ("net.classifier.1.", "net.fc.")
@@ -74,7 +74,8 @@ def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     """
     if path is None:
         raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
-    return read_recognizer(find_part(path, "recognizer", "adafocus stage1"), device=device)
+    folder = find_part(path, "recognizer", "adafocus stage1")
+    return networks.load_recognizer(folder, device=device)
 
 
 def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
@@ -154,11 +155,16 @@ def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
     Raises:
         ConfigError: keys differ; the message lists them.
     """
-    names = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
-    known = [name for name in names if hasattr(recognizer.config, name)]  # by its family
+    if config.family != recognizer.config.family:
+        raise ConfigError(
+            f"the configuration is for family={config.family}, but the checkpoint is of "
+            f"family={recognizer.config.family}; give the experiment= it was trained with"
+        )
+    known = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    names = [name for name in known if hasattr(recognizer.config, name)]
     wrong = {
         name: (getattr(config, name), getattr(recognizer.config, name))
-        for name in known
+        for name in names
         if getattr(config, name) != getattr(recognizer.config, name)
     }
     if wrong:
@@ -250,7 +256,7 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
     has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
     for candidate in () if has_own else (folder / "recognizer", folder):
         if (candidate / "recognizer.json").is_file():
-            recognizer = read_recognizer(candidate)
+            recognizer = networks.load_recognizer(candidate)
             _check_backbone(candidate, getattr(recognizer.config, part), name, part)
             state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
             return state
