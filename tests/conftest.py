@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from adafocus_env.data.clips import Clip, dataset_identity
 from adafocus_env.data.glyphs import CLASS_NAMES, GlyphVideos, write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
+from adafocus_env.networks import (
+    AnyRecognizer,
+    AnyRecognizerConfig,
+    Recognizer,
+    RecognizerConfig,
+    ShiftRecognizer,
+    ShiftRecognizerConfig,
+    build_recognizer,
+    freeze,
+)
 from adafocus_env.seeding import Purpose, episode_rng
 
 # The networks here are tiny: threads only wait for each other, for seconds on a busy machine.
@@ -32,6 +41,7 @@ class InMemoryVideos:
         num_videos: V.
         num_classes: K; labels go round.
         num_frames: T.
+        num_glance_frames: frames of a clip for the glancer alone, at other times.
         frame_size: side in pixels, a multiple of 8.
         labels: other labels for the same frames.
     """
@@ -42,6 +52,7 @@ class InMemoryVideos:
         *,
         num_classes: int = 3,
         num_frames: int = 4,
+        num_glance_frames: int | None = None,
         frame_size: int = 40,
         labels: npt.ArrayLike | None = None,
     ):
@@ -52,6 +63,7 @@ class InMemoryVideos:
         )
         self.label_sets = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
+        self.num_glance_frames = num_glance_frames
         self.frame_size = frame_size
         blocks = frame_size // 8
         shape = (num_videos, 2 * num_frames, 3, blocks, blocks)
@@ -62,9 +74,15 @@ class InMemoryVideos:
         return len(self.labels)
 
     def clip(self, index: int, episode_seed: int) -> Clip:
-        second = episode_rng(episode_seed, Purpose.FRAMES).integers(0, 2, size=self.num_frames)
+        rng = episode_rng(episode_seed, Purpose.FRAMES)
+        second = rng.integers(0, 2, size=self.num_frames)
         chosen = torch.from_numpy(2 * np.arange(self.num_frames) + second)
-        return Clip(self.frames[index, chosen], int(self.labels[index]))
+        seen = None
+        if self.num_glance_frames is not None:
+            times = np.arange(self.num_glance_frames) * 2 * self.num_frames
+            second = rng.integers(0, 2, size=self.num_glance_frames)
+            seen = self.frames[index, torch.from_numpy(times // self.num_glance_frames + second)]
+        return Clip(self.frames[index, chosen], int(self.labels[index]), seen)
 
     def target_centers(self, index: int) -> None:
         return None
@@ -80,7 +98,7 @@ class InMemoryVideos:
         }
 
 
-def random_recognizer(config: RecognizerConfig, seed: int = 0) -> Recognizer:
+def random_recognizer(config: AnyRecognizerConfig, seed: int = 0) -> AnyRecognizer:
     """Random weights whose features and confidences vary as trained ones do.
 
     BatchNorm statistics are those of blocks of random colours; with the initial ones glance maps
@@ -88,8 +106,9 @@ def random_recognizer(config: RecognizerConfig, seed: int = 0) -> Recognizer:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        recognizer = Recognizer(config)
-        blocks = torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8)
+        recognizer = build_recognizer(config)
+        count = 16 if isinstance(config, RecognizerConfig) else 24  # whole clips
+        blocks = torch.randint(0, 256, (count, 3, 8, 8), dtype=torch.uint8)
     side = config.frame_size // 8
     frames = blocks.repeat_interleave(side, -2).repeat_interleave(side, -1)
     norms = [module for module in recognizer.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -128,6 +147,31 @@ def make_recognizer() -> Callable[..., Recognizer]:
             "hidden_dim": 16,
         }
         return random_recognizer(RecognizerConfig(**{**defaults, **entries}), seed)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_shift_recognizer() -> Callable[..., ShiftRecognizer]:
+    """Makes small recognizers of the Something-Something family; takes config entries.
+
+    For `InMemoryVideos(num_frames=12, num_glance_frames=8)`: 3 classes, 40 pixels, patches of 12.
+    """
+
+    def make(seed: int = 0, **entries: object) -> ShiftRecognizer:
+        defaults: dict[str, object] = {
+            "class_names": ("class 0", "class 1", "class 2"),
+            "frame_size": 40,
+            "patch_size": 12,
+            "glance_size": 28,
+            "glance_resize": "area",
+            "glancer": "mobilenet_v2_small",
+            "focuser": "resnet_small",
+        }
+        config = ShiftRecognizerConfig(**{**defaults, **entries})  # type: ignore[arg-type]
+        recognizer = random_recognizer(config, seed)
+        assert isinstance(recognizer, ShiftRecognizer)
+        return recognizer
 
     return make
 

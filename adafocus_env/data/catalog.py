@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.data.data_files import MEDIA, DataFiles, VideoLists, find_files
+from adafocus_env.data.data_files import (
+    MEDIA,
+    NEVER_MIRRORED,
+    DataFiles,
+    VideoLists,
+    find_files,
+)
 from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.glyphs import FRAME_SIZE, GlyphVideos
 from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
-from adafocus_env.data.listed_videos import ListedVideos
+from adafocus_env.data.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.transforms import ClipTransform
 
 TARGETS_FILE = "{split}_targets.npy"
@@ -26,10 +32,14 @@ class VideoOptions:
 
     Attributes:
         num_frames: T, frames of a clip.
+        num_glance_frames: frames of a clip for the glancer alone, chosen independently; None: it
+            sees the T frames. With a number, the rules of `data/shift_sampling.py` choose frames.
+        crops: `"same"`: all frames of a clip are cropped alike; `"independent"`: glance frames get
+            a random crop of their own when augmenting, as published.
         frame_size: side of the square frames in pixels.
         augment: training: frames by `train_sampling`, random crops and flips; False: evaluation.
         crop: crop and resize to `frame_size`; False where the videos have that size already.
-        flip: mirror half of the clips when augmenting.
+        flip: mirror half of the clips when augmenting; never those of `NEVER_MIRRORED` data sets.
         keep_decoded: keep decoded videos in memory.
         media: `"frames"`: folders of images; `"videos"`: video files; None: as the data set is
             published, or else video files.
@@ -49,15 +59,20 @@ class VideoOptions:
     frame_rate: float | None = None
     train_sampling: str = "random"
     eval_sampling: str = "center"
+    num_glance_frames: int | None = None
+    crops: str = "same"
 
     def __post_init__(self) -> None:
         """Refuse clips without frames, and unknown names."""
-        if self.num_frames < 1:
-            raise ValueError(f"num_frames must be at least 1, not {self.num_frames}")
+        for name in ("num_frames", "num_glance_frames"):
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, not {count}")
         for name, known in (
             ("media", (*MEDIA, None)),
             ("train_sampling", TRAIN_SAMPLINGS),
             ("eval_sampling", EVAL_SAMPLINGS),
+            ("crops", CROPS),
         ):
             value = getattr(self, name)
             if value not in known:
@@ -83,10 +98,10 @@ def open_videos(
     """Open a split of a data set.
 
     Args:
-        dataset: `"glyphs"`, the built-in videos; `"actnet"`, `"fcvid"` or `"minik"` as prepared for
-            the published code; or `"videos"`, videos named by list files of one's own. With
-            `data_dir` the built-in videos are read from the files that `adafocus make-videos`
-            wrote there.
+        dataset: `"glyphs"`, the built-in videos; `"actnet"`, `"fcvid"`, `"minik"`, `"sthsth_v1"` or
+            `"sthsth_v2"` as prepared for the published code; or `"videos"`, videos named by list
+            files of one's own. With `data_dir` the built-in videos are read from the files that
+            `adafocus make-videos` wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
         data_dir: folder of the lists; needed for all but `"glyphs"`.
@@ -99,9 +114,10 @@ def open_videos(
         FileNotFoundError: a file of the data set is missing.
         ListFileError: a list or class file cannot be used.
     """
+    if dataset in NEVER_MIRRORED:
+        options = replace(options, flip=False)
     if dataset == "glyphs":
-        # The built-in digits lose their meaning when mirrored, and have their size already.
-        options = replace(options, crop=False, flip=False)
+        options = replace(options, crop=False)  # they have their size already
         if options.frame_size != FRAME_SIZE:
             raise ValueError(
                 f"the built-in videos are {FRAME_SIZE} pixels wide but the recognizer takes "
@@ -114,7 +130,10 @@ def open_videos(
                     "'adafocus make-videos' and name their folder with data_dir="
                 )
             return GlyphVideos(
-                split, num_frames=options.num_frames, frame_sampling=options.sampling
+                split,
+                num_frames=options.num_frames,
+                num_glance_frames=options.num_glance_frames,
+                frame_sampling=options.sampling,
             )
     files = find_files(
         dataset,
@@ -151,6 +170,8 @@ def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVi
             class_names,
             files.reader(),
             num_frames=options.num_frames,
+            num_glance_frames=options.num_glance_frames,
+            crops=options.crops,
             transform=transform,
             frame_sampling=options.sampling,
             target_centers=targets,

@@ -14,6 +14,8 @@ from adafocus_env.data.clips import Clip, Videos
 
 # A clip is a pure function of these: index into the split, episode seed.
 ClipKey = tuple[int, int]
+# Frames, label and glance frames, as they come from a worker.
+_Parts = tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.uint8] | None]
 
 
 class ClipLoader:
@@ -33,7 +35,7 @@ class ClipLoader:
         if num_workers < 0:
             raise ValueError(f"num_workers must be 0 or more, not {num_workers}")
         self._videos = videos
-        self._coming: dict[ClipKey, Future[tuple[npt.NDArray[np.uint8], int]]] = {}
+        self._coming: dict[ClipKey, Future[_Parts]] = {}
         self._workers: ProcessPoolExecutor | None = None
         if num_workers:
             # Where there is fork, as DataLoader's workers: the split is inherited, not sent.
@@ -74,7 +76,10 @@ class ClipLoader:
             for key, future in futures.items()
         }
         loaded = (loading[key].result() for key in keys)
-        return [Clip(torch.from_numpy(frames), label) for frames, label in loaded]
+        return [
+            Clip(torch.from_numpy(frames), label, None if seen is None else torch.from_numpy(seen))
+            for frames, label, seen in loaded
+        ]
 
 
 _videos: Videos | None = None
@@ -86,8 +91,9 @@ def _open_worker(videos: Videos) -> None:
     torch.set_num_threads(1)
 
 
-def _load_in_worker(key: ClipKey) -> tuple[npt.NDArray[np.uint8], int]:
+def _load_in_worker(key: ClipKey) -> _Parts:
     """Frames as an array: a tensor would be sent through a file descriptor each."""
     assert _videos is not None
     clip = _videos.clip(*key)
-    return clip.frames.numpy(), clip.label
+    seen = None if clip.glance_frames is None else clip.glance_frames.numpy()
+    return clip.frames.numpy(), clip.label, seen

@@ -25,10 +25,12 @@ class Clip:
     Attributes:
         frames: `(T, 3, H, W)` uint8 RGB, on the CPU.
         label: index of the true class.
+        glance_frames: `(T', 3, H, W)` uint8 RGB, what the glancer sees; None: `frames` themselves.
     """
 
     frames: Tensor
     label: int
+    glance_frames: Tensor | None = None
 
 
 class Videos(Protocol):
@@ -40,6 +42,7 @@ class Videos(Protocol):
         label_sets: all labels of each video, distinct and ascending; `label_sets[i][0]` is
             `labels[i]`. Losses and rewards use the first, mean average precision uses all.
         num_frames: T, frames of a clip.
+        num_glance_frames: T', frames of a clip for the glancer alone; None: it has none.
         frame_size: side of the square frames in pixels.
     """
 
@@ -47,6 +50,7 @@ class Videos(Protocol):
     labels: npt.NDArray[np.int64]
     label_sets: tuple[tuple[int, ...], ...]
     num_frames: int
+    num_glance_frames: int | None
     frame_size: int
 
     def __len__(self) -> int:

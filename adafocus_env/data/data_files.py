@@ -85,6 +85,22 @@ _ACTNET = VideoLists(
     min_frames=3,
 )
 
+
+def _something(version: str, frame_dir: str, image_template: str) -> VideoLists:
+    """Something-Something in a folder of its own below `data_dir`."""
+    folder = f"something-something-{version}"
+    return VideoLists(
+        list_file=f"{folder}/{{split}}_videofolder.txt",
+        class_file=f"{folder}/category.txt",
+        video_dir=f"{folder}/videos",
+        frame_dir=f"{folder}/{frame_dir}",
+        separator=" ",
+        image_template=image_template,
+        min_frames=3,
+        num_classes=174,
+    )
+
+
 # Lists, class files and folders as prepared for the published code (REFERENCE section 6).
 PRESETS: dict[str, VideoLists] = {
     "glyphs": VideoLists(),
@@ -97,9 +113,13 @@ PRESETS: dict[str, VideoLists] = {
         separator=" ",
         min_frames=3,
     ),
+    "sthsth_v1": _something("v1", "20bn-something-something-v1", "{:05d}.jpg"),
+    "sthsth_v2": _something("v2", "20bn-something-something-v2-frames", "{:06d}.jpg"),
 }
 DATASETS = tuple(PRESETS)
-_PUBLISHED = ("actnet", "fcvid", "minik")
+# Data sets in which left and right have a meaning: their clips are never mirrored.
+NEVER_MIRRORED = ("glyphs", "sthsth_v1", "sthsth_v2")
+_PUBLISHED = ("actnet", "fcvid", "minik", "sthsth_v1", "sthsth_v2")
 
 
 @dataclass(frozen=True)

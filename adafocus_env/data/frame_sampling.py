@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 FrameIndices = npt.NDArray[np.int64]
 
-_DENSE_SPAN = 64  # frames of the video that a dense clip reaches over
+DENSE_SPAN = 64  # frames of the video that a dense clip reaches over
 
 
 def random_segment_indices(
@@ -32,7 +32,7 @@ def random_segment_indices(
     Returns:
         `(T,)` indices, not descending.
     """
-    _check(num_video_frames, num_frames)
+    check_counts(num_video_frames, num_frames)
     segment = num_video_frames // num_frames
     if segment == 0:
         return _all_then_last(num_video_frames, num_frames)
@@ -54,7 +54,7 @@ def center_segment_indices(
     """
     if num_video_frames > num_frames:
         return even_indices(num_video_frames, num_frames, rng)
-    _check(num_video_frames, num_frames)
+    check_counts(num_video_frames, num_frames)
     return _all_then_last(num_video_frames, num_frames)
 
 
@@ -69,7 +69,7 @@ def even_indices(
         `(T,)` indices, not descending.
     """
     del rng
-    _check(num_video_frames, num_frames)
+    check_counts(num_video_frames, num_frames)
     middle = num_video_frames / num_frames * (np.arange(num_frames) + 0.5)
     indices: FrameIndices = np.floor(middle).astype(np.int64)
     return indices
@@ -87,15 +87,15 @@ def dense_indices(num_video_frames: int, num_frames: int, rng: np.random.Generat
     Raises:
         ValueError: T is above 64, which leaves no stride.
     """
-    _check(num_video_frames, num_frames)
-    if num_frames > _DENSE_SPAN:
+    check_counts(num_video_frames, num_frames)
+    if num_frames > DENSE_SPAN:
         raise ValueError(
-            f"dense sampling spreads a clip over {_DENSE_SPAN} frames: num_frames={num_frames} is "
+            f"dense sampling spreads a clip over {DENSE_SPAN} frames: num_frames={num_frames} is "
             "too many; use sampling random or center"
         )
-    starts = max(1, 1 + num_video_frames - _DENSE_SPAN)
+    starts = max(1, 1 + num_video_frames - DENSE_SPAN)
     start = 0 if starts == 1 else int(rng.integers(0, starts - 1))
-    steps = np.arange(num_frames, dtype=np.int64) * (_DENSE_SPAN // num_frames)
+    steps = np.arange(num_frames, dtype=np.int64) * (DENSE_SPAN // num_frames)
     indices: FrameIndices = (start + steps) % num_video_frames
     return indices
 
@@ -122,7 +122,12 @@ def _all_then_last(num_video_frames: int, num_frames: int) -> FrameIndices:
     return np.minimum(np.arange(num_frames, dtype=np.int64), num_video_frames - 1)
 
 
-def _check(num_video_frames: int, num_frames: int) -> None:
+def check_counts(num_video_frames: int, num_frames: int) -> None:
+    """Refuse clips and videos without frames.
+
+    Raises:
+        ValueError: one of the numbers is below 1.
+    """
     if num_video_frames < 1 or num_frames < 1:
         raise ValueError(
             f"a clip needs at least one frame of a video with at least one frame, "

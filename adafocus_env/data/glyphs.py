@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import Clip, dataset_identity, to_clip_tensor
-from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
+from adafocus_env.data.frame_sampling import fixed_sampling
+from adafocus_env.data.shift_sampling import sampling_rules
 from adafocus_env.seeding import Purpose, episode_rng
 
 FRAME_SIZE = 112
@@ -105,22 +106,32 @@ class GlyphVideos:
     Args:
         split: `"train"` (800 videos), `"val"` (250) or `"test"` (500).
         num_frames: T, frames of a clip out of the video's 16.
-        frame_sampling: key of `frame_sampling.FRAME_SAMPLINGS`.
+        num_glance_frames: frames of a clip for the glancer alone, None for none.
+        frame_sampling: key of the rules that `shift_sampling.sampling_rules` gives.
     """
 
-    def __init__(self, split: str = "val", *, num_frames: int = 8, frame_sampling: str = "center"):
+    def __init__(
+        self,
+        split: str = "val",
+        *,
+        num_frames: int = 8,
+        num_glance_frames: int | None = None,
+        frame_sampling: str = "center",
+    ):
         if split not in SPLITS:
             raise ValueError(
                 f"the built-in videos have the splits {', '.join(SPLITS)}, not {split!r}"
             )
         self._seed, count = SPLITS[split]
         self._sampling = frame_sampling
-        self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
-        self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
+        rules = sampling_rules(num_glance_frames)
+        self._sample_frames = rules[frame_sampling]
+        self._sample_targets = rules[fixed_sampling(frame_sampling)]
         self.class_names = CLASS_NAMES
         self.labels = np.arange(count, dtype=np.int64) % len(CLASS_NAMES)
         self.label_sets: tuple[tuple[int, ...], ...] = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
+        self.num_glance_frames = num_glance_frames
         self.frame_size = FRAME_SIZE
 
     def __len__(self) -> int:
@@ -132,7 +143,12 @@ class GlyphVideos:
         frames, label, _ = render_video(self._seed, index)
         rng = episode_rng(episode_seed, Purpose.FRAMES)
         chosen = self._sample_frames(VIDEO_FRAMES, self.num_frames, rng)
-        return Clip(to_clip_tensor(frames[chosen]), label)
+        seen = None
+        if self.num_glance_frames is not None:
+            seen = to_clip_tensor(
+                frames[self._sample_frames(VIDEO_FRAMES, self.num_glance_frames, rng)]
+            )
+        return Clip(to_clip_tensor(frames[chosen]), label, seen)
 
     def target_centers(self, index: int) -> npt.NDArray[np.float32]:
         """`(T, 2)` (row, col) of the target in the frames that evaluation chooses."""
@@ -147,12 +163,16 @@ class GlyphVideos:
     def identity(self) -> dict[str, Any]:
         """See `Videos.identity`; what is rendered depends on the split's seed alone."""
         videos = [(self._seed, index, int(label)) for index, label in enumerate(self.labels)]
+        glances = (
+            {} if self.num_glance_frames is None else {"num_glance_frames": self.num_glance_frames}
+        )
         return {
             "preprocessing": {
                 "media": "rendered",
                 "num_frames": self.num_frames,
                 "frame_size": self.frame_size,
                 "sampling": self._sampling,
+                **glances,
             },
             "dataset": dataset_identity(videos, self.class_names),
         }

@@ -13,11 +13,14 @@ import torch
 from torch import Tensor
 
 from adafocus_env.data.clips import Clip, VideoError, dataset_identity, to_clip_tensor
-from adafocus_env.data.frame_sampling import FRAME_SAMPLINGS, fixed_sampling
+from adafocus_env.data.frame_sampling import fixed_sampling
 from adafocus_env.data.list_files import ListFileError, VideoRecord
+from adafocus_env.data.shift_sampling import sampling_rules
 from adafocus_env.data.transforms import ClipTransform
 from adafocus_env.data.video_files import Frame
 from adafocus_env.seeding import Purpose, episode_rng
+
+CROPS = ("same", "independent")
 
 
 class FrameReader(Protocol):
@@ -51,6 +54,9 @@ class ListedVideos:
         class_names: K names.
         reader: reads frames of one video.
         num_frames: T, frames of a clip.
+        num_glance_frames: frames of a clip for the glancer alone, None for none; with a number,
+            `frame_sampling` is a key of `shift_sampling.SHIFT_SAMPLINGS`.
+        crops: `"same"`, or `"independent"`: glance frames get a random crop of their own.
         transform: crop and flip of the whole clip.
         frame_sampling: key of `frame_sampling.FRAME_SAMPLINGS`.
         target_centers: for each video `(its frames, 2)` (row, col) pixels; None if unknown.
@@ -68,6 +74,8 @@ class ListedVideos:
         *,
         num_frames: int,
         transform: ClipTransform,
+        num_glance_frames: int | None = None,
+        crops: str = "same",
         frame_sampling: str = "center",
         target_centers: npt.NDArray[np.float32] | None = None,
         keep_decoded: bool = False,
@@ -82,12 +90,15 @@ class ListedVideos:
         self.labels = np.array([record.label for record in records], dtype=np.int64)
         self.label_sets = tuple(record.labels for record in records)
         self.num_frames = num_frames
+        self.num_glance_frames = num_glance_frames
         self.frame_size = transform.frame_size
         self._reader = reader
         self._transform = transform
         self._frame_sampling = frame_sampling
-        self._sample_frames = FRAME_SAMPLINGS[frame_sampling]
-        self._sample_targets = FRAME_SAMPLINGS[fixed_sampling(frame_sampling)]
+        self._crops = crops
+        rules = sampling_rules(num_glance_frames)
+        self._sample_frames = rules[frame_sampling]
+        self._sample_targets = rules[fixed_sampling(frame_sampling)]
         self._target_centers = target_centers
         self._decoded: dict[int, Tensor] | None = {} if keep_decoded else None
 
@@ -104,12 +115,11 @@ class ListedVideos:
         record = self.records[index]
         rng = episode_rng(episode_seed, Purpose.FRAMES)
         chosen = self._sample_frames(record.num_frames, self.num_frames, rng)
-        frames = self._transform(
-            self._frames(index, chosen),
-            episode_rng(episode_seed, Purpose.CROP),
-            episode_rng(episode_seed, Purpose.FLIP),
-        )
-        return Clip(frames, record.label)
+        if self.num_glance_frames is not None:
+            seen = self._sample_frames(record.num_frames, self.num_glance_frames, rng)
+            chosen = np.concatenate([chosen, seen])
+        frames, glance_frames = self._cropped(self._frames(index, chosen), episode_seed)
+        return Clip(frames, record.label, glance_frames)
 
     def target_centers(self, index: int) -> npt.NDArray[np.float32] | None:
         """`(T, 2)` (row, col) of the target in the frames that evaluation chooses, if known."""
@@ -126,7 +136,9 @@ class ListedVideos:
 
     def identity(self) -> dict[str, Any]:
         """See `Videos.identity`; the files themselves are not looked into."""
-        transform = self._transform
+        transform, glances = self._transform, {}
+        if self.num_glance_frames is not None:
+            glances = {"num_glance_frames": self.num_glance_frames, "crops": self._crops}
         # Where the data folder lies is no part of it: paths are taken from what all have in common.
         root = os.path.commonpath([record.path.parent for record in self.records])
         videos = [
@@ -142,9 +154,26 @@ class ListedVideos:
                 "augment": transform.augment,
                 "crop": transform.crop,
                 "flip": transform.augment and transform.flip,
+                **glances,
             },
             "dataset": dataset_identity(videos, self.class_names),
         }
+
+    def _cropped(self, frames: Tensor, episode_seed: int) -> tuple[Tensor, Tensor | None]:
+        """A clip's frames, and its glance frames, which come behind them, at their final size."""
+        crop_rng = episode_rng(episode_seed, Purpose.CROP)
+        parts = (self.num_frames, len(frames) - self.num_frames)
+        # A flip is always that of the whole clip: each part asks the same stream from its start.
+        if self._crops == "independent":
+            cropped = [
+                self._transform(part, crop_rng, episode_rng(episode_seed, Purpose.FLIP))
+                for part in frames.split(parts)
+                if len(part)
+            ]
+        else:
+            flip_rng = episode_rng(episode_seed, Purpose.FLIP)
+            cropped = list(self._transform(frames, crop_rng, flip_rng).split(parts))
+        return cropped[0], cropped[1] if parts[1] else None
 
     def _frames(self, index: int, chosen: npt.NDArray[np.int64]) -> Tensor:
         """`(T, 3, H, W)` uint8 frames of a video, in the chosen order."""

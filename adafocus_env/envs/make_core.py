@@ -20,7 +20,8 @@ from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.banked import BankFeatures
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
-from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_files import AnyRecognizer, load_recognizer
+from adafocus_env.networks.shift_recognizer import ShiftRecognizer
 
 
 def shipped_recognizer() -> Path:
@@ -65,6 +66,7 @@ def make_core(
     augment: bool | None = None,
     crop: bool = True,
     flip: bool = True,
+    crops: str = "same",
     recognizer: str | None = None,
     num_frames: int | None = None,
     device: str = "auto",
@@ -74,7 +76,7 @@ def make_core(
     """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
     bank = open_bank(features, split)
     folder = shipped_recognizer() if recognizer is None else Path(recognizer)
-    loaded = Recognizer.load(folder, device=choose_device(device))
+    loaded = load_recognizer(folder, device=choose_device(device))
     options = VideoOptions(
         num_frames=loaded.config.num_frames if num_frames is None else num_frames,
         frame_size=loaded.config.frame_size,
@@ -83,16 +85,19 @@ def make_core(
         flip=flip,
         media=media,
         frame_rate=frame_rate,
+        num_glance_frames=num_glance_frames(loaded),
+        crops=crops,
     )
     videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
     return make_core_from_parts(loaded, videos, num_rows=num_rows, bank=bank, **rules)
 
 
 def make_core_from_parts(
-    recognizer: Recognizer,
+    recognizer: AnyRecognizer,
     videos: Videos,
     *,
     num_rows: int,
+    video_div: int | None = None,
     locations: str = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
@@ -106,6 +111,7 @@ def make_core_from_parts(
     num_workers: int = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos, and perhaps a bank, that are already there."""
+    recognizer = divided(recognizer, video_div)
     config = recognizer.config
     grid = PatchGrid(
         grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
@@ -150,6 +156,29 @@ def make_core_from_parts(
         reward=reward,
         baseline_positions=baseline_positions,
     )
+
+
+def num_glance_frames(recognizer: AnyRecognizer) -> int | None:
+    """Frames of a clip that the recognizer wants for its glancer alone, as `VideoOptions` takes."""
+    if isinstance(recognizer, ShiftRecognizer):
+        return recognizer.config.num_glance_frames
+    return None
+
+
+def divided(recognizer: AnyRecognizer, video_div: int | None) -> AnyRecognizer:
+    """The recognizer with this number of divisions a clip, weights shared; None leaves its own.
+
+    Raises:
+        ValueError: the recognizer's family has none, or its frames cannot be divided so.
+    """
+    if video_div is None:
+        return recognizer
+    if not isinstance(recognizer, ShiftRecognizer):
+        raise ValueError(
+            "this recognizer has a decision for every frame, and video_div is for those with "
+            "temporal shift; leave video_div=None"
+        )
+    return recognizer.divided(video_div)
 
 
 def _require_grid(locations: str, baseline_positions: str) -> None:

@@ -20,7 +20,7 @@ from adafocus_env.envs.episode_sampler import (
 )
 from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
 from adafocus_env.envs.rendering import FrameView, check_render_mode
-from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
 
@@ -39,6 +39,15 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     Without arguments the environment shows its built-in videos: a yellow disc carries the digit
     that is the class, among moving shapes of other colours that carry other digits. The glance
     shows where the yellow disc is but rarely which digit it carries.
+
+    ## Temporal Shift
+
+    With a recognizer of the Something-Something family, whose networks see neighbouring frames, an
+    episode has D decisions (`video_div`, 1 as published). A clip has 12 frames and 8 more for
+    glances; each of its D divisions holds 12 / D and 8 / D of them. A decision places the patch in
+    all frames of its division. Its observation is the division's glance maps side by side on the
+    channel axis. Class scores are the mean over all patches so far plus the glancer's own over its
+    8 frames. `frame_index` then counts decisions.
 
     ## Action Space
 
@@ -90,7 +99,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     | argument | default | meaning |
     |---|---|---|
-    | `dataset` | `"glyphs"` | built in, or `"videos"`, `"actnet"`, `"fcvid"`, `"minik"` |
+    | `dataset` | `"glyphs"` | built in, or one of `adafocus_env.data.DATASETS` on disk |
     | `split` | `"val"` | `"train"`, `"val"` or `"test"` |
     | `data_dir` | None | folder of the list files, the class file and the videos or frames |
     | `lists` | None | fields of `adafocus_env.data.VideoLists` that differ from the data set's |
@@ -98,9 +107,11 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `frame_rate` | None | frames a second to read video files at; None: their own |
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
-    | `flip` | True | mirror half of the augmented clips; off where left and right matter |
+    | `flip` | True | mirror half of the augmented clips; never of `"glyphs"` and `"sthsth_*"` |
+    | `crops` | `"same"` | augmented glance frames cropped as the others, or `"independent"` |
     | `recognizer` | None | folder written by a stage; None: the shipped one |
     | `num_frames` | None | T; None: as the recognizer was trained |
+    | `video_div` | None | D, see Temporal Shift; None: as the recognizer was trained |
     | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions |
     | `grid_size` | 7 | G, 4 to 10 |
     | `patch_size` | None | P in pixels; None: as the recognizer was trained |
@@ -169,8 +180,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         augment: bool | None = None,
         crop: bool = True,
         flip: bool = True,
+        crops: Literal["same", "independent"] = "same",
         recognizer: str | None = None,
         num_frames: int | None = None,
+        video_div: int | None = None,
         locations: Literal["grid", "continuous"] = "grid",
         grid_size: int = 7,
         patch_size: int | None = None,
@@ -196,8 +209,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             augment=augment,
             crop=crop,
             flip=flip,
+            crops=crops,
             recognizer=recognizer,
             num_frames=num_frames,
+            video_div=video_div,
             locations=locations,
             grid_size=grid_size,
             patch_size=patch_size,
@@ -216,7 +231,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     @classmethod
     def from_parts(
         cls,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         *,
         render_mode: Literal["rgb_array"] | None = None,
@@ -228,7 +243,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             recognizer: is frozen; may be shared by several environments.
             videos: an opened split.
             render_mode: as in `make`.
-            **rules: `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
+            **rules: `video_div`, `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
                 `baseline_positions`, `amp`, `compile`, `num_workers`, `bank_device`, as in `make`;
                 `bank`, a `FeatureBank`.
         """

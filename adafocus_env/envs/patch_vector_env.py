@@ -27,7 +27,7 @@ from adafocus_env.envs.episode_sampler import (
 from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
 from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks.recognizer import Recognizer
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
 _NO_VIDEO = -1
@@ -82,7 +82,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     @classmethod
     def from_parts(
         cls,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         *,
         num_envs: int = 1,

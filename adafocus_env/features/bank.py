@@ -20,8 +20,8 @@ from adafocus_env.features.bank_files import (
     open_shard,
     shard_file,
 )
-from adafocus_env.networks.recognizer import Recognizer
 from adafocus_env.networks.recognizer_base import CheckpointError
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class FeatureBank:
     def build(
         cls,
         folder: str | Path,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         *,
         positions: Tensor,
@@ -141,7 +141,7 @@ class FeatureBank:
             )
 
     def check(
-        self, recognizer: Recognizer, videos: Videos, *, positions: Tensor, patch_size: int
+        self, recognizer: AnyRecognizer, videos: Videos, *, positions: Tensor, patch_size: int
     ) -> None:
         """Refuse a bank that was made of something else than what is in use.
 

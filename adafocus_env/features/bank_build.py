@@ -32,8 +32,8 @@ from adafocus_env.features.bank_files import (
 )
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks.recognizer import Recognizer
 from adafocus_env.networks.recognizer_base import CheckpointError
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 from adafocus_env.seeding import derive_episode_seed
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class BankBuilder:
     def __init__(
         self,
         folder: str | Path,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         *,
         positions: Tensor,
@@ -281,7 +281,7 @@ class BankBuilder:
 
 
 def bank_identity(
-    recognizer: Recognizer, videos: Videos, *, positions: Tensor, patch_size: int
+    recognizer: AnyRecognizer, videos: Videos, *, positions: Tensor, patch_size: int
 ) -> dict[str, Any]:
     """What stored features depend on, as nested mappings of JSON types.
 

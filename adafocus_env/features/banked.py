@@ -1,4 +1,4 @@
-"""BankFeatures: episodes whose features were computed before; a step is a gather and a GRU step."""
+"""BankFeatures: episodes whose features were computed before; a step is a gather, then logits."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank import FeatureBank
+from adafocus_env.features.clip_classifier import clip_classifier
+from adafocus_env.features.live import middle_frame
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.glancer import freeze
-from adafocus_env.networks.recognizer import Recognizer
 from adafocus_env.networks.recognizer_base import class_mismatch
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 
 
 class BankFeatures:
@@ -39,7 +41,7 @@ class BankFeatures:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         bank: FeatureBank,
         *,
@@ -69,7 +71,8 @@ class BankFeatures:
         self.observation_shape: tuple[int, ...] = map_shape[:1] if self.pooled else map_shape
         self.observation_bound = float(recognizer.glancer.map_bound)
         self.num_patch_features = bank.layout.num_patch_features
-        self.state_size = config.hidden_dim
+        self.classifier = clip_classifier(recognizer)
+        self.state_size = self.classifier.state_size
         self.device = recognizer.device
         self.stored = bank.stored(self.device, bank_device)
         free = self.frame_size - self.patch_size
@@ -108,6 +111,7 @@ class BankEpisodes:
         self._glance_vectors = torch.zeros(
             num_rows, source.num_decisions, channels, device=source.device
         )
+        self._context = torch.zeros_like(source.classifier.context(self._glance_vectors))
         self._drawn: tuple[int, Tensor] | None = None
         self.labels = torch.zeros(num_rows, dtype=torch.int64, device=source.device)
 
@@ -119,13 +123,16 @@ class BankEpisodes:
         clips = videos * bank.layout.views + views
         self._clips[list(rows)] = clips
         index = torch.as_tensor(list(rows), device=device)
-        self._glance_vectors[index] = self._stored.take("glance_vectors", clips)
+        vectors = self._stored.take("glance_vectors", clips)
+        self._glance_vectors[index] = vectors
+        self._context[index] = self._source.classifier.context(vectors)
         self.labels[index] = bank.labels[videos].to(device)
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
         if self._source.pooled:
-            return self._vectors(rows, steps)
+            device = self._glance_vectors.device
+            return self._glance_vectors[rows.to(device), steps.to(device)]
         return self._stored.take("glance_maps", self._clips[rows], steps)
 
     def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
@@ -142,22 +149,21 @@ class BankEpisodes:
         self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One decision of (row, step) pairs."""
-        features = torch.cat([self._vectors(rows, steps), patch_vectors], dim=1)
-        return self._source.recognizer.classify_step(features, state)
+        context = self._context[rows.to(state.device), steps.to(state.device)]
+        return self._source.classifier.step(context, patch_vectors, steps, state)
 
     @torch.no_grad()
     def classify_each(
         self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
     ) -> Tensor:
         """One decision of (row, step) pairs under several patches."""
-        glance = self._vectors(rows, steps)
-        return self._source.recognizer.classify_each(glance, patch_vectors, state)
+        context = self._context[rows.to(state.device), steps.to(state.device)]
+        return self._source.classifier.each(context, patch_vectors, steps, state)
 
     @torch.no_grad()
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows."""
-        features = torch.cat([self._glance_vectors, patch_vectors], dim=2)
-        return self._source.recognizer.classify_sequence(features)
+        return self._source.classifier.sequence(self._context, patch_vectors)
 
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
         """One frame as `(H, W, 3)` uint8 RGB: a bank holds none, so the video is read.
@@ -170,9 +176,6 @@ class BankEpisodes:
             video, view = divmod(clip, self._source.bank.layout.views)
             seed = self._source.bank.episode_seed(video, view)
             self._drawn = clip, self._source.videos.clip(video, seed).frames
-        image: npt.NDArray[np.uint8] = self._drawn[1][step].permute(1, 2, 0).numpy().copy()
+        chosen = middle_frame(self._drawn[1], step, self._source.recognizer.focus_group)
+        image: npt.NDArray[np.uint8] = chosen.permute(1, 2, 0).numpy().copy()
         return image
-
-    def _vectors(self, rows: Tensor, steps: Tensor) -> Tensor:
-        device = self._glance_vectors.device
-        return self._glance_vectors[rows.to(device), steps.to(device)]

@@ -11,22 +11,27 @@ from torch import Tensor
 
 from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import Videos
+from adafocus_env.features.clip_classifier import clip_classifier
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks.frozen import FrozenRecognizer
+from adafocus_env.networks.frozen import FrozenNetworks
 from adafocus_env.networks.glancer import freeze
-from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig
 from adafocus_env.networks.recognizer_base import class_mismatch
+from adafocus_env.networks.recognizer_files import AnyRecognizer
 
 
 class LiveFeatures:
-    """A split of videos and a recognizer, as a `FeatureSource`.
+    """A split of videos and a recognizer of either family, as a `FeatureSource`.
+
+    A decision serves `recognizer.focus_group` frames of the clip: their patches lie at the same
+    place, and the decision's patch vector is the mean of theirs. Its observation holds as many of
+    the clip's glances as there are to a decision, side by side on the channel axis.
 
     Args:
         recognizer: is frozen and put in evaluation mode; its device is used.
         videos: the split. Class names and sizes must be the recognizer's.
         patch_size: side of the patches in pixels; None takes the recognizer's.
         observation: `"map"` or `"vector"` (the pooled map).
-        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        amp: precision of glancer and focuser, see `FrozenNetworks`.
         compile: whether they go through `torch.compile`.
         num_workers: processes that load clips, also ahead; 0 loads them when they are needed.
 
@@ -36,7 +41,7 @@ class LiveFeatures:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         videos: Videos,
         *,
         patch_size: int | None = None,
@@ -46,29 +51,33 @@ class LiveFeatures:
         num_workers: int = 0,
     ):
         config = recognizer.config
-        _check_fit(config, videos)
+        _check_fit(recognizer, videos)
         if observation not in ("map", "vector"):
             raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
         freeze(recognizer)
         self.recognizer = recognizer
-        self.networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
+        self.networks = FrozenNetworks(recognizer, amp=amp, compile=compile)
         self.videos = videos
         self.clips = ClipLoader(videos, num_workers)
         self.num_videos = len(videos)
-        self.num_decisions = videos.num_frames
+        self.frames_per_decision = recognizer.focus_group
+        self.num_decisions = videos.num_frames // self.frames_per_decision
         self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
         self.frame_size = config.frame_size
         self.patch_size = config.patch_size if patch_size is None else patch_size
         if not 0 < self.patch_size <= self.frame_size:
             raise ValueError(f"patch_size must be in 1..{self.frame_size}, not {self.patch_size}")
-        self.map_shape = recognizer.map_shape()
+        num_glances = _num_glance_frames(videos) or videos.num_frames
+        channels, height, width = recognizer.map_shape()
+        self.map_shape = (channels * (num_glances // self.num_decisions), height, width)
         self.pooled = observation == "vector"
         self.observation_shape: tuple[int, ...] = (
             self.map_shape[:1] if self.pooled else self.map_shape
         )
         self.observation_bound = float(recognizer.glancer.map_bound)
         self.num_patch_features = recognizer.focuser.num_features
-        self.state_size = config.hidden_dim
+        self.classifier = clip_classifier(recognizer)
+        self.state_size = self.classifier.state_size
         self.device = recognizer.device
 
     def open(self, num_rows: int) -> LiveEpisodes:
@@ -82,10 +91,12 @@ class LiveEpisodes:
     def __init__(self, source: LiveFeatures, num_rows: int):
         size, device = source.frame_size, source.device
         shape = (num_rows, source.num_decisions)
+        frames = (num_rows, source.videos.num_frames, 3, size, size)
         self._source = source
-        self._frames = torch.zeros((*shape, 3, size, size), dtype=torch.uint8, device=device)
+        self._frames = torch.zeros(frames, dtype=torch.uint8, device=device)
         self._glance_maps = torch.zeros((*shape, *source.map_shape), device=device)
         self._glance_vectors = torch.zeros((*shape, source.map_shape[0]), device=device)
+        self._context = torch.zeros_like(source.classifier.context(self._glance_vectors))
         self.labels = torch.zeros(num_rows, dtype=torch.int64, device=device)
 
     @torch.no_grad()
@@ -97,9 +108,14 @@ class LiveEpisodes:
         frames = torch.stack([clip.frames for clip in clips]).to(source.device)
         self._frames[index] = frames
         self.labels[index] = torch.tensor([clip.label for clip in clips], device=source.device)
-        glance_maps, glance_vectors = source.networks.glance(frames.flatten(0, 1))
-        self._glance_maps[index] = glance_maps.unflatten(0, frames.shape[:2])
-        self._glance_vectors[index] = glance_vectors.unflatten(0, frames.shape[:2])
+        seen = [clip.glance_frames for clip in clips if clip.glance_frames is not None]
+        glance_frames = torch.stack(seen).to(source.device) if seen else frames
+        glance_maps, glance_vectors = source.networks.glance(glance_frames.flatten(0, 1))
+        shape = (len(clips), source.num_decisions)
+        vectors = glance_vectors.reshape(*shape, -1)
+        self._glance_maps[index] = glance_maps.reshape(*shape, *source.map_shape)
+        self._glance_vectors[index] = vectors
+        self._context[index] = source.classifier.context(vectors)
 
     @property
     def works_ahead(self) -> bool:
@@ -117,49 +133,69 @@ class LiveEpisodes:
 
     @torch.no_grad()
     def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
-        """Crop and focus, in micro-batches."""
-        source = self._source
-        index = (rows * source.num_decisions + steps).to(source.device)
-        return source.networks.focus(
-            self._frames.flatten(0, 1), offsets, patch_size=source.patch_size, index=index
+        """Crop and focus, in micro-batches; the mean over the frames of a decision."""
+        source, count = self._source, self._source.frames_per_decision
+        first = (rows * source.num_decisions + steps) * count
+        index = (first[:, None] + torch.arange(count)).flatten().to(source.device)
+        vectors = source.networks.focus(
+            self._frames.flatten(0, 1),
+            offsets.repeat_interleave(count, dim=0),
+            patch_size=source.patch_size,
+            index=index,
         )
+        each: Tensor = vectors.unflatten(0, (-1, count))
+        return each.mean(dim=1)
 
     @torch.no_grad()
     def classify(
         self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One decision of (row, step) pairs."""
-        glance = self._glance_vectors[rows.to(state.device), steps.to(state.device)]
-        return self._source.networks.classify_step(torch.cat([glance, patch_vectors], dim=1), state)
+        context = self._context[rows.to(state.device), steps.to(state.device)]
+        return self._source.classifier.step(context, patch_vectors, steps, state)
 
     @torch.no_grad()
     def classify_each(
         self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
     ) -> Tensor:
         """One decision of (row, step) pairs under several patches."""
-        glance = self._glance_vectors[rows.to(state.device), steps.to(state.device)]
-        return self._source.recognizer.classify_each(glance, patch_vectors, state)
+        context = self._context[rows.to(state.device), steps.to(state.device)]
+        return self._source.classifier.each(context, patch_vectors, steps, state)
 
     @torch.no_grad()
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows."""
-        features = torch.cat([self._glance_vectors, patch_vectors], dim=2)
-        return self._source.networks.classify_sequence(features)
+        return self._source.classifier.sequence(self._context, patch_vectors)
 
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
-        """One frame as `(H, W, 3)` uint8 RGB."""
-        image: npt.NDArray[np.uint8] = self._frames[row, step].permute(1, 2, 0).cpu().numpy().copy()
+        """One frame as `(H, W, 3)` uint8 RGB: the middle one of a decision's."""
+        chosen = middle_frame(self._frames[row], step, self._source.frames_per_decision)
+        image: npt.NDArray[np.uint8] = chosen.permute(1, 2, 0).cpu().numpy().copy()
         return image
+
+
+def middle_frame(frames: Tensor, step: int, frames_per_decision: int) -> Tensor:
+    """The frame `(3, H, W)` of a clip `(T, 3, H, W)` that stands for a decision."""
+    return frames[step * frames_per_decision + frames_per_decision // 2]
 
 
 def _keys(starts: Sequence[EpisodeStart]) -> list[tuple[int, int]]:
     return [(start.video_index, start.episode_seed) for start in starts]
 
 
-def _check_fit(config: RecognizerConfig, videos: Videos) -> None:
-    mismatch = class_mismatch(config, videos.class_names)
-    if mismatch is not None:
-        raise ValueError(mismatch)
+def _num_glance_frames(videos: Videos) -> int | None:
+    # Videos of a user's own may have been written before there were clips with glance frames.
+    return getattr(videos, "num_glance_frames", None)
+
+
+def _check_fit(recognizer: AnyRecognizer, videos: Videos) -> None:
+    config = recognizer.config
+    for mismatch in (
+        class_mismatch(config, videos.class_names),
+        recognizer.frames_mismatch(videos.num_frames, _num_glance_frames(videos)),
+    ):
+        if mismatch is not None:
+            raise ValueError(mismatch)
     if videos.frame_size != config.frame_size:
         raise ValueError(
             f"the recognizer takes frames of {config.frame_size} pixels, "

@@ -56,6 +56,15 @@ class Recognizer(RecognizerBase):
         )
         self._prepare()
 
+    def frames_mismatch(self, num_frames: int, num_glance_frames: int | None) -> str | None:
+        """Why clips of these numbers of frames cannot be recognised, or None if they can."""
+        if num_frames >= 1 and num_glance_frames is None:
+            return None
+        return (
+            "this recognizer glances at the frames that it focuses on, but the videos give "
+            f"{num_glance_frames} frames for glances alone; leave num_glance_frames=None"
+        )
+
     def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
         """One frame, features `(N, C + F)`: logits `(N, K)` and the new state `(N, S)`."""
         return self.classifier.step(features, classifier_state)

@@ -121,6 +121,19 @@ class ShiftRecognizer(RecognizerBase):
         other._set_groups()
         return other
 
+    def frames_mismatch(self, num_frames: int, num_glance_frames: int | None) -> str | None:
+        """Why clips of these numbers of frames cannot be recognised, or None if they can."""
+        config = self.config
+        known = (config.num_frames, config.num_glance_frames)
+        glances = num_frames if num_glance_frames is None else num_glance_frames
+        if (num_frames, glances) == known:
+            return None
+        return (
+            f"this recognizer's temporal shift is over clips of {known[0]} frames and {known[1]} "
+            f"glances, but the videos give {num_frames} and {glances}; open them with "
+            f"num_frames={known[0]} and num_glance_frames={known[1]}"
+        )
+
     def _tensors(self) -> Iterator[Tensor]:
         return chain(self.parameters(), self.buffers())
 

@@ -11,7 +11,7 @@ from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore
 from adafocus_env.features import EpisodeStart, LiveFeatures
 from adafocus_env.features.live import LiveEpisodes
-from adafocus_env.networks import Recognizer, RecognizerConfig
+from adafocus_env.networks import AnyRecognizer, RecognizerConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Case:
         baseline_offsets: `(T, B, 2)` (top, left) of the random patches.
         stage1_offsets: `(B, T, 2)`.
         log_prob_shift: `(T, B)`, added to stored log-probabilities in update 3.
+        glance_frames: `(B, T', 3, H, H)`, what the glancer sees; None: `frames`.
     """
 
     frames: Tensor
@@ -35,6 +36,7 @@ class Case:
     baseline_offsets: Tensor
     stage1_offsets: Tensor
     log_prob_shift: Tensor
+    glance_frames: Tensor | None = None
 
 
 # Entries of a configuration under which frames count as normalised: mean 0, deviation 1/255.
@@ -57,13 +59,15 @@ class _GivenClips:
         self.labels = case.labels.numpy()
         self.label_sets = tuple((int(label),) for label in self.labels)
         self.num_frames, self.frame_size = case.frames.shape[1], case.frames.shape[-1]
-        self._frames = case.frames
+        self._frames, self._glance_frames = case.frames, case.glance_frames
+        self.num_glance_frames = None if case.glance_frames is None else case.glance_frames.shape[1]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def clip(self, index: int, episode_seed: int) -> Clip:
-        return Clip(self._frames[index], int(self.labels[index]))
+        seen = None if self._glance_frames is None else self._glance_frames[index]
+        return Clip(self._frames[index], int(self.labels[index]), seen)
 
     def target_centers(self, index: int) -> None:
         return None
@@ -93,7 +97,7 @@ class _GivenBaseline(PatchLocalizationCore):
             self._random_offsets[row] = self.given[start.video_index]
 
 
-def make_core(case: Case, recognizer: Recognizer, reward: str) -> PatchLocalizationCore:
+def make_core(case: Case, recognizer: AnyRecognizer, reward: str) -> PatchLocalizationCore:
     """All videos of the case, each at its first frame."""
     videos = _GivenClips(case, recognizer.config.class_names)
     source = _FloatFeatures(recognizer, videos)

@@ -6,12 +6,20 @@ which numbers they should be.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 import fill_rule
+from adafocus_env.data.shift_sampling import (
+    SHIFT_SAMPLINGS,
+    dense_test_indices,
+    twice_indices,
+)
 from adafocus_env.networks import (
     ShiftRecognizer,
     ShiftRecognizerConfig,
@@ -99,3 +107,68 @@ def run_shift() -> Arrays:
     shifted = shift_channels(given, 4)
     shifted.backward(given.detach().flip((0, 1, 2, 3)))
     return {"g_in": given.detach(), "g_out": shifted.detach(), "g_grad_in": given.grad}
+
+
+def run_training_step(
+    frames: Tensor, pooled: Tensor, labels: Tensor, offsets: Tensor, recognizer: ShiftRecognizer
+) -> Arrays:
+    """Section f: stage 1 up to the gradients, by published names; the recognizer stays as it is.
+
+    Args:
+        frames: `(B, 12, 3, H, H)`.
+        pooled: `(B, 8, C)` glance vectors.
+        labels: `(B,)`.
+        offsets: `(B, 2)`.
+        recognizer: frozen.
+    """
+    recognizer = copy.deepcopy(recognizer).requires_grad_(True)
+    recognizer.focuser.train()
+    recognizer.classifier.train()
+    patches = crop_patches(
+        frames.flatten(0, 1), offsets.repeat_interleave(12, 0), recognizer.config.patch_size
+    )
+    vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+    logits = recognizer.classify_clip(vectors, pooled)
+    loss = F.cross_entropy(logits, labels)
+    loss.backward()
+    names = published_names(recognizer.state_dict())
+    grads = {
+        names[name]: weight.grad.flatten()
+        for name, weight in recognizer.named_parameters()
+        if name in names and weight.grad is not None and not name.startswith("glancer.")
+    }
+    buffers = {names[name]: value for name, value in recognizer.named_buffers() if name in names}
+    return {"logits": logits.detach(), "loss": loss.item(), "grads": grads, "buffers": buffers}
+
+
+class _Forced(np.random.Generator):
+    """Draws what the recording drew."""
+
+    def __init__(self, segments: int):
+        super().__init__(np.random.PCG64(0))
+        self._segments = segments
+
+    def integers(self, low: int, high: int, size: int | None = None) -> Any:  # type: ignore[override]
+        if size is None:
+            return low + (3 * 37 + 5) % (high - low)
+        return low + (37 * np.arange(size) + 11 * self._segments + 5) % (high - low)
+
+
+def run_sampling(lengths: np.ndarray) -> Arrays:
+    """Section h, counted from 1: one row for each length."""
+
+    def rows(choose: Any, segments: int) -> np.ndarray:
+        return np.stack([choose(int(n), segments) for n in lengths]) + 1
+
+    def drawn(name: str) -> Any:
+        return lambda n, segments: SHIFT_SAMPLINGS[name](n, segments, _Forced(segments))
+
+    rules = {
+        "val": drawn("center"),
+        "test": drawn("test"),
+        "train": drawn("random"),
+        "dense": drawn("dense"),
+        "test_twice": twice_indices,
+        "test_dense": dense_test_indices,
+    }
+    return {f"h_{name}_{s}": rows(rule, s) for name, rule in rules.items() for s in (8, 12)}
