@@ -99,7 +99,7 @@ PRESETS: dict[str, VideoLists] = {
     ),
 }
 # The built-in tasks, which are drawn in memory. Of them only `glyphs` can also be files.
-BUILT_IN = ("glyphs", "glyphs_memory", "glyphs_memory_shown")
+BUILT_IN = ("glyphs", "glyphs_memory", "glyphs_memory_flicker")
 DATASETS = (*PRESETS, *(name for name in BUILT_IN if name not in PRESETS))
 _PUBLISHED = ("actnet", "fcvid", "minik")
 

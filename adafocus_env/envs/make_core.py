@@ -26,7 +26,7 @@ from adafocus_env.networks.recognizer import Recognizer
 _SHIPPED = {
     "glyphs": "glyphs",
     "glyphs_memory": "glyphs_memory",
-    "glyphs_memory_shown": "glyphs_memory",
+    "glyphs_memory_flicker": "glyphs_memory",
 }
 
 
