@@ -77,6 +77,7 @@ class RunConfig:
     glancer_frames: int | None
     focuser_frames: int | None
     classifier_dropout: float | None
+    max_grad_norm: float | None
     eval_freq: int | None
     lr_steps: tuple[int, ...]
     amp: str

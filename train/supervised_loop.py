@@ -125,7 +125,13 @@ class _Fitting:
             share=share,
         )
         loss, top1 = train_one_epoch(
-            self._stage, self._model, batches, self._optimizer, self._scheduler, processes
+            self._stage,
+            self._model,
+            batches,
+            self._optimizer,
+            self._scheduler,
+            processes,
+            max_grad_norm=config.max_grad_norm,
         )
         context.record("train/loss", loss, epoch)
         context.record("train/top1", top1, epoch)
@@ -186,6 +192,8 @@ def train_one_epoch(
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     processes: Processes,
+    *,
+    max_grad_norm: float | None = None,
 ) -> tuple[float, float]:
     """One pass over the training split.
 
@@ -196,6 +204,7 @@ def train_one_epoch(
         optimizer: as Accelerate wrapped it.
         scheduler: stepped after each update.
         processes: those that train together.
+        max_grad_norm: longer gradients are shortened to it; None leaves all as they are.
 
     Returns:
         mean loss, and top-1 (0..1) of the clips as they were trained on, over all processes.
@@ -216,6 +225,8 @@ def train_one_epoch(
                     f"the loss became {loss.item()}; lower backbone_lr or fc_lr"
                 )
             accelerator.backward(loss)
+            if max_grad_norm is not None and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
             optimizer.step()
             if accelerator.sync_gradients:
                 scheduler.step()

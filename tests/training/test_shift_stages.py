@@ -163,6 +163,25 @@ def test_each_part_has_its_own_learning_rate(
     assert {id(p) for p in of_classifier} == {id(p) for p in recognizer.classifier.parameters()}
 
 
+def test_gradients_are_cut_to_a_length(
+    recognizer: ShiftRecognizer, batch: Batch, make_config: Callable[..., RunConfig]
+) -> None:
+    config = make_config("stage1", *SGD, "momentum=0", "weight_decay=0")
+    moved = []
+    for longest in (1e-3, None):
+        stage = _make_stage("stage 0 glancer", recognizer)
+        before = [weight.detach().clone() for weight in recognizer.glancer.parameters()]
+        optimizer = make_optimizer(stage.trained, config)
+        scheduler = make_scheduler(optimizer, config, 1, 1)
+        parts = (stage, _Wrapped(stage), iter([batch]), optimizer, scheduler)
+        train_one_epoch(*parts, Processes(config), max_grad_norm=longest)
+        after = recognizer.glancer.parameters()
+        steps = [(new.detach() - old).flatten() for new, old in zip(after, before, strict=True)]
+        moved.append(float(torch.cat(steps).norm()))
+    assert moved[0] == pytest.approx(0.05 * 1e-3, rel=1e-3)  # the learning rate times the length
+    assert moved[1] > 10 * moved[0]
+
+
 # --- what they compute ---
 
 
