@@ -9,7 +9,7 @@ from pathlib import Path
 SHIPPED = {
     "glyphs": "glyphs",
     "glyphs_memory": "glyphs_memory",
-    "glyphs_memory_shown": "glyphs_memory",
+    "glyphs_memory_flicker": "glyphs_memory",
 }
 
 

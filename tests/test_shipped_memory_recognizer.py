@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from adafocus_env.data.glyphs_memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
-from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
 
 VIDEOS = 100
 T = 8
@@ -44,7 +44,7 @@ def env() -> PatchLocalizationVectorEnv:
         "AdaFocus/PatchLocalization-v0",
         num_envs=VIDEOS,
         dataset="glyphs_memory",
-        vector_kwargs={"autoreset_mode": "disabled"},
+        autoreset_mode="disabled",
     )
     assert isinstance(made, PatchLocalizationVectorEnv)
     return made
@@ -61,7 +61,7 @@ def test_who_follows_the_target_reads_its_digit(
     on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
 ) -> None:
     _, correct = on_target
-    assert correct[:, -1].mean() > 0.9
+    assert correct[:, FIRST_ANSWER:].min(axis=1).mean() > 0.95
 
 
 def test_the_cue_alone_says_nothing_about_the_class(
@@ -81,7 +81,7 @@ def test_who_follows_another_disc_names_the_wrong_class(
     result, correct = look_at(env, centers_of(disc))
     assert correct[:, -1].mean() < 0.1
     lost = on_target[0].rewards.sum(dim=1).mean() - result.rewards.sum(dim=1).mean()
-    assert float(lost) > 1.0
+    assert float(lost) > 0.7
 
 
 def test_one_look_is_not_enough_and_a_mind_can_be_changed(
@@ -95,10 +95,4 @@ def test_one_look_is_not_enough_and_a_mind_can_be_changed(
     wrong_first[:, FIRST_ANSWER] = centers_of(1)[:, FIRST_ANSWER]
     _, correct = look_at(env, wrong_first)
     assert correct[:, FIRST_ANSWER].mean() < 0.2
-    assert correct[:, -1].mean() > 0.7
-
-
-def test_the_shipped_files_are_small_and_others_stay_as_they_were() -> None:
-    folder = shipped_recognizer("glyphs_memory")
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
-    assert shipped_recognizer() == shipped_recognizer("glyphs") == folder.parent / "glyphs"
+    assert correct[:, -1].mean() > 0.9

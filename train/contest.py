@@ -95,14 +95,17 @@ class Contest:
     def table(
         self, entries: Sequence[PolicyEntry], judged: Mapping[str, Judged]
     ) -> list[dict[str, Any]]:
-        """`summary` of every policy, with its differences to the others."""
+        """`summary` of every policy, with its differences to the references.
+
+        A learned policy is also compared with each learned one that is named after it.
+        """
         rows = []
         for entry in entries:
             item = judged[entry.name]
             row = self.summary(entry, item)
             row["differences"] = {
                 name: difference_to(item.seen(), judged[name].seen())
-                for name in REFERENCES
+                for name in (*REFERENCES, *_learned_after(entry, entries))
                 if name in judged and name != entry.name
             }
             oracle = judged.get(_ORACLE)
@@ -204,3 +207,11 @@ class Contest:
             map_labels=self._config.map_labels,
         )
         return {name: float(found[name]) for name in ("top1", "map")}
+
+
+def _learned_after(entry: PolicyEntry, entries: Sequence[PolicyEntry]) -> list[str]:
+    """Names of the learned policies below a learned one; empty for a baseline agent."""
+    if not entry.checkpoints:
+        return []
+    names = [other.name for other in entries]
+    return [other.name for other in entries[names.index(entry.name) + 1 :] if other.checkpoints]

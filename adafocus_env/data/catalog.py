@@ -21,7 +21,7 @@ from adafocus_env.data.data_files import (
 from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.glyph_drawing import FRAME_SIZE
 from adafocus_env.data.glyphs import GLYPHS, GlyphTask, GlyphVideos
-from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN
+from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
 from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
 from adafocus_env.data.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.transforms import ClipTransform
@@ -29,7 +29,7 @@ from adafocus_env.data.transforms import ClipTransform
 TARGETS_FILE = "{split}_targets.npy"
 
 _TASKS: dict[str, GlyphTask] = dict(
-    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_SHOWN), strict=True)
+    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER), strict=True)
 )
 
 
@@ -106,7 +106,7 @@ def open_videos(
 
     Args:
         dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
-            task, and `"glyphs_memory_shown"`, those its recognizer learns from; `"actnet"`,
+            task, and `"glyphs_memory_flicker"`, those its recognizer learns from; `"actnet"`,
             `"fcvid"`, `"minik"`, `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code;
             or `"videos"`, videos named by list files of one's own. With `data_dir` those of
             `"glyphs"` are read from the files that `adafocus make-videos` wrote there.

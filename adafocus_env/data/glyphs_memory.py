@@ -12,11 +12,10 @@ on a slightly bent line without bounces, at least 34 pixels from the other discs
 a patch is wide.
 
 The recognizer is not trained on these videos, where a random patch sees a wrong digit three times
-as often as the right one, but on `glyphs_memory_shown`: the same scenes with cue and answer at
-once. There every frame has digits, the target is yellow in about half of the frames, and the
-*other* discs' marks are drawn anew in every frame. The digit that stays is the class, so the
-recognizer learns to count what it has read: a second look at the same disc makes it sure, and it
-changes its mind when it reads something else.
+as often as the right one, but on `glyphs_memory_flicker`: the same scenes, except that the *other*
+discs' marks are drawn anew in every frame and are mostly no digits. The digit that stays is the
+class, so the recognizer learns to count what it has read: a second look at the same disc makes it
+sure, and it changes its mind when it reads something else.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ SPLITS: dict[str, tuple[int, int]] = {
     "test": (4001, 500),
 }
 # The recognizer's own videos: it must not know those on which policies are trained.
-SHOWN_SPLITS: dict[str, tuple[int, int]] = {
+FLICKER_SPLITS: dict[str, tuple[int, int]] = {
     "train": (3501, 1600),
     "val": (3502, 250),
     "test": (4501, 500),
@@ -60,6 +59,7 @@ _SPEED = (1.5, 3.5)  # pixels a frame
 _BEND = 0.03  # radians a frame
 _SEPARATION = 30.0  # pixels between centres: no patch of 32 shows two whole digits
 _CANDIDATES = 64  # paths drawn at once; few of them fit
+_FLICKERING_DIGITS = 0.3  # share of the flickering marks that are digits
 _MARGIN = 12.0  # radius of the largest disc
 
 
@@ -87,16 +87,13 @@ class Scene:
         """All discs grey, with digits: the same whichever is the target."""
         return list(self.discs)
 
-    def shown(self, rng: np.random.Generator) -> list[Shape]:
-        """The target's digit, its colour by chance, and new marks on all other discs."""
+    def flicker(self, rng: np.random.Generator) -> list[Shape]:
+        """As `answer`, but with a new mark on each disc that is not the target."""
         discs = []
         for number, disc in enumerate(self.discs):
-            patterns = DIGITS if rng.random() < 0.5 else NO_DIGITS
-            mark, coloured = patterns[rng.integers(len(patterns))], rng.random() < 0.5
-            if number != self.target:
-                discs.append(replace(disc, segments=mark))
-            else:
-                discs.append(replace(disc, color=self.cue_color) if coloured else disc)
+            patterns = DIGITS if rng.random() < _FLICKERING_DIGITS else NO_DIGITS
+            mark = patterns[rng.integers(len(patterns))]
+            discs.append(disc if number == self.target else replace(disc, segments=mark))
         return discs
 
 
@@ -126,13 +123,13 @@ def draw_scene(rng: np.random.Generator, label: int) -> Scene:
     return Scene(discs, target, cue_color)
 
 
-def render_memory_video(split_seed: int, index: int, *, shown: bool = False) -> Rendered:
+def render_memory_video(split_seed: int, index: int, *, flicker: bool = False) -> Rendered:
     """Draw video `index` of the split with this seed; see the module.
 
     Args:
         split_seed: of the split.
         index: the label is `index % 10`.
-        shown: cue and answer at once, for the recognizer.
+        flicker: for the recognizer: the other discs' marks change from frame to frame.
 
     Returns:
         frames `(16, 112, 112, 3)` uint8 RGB; the label; the target's centre in every frame
@@ -141,10 +138,9 @@ def render_memory_video(split_seed: int, index: int, *, shown: bool = False) -> 
     rng = np.random.default_rng([split_seed, index])
     label = index % len(CLASS_NAMES)
     scene = draw_scene(rng, label)
-    if shown:
-        shapes = [scene.shown(rng) for _ in range(VIDEO_FRAMES)]
-    else:
-        shapes = [scene.cue()] * CUE_FRAMES + [scene.answer()] * (VIDEO_FRAMES - CUE_FRAMES)
+    answers = VIDEO_FRAMES - CUE_FRAMES
+    shapes = [scene.cue()] * CUE_FRAMES
+    shapes += [scene.flicker(rng) if flicker else scene.answer() for _ in range(answers)]
     centers = scene.discs[scene.target].centers
     return draw_video(rng, shapes), label, centers[:, ::-1].astype(np.float32)
 
@@ -182,6 +178,6 @@ def _bent_lines(rng: np.random.Generator) -> npt.NDArray[np.float64]:
 
 
 GLYPHS_MEMORY = GlyphTask("rendered glyphs_memory", SPLITS, render_memory_video)
-GLYPHS_MEMORY_SHOWN = GlyphTask(
-    "rendered glyphs_memory_shown", SHOWN_SPLITS, partial(render_memory_video, shown=True)
+GLYPHS_MEMORY_FLICKER = GlyphTask(
+    "rendered glyphs_memory_flicker", FLICKER_SPLITS, partial(render_memory_video, flicker=True)
 )

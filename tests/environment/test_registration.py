@@ -115,6 +115,13 @@ def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos() -> None:
     assert config["glance_size"] == 28
 
 
+def test_each_built_in_task_has_its_own_shipped_recognizer() -> None:
+    second = shipped_recognizer("glyphs_memory")
+    assert shipped_recognizer() == shipped_recognizer("glyphs") == second.parent / "glyphs"
+    assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
+    assert sum(file.stat().st_size for file in second.iterdir()) < 5_000_000
+
+
 def test_the_split_is_val_unless_another_is_asked_for() -> None:
     sizes = {"train": 800, "val": 250, "test": 500}
     for split, size in sizes.items():
