@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from agents.episode_buffer import EpisodeBuffer, Episodes, minibatches
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
+from agents.kept_pass import KeptPass
 from agents.ranks import ONE_PROCESS, Ranks
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 from agents.video_schedule import VideoSchedule
@@ -256,7 +257,11 @@ class GruPPO(PPO):
         """One whole episode of every row, in one pass of the policy."""
         observations = env.observe_episode().to(self.device)
         self._fit_scale_once(observations[:, 0])
-        distribution, values = self.policy.evaluate_episodes(observations)
+        if self._first_batch_is_this_pass():
+            buffer.kept_pass = kept = KeptPass(self.policy, observations)
+            distribution, values = kept.distribution, kept.values
+        else:
+            distribution, values = self.policy.evaluate_episodes(observations)
         actions = inverse_cdf(distribution.probs, uniforms)
         result = env.play(actions)
         rewards = result.rewards.to(self.device)
@@ -264,7 +269,7 @@ class GruPPO(PPO):
             observations=observations,
             actions=actions,
             log_probs=distribution.log_prob(actions),
-            values=values,
+            values=values.detach(),
             rewards=rewards,
         )
         episode_infos = [
@@ -369,7 +374,9 @@ class GruPPO(PPO):
 
     def _loss(self, batch: Episodes, clip_range: float, logs: dict[str, list[float]]) -> Tensor:
         """Clipped surrogate, value error and entropy bonus, mean over all steps."""
-        distribution, values = self.policy.evaluate_episodes(batch.observations)
+        kept = self.rollout_buffer.kept_pass
+        taken = None if kept is None else kept.take(batch.observations)
+        distribution, values = taken or self.policy.evaluate_episodes(batch.observations)
         log_probs = distribution.log_prob(batch.actions)
         advantages = batch.advantages
         if self.normalize_advantage and advantages.numel() > 1:
@@ -468,6 +475,13 @@ class GruPPO(PPO):
 
     def _elapsed(self) -> float:
         return round((time.time_ns() - self.start_time) / 1e9, 6)
+
+    def _first_batch_is_this_pass(self) -> bool:
+        """Whether training begins with all the episodes that one pass acted in."""
+        batch = self.batch_episodes
+        whole = batch is None or batch >= self.ranks.count * self.n_envs
+        # A subclass may do otherwise in training, with dropout for example.
+        return whole and self.episodes_per_row == 1 and type(self.policy) is GruActorCriticPolicy
 
     def _excluded_save_params(self) -> list[str]:
         # `_last_obs` would add the observations of a whole batch to every file.
