@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from agents.episode_buffer import EpisodeBuffer, Episodes, minibatches
 from agents.gru_policy import GruActorCriticPolicy, inverse_cdf
-from agents.kept_pass import KeptPass
+from agents.kept_pass import KeptPass, trains_as_it_acts
 from agents.ranks import ONE_PROCESS, Ranks
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 from agents.video_schedule import VideoSchedule
@@ -375,8 +375,10 @@ class GruPPO(PPO):
     def _loss(self, batch: Episodes, clip_range: float, logs: dict[str, list[float]]) -> Tensor:
         """Clipped surrogate, value error and entropy bonus, mean over all steps."""
         kept = self.rollout_buffer.kept_pass
-        taken = None if kept is None else kept.take(batch.observations)
-        distribution, values = taken or self.policy.evaluate_episodes(batch.observations)
+        if kept is not None and kept.take(batch.observations):
+            distribution, values = kept.distribution, kept.values
+        else:
+            distribution, values = self.policy.evaluate_episodes(batch.observations)
         log_probs = distribution.log_prob(batch.actions)
         advantages = batch.advantages
         if self.normalize_advantage and advantages.numel() > 1:
@@ -480,8 +482,7 @@ class GruPPO(PPO):
         """Whether training begins with all the episodes that one pass acted in."""
         batch = self.batch_episodes
         whole = batch is None or batch >= self.ranks.count * self.n_envs
-        # A subclass may do otherwise in training, with dropout for example.
-        return whole and self.episodes_per_row == 1 and type(self.policy) is GruActorCriticPolicy
+        return whole and self.episodes_per_row == 1 and trains_as_it_acts(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
         # `_last_obs` would add the observations of a whole batch to every file.

@@ -6,7 +6,7 @@ from itertools import chain
 
 import torch
 from torch import Tensor
-from torch.distributions import Categorical
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from agents.gru_policy import GruActorCriticPolicy
 
@@ -15,12 +15,11 @@ class KeptPass:
     """What the policy makes of whole episodes, with the graph that gradients need.
 
     The first epoch of an update would repeat the pass that drew the rollout's actions: the same
-    weights, the same observations, the same numbers. Only for a policy that does the same in
-    training mode as in evaluation mode. The pass is made in training mode, because cuDNN's GRU has
-    no gradients otherwise; afterwards the policy is in evaluation mode.
+    weights, the same observations, the same numbers. The pass is made in training mode, because
+    cuDNN's GRU has no gradients otherwise; afterwards the policy is in evaluation mode.
 
     Args:
-        policy: whose pass it is.
+        policy: for which `trains_as_it_acts`.
         observations: `(N, T, ...)`.
 
     Attributes:
@@ -38,24 +37,28 @@ class KeptPass:
             self.distribution, self.values = policy.evaluate_episodes(observations)
         policy.set_training_mode(False)
 
-    def take(self, observations: Tensor) -> tuple[Categorical, Tensor] | None:
-        """Distribution and values, once.
+    def take(self, observations: Tensor) -> bool:
+        """Whether a loss of these observations can be made of `distribution` and `values`.
 
-        Args:
-            observations: what they are needed of.
-
-        Returns:
-            None if they have been taken, if they are not of this very tensor, or if a weight has
-            changed.
+        Only once, only for the very tensor that the pass was over, and only while no weight has
+        changed.
         """
-        if (
-            self._taken
-            or observations is not self._observations
-            or self._weights != _versions(self._policy)
-        ):
-            return None
-        self._taken = True
-        return self.distribution, self.values
+        usable = (
+            not self._taken
+            and observations is self._observations
+            and self._weights == _versions(self._policy)
+        )
+        self._taken |= usable
+        return usable
+
+
+def trains_as_it_acts(policy: GruActorCriticPolicy) -> bool:
+    """Whether a pass is the same in training mode as in evaluation mode.
+
+    A subclass is taken not to be: it may have dropout.
+    """
+    known = type(policy) is GruActorCriticPolicy
+    return known and not any(isinstance(module, _BatchNorm) for module in policy.modules())
 
 
 def _versions(policy: GruActorCriticPolicy) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
-from agents.kept_pass import KeptPass
+from agents.kept_pass import KeptPass, trains_as_it_acts
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 
 MakeAdapter = Callable[..., Sb3VecEnvAdapter]
@@ -105,8 +105,16 @@ def test_a_pass_is_taken_once(make_policy: Callable[..., GruActorCriticPolicy]) 
     observations = torch.rand(2, T, 3, 2, 2)
     kept = KeptPass(policy, observations)
     assert not policy.training
-    assert kept.take(observations[:1]) is None  # part of them
-    taken = kept.take(observations)
-    assert taken is not None
-    assert taken[1].requires_grad
-    assert kept.take(observations) is None
+    assert kept.values.requires_grad
+    assert not kept.take(observations[:1])  # part of them
+    assert kept.take(observations)
+    assert not kept.take(observations)
+
+
+def test_a_policy_with_batch_statistics_does_not_train_as_it_acts(
+    make_policy: Callable[..., GruActorCriticPolicy],
+) -> None:
+    policy = make_policy()
+    assert trains_as_it_acts(policy)
+    policy.encoder.linear.append(torch.nn.BatchNorm1d(8))
+    assert not trains_as_it_acts(policy)
