@@ -231,6 +231,7 @@ class GruPPO(PPO):
             False if the callback ended training.
         """
         self.policy.set_training_mode(False)
+        self.policy.optimizer.zero_grad()  # the gradients' memory is for the rollout
         rollout_buffer.reset()
         callback.on_rollout_start()
         native = _native(env)
