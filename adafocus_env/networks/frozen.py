@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
@@ -186,6 +187,7 @@ class _Folded:
 
     def __init__(self, part: Glancer | Focuser, dtype: torch.dtype, *, compiled: bool):
         folded = fuse(copy.deepcopy(_FeatureMap(part)).eval(), inplace=True)
+        gc.collect()  # tracing leaves the copy that is not folded in a reference cycle
         folded.requires_grad_(False)
         folded.to(dtype=dtype).to(memory_format=torch.channels_last)
         self.network: Callable[[Tensor], Tensor] = torch.compile(folded) if compiled else folded
