@@ -13,6 +13,7 @@ from train.checkpoints import load_backbone
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
+from train.skipping import frames_kept
 from train.supervised_loop import complete, fit
 from train.supervised_stage import StepLoss
 
@@ -26,10 +27,19 @@ class RandomPatchStage(StepLoss):
         recognizer: its glancer is frozen.
         backbone_lr: of the focuser.
         fc_lr: of the classifier.
+        skip_rate: of the frames whose patch vectors become zeros, see `frames_kept`.
     """
 
-    def __init__(self, recognizer: Recognizer, backbone_lr: float, fc_lr: float):
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        backbone_lr: float,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
+    ):
         super().__init__()
+        self._skip_rate = skip_rate
         freeze(recognizer.glancer)
         recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
         self._recognizer = recognizer
@@ -51,9 +61,13 @@ class RandomPatchStage(StepLoss):
         recognizer, config = self._recognizer, self._recognizer.config
         if frozen is None:
             frozen = self.frozen_features(frames, uniforms)
-        offsets = (uniforms * (config.frame_size - config.patch_size)).long()
+        offsets = (uniforms[..., :2] * (config.frame_size - config.patch_size)).long()
         patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
         patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+        if self._skip_rate is not None:
+            # Not left out before the focuser: every process and update needs patches for its norms.
+            kept = frames_kept(uniforms, self._skip_rate)[..., None]
+            patch_vectors = patch_vectors * kept.to(patch_vectors)
         return recognizer.classify_sequence(torch.cat([frozen, patch_vectors], dim=2))[0]
 
 
@@ -71,7 +85,12 @@ def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay)
                 f"'adafocus stage0 pretrain_glancer={which}' makes one"
             )
         load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
-    stage = RandomPatchStage(recognizer, config.need("backbone_lr"), config.need("fc_lr"))
+    stage = RandomPatchStage(
+        recognizer,
+        config.need("backbone_lr"),
+        config.need("fc_lr"),
+        skip_rate=config.skip_rate,
+    )
     with display.part("stage 1: random patches", config.need("epochs")) as progress:
         best = fit(stage, train_videos, val_videos, context, progress)
     if context.processes.is_main:

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adafocus_env.envs import PatchGrid
+from adafocus_env.envs import Looks, PatchGrid
 from adafocus_env.networks import FrozenRecognizer, Recognizer, freeze
-from agents.acting import act_on_episodes, look_at, seen_by
+from agents.acting import act_on_episodes, is_told_cost, look_at, seen_by
 from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import (
     ZIP_FILE,
@@ -25,38 +26,45 @@ from train.checkpoints import (
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
+from train.skipping import clip_costs, frames_kept
 from train.supervised_loop import complete, fit
 from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
-# Glance maps (N, T, C, h, w) and uniforms (N, T, 2) to grid actions (N, T), or to (top, left)
-# offsets (N, T, 2) in pixels.
-ChooseActions = Callable[[Tensor, Tensor], Tensor]
+# Glance maps (N, T, C, h, w) and a batch's uniforms to (N, T) looks.
+ChooseLooks = Callable[[Tensor, Tensor], Looks]
 
 
 class ChosenPatchStage(StepLoss):
     """The patch that a policy chooses in each frame; everything but the classifier is frozen.
 
+    Frames that the policy or chance skips have zeros for a patch vector; the focuser does not run.
+
     Args:
         recognizer: of stage 1.
-        grid: the positions.
         choose: the policy.
         fc_lr: of the classifier.
+        skip_rate: of the frames that chance skips, see `frames_kept`.
     """
 
     frozen_is_all = True
 
     def __init__(
-        self, recognizer: Recognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
+        self,
+        recognizer: Recognizer,
+        choose: ChooseLooks,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
     ):
         super().__init__()
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
         self._networks = FrozenRecognizer(recognizer)
-        self._grid = grid
         self._choose = choose
+        self._skip_rate = skip_rate
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
     def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
@@ -70,15 +78,21 @@ class ChosenPatchStage(StepLoss):
         """The classifier's whole input `(N, T, C + F)`."""
         shape, frames = frames.shape[:2], frames.flatten(0, 1)
         glance_maps, glance_vectors = self._networks.glance(frames)
-        chosen = self._choose(glance_maps.unflatten(0, shape), uniforms)
-        offsets = (chosen if chosen.dim() == 3 else self._grid.offsets(chosen)).flatten(0, 1)
-        patch_vectors = self._networks.focus(frames, offsets)
+        looks = self._choose(glance_maps.unflatten(0, shape), uniforms)
+        kept = looks.kept & frames_kept(uniforms, self._skip_rate)
+        offsets = looks.offsets.flatten(0, 1)
+        patch_vectors = self._networks.focus_kept(frames, offsets, kept.flatten())
         return torch.cat([glance_vectors, patch_vectors], dim=1).view(*shape, -1)
 
 
-def choose_actions(
-    policy: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
-) -> ChooseActions:
+def choose_looks(
+    policy: str,
+    grid: PatchGrid,
+    recognizer: Recognizer,
+    *,
+    trust: bool = False,
+    skip_cost: float | str | None = None,
+) -> ChooseLooks:
     """A policy by name or by the folder it is saved in.
 
     Args:
@@ -86,22 +100,27 @@ def choose_actions(
         grid: the positions.
         recognizer: whose glance maps the policy sees.
         trust: open a `.zip`, which can run code.
+        skip_cost: told to a policy that must know it, see `clip_costs`.
 
     Raises:
         CheckpointError: the saved policy sees other maps or acts on another grid.
     """
     if policy == "random":
-        return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
+        return lambda _, uniforms: grid.looks((uniforms[..., 0] * grid.num_actions).long())
     if policy == "center":
-        return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
+        return lambda maps, _: grid.looks(torch.full(maps.shape[:2], grid.center_action))
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
-    if isinstance(saved, GruActorCriticPolicy):
-        gru = saved
-        return lambda maps, _: gru.evaluate_episodes(seen_by(gru, maps))[0].logits.argmax(dim=-1)
     sizes = recognizer.config
 
-    def choose(maps: Tensor, _: Tensor) -> Tensor:
-        actions = act_on_episodes(saved, maps)
+    def choose(maps: Tensor, uniforms: Tensor) -> Looks:
+        told = is_told_cost(saved, maps.shape[2])
+        costs = clip_costs(uniforms, skip_cost) if told else None
+        actions: npt.ArrayLike
+        if isinstance(saved, GruActorCriticPolicy):
+            seen = seen_by(saved, maps, costs)
+            actions = saved.evaluate_episodes(seen)[0].logits.argmax(dim=-1).cpu()
+        else:
+            actions = act_on_episodes(saved, maps, skip_costs=costs)
         return look_at(
             saved.action_space,
             actions,
@@ -119,12 +138,12 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     check_sizes(recognizer, config)
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
-    choose = choose_actions(policy, grid, recognizer, trust=config.trust)
+    choose = choose_looks(policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost)
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
     check_classes(recognizer, val_videos)
-    stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
+    stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"), skip_rate=config.skip_rate)
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
     with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:

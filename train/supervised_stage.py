@@ -26,7 +26,7 @@ class Stage(nn.Module, ABC):
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
-            uniforms: `(N, T, 2)` in [0, 1).
+            uniforms: of the `Batch`.
         """
         del frames, uniforms
         return None
@@ -37,7 +37,7 @@ class Stage(nn.Module, ABC):
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
-            uniforms: `(N, T, 2)` in [0, 1): where random patches are.
+            uniforms: of the `Batch`.
             frozen: `frozen_features` of the same clips, if they are known already.
         """
 

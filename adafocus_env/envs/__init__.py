@@ -1,7 +1,13 @@
 """The environment: rules (core), the Gymnasium classes over them, locations, rewards, drawing."""
 
 from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.locations import ContinuousLocations, GridOrSkip, Looks, PatchGrid
+from adafocus_env.envs.locations import (
+    ContinuousLocations,
+    GridOrSkip,
+    Locations,
+    Looks,
+    PatchGrid,
+)
 from adafocus_env.envs.make_core import shipped_recognizer
 from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.patch_env import PatchLocalizationEnv
@@ -13,6 +19,7 @@ __all__ = [
     "ContinuousLocations",
     "EpisodeResult",
     "GridOrSkip",
+    "Locations",
     "Looks",
     "Outcome",
     "PatchGrid",

@@ -116,6 +116,26 @@ class FrozenRecognizer:
         return torch.cat(vectors)
 
     @torch.no_grad()
+    def focus_kept(self, frames: Tensor, offsets: Tensor, kept: Tensor) -> Tensor:
+        """Look at one patch of some of the frames; zeros for the others, where nothing runs.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`.
+            offsets: `(N, 2)`.
+            kept: `(N,)` bool.
+
+        Returns:
+            patch vectors `(N, F)`.
+        """
+        if bool(kept.all()):
+            return self.focus(frames, offsets)
+        vectors = torch.zeros(len(frames), self.recognizer.focuser.num_features, device=self.device)
+        index = kept.nonzero()[:, 0].to(self.device)
+        if len(index):
+            vectors[index] = self.focus(frames, offsets[kept.to(offsets.device)], index=index)
+        return vectors
+
+    @torch.no_grad()
     def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
         """The recognizer's, without gradients."""
         return self.recognizer.classify_step(features, classifier_state)
