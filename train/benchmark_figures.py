@@ -24,9 +24,9 @@ CAPTIONS = {
     "accuracy_per_macs.png": (
         "Accuracy against multiply-adds: the large mark is the whole video, the dots on the line "
         "before it stop every video after so many frames; crosses are conditional exits, where "
-        "each video stops when its answer is certain. Policies that skip frames have a mark for each "
-        "cost of a look, joined by a line; so have frames kept at random or evenly spread. Oracles "
-        "are left out: they try everything."
+        "each video stops when its answer is certain. Policies that skip frames have a mark for "
+        "each cost of a look, joined by a line; so have frames kept at random or evenly spread. "
+        "Oracles are left out: they try everything."
     ),
     "reward_per_step.png": "Mean reward of each frame, by the recognizer common to all policies.",
     "locations.png": (
@@ -84,24 +84,26 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
     for i, (family, members) in enumerate(_families(policies).items()):
         color, marker = f"C{i % 10}", _MARKERS.get(family.partition(":")[0], "o")
         points = sorted((policy["gmacs_per_video"], policy[metric]) for policy in members)
-        x, y = zip(*points, strict=True)
-        axes.plot(x, y, "-", marker=marker, color=color, markersize=7, label=family)
+        axes.plot(*_columns(points), "-", marker=marker, color=color, markersize=7, label=family)
         if len(members) == 1 and members[0]["kept_share"] == 1.0:
-            policy = members[0]
-            spent = np.cumsum(policy["gmacs_per_step"])
-            axes.plot(spent, policy[f"{metric}_per_step"], ":", marker=".", color=color)
-    for i, policy in enumerate(policies):
-        color = f"C{i % 10}"
-        exits = policy["conditional_exit"]
-        if exits is not None:
-            points = exits["confidence"]
-            x = [point["gmacs_per_video"] for point in points]
-            y = [point[metric] for point in points]
+            spent = np.cumsum(members[0]["gmacs_per_step"])
+            axes.plot(spent, members[0][f"{metric}_per_step"], ":", marker=".", color=color)
+        for policy in members:
+            if policy["conditional_exit"] is None:
+                continue
+            exits = policy["conditional_exit"]["confidence"]
+            points = [(point["gmacs_per_video"], point[metric]) for point in exits]
             label = f"{policy['name']}, conditional exit"
-            axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
+            style = {"color": color, "label": label}
+            axes.plot(*_columns(points), "--", marker="x", markersize=4, **style)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
     return figure
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Points as coordinates."""
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _families(policies: Sequence[Policy]) -> dict[str, list[Policy]]:

@@ -119,8 +119,9 @@ _DIFFERENCE_NOTE = (
 _HABIT_NOTE = (
     "Entropy of the positions in bits (uniform: {:.2f}); top: share of the commonest position; "
     "same: share of the videos that get a frame's commonest position; move: pixels between "
-    "frames; GMACs run: what the benchmark really computes for a video (mean of 16 where frames are "
-    "skipped), the reward's own patches included; videos/s: in this run, where the policy that comes first may pay for decoding."
+    "frames; GMACs run: what the benchmark really computes for a video (where frames are skipped, "
+    "mean of 16), the reward's own patches included; videos/s: in this run, where the policy that "
+    "comes first may pay for decoding."
 )
 
 
