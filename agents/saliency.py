@@ -51,6 +51,7 @@ class SaliencyAgent:
     ) -> tuple[npt.NDArray[Any], State]:
         """Actions for glance maps `(N, C, h, w)`."""
         maps = torch.as_tensor(observation, device=self._coverage.device)
+        maps = maps[:, : self._head.in_features]  # a channel that shows a cost has no places
         responses = class_activation(maps, self._head.weight, self._head.bias)
         scores = responses.flatten(1) @ self._coverage.T
         positions = scores.argmax(dim=1).cpu().numpy()

@@ -82,6 +82,8 @@ class RunConfig:
     sync_batchnorm: bool
     reward: str | None
     baseline_positions: str
+    skip_cost: float | str | None
+    skip_rate: float | str | None
     action_dim: int
     locations: str
     observation: str
@@ -149,7 +151,7 @@ class RunConfig:
         for name, known in {
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
-            "locations": ("grid", "continuous"),
+            "locations": ("grid", "continuous", "skip"),
             "observation": ("map", "vector"),
             "rollouts": ("numpy", "device"),
             "split": ("train", "val", "test"),
@@ -168,11 +170,33 @@ class RunConfig:
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
         if self.features != "live":
             self._check_features()
+        self._check_skipping()
         unknown = sorted(set(self.lists or {}) - set(LISTS))
         if unknown:
             raise ConfigError(f"lists has no {unknown[0]!r}; known are {', '.join(LISTS)}")
         if math.isqrt(self.action_dim) ** 2 != self.action_dim:
             raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+    def _check_skipping(self) -> None:
+        """Costs and rates are numbers or `random`.
+
+        Raises:
+            ConfigError: one is neither.
+        """
+        for name, highest in {"skip_cost": math.inf, "skip_rate": 1.0}.items():
+            value = getattr(self, name)
+            fits = (
+                value in (None, "random")
+                if isinstance(value, str | None)
+                else (0.0 <= value <= highest and math.isfinite(value))
+            )
+            if not fits:
+                limit = "0 or more" if highest == math.inf else "0 to 1"
+                raise ConfigError(f"{name}={value} must be a number, {limit}, or random")
+        if self.command == "stage2" and self.skip_cost is not None and self.locations != "skip":
+            raise ConfigError(
+                f"skip_cost={self.skip_cost} is for policies that skip: locations=skip"
+            )
 
     def _check_features(self) -> None:
         """Refuse what is no bank, and commands that see frames.

@@ -12,7 +12,7 @@ from scipy.special import softmax
 
 from adafocus_env.data import Videos
 from adafocus_env.data.glyphs import write_mp4
-from adafocus_env.envs.rendering import draw_step
+from adafocus_env.envs.rendering import corners, draw_step
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation
 
@@ -54,12 +54,13 @@ def _side_by_side(
         panels = []
         for name, evaluation in evaluations.items():
             row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
-            boxes = [(int(top), int(left)) for top, left in evaluation.boxes[row, : t + 1, :2]]
+            shown = slice(0, t + 1)
+            boxes = corners(evaluation.boxes[row, shown, :2], evaluation.kept()[row, shown])
             panels.append(
                 draw_step(
                     frame,
                     boxes,
-                    int(evaluation.boxes[row, t, 2]),
+                    int(evaluation.boxes[..., 2].max()),
                     probabilities=softmax(evaluation.logits[row, t]),
                     class_names=videos.class_names,
                     label=clip.label,

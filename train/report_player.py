@@ -64,8 +64,8 @@ def player_data(
     Returns:
         `class_names`, `frame_size`, `policies` (names), `left_out` (videos), and `videos`: each
         with `index`, `label`, `frames` (data URIs) and `looks`, one entry a policy with `boxes`
-        (T of top, left, side), `confidences` (T), `rewards` (T) and `top` (T lists of class and
-        probability).
+        (T of top, left, side; side 0 in skipped frames), `confidences` (T), `rewards` (T) and
+        `top` (T lists of class and probability).
     """
     shown: list[dict[str, Any]] = []
     spent = 0

@@ -34,7 +34,11 @@ class BackboneStage(FrameLoss):
     """
 
     def __init__(
-        self, recognizer: AnyRecognizer, part: str, learning_rate: float, frames_per_clip: int | None
+        self,
+        recognizer: AnyRecognizer,
+        part: str,
+        learning_rate: float,
+        frames_per_clip: int | None,
     ):
         super().__init__()
         self.network: Glancer | Focuser = getattr(recognizer, part)

@@ -159,7 +159,6 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
         train_videos,
         config,
         processes.share_of(batch_size),
-        locations=config.locations,
         observation=config.observation,
         **rules["train"],
     )
@@ -220,5 +219,11 @@ def _make_env(
     recognizer: AnyRecognizer, videos: Videos, config: RunConfig, rows: int, **rules: Any
 ) -> PatchLocalizationVectorEnv:
     return PatchLocalizationVectorEnv.from_parts(
-        recognizer, videos, num_envs=rows, reward=config.reward, **rules
+        recognizer,
+        videos,
+        num_envs=rows,
+        reward=config.reward,
+        locations=config.locations,
+        skip_cost=config.skip_cost,
+        **rules,
     )

@@ -125,6 +125,26 @@ class FrozenNetworks:
             vectors.append(network(self._network_input(patches)).float().mean(dim=(2, 3)))
         return torch.cat(vectors)
 
+    @torch.no_grad()
+    def focus_kept(self, frames: Tensor, offsets: Tensor, kept: Tensor) -> Tensor:
+        """Look at one patch of some of the frames; zeros for the others, where nothing runs.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`.
+            offsets: `(N, 2)`.
+            kept: `(N,)` bool, the same within a `focus_group`.
+
+        Returns:
+            patch vectors `(N, F)`.
+        """
+        if bool(kept.all()):
+            return self.focus(frames, offsets)
+        vectors = torch.zeros(len(frames), self.recognizer.focuser.num_features, device=self.device)
+        index = kept.nonzero()[:, 0].to(self.device)
+        if len(index):
+            vectors[index] = self.focus(frames, offsets[kept.to(offsets.device)], index=index)
+        return vectors
+
     def _network_input(self, images: Tensor) -> Tensor:
         """Normalised images: one multiplication and addition a pixel, not three passes."""
         recognizer = self.recognizer

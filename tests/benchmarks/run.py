@@ -53,6 +53,7 @@ COMPARISONS = (
     Comparison("rollout_play_vs_published", "rollout_published", "rollout_ours", allocators=_BOTH),
     Comparison("predict_vs_published", "predict_published", "predict_ours", allocators=_BOTH),
     Comparison("predict_vs_published", "predict_published", "predict_ours_bf16", "bfloat16", _BOTH),
+    Comparison("predict_skipping_half_vs_plain", "predict_plain", "predict_skipping"),
     Comparison("crops_batched_vs_per_image", "crops_published", "crops_ours"),
     Comparison("bank_vs_live_rewards_full_size", "rewards_live", "rewards_bank"),
     Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),

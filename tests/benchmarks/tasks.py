@@ -86,6 +86,16 @@ def _predict(way: int, amp: str = "none") -> Callable[[], Any]:
     return make
 
 
+def _skip(way: int) -> Callable[[], Any]:
+    def make() -> Any:
+        import rows
+
+        sizes = rows.Sizes()
+        return Function(rows.skip_ways(*rows.published_networks(sizes), sizes)[way])
+
+    return make
+
+
 def _crops(way: int) -> Callable[[], Any]:
     def make() -> Any:
         import rows
@@ -99,4 +109,6 @@ for _way, _name in enumerate(("ours", "published")):
     TASKS[f"rollout_{_name}"] = _rollout(_way)
     TASKS[f"predict_{_name}"] = _predict(_way)
     TASKS[f"crops_{_name}"] = _crops(_way)
+for _way, _name in enumerate(("skipping", "plain")):
+    TASKS[f"predict_{_name}"] = _skip(_way)
 TASKS["predict_ours_bf16"] = _predict(0, "bf16")
