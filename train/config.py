@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adafocus_env.shipped import SHIPPED, shipped_recognizer
+from train.config_types import ConfigError as ConfigError
+from train.config_types import check_type
 
 # The fields of `adafocus_env.data.VideoLists`, whose module would import torch.
 LISTS = (
@@ -23,11 +24,12 @@ LISTS = (
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
 _WITH_BANK = ("stage2", "evaluate", "benchmark")
+# Keys that only the networks of one family have.
+_OF_FAMILY = {
+    "recurrent": ("hidden_dim",),
+    "temporal_shift": ("num_glance_frames", "video_div", "temporal_shift"),
+}
 GROUPS = ("dataset", "model", "algo", "experiment")
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the key and the cure."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ class RunConfig:
     eval_sampling: str
     crop: bool
     flip: bool
+    crops: str
     keep_decoded: bool
+    family: str
     glancer: str
     focuser: str
     num_frames: int
@@ -124,7 +128,10 @@ class RunConfig:
     glance_size: int
     glance_resize: str
     patch_size: int
-    hidden_dim: int
+    hidden_dim: int | None
+    num_glance_frames: int | None
+    video_div: int | None
+    temporal_shift: bool | None
     dropout: float
     activation_cap: float | None
     algo: AlgoConfig
@@ -136,10 +143,11 @@ class RunConfig:
             ConfigError: a value is out of range.
         """
         for item in fields(self):
-            _check_type(item.name, getattr(self, item.name), get_type_hints(RunConfig)[item.name])
+            check_type(item.name, getattr(self, item.name), get_type_hints(RunConfig)[item.name])
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
             *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation", "views"),
+            *("hidden_dim", "num_glance_frames", "video_div"),
         )
         for name in positive:
             value = getattr(self, name)
@@ -152,6 +160,7 @@ class RunConfig:
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
             "locations": ("grid", "continuous", "skip"),
+            "family": tuple(_OF_FAMILY),
             "observation": ("map", "vector"),
             "rollouts": ("numpy", "device"),
             "split": ("train", "val", "test"),
@@ -163,11 +172,13 @@ class RunConfig:
             "media": ("frames", "videos"),
             "train_sampling": ("random", "dense"),
             "eval_sampling": ("center", "test", "dense"),
+            "crops": ("same", "independent"),
             "bank_device": ("auto", "cpu", "cuda"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
+        self._check_family()
         if self.features != "live":
             self._check_features()
         self._check_skipping()
@@ -197,6 +208,23 @@ class RunConfig:
             raise ConfigError(
                 f"skip_cost={self.skip_cost} is for policies that skip: locations=skip"
             )
+
+    def _check_family(self) -> None:
+        """Refuse sizes of networks that these are not, and missing ones of these.
+
+        Raises:
+            ConfigError: the message names the key.
+        """
+        for family, names in _OF_FAMILY.items():
+            for name in names:
+                value = getattr(self, name)
+                if family == self.family and value is None:
+                    raise ConfigError(f"family={family} needs {name}=...; model= sets it")
+                if family != self.family and value is not None:
+                    raise ConfigError(
+                        f"{name}={value} is for family={family}, and the networks are of "
+                        f"family={self.family}; leave {name}=null, or choose another model="
+                    )
 
     def _check_features(self) -> None:
         """Refuse what is no bank, and commands that see frames.
@@ -314,44 +342,6 @@ def _without_nulls(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are set, here and in mappings below."""
     cleaned = {k: _without_nulls(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {name: value for name, value in cleaned.items() if value is not None}
-
-
-def _check_type(name: str, value: Any, hint: Any) -> None:
-    """Hydra reads any text as any value, so types are checked here.
-
-    Raises:
-        ConfigError: the value is of another type; the message says which is expected.
-    """
-    expected = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if not any(_is_a(value, one) for one in expected):
-        names = [_TYPE_NAMES.get(one, "a name: value mapping") for one in expected]
-        raise ConfigError(f"{name}={value!r} must be {' or '.join(names)}")
-
-
-_TYPE_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    type(None): "null",
-    tuple[str, ...]: "a list of names such as [random,center]",
-    tuple[int, ...]: "a list of whole numbers such as [50,100]",
-}
-
-
-def _is_a(value: Any, expected: Any) -> bool:
-    if expected is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if expected is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if get_origin(expected) is tuple:
-        item_type = get_args(expected)[0]
-        return isinstance(value, tuple) and all(_is_a(item, item_type) for item in value)
-    if expected == Mapping[str, str]:
-        return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
-    if expected == Mapping[str, Any]:
-        return isinstance(value, dict)
-    return isinstance(value, expected)
 
 
 def unknown_key(name: str, known: set[str]) -> str:

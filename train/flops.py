@@ -14,9 +14,16 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
 
 from adafocus_env.atomic_files import atomic_path
-from adafocus_env.networks import Recognizer, placeholder_class_names
+from adafocus_env.networks import (
+    AnyRecognizer,
+    Recognizer,
+    ShiftRecognizerConfig,
+    build_recognizer,
+    placeholder_class_names,
+)
 from agents.algorithms import algorithm_arguments, algorithm_class, policy_class
 from agents.baselines import Agent, Oracle, RandomOffsets
 from agents.counting import count_multiply_adds as _count
@@ -48,7 +55,7 @@ def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
     config.output_dir.mkdir(parents=True, exist_ok=True)
     with atomic_path(config.output_dir / "flops.json") as part:
         part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    display.console.print(_table(per_video, config.num_frames))
+    display.console.print(_table(per_video, runs_per_video(recognizer)))
     both = per_video["glancer"] + per_video["focuser"]
     for name, count in {"glancer + focuser": both, "total": total}.items():
         line = f"{name} {count / 1e9:.2f} G multiply-adds per video"
@@ -56,7 +63,9 @@ def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
         display.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> Mapping[str, float]:
+def multiply_adds(
+    recognizer: AnyRecognizer, policy: BasePolicy | None = None
+) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
     Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
@@ -64,16 +73,14 @@ def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> M
     the meta device, which have shapes and no weights, take the CPU's way through a GRU.
     """
     config = recognizer.config
-    frame = (1, 3, config.frame_size, config.frame_size)
-    patch = (1, 3, config.patch_size, config.patch_size)
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        copied = Recognizer(config).eval()
-        features = torch.zeros(1, copied.classifier.gru.input_size)
-        state = torch.zeros(1, config.hidden_dim)
+        copied = build_recognizer(config).eval()
+        frames = _dark(copied.glance_group, config.frame_size)
+        patches = _dark(copied.focus_group, config.patch_size)
         counts = {
-            "glancer": _count(lambda: copied.glance(torch.zeros(frame, dtype=torch.uint8))),
-            "focuser": _count(lambda: copied.focus(torch.zeros(patch, dtype=torch.uint8))),
-            "classifier": _count(lambda: copied.classify_step(features, state)),
+            "glancer": _count(lambda: copied.glance(frames)) / copied.glance_group,
+            "focuser": _count(lambda: copied.focus(patches)) / copied.focus_group,
+            "classifier": _count_decision(copied),
         }
         if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
@@ -84,7 +91,36 @@ def multiply_adds(recognizer: Recognizer, policy: BasePolicy | None = None) -> M
             )
     if policy is not None and "policy" not in counts:
         counts["policy"] = _count_one_action(policy)
-    return {part: counts[part] * config.num_frames for part in PARTS if part in counts}
+    times = runs_per_video(recognizer)
+    return {part: counts[part] * times[part] for part in PARTS if part in counts}
+
+
+def runs_per_video(recognizer: AnyRecognizer) -> dict[str, int]:
+    """How often each part runs for a video: glancer and focuser a frame, the others a decision."""
+    config = recognizer.config
+    if isinstance(config, ShiftRecognizerConfig):
+        counts = config.num_glance_frames, config.video_div, config.num_frames, config.video_div
+    else:
+        counts = (config.num_frames,) * 4
+    return dict(zip(PARTS, counts, strict=True))
+
+
+def _dark(count: int, side: int) -> Tensor:
+    return torch.zeros(count, 3, side, side, dtype=torch.uint8)
+
+
+def _count_decision(recognizer: AnyRecognizer) -> float:
+    """Of the classifier; the glancer's own logits, once a video, are shared among decisions."""
+    channels, features = recognizer.glancer.num_channels, recognizer.focuser.num_features
+    if isinstance(recognizer, Recognizer):
+        both = torch.zeros(1, channels + features)
+        state = torch.zeros(1, recognizer.config.hidden_dim)
+        return _count(lambda: recognizer.classify_step(both, state))
+    sizes, vectors = recognizer.config, torch.zeros(1, features)
+    glances = torch.zeros(1, sizes.num_glance_frames, channels)
+    own = _count(lambda: recognizer.glance_logits(glances)) / sizes.video_div
+    logits, steps = torch.zeros(1, sizes.num_classes), torch.zeros(1)
+    return own + _count(lambda: recognizer.classify_step(vectors, logits, steps, vectors))
 
 
 def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space[Any]) -> float:
@@ -102,7 +138,7 @@ def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space
     return executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
 
 
-def _configured_networks(config: RunConfig) -> tuple[Recognizer, BasePolicy]:
+def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:
     """Networks of the configured sizes, without weights."""
     names = dataset_class_names(config) or placeholder_class_names(
         declared_num_classes(config) or DEFAULT_CLASSES
@@ -113,9 +149,11 @@ def _configured_networks(config: RunConfig) -> tuple[Recognizer, BasePolicy]:
         algo.name, algo.preset, algo.arguments, class_path=algo.class_path
     )
     with torch.device("meta"):
-        recognizer = Recognizer(recognizer_config(config, names))
+        recognizer = build_recognizer(recognizer_config(config, names))
         bound = float(recognizer.glancer.map_bound)
-        shape = recognizer.map_shape()
+        channels, height, width = recognizer.map_shape()
+        times = runs_per_video(recognizer)
+        shape = (channels * times["glancer"] // times["policy"], height, width)
         sees = spaces.Box(0.0, bound, shape if config.observation == "map" else shape[:1])
         acts: spaces.Space[Any] = spaces.Discrete(config.action_dim)
         kwargs = arguments["policy_kwargs"]
@@ -147,10 +185,11 @@ def _count_one_action(policy: BasePolicy) -> float:
             return _count(lambda: copied.predict(observation, deterministic=True))
 
 
-def _table(per_video: Mapping[str, float], num_frames: int) -> Table:
-    table = Table("part", "G per frame", f"G per video ({num_frames} frames)")
+def _table(per_video: Mapping[str, float], times: Mapping[str, int]) -> Table:
+    table = Table("part", "G each", "times", "G per video")
     for part, count in per_video.items():
-        table.add_row(part, f"{count / num_frames / 1e9:.6f}", f"{count / 1e9:.3f}")
+        each = f"{count / times[part] / 1e9:.6f}"
+        table.add_row(part, each, str(times[part]), f"{count / 1e9:.3f}")
     for column in table.columns[1:]:
         column.justify = "right"
     return table

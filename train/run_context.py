@@ -13,8 +13,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from adafocus_env.data import VideoOptions, Videos, open_videos
 from adafocus_env.features import open_bank
-from adafocus_env.networks import Recognizer, RecognizerConfig
-from train.config import RunConfig
+from adafocus_env.networks import (
+    AnyRecognizerConfig,
+    Recognizer,
+    RecognizerConfig,
+    ShiftRecognizerConfig,
+)
+from train.config import ConfigError, RunConfig
 from train.processes import Processes, describe
 from train.run_folder import CONFIG_FILE, STATE_FILE
 
@@ -99,7 +104,12 @@ class RunContext:
     def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
         """A recognizer with new weights, drawn from the run's seed."""
         torch.manual_seed(self.config.seed)
-        return Recognizer(recognizer_config(self.config, class_names)).to(self.device)
+        sizes = recognizer_config(self.config, class_names)
+        if not isinstance(sizes, RecognizerConfig):
+            raise ConfigError(
+                f"{self.config.command} trains networks of family=recurrent; choose another model="
+            )
+        return Recognizer(sizes).to(self.device)
 
     def close(self) -> None:
         """Write out pending events."""
@@ -115,6 +125,8 @@ def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int
         augment=training,
         crop=config.crop,
         flip=config.flip,
+        crops=config.crops,
+        num_glance_frames=config.num_glance_frames,
         keep_decoded=config.keep_decoded,
         media=config.media,
         frame_rate=config.frame_rate,
@@ -124,10 +136,23 @@ def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int
     return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
 
 
-def recognizer_config(config: RunConfig, class_names: tuple[str, ...]) -> RecognizerConfig:
-    """The configured sizes of a recognizer."""
+def recognizer_config(config: RunConfig, class_names: tuple[str, ...]) -> AnyRecognizerConfig:
+    """The configured sizes of a recognizer, of the configured family.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
     names = (
         *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
-        *("glancer", "focuser", "hidden_dim", "dropout", "activation_cap"),
+        *("glancer", "focuser", "dropout", "activation_cap"),
     )
-    return RecognizerConfig(class_names, **{name: getattr(config, name) for name in names})
+    shared = {name: getattr(config, name) for name in names}
+    if config.family == RecognizerConfig.family:
+        return RecognizerConfig(class_names, hidden_dim=config.need("hidden_dim"), **shared)
+    own = ("num_glance_frames", "video_div", "temporal_shift")
+    try:
+        return ShiftRecognizerConfig(
+            class_names, **shared, **{name: config.need(name) for name in own}
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

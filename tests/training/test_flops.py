@@ -56,6 +56,35 @@ def test_each_part_costs_what_the_reference_says(count: Callable[..., dict[str, 
     assert giga["classifier"] == pytest.approx(0.217186, rel=1e-4)
 
 
+# The paper's table 3, and what its networks come to (REFERENCE section 9).
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(("patch_size", "gigamacs"), [(144, 23.49), (160, 27.42), (176, 33.67)])
+def test_glances_and_patches_of_something_something_cost_the_published_multiply_adds(
+    count: Callable[..., dict[str, Any]], version: str, patch_size: int, gigamacs: float
+) -> None:
+    result = count(f"experiment=sthsth_{version}_patch{patch_size}")
+    parts = result["multiply_adds_per_video"]
+    assert (parts["glancer"] + parts["focuser"]) / 1e9 == pytest.approx(gigamacs, rel=1e-3)
+    assert result["num_classes"] == 174
+    # A linear layer over the mean patch vector, and the glancer's own over eight glances.
+    assert parts["classifier"] == 2048 * 174 + 8 * 1280 * 174
+    assert parts["policy"] / 1e9 == pytest.approx(0.042, abs=1e-3)
+
+
+def test_a_decision_for_each_division_costs_no_more_patches(
+    count: Callable[..., dict[str, Any]],
+) -> None:
+    whole, divided = (
+        count("experiment=sthsth_v1_patch144", f"video_div={d}")["multiply_adds_per_video"]
+        for d in (1, 4)
+    )
+    assert [whole[part] == divided[part] for part in ("glancer", "focuser")] == [True, True]
+    assert divided["classifier"] == 4 * 2048 * 174 + 8 * 1280 * 174
+    # The first layer sees a quarter of the channels, four times.
+    once = 1280 * 8 * 64 * 49
+    assert divided["policy"] - once == 4 * (whole["policy"] - once)
+
+
 def test_small_parts_cost_what_their_shapes_say(count: Callable[..., dict[str, Any]]) -> None:
     overrides = ["num_frames=3", "hidden_dim=16", "action_dim=25"]
     overrides += ["++algo.policy_kwargs.hidden_dim=8", "++algo.policy_kwargs.channels=4"]
@@ -82,7 +111,7 @@ def test_the_command_ends_in_the_two_lines(run_command: Run, tmp_path: Path) -> 
     assert lines[-2] == "glancer + focuser 26.15 G multiply-adds per video"
     assert lines[-1] == "total 26.52 G multiply-adds per video"
     (row,) = [line for line in lines if "classifier" in line]
-    assert row.split()[3:6:2] == ["0.013574", "0.217"]
+    assert row.split()[3:8:2] == ["0.013574", "16", "0.217"]
 
 
 def test_a_narrow_terminal_does_not_break_the_two_lines(
