@@ -297,7 +297,7 @@ def test_only_a_reward_that_compares_patches_costs_another_one(
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(FrozenRecognizer, "focus", count)
+    monkeypatch.setattr(FrozenNetworks, "focus", count)
     evaluate_agent(env, make_agent("learned", env))
     assert sum(seen) == patches * V * T
 

@@ -55,7 +55,7 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
         vectors: Tensor = focus(self, *args, **kwargs)  # type: ignore[arg-type]
         return vectors
 
-    monkeypatch.setattr(FrozenRecognizer, "focus", remembered)
+    monkeypatch.setattr(FrozenNetworks, "focus", remembered)
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     _, origins = model.predict(frames)
     kept = (~origins.isnan().any(dim=2)).sum(dim=1)

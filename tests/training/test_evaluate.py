@@ -54,7 +54,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(FrozenRecognizer, "focus", count)
+    monkeypatch.setattr(FrozenNetworks, "focus", count)
     return seen
 
 
