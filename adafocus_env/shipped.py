@@ -10,6 +10,7 @@ SHIPPED = {
     "glyphs": "glyphs",
     "glyphs_memory": "glyphs_memory",
     "glyphs_memory_flicker": "glyphs_memory",
+    "glyphs_order": "glyphs_order",
 }
 
 

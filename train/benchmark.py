@@ -13,7 +13,7 @@ from adafocus_env.atomic_files import atomic_path
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import AnyRecognizer
 from train.benchmark_report import write_csv, write_report
-from train.checkpoints import check_sizes, load_fitting_policy, load_recognizer
+from train.checkpoints import load_configured, load_fitting_policy
 from train.config import RunConfig
 from train.contest import Contest
 from train.habits import COLLAPSE_SHARE
@@ -41,15 +41,13 @@ def run_benchmark(
     entries = read_entries(config)
     device = str(context.device)
     source = recognizer_source(config, entries)
-    recognizer = load_recognizer(source, "resume", device)
+    recognizer = load_configured(source, "resume", config, device)
     learned = {entry.name: _load(entry, config, recognizer) for entry in entries}
     own = {
-        entry.name: load_recognizer(entry.own, f"runs.{entry.name}", device)
+        entry.name: load_configured(entry.own, f"runs.{entry.name}", config, device)
         for entry in entries
         if entry.own is not None
     }
-    for loaded in (recognizer, *own.values()):
-        check_sizes(loaded, config)
     contest = Contest(config, context, display, recognizer, learned, own)
     contest.bench.check(entries)
     shown_videos = choose_videos(len(contest.bench.videos), config.player_videos)

@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
+from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
 from adafocus_env.networks import load_recognizer as read_recognizer
 from agents.acting import can_skip
 from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
 from train.published_files import read_published_part
+from train.shift_names import named_as_ours
 from train.weight_report import compare_weights
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,17 @@ def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     if path is None:
         raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
     return read_recognizer(find_part(path, "recognizer", "adafocus stage1"), device=device)
+
+
+def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
+    """The recognizer of an earlier run, of the configured sizes, in the configured divisions.
+
+    Raises:
+        ConfigError: there is none, its sizes are others, or it cannot be divided so.
+    """
+    recognizer = load_recognizer(path, key, device)
+    check_sizes(recognizer, config)
+    return divided(recognizer, config.video_div)
 
 
 def load_fitting_policy(
@@ -196,21 +209,24 @@ def save_backbone(
 def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
     """Load weights into the glancer or the focuser.
 
-    A classification head for another number of classes keeps the network's own weights.
+    A classification head for another number of classes keeps the network's own weights, as it does
+    where a published focuser with temporal shift has lost its own.
 
     Args:
         network: gets the weights.
         name: of its backbone.
         path: a run folder of stage 0 or its `glancer/` or `focuser/`; a folder that holds
-            `recognizer/`; a published `.pth.tar`; or a torchvision weights file.
+            `recognizer/`; a published `.pth.tar`; a checkpoint of the TSM repository; or a
+            torchvision weights file.
         part: `"glancer"` or `"focuser"`.
 
     Raises:
         ConfigError: there are none at the path.
         CheckpointError: they cannot be read, or belong to another network.
     """
-    weights = _backbone_weights(name, path, part)
     own = network.state_dict()
+    given = _backbone_weights(name, path, part)
+    weights = named_as_ours(part, given, own)
     for key in [key for key in own if key.startswith(_HEADS) and key in weights]:
         if len(weights[key]) != len(own[key]):
             log.info(
@@ -222,8 +238,11 @@ def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
             )
             weights[key] = own[key]
     # Files older than PyTorch 0.4.1, torchvision's ResNet-50 among them, lack these counters.
-    counters = [key for key in own if key.endswith(".num_batches_tracked")]
-    report = compare_weights(weights, own, optional=counters)
+    optional = [key for key in own if key.endswith(".num_batches_tracked")]
+    if any(key.startswith("net.base_model.") for key in given):  # published, without a head
+        optional += [key for key in own if key.startswith(_HEADS)]
+        log.info("%s has no classification head: new weights", path)
+    report = compare_weights(weights, own, optional=optional)
     if not report.exact:
         raise CheckpointError(f"{path} does not fit this {part} ({name}): {report}")
     network.load_state_dict({**own, **weights})

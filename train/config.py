@@ -76,6 +76,7 @@ class RunConfig:
     weight_decay: float
     glancer_frames: int | None
     focuser_frames: int | None
+    classifier_dropout: float | None
     eval_freq: int | None
     lr_steps: tuple[int, ...]
     amp: str

@@ -6,17 +6,21 @@ import hashlib
 import json
 import logging
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from gymnasium import spaces
+from torch import Tensor
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import (
+    AnyRecognizer,
+    AnyRecognizerConfig,
     CheckpointError,
-    Recognizer,
-    RecognizerConfig,
+    ShiftRecognizerConfig,
+    build_recognizer,
     placeholder_class_names,
 )
 from agents.gru_policy import GruActorCriticPolicy
@@ -25,20 +29,25 @@ from train.checkpoints import load_recognizer
 from train.class_names import dataset_class_names, declared_num_classes
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
-from train.published_files import PublishedCheckpoint, read_published, write_published
+from train.published_files import SHIFT, PublishedCheckpoint, read_published, write_published
 from train.published_policy import policy_from_published, policy_to_published
+from train.run_context import recognizer_config
+from train.shift_names import named_as_ours, published_names
 from train.weight_report import WeightReport, compare_weights
 
 log = logging.getLogger(__name__)
 
 REPORT_FILE = "convert.json"
 
-# Entries of RecognizerConfig that no weight tells.
+# Entries of a recognizer's configuration that no weight tells.
 _FROM_CONFIG = (
     *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
     *("glancer", "focuser", "dropout", "activation_cap"),
 )
-_CURE = "give the experiment the file was trained as, experiment=actnet_patch128 say"
+_OF_SHIFT = ("num_glance_frames", "video_div")
+_CURE = "give the experiment the file was trained as, experiment=%s_patch%d say"
+_EXPERIMENTS = {SHIFT: ("sthsth_v1", 144)}
+_PARTS = ("glancer", "focuser", "classifier")
 
 
 def run_convert(config: RunConfig, display: ProgressDisplay) -> None:
@@ -63,17 +72,22 @@ def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
         raise ConfigError(f"source={source} is a folder; format=published writes it as a file")
     _check_folder_is_free(target)
     checkpoint = read_published(source)
+    if checkpoint.family != config.family:
+        raise ConfigError(
+            f"{source} holds networks of family={checkpoint.family}, but the configured ones are "
+            f"of family={config.family}; {_cure(checkpoint.family)}"
+        )
     names, named_by = _class_names(checkpoint, source, config)
     recognizer = _empty_recognizer(checkpoint, source, names, config)
     reports = _fill(recognizer, checkpoint)
     policy = None
     if checkpoint.policy is not None and all(report.complete for report in reports.values()):
         policy, reports["policy"] = policy_from_published(checkpoint.policy, recognizer, source)
-    result = _description(source, checkpoint, config, recognizer, policy, reports)
+    result = _description(source, checkpoint, recognizer, policy, reports)
     result["class_names"] = named_by
     # Also when the weights do not fit: the message shows only the first names.
     _write_json(config.output_dir / REPORT_FILE, result)
-    _check_complete(source, reports, config.output_dir / REPORT_FILE)
+    _check_complete(source, checkpoint.family, reports, config.output_dir / REPORT_FILE)
     _remove_earlier(target)
     recognizer.save(target / "recognizer")
     if policy is not None:
@@ -110,15 +124,16 @@ def _class_names(
     checkpoint: PublishedCheckpoint, source: Path, config: RunConfig
 ) -> tuple[tuple[str, ...], str]:
     """Names, and where they come from; the number of classes is the file's."""
-    head = checkpoint.classifier.get("fc.weight")
+    name = "weight" if checkpoint.family == SHIFT else "fc.weight"
+    head = checkpoint.classifier.get(name)
     if head is None or head.dim() != 2:
-        raise CheckpointError(f"{source} has no fc.weight in its entry fc")
+        raise CheckpointError(f"{source} has no {name} in its entry fc")
     known = dataset_class_names(config)
     expected = declared_num_classes(config) if known is None else len(known)
     if expected not in (None, len(head)):
         raise ConfigError(
             f"{source} knows {len(head)} classes, but dataset={config.dataset} has {expected}: "
-            f"another data set's class file? Or {_CURE}"
+            f"another data set's class file? Or {_cure(checkpoint.family)}"
         )
     if known is None:
         return placeholder_class_names(len(head)), "placeholders: no data_dir was given"
@@ -127,44 +142,52 @@ def _class_names(
 
 def _empty_recognizer(
     checkpoint: PublishedCheckpoint, source: Path, names: tuple[str, ...], config: RunConfig
-) -> Recognizer:
+) -> AnyRecognizer:
+    sizes = recognizer_config(config, names)
+    if isinstance(sizes, ShiftRecognizerConfig):
+        _check_expressible(sizes, source)
+        return build_recognizer(sizes)
     state_weight = checkpoint.classifier.get("gru.weight_hh_l0")
     if state_weight is None or state_weight.dim() != 2:
         raise CheckpointError(f"{source} has no gru.weight_hh_l0 in its entry fc")
-    entries = {name: getattr(config, name) for name in _FROM_CONFIG}
-    return Recognizer(
-        RecognizerConfig(class_names=names, hidden_dim=state_weight.shape[1], **entries)
-    )
+    return build_recognizer(replace(sizes, hidden_dim=state_weight.shape[1]))
 
 
-def _fill(recognizer: Recognizer, checkpoint: PublishedCheckpoint) -> dict[str, WeightReport]:
+def _fill(recognizer: AnyRecognizer, checkpoint: PublishedCheckpoint) -> dict[str, WeightReport]:
     """Load what fits completely; part -> report."""
     reports = {}
-    for part in ("glancer", "focuser", "classifier"):
+    for part in _PARTS:
         module, given = getattr(recognizer, part), getattr(checkpoint, part)
-        report = compare_weights(given, module.state_dict())
+        own = module.state_dict()
+        if checkpoint.family == SHIFT:
+            given = named_as_ours(part, given, own)
+            # Published focusers have lost their heads, which nothing but stage 0 uses.
+            lost = [name for name in own if part == "focuser" and name.startswith("net.fc.")]
+            given = {**{name: torch.zeros_like(own[name]) for name in lost}, **given}
+        report = compare_weights(given, own)
         if report.complete:
-            module.load_state_dict({name: given[name] for name in module.state_dict()})
+            module.load_state_dict({name: given[name] for name in own})
         reports[part] = report
     recognizer.eval()
     return reports
 
 
-def _check_complete(source: Path, reports: dict[str, WeightReport], file: Path) -> None:
+def _check_complete(
+    source: Path, family: str, reports: dict[str, WeightReport], file: Path
+) -> None:
     wrong = {part: report for part, report in reports.items() if not report.complete}
     if wrong:
         found = "; ".join(f"{part}: {report}" for part, report in wrong.items())
         raise CheckpointError(
             f"{source} does not fit the configured networks: {found}. All names are in {file}; "
-            f"{_CURE}, or glancer= and focuser="
+            f"{_cure(family)}, or glancer= and focuser="
         )
 
 
 def _description(
     source: Path,
     checkpoint: PublishedCheckpoint,
-    config: RunConfig,
-    recognizer: Recognizer,
+    recognizer: AnyRecognizer,
     policy: GruActorCriticPolicy | None,
     reports: dict[str, WeightReport],
 ) -> dict[str, Any]:
@@ -176,10 +199,11 @@ def _description(
         "acc": checkpoint.acc,
         "best_acc": checkpoint.best_acc,
         "num_classes": recognizer.config.num_classes,
-        "hidden_dim": recognizer.config.hidden_dim,
+        "family": recognizer.config.family,
+        "hidden_dim": getattr(recognizer.config, "hidden_dim", None),
         "action_dim": None if policy is None else _num_actions(policy),
         "policy_hidden_dim": None if policy is None else policy.hidden_dim,
-        "from_configuration": {name: getattr(config, name) for name in _FROM_CONFIG},
+        "from_configuration": _given_sizes(recognizer.config),
         "weights": {part: report.as_json() for part, report in reports.items()},
         "notes": checkpoint.notes,
     }
@@ -193,9 +217,8 @@ def _num_actions(policy: GruActorCriticPolicy) -> int | None:
 
 def _lines(result: dict[str, Any], target: Path) -> list[str]:
     """What is printed: found in the file, taken from the configuration, left over."""
-    found = ["num_classes", "hidden_dim"]
-    if result["action_dim"] is not None:
-        found += ["action_dim", "policy_hidden_dim"]
+    names = ("num_classes", "hidden_dim", "action_dim", "policy_hidden_dim")
+    found = [name for name in names if result[name] is not None]
     lines = ["in the file: " + " ".join(f"{name}={result[name]}" for name in found)]
     given = result["from_configuration"]
     lines.append("from the configuration: " + _as_keys(given))
@@ -217,17 +240,15 @@ def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
     folder, weights, actions = source / "policy", None, None
     if (folder / "policy.json").is_file():
         policy = load_policy(folder).policy
-        if policy.observation_space.shape != recognizer.map_shape():
+        if policy.observation_space.shape != recognizer.observation_shape():
             raise CheckpointError(f"the policy in {folder} sees other maps than the glancer gives")
-        weights = policy_to_published(policy, folder)
+        weights = policy_to_published(policy, folder, family=recognizer.config.family)
         actions = len(weights["actor.0.weight"])
     before = _earlier_report(source)
-    parts = {
-        part: {n: v.contiguous() for n, v in getattr(recognizer, part).state_dict().items()}
-        for part in ("glancer", "focuser", "classifier")
-    }
+    parts = _published_parts(recognizer)
     write_published(
         target,
+        family=recognizer.config.family,
         glancer=parts["glancer"],
         focuser=parts["focuser"],
         classifier=parts["classifier"],
@@ -236,7 +257,7 @@ def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
         acc=_or_nan(before.get("acc")),
         best_acc=_or_nan(before.get("best_acc")),
     )
-    sizes = {name: getattr(recognizer.config, name) for name in _FROM_CONFIG}
+    sizes = _given_sizes(recognizer.config)
     _write_json(
         config.output_dir / REPORT_FILE,
         {"source": str(source), "target": str(target), "action_dim": actions, "sizes": sizes},
@@ -248,10 +269,30 @@ def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
     ]
 
 
-def _check_expressible(sizes: RecognizerConfig, source: Path) -> None:
-    """The published code normalises pixels in one way only."""
-    usual = {item.name: item.default for item in fields(RecognizerConfig)}
-    for name in ("pixel_mean", "pixel_std"):
+def _given_sizes(sizes: AnyRecognizerConfig) -> dict[str, Any]:
+    """What a file does not tell and the configuration must, when it is read."""
+    names = (*_FROM_CONFIG, *(_OF_SHIFT if isinstance(sizes, ShiftRecognizerConfig) else ()))
+    return {name: getattr(sizes, name) for name in names}
+
+
+def _published_parts(recognizer: AnyRecognizer) -> dict[str, dict[str, Tensor]]:
+    """Weights of glancer, focuser and classifier under the published names."""
+    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
+    state = recognizer.state_dict()
+    names = {name: name for name in state}
+    if isinstance(recognizer.config, ShiftRecognizerConfig):
+        names = published_names(state)
+    for own, published in names.items():
+        part, name = published.split(".", 1)
+        parts[part][name] = state[own].contiguous()
+    return parts
+
+
+def _check_expressible(sizes: AnyRecognizerConfig, source: Path) -> None:
+    """The published code normalises pixels in one way only, and always shifts in one family."""
+    usual = {item.name: item.default for item in fields(sizes)}
+    shift = ("temporal_shift",) if isinstance(sizes, ShiftRecognizerConfig) else ()
+    for name in ("pixel_mean", "pixel_std", *shift):
         if getattr(sizes, name) != usual[name]:
             raise CheckpointError(
                 f"the published format cannot hold the recognizer in {source}: its {name} is "
@@ -269,6 +310,10 @@ def _earlier_report(source: Path) -> dict[str, Any]:
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
     return report if isinstance(report, dict) else {}
+
+
+def _cure(family: str) -> str:
+    return _CURE % _EXPERIMENTS.get(family, ("actnet", 128))
 
 
 def _or_nan(value: Any) -> float:

@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import BasePolicy
 from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import find_baseline
 from train.benchmark import fitting_policy, write_json
-from train.checkpoints import ZIP_FILE, check_sizes, find_part, load_recognizer
+from train.checkpoints import ZIP_FILE, find_part, load_configured
 from train.config import ConfigError, RunConfig
 from train.evaluate_report import write_report
 from train.metrics import reward_summary
@@ -35,8 +35,7 @@ def run_evaluate(
     as when the published stage 1 is validated. Rewards are measured only if `reward=` names one:
     their baseline costs another patch a frame.
     """
-    recognizer = load_recognizer(config.resume, "resume", str(context.device))
-    check_sizes(recognizer, config)
+    recognizer = load_configured(config.resume, "resume", config, str(context.device))
     name, policy = _policy(config, recognizer)
     bench = PolicyBench(recognizer, context, config.split)
     cost = config.skip_cost if isinstance(config.skip_cost, float | int) else None

@@ -21,7 +21,10 @@ from adafocus_env.networks import CheckpointError
 
 Weights = dict[str, Tensor]
 
+RECURRENT, SHIFT = "recurrent", "temporal_shift"  # the families: ActivityNet, Something-Something
+
 _ENTRIES = ("glancer", "focuser", "fc")
+_TSM_HEADS = {"glancer": "net.classifier.", "focuser": "net.fc."}
 _POLICY = "policy.policy."
 _POLICY_OLD = "policy.policy_old."
 
@@ -33,12 +36,14 @@ class PublishedCheckpoint:
     Attributes:
         glancer: `net.*`.
         focuser: `net.*`; the policies in it are taken out.
-        classifier: `gru.*` and `fc.*`, the file's entry `fc`.
+        classifier: `gru.*` and `fc.*`, the file's entry `fc`; of Something-Something `weight` and
+            `bias`.
         policy: `state_encoder.*`, `gru.*`, `actor.*`, `critic.*`; None in stages 0 and 1.
         epoch: epochs trained, None where the file does not say.
         acc: metric of this epoch in percent, None where unknown.
         best_acc: best metric so far in percent, None where unknown.
         notes: what is worth knowing about the file, a sentence each.
+        family: `"recurrent"` (ActivityNet) or `"temporal_shift"` (Something-Something).
     """
 
     glancer: Weights
@@ -49,14 +54,15 @@ class PublishedCheckpoint:
     acc: float | None = None
     best_acc: float | None = None
     notes: list[str] = field(default_factory=list)
+    family: str = RECURRENT
 
 
 def read_published(path: Path) -> PublishedCheckpoint:
-    """Read a checkpoint of the ActivityNet family; nothing in it is executed.
+    """Read a checkpoint of either family; nothing in it is executed.
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: no such checkpoint, or one of another family.
+        CheckpointError: no such checkpoint, or one of networks that are not built here.
     """
     entries = read_torch_file(path)
     parts = {name: _weights(entries, name, path) for name in _ENTRIES}
@@ -70,7 +76,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
         # The copy that acts comes first.
         name, policy = (_POLICY_OLD, inside_old) if inside_old else (_POLICY, inside)
         notes.append(f"the policy is taken from focuser's {name}*")
-    _refuse_other_families(path, parts, policy)
+    _refuse_other_networks(path, parts, policy)
     return PublishedCheckpoint(
         parts["glancer"],
         focuser,
@@ -80,6 +86,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
         acc=_number(entries.get("acc")),
         best_acc=_number(entries.get("best_acc")),
         notes=notes,
+        family=_family(parts),
     )
 
 
@@ -87,20 +94,23 @@ def read_published_part(path: Path, part: str) -> Weights:
     """The weights of one network, `net.*`, from any file that has them.
 
     Args:
-        path: a published `.pth.tar`, or a torchvision weights file (`.pth`, `.safetensors`).
+        path: a published `.pth.tar`, a checkpoint of the TSM repository (`state_dict` holds
+            `module.base_model.*` and `module.new_fc.*`), or a torchvision weights file (`.pth`,
+            `.safetensors`).
         part: `"glancer"` or `"focuser"`.
+
+    Returns:
+        under the file's own names, which `shift_names.named_as_ours` translates.
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: no weights in it, or those of another family.
+        CheckpointError: no weights in it.
     """
     entries = read_torch_file(path)
     if part in entries:
-        weights = _weights(entries, part, path)
-        _refuse_other_families(path, {part: weights}, None)
-        return _split_focuser(weights)[0]
+        return _split_focuser(_weights(entries, part, path))[0]
     if isinstance(entries.get("state_dict"), dict):
-        _refuse_other_families(path, {part: _without_module(entries["state_dict"])}, None)
+        return _tsm_weights(_weights(entries, "state_dict", path), part, path)
     if not entries or not _all_tensors(entries):
         raise CheckpointError(
             f"{path} has no {part}; its entries are {', '.join(map(str, list(entries)[:8]))}"
@@ -108,9 +118,23 @@ def read_published_part(path: Path, part: str) -> Weights:
     return {f"net.{name}": value for name, value in _without_module(entries).items()}
 
 
+def _tsm_weights(weights: Weights, part: str, path: Path) -> Weights:
+    head = _TSM_HEADS[part]
+    renamed = {}
+    for name, value in weights.items():
+        if not name.startswith(("base_model.", "new_fc.")):
+            raise CheckpointError(
+                f"{path} has {name!r} in its state_dict; one of the TSM repository has "
+                "module.base_model.* and module.new_fc.* alone"
+            )
+        renamed[name.replace("base_model.", "net.", 1).replace("new_fc.", head, 1)] = value
+    return renamed
+
+
 def write_published(
     path: Path,
     *,
+    family: str = RECURRENT,
     glancer: Weights,
     focuser: Weights,
     classifier: Weights,
@@ -123,16 +147,18 @@ def write_published(
 
     Args:
         path: the file.
+        family: `"recurrent"` or `"temporal_shift"`, whose files have other entries.
         glancer: `net.*`.
-        focuser: `net.*`; the policy is put into it twice, as the published code does.
-        classifier: `gru.*`, `fc.*`.
+        focuser: `net.*`; the policy is put into it twice, as the published code does with the
+            first family.
+        classifier: `gru.*`, `fc.*`; or `weight`, `bias`.
         policy: under the published names, or None.
         epoch: epochs trained.
         acc: metric of this epoch in percent.
         best_acc: best metric in percent.
     """
     inside: Weights = {}
-    for prefix in (_POLICY, _POLICY_OLD):
+    for prefix in (_POLICY, _POLICY_OLD) if family == RECURRENT else ():
         inside.update({prefix + name: value for name, value in (policy or {}).items()})
     focuser = {**focuser, **inside}
     model = {
@@ -150,7 +176,7 @@ def write_published(
         "glancer": glancer,
         "focuser": focuser,
         "fc": classifier,
-        "scaler": None,
+        **({"scaler": None} if family == RECURRENT else {}),
         "policy": policy,
         "acc": torch.tensor(acc),
         "best_acc": torch.tensor(best_acc),
@@ -268,17 +294,14 @@ def _split_focuser(focuser: Weights) -> tuple[Weights, Weights, Weights]:
     return net, below(_POLICY), below(_POLICY_OLD)
 
 
-def _refuse_other_families(
+def _family(parts: Mapping[str, Weights]) -> str:
+    """Of Something-Something `fc` is one linear layer; the other family's holds one called `fc`."""
+    return SHIFT if "weight" in parts["fc"] else RECURRENT
+
+
+def _refuse_other_networks(
     path: Path, parts: Mapping[str, Weights], policy: Weights | None
 ) -> None:
-    names = {f"{part}.{name}" for part, weights in parts.items() for name in weights}
-    # Their `fc` has no recurrent part, `fc.*` here, and their glancer's head is one linear layer.
-    tsm = any(".base_model." in name for name in names)
-    if tsm or {"fc.weight", "glancer.net.classifier.weight"} & names:
-        raise CheckpointError(
-            f"{path} belongs to the Something-Something family, which is not read yet "
-            "(it comes with issue 6)"
-        )
     if "fc" in parts and set(parts["fc"]) == {"fc.weight", "fc.bias"}:
         raise CheckpointError(
             f"{path} has a classifier without memory (consensus=fc), which cannot follow a policy "

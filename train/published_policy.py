@@ -15,7 +15,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from adafocus_env.networks import CheckpointError, Recognizer
+from adafocus_env.networks import AnyRecognizer, CheckpointError
 from agents.gru_policy import GruActorCriticPolicy
 from train.published_files import Weights
 from train.weight_report import WeightReport, compare_weights
@@ -43,11 +43,11 @@ PUBLISHED_ACTION_STD = 0.25
 
 
 def policy_from_published(
-    weights: Weights, recognizer: Recognizer, path: Path
+    weights: Weights, recognizer: AnyRecognizer, path: Path
 ) -> tuple[GruActorCriticPolicy, WeightReport]:
-    """Build the policy of a published file of the ActivityNet family; see `published_policy`."""
+    """Build the policy of a published file for a recognizer; see `published_policy`."""
     bound = float(recognizer.glancer.map_bound)
-    return published_policy(weights, spaces.Box(0.0, bound, recognizer.map_shape()), path)
+    return published_policy(weights, spaces.Box(0.0, bound, recognizer.observation_shape()), path)
 
 
 def published_policy(

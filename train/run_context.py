@@ -14,10 +14,11 @@ from torch.utils.tensorboard import SummaryWriter
 from adafocus_env.data import VideoOptions, Videos, open_videos
 from adafocus_env.features import open_bank
 from adafocus_env.networks import (
+    AnyRecognizer,
     AnyRecognizerConfig,
-    Recognizer,
     RecognizerConfig,
     ShiftRecognizerConfig,
+    build_recognizer,
 )
 from train.config import ConfigError, RunConfig
 from train.processes import Processes, describe
@@ -101,15 +102,10 @@ class RunContext:
             **config.live_options,
         }
 
-    def new_recognizer(self, class_names: tuple[str, ...]) -> Recognizer:
-        """A recognizer with new weights, drawn from the run's seed."""
+    def new_recognizer(self, class_names: tuple[str, ...]) -> AnyRecognizer:
+        """A recognizer of the configured family with new weights, drawn from the run's seed."""
         torch.manual_seed(self.config.seed)
-        sizes = recognizer_config(self.config, class_names)
-        if not isinstance(sizes, RecognizerConfig):
-            raise ConfigError(
-                f"{self.config.command} trains networks of family=recurrent; choose another model="
-            )
-        return Recognizer(sizes).to(self.device)
+        return build_recognizer(recognizer_config(self.config, class_names)).to(self.device)
 
     def close(self) -> None:
         """Write out pending events."""

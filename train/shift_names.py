@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from adafocus_env.networks.temporal_shift import unshifted_name
 
 # Places in a MobileNetV2 block: torchvision nests convolution and BatchNorm, the published code
 # counts them, and the activations between them, in one row. Block 1 has no expansion.
@@ -26,6 +30,34 @@ def published_names(names: Iterable[str]) -> dict[str, str]:
     """
     found = {name: _published_name(name) for name in names}
     return {name: published for name, published in found.items() if published is not None}
+
+
+def named_as_ours(
+    part: str, weights: Mapping[str, Tensor], own: Iterable[str]
+) -> dict[str, Tensor]:
+    """Weights of one part under our names, whichever way a file names them.
+
+    That is ours; the published code's; or torchvision's, where a convolution behind a shift is
+    called as without it. One name can mean different weights, so the way that most names of the
+    file follow is taken for all.
+
+    Args:
+        part: `"glancer"`, `"focuser"` or `"classifier"`.
+        weights: of a file.
+        own: our names.
+
+    Returns:
+        what is known under our names, anything else under the file's.
+    """
+    own, start = list(own), f"{part}."
+    published = published_names(start + name for name in own)
+    ways = (
+        {name: name for name in own},
+        {unshifted_name(name): name for name in own},
+        {other.removeprefix(start): name.removeprefix(start) for name, other in published.items()},
+    )
+    way = max(ways, key=lambda names: len(names.keys() & weights.keys()))
+    return {way.get(name, name): value for name, value in weights.items()}
 
 
 def _published_name(name: str) -> str | None:

@@ -12,11 +12,10 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer
 from agents.evaluation import evaluate_agent
 from agents.on_policy_state import restore_training_state, training_state, why_not_continued
-from train.checkpoints import check_classes, check_sizes, load_recognizer
+from train.checkpoints import check_classes, load_configured
 from train.config import RunConfig
 from train.policy_algorithm import (
     prepare_algorithm,
@@ -144,9 +143,7 @@ class KeepBestPolicy(BaseCallback):
 def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Train a policy; write the best to `policy/` and the recognizer beside it."""
     refuse_unfinished_source(config)
-    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
-    check_sizes(recognizer, config)
-    recognizer = divided(recognizer, config.video_div)
+    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     processes = context.processes
     train_videos = context.open_split("train", training=True, num_frames=config.policy_frames)
     val_videos = context.open_split("val")

@@ -12,17 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import Looks, PatchGrid
-from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
 from agents.acting import act_on_episodes, is_told_cost, look_at, seen_by
 from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import (
     ZIP_FILE,
     check_classes,
-    check_sizes,
     find_part,
+    load_configured,
     load_fitting_policy,
-    load_recognizer,
 )
 from train.config import RunConfig
 from train.progress import ProgressDisplay
@@ -156,9 +154,7 @@ def choose_looks(
 
 def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
-    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
-    check_sizes(recognizer, config)
-    recognizer = divided(recognizer, config.video_div)
+    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     if config.classifier_dropout is not None:
         recognizer.classifier.dropout.p = config.classifier_dropout
     policy = config.policy or str(config.source_run)

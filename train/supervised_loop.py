@@ -289,8 +289,8 @@ class Validation:
         )
         for batch in (item.to(processes.device) for item in loaded):
             indices = batch.indices.tolist()
-            frozen = self._frozen(batch, indices)
-            logits = stage(batch.frames, batch.uniforms, frozen, batch.glance_frames)
+            known = self._frozen(batch, indices)
+            logits = stage(batch.frames, batch.uniforms, known, batch.glance_frames)
             yield indices, stage.final(logits)
 
     def _frozen(self, batch: Batch, indices: list[int]) -> Tensor | None:

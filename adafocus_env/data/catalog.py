@@ -22,14 +22,15 @@ from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.glyph_drawing import FRAME_SIZE
 from adafocus_env.data.glyphs import GLYPHS, GlyphTask, GlyphVideos
 from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
+from adafocus_env.data.glyphs_order import GLYPHS_ORDER
 from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
 from adafocus_env.data.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.transforms import ClipTransform
 
 TARGETS_FILE = "{split}_targets.npy"
 
-_TASKS: dict[str, GlyphTask] = dict(
-    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER), strict=True)
+TASKS: dict[str, GlyphTask] = dict(
+    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER, GLYPHS_ORDER), strict=True)
 )
 
 
@@ -106,10 +107,11 @@ def open_videos(
 
     Args:
         dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
-            task, and `"glyphs_memory_flicker"`, those its recognizer learns from; `"actnet"`,
-            `"fcvid"`, `"minik"`, `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code;
-            or `"videos"`, videos named by list files of one's own. With `data_dir` those of
-            `"glyphs"` are read from the files that `adafocus make-videos` wrote there.
+            task, and `"glyphs_memory_flicker"`, those its recognizer learns from; `"glyphs_order"`,
+            those in which the order of frames matters; `"actnet"`, `"fcvid"`, `"minik"`,
+            `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code; or `"videos"`, videos
+            named by list files of one's own. With `data_dir` those of `"glyphs"` are read from the
+            files that `adafocus make-videos` wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
         data_dir: folder of the lists; needed for all but the built-in videos.
@@ -124,7 +126,7 @@ def open_videos(
     """
     if dataset in NEVER_MIRRORED:
         options = replace(options, flip=False)
-    if dataset in _TASKS:
+    if dataset in TASKS:
         options = replace(options, crop=False)  # they have their size already
         if options.frame_size != FRAME_SIZE:
             raise ValueError(
@@ -142,7 +144,7 @@ def open_videos(
                 num_frames=options.num_frames,
                 num_glance_frames=options.num_glance_frames,
                 frame_sampling=options.sampling,
-                task=_TASKS[dataset],
+                task=TASKS[dataset],
                 keep=options.keep_decoded,
             )
     files = find_files(

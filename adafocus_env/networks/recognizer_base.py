@@ -241,7 +241,7 @@ class RecognizerBase(nn.Module):
         return int(shape[1]), int(shape[2]), int(shape[3])
 
     def observation_shape(self) -> tuple[int, int, int]:
-        """`(C, h, w)` of what is observed before a decision: its glance maps, side by side."""
+        """`(C, h, w)` of an observation: the glance maps of a decision, one after the other."""
         channels, height, width = self.map_shape()
         return channels * self.glances_per_decision, height, width
 

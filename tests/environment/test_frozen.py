@@ -261,7 +261,7 @@ def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(
     ) -> Tensor:
         return self.recognizer.focus(crop_patches(frames, offsets, patch_size, index=index))
 
-    monkeypatch.setattr(FrozenRecognizer, "glance", glance)
+    monkeypatch.setattr(FrozenNetworks, "glance", glance)
     monkeypatch.setattr(FrozenNetworks, "focus", focus)
     torch.testing.assert_close(folded, _shipped_rewards(make_videos), rtol=0, atol=1e-5)
 

@@ -291,25 +291,38 @@ def _without(entries: Entries, **changes: Any) -> Entries:
     return {**entries, **changes}
 
 
-SOMETHING = [
-    {"fc": {"weight": torch.zeros(174, 8), "bias": torch.zeros(174)}},
-    {"focuser": {"net.base_model.0.weight": torch.zeros(2)}},
-    {"glancer": {"net.features.0.0.weight": torch.ones(2), "net.classifier.weight": torch.ones(1)}},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("change", SOMETHING, ids=["fc", "focuser", "glancer"])
-def test_something_something_files_are_not_read_yet(
-    entries: Entries, file: Path, change: Entries
+def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(
+    entries: Entries, file: Path
 ) -> None:
-    torch.save(_without(entries, **change), file)
-    with pytest.raises(CheckpointError, match=r"Something-Something .* not read yet .* issue 6"):
-        read_published(file)
+    torch.save(entries, file)
+    assert read_published(file).family == "recurrent"
+    torch.save(_without(entries, fc={"weight": torch.zeros(174, 8)}), file)
+    read = read_published(file)
+    assert (read.family, list(read.classifier)) == ("temporal_shift", ["weight"])
 
 
-def test_tsm_weights_are_not_read_yet(file: Path) -> None:
-    torch.save({"state_dict": {"module.base_model.conv1.weight": torch.zeros(2)}}, file)
-    with pytest.raises(CheckpointError, match="not read yet"):
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("glancer", ["net.features.3.conv.0.net.weight", "net.classifier.weight"]),
+        ("focuser", ["net.features.3.conv.0.net.weight", "net.fc.weight"]),
+    ],
+)
+def test_a_file_of_the_tsm_repository_is_read_as_either_part(
+    file: Path, part: str, names: list[str]
+) -> None:
+    weights = {
+        "base_model.features.3.conv.0.net.weight": torch.zeros(2),
+        "new_fc.weight": torch.ones(1),
+    }
+    state = {f"module.{name}": value for name, value in weights.items()}
+    torch.save({"epoch": 50, "arch": "mobilenetv2", "state_dict": state, "best_prec1": 40.0}, file)
+    assert list(read_published_part(file, part)) == names
+
+
+def test_a_state_dict_of_something_else_is_refused(file: Path) -> None:
+    torch.save({"state_dict": {"module.backbone.conv1.weight": torch.zeros(2)}}, file)
+    with pytest.raises(CheckpointError, match=r"'backbone.conv1.weight' .* module.base_model.*"):
         read_published_part(file, "glancer")
 
 
