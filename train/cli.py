@@ -212,8 +212,9 @@ def _run(name: str, overrides: list[str]) -> int:
     import hydra
 
     from train.algo_overrides import allow_any_argument, check_options
-    from train.config import ConfigError, check_override_names, register_resolvers
+    from train.config import ConfigError, check_override_names
     from train.published_keys import translate
+    from train.resolvers import register_resolvers
 
     register_resolvers()
     try:

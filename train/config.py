@@ -73,6 +73,7 @@ class RunConfig:
     glancer_frames: int | None
     focuser_frames: int | None
     eval_freq: int | None
+    video_freq: int
     lr_steps: tuple[int, ...]
     amp: str
     compile: bool
@@ -141,7 +142,7 @@ class RunConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name}={value} must be at least 1")
-        for name in ("seed", "num_workers"):
+        for name in ("seed", "num_workers", "video_freq"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 0 or more")
         for name, known in {
@@ -340,13 +341,3 @@ def check_override_names(overrides: list[str]) -> None:
         name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
         if name not in known:
             raise ConfigError(unknown_key(name, known))
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf `${recipe:KEY}`: the experiment's value of KEY for the running command."""
-
-    def recipe(key: str, *, _root_: DictConfig) -> Any:
-        recipes = _root_.get("recipes") or {}
-        return (recipes.get(_root_.command) or {}).get(key)
-
-    OmegaConf.register_new_resolver("recipe", recipe, replace=True)

@@ -17,8 +17,11 @@ STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
-# Where a run is and starts from, and how fast it goes: not what it computes.
-_MAY_DIFFER = ("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device")
+# Where a run is and starts from, how fast it goes and what it shows: not what it computes.
+_MAY_DIFFER = (
+    *("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device"),
+    "video_freq",
+)
 
 
 @dataclass(frozen=True)
