@@ -13,6 +13,7 @@ from train.evaluate import run_evaluate
 from train.make_bank import run_bank
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
+from train.record import run_record
 from train.run_context import RunContext
 from train.stage0_backbones import run_stage0
 from train.stage1_random_patches import run_stage1
@@ -55,6 +56,11 @@ def evaluate(cfg: DictConfig, display: ProgressDisplay) -> None:
 def benchmark(cfg: DictConfig, display: ProgressDisplay) -> None:
     """Benchmark."""
     _with_context(cfg, display, run_benchmark)
+
+
+def record(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Record."""
+    _with_context(cfg, display, run_record)
 
 
 def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:

@@ -20,7 +20,7 @@ LISTS = (
 )
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
-_WITH_BANK = ("stage2", "evaluate", "benchmark")
+_WITH_BANK = ("stage2", "evaluate", "benchmark", "record")
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -96,6 +96,9 @@ class RunConfig:
     train_gap: bool
     conditional_exit: bool
     player_videos: tuple[int, ...] | None
+    videos: tuple[int, ...] | int | None
+    output: str | None
+    fps: float
     ship: bool
     map_rule: str
     map_labels: str
@@ -165,6 +168,8 @@ class RunConfig:
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
+        if self.fps <= 0:
+            raise ConfigError(f"fps={self.fps} must be above 0")
         if self.features != "live":
             self._check_features()
         unknown = sorted(set(self.lists or {}) - set(LISTS))
@@ -258,7 +263,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     class_path = algo.pop("class_path", None)
     arguments = _without_nulls(algo)
     # Published validation draws once and needs no reward, nor the patches it is measured with.
-    evaluates = names["command"] == "evaluate"
+    evaluates = names["command"] in ("evaluate", "record")
     for name, value in {
         "draws": 1 if evaluates else 4,
         "reward": None if evaluates else "random",
@@ -266,7 +271,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if names[name] is None:
             names[name] = value
     names["output_dir"] = Path(names["output_dir"])
-    for name in ("policies", "lr_steps", "runs", "player_videos"):
+    for name in ("policies", "lr_steps", "runs", "player_videos", "videos"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
     return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))

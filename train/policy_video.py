@@ -43,7 +43,12 @@ def write_policy_video(
 
 
 def side_by_side(
-    videos: Videos, index: int, evaluations: Mapping[str, Evaluation], *, seed: int
+    videos: Videos,
+    index: int,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    seed: int,
+    columns: int | None = None,
 ) -> list[Image]:
     """The frames of one video, one panel a policy, from left to right.
 
@@ -52,6 +57,7 @@ def side_by_side(
         index: of the video.
         evaluations: by policy name; the first draw of the video is shown.
         seed: of the evaluation.
+        columns: panels next to each other, the others below; None puts all in one line.
 
     Returns:
         T pictures `(H, W, 3)` uint8 RGB of even sides.
@@ -76,8 +82,19 @@ def side_by_side(
                     title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",
                 )
             )
-        pictures.append(np.concatenate(_even(panels), axis=1))
+        pictures.append(_arranged(_even(panels), columns or len(panels)))
     return pictures
+
+
+def _arranged(panels: list[Image], columns: int) -> Image:
+    """Panels line by line; the last line is filled up with black."""
+    columns = min(columns, len(panels))
+    panels = panels + [np.zeros_like(panels[0])] * (-len(panels) % columns)
+    lines = [
+        np.concatenate(panels[first : first + columns], axis=1)
+        for first in range(0, len(panels), columns)
+    ]
+    return np.concatenate(lines)
 
 
 def _even(panels: list[Image]) -> list[Image]:
