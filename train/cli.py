@@ -51,8 +51,8 @@ def _run(name: str, overrides: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import hydra
 
-    from train.algo_overrides import allow_any_argument, check_options
-    from train.config import ConfigError, check_override_names
+    from train.algo_overrides import allow_any_argument, check_options, check_override_names
+    from train.config import ConfigError
     from train.published_keys import translate
     from train.resolvers import register_resolvers
 

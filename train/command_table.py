@@ -100,6 +100,21 @@ COMMANDS = {
             *_FIT_KEYS,
         ),
     ),
+    "tune": Command(
+        "train.commands:tune",
+        "search an algorithm's main parameters for stage2; an interrupted search goes on",
+        (
+            ("resume=RUN", "run folder of stage1"),
+            ("features=bank:PATH", "recommended: a trial then takes seconds to minutes"),
+            ("algo=NAME", "as for stage2"),
+            ("algo.gamma=0.0 ...", "what is given is not searched"),
+            ("trials=20", "in all: the same command with the same output_dir makes the missing"),
+            ("search={gamma: [0.0,0.7]}", "values of your own; null leaves a parameter out"),
+            ("pruner=median|hyperband|none", "ends trials that are worse than earlier ones"),
+            *_DATA_KEYS,
+            *_FIT_KEYS,
+        ),
+    ),
     "stage3": Command(
         "train.commands:stage3",
         "fine-tune the classifier on the patches of a policy",

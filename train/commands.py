@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from train.benchmark import run_benchmark
@@ -61,6 +62,14 @@ def benchmark(cfg: DictConfig, display: ProgressDisplay) -> None:
 def record(cfg: DictConfig, display: ProgressDisplay) -> None:
     """Record."""
     _with_context(cfg, display, run_record)
+
+
+def tune(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Search an algorithm's parameters."""
+    from train.tune import run_tune
+
+    run_tune(cfg, display, list(HydraConfig.get().overrides.task))
+    display.console.print(f"results are in {cfg.output_dir}")
 
 
 def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:

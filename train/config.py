@@ -20,7 +20,7 @@ LISTS = (
 )
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
-_WITH_BANK = ("stage2", "evaluate", "benchmark", "record")
+_WITH_BANK = ("stage2", "evaluate", "benchmark", "record", "tune")
 GROUPS = ("dataset", "model", "algo", "experiment")
 
 
@@ -98,6 +98,9 @@ class RunConfig:
     player_videos: tuple[int, ...] | None
     videos: tuple[int, ...] | int | None
     output: str | None
+    trials: int
+    search: Mapping[str, Any] | None
+    pruner: str
     fps: float
     ship: bool
     map_rule: str
@@ -140,6 +143,7 @@ class RunConfig:
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
             *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation", "views"),
+            "trials",
         )
         for name in positive:
             value = getattr(self, name)
@@ -164,6 +168,7 @@ class RunConfig:
             "train_sampling": ("random", "dense"),
             "eval_sampling": ("center", "test", "dense"),
             "bank_device": ("auto", "cpu", "cuda"),
+            "pruner": ("median", "hyperband", "none"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
@@ -326,23 +331,3 @@ def unknown_key(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {near[0]}=?" if near else "; see configs/config.yaml"
     return f"unknown configuration key {name!r}{hint}"
-
-
-def check_override_names(overrides: list[str]) -> None:
-    """Refuse `key=value` overrides whose key does not exist, before Hydra does.
-
-    Args:
-        overrides: the command line.
-
-    Raises:
-        ConfigError: an unknown key; the message has the nearest one.
-    """
-    known = {item.name for item in fields(RunConfig)} | set(GROUPS) | {"recipes", "hydra"}
-    for override in overrides:
-        if override.startswith("-"):  # Hydra's own flags, such as --multirun
-            continue
-        if "=" not in override:
-            raise ConfigError(f"expected key=value, got {override!r}")
-        name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
-        if name not in known:
-            raise ConfigError(unknown_key(name, known))
