@@ -12,7 +12,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import adafocus_env
 from train.command_help import command_help, overview, unknown_command
@@ -86,11 +86,14 @@ def _place(name: str, overrides: list[str]) -> list[str]:
     """
     from train.config import ConfigError
     from train.run_folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
+    from train.sweep import in_sweep_folder, is_sweep
 
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone and name not in (*STAGES, "bank"):
         raise ConfigError(f"{name} runs in one process; start it without torchrun")
-    # Hydra's own flags only show something, or make a folder for each job of a sweep.
+    if is_sweep(overrides):  # each job has a folder of its own
+        return in_sweep_folder(overrides)
+    # Hydra's other flags only show something.
     if any(item.startswith("-") for item in overrides):
         return overrides
     given = dict(item.partition("=")[::2] for item in overrides)
@@ -146,7 +149,7 @@ def _call(name: str, cfg: DictConfig) -> int:
 
     module, function = COMMANDS[name].function.split(":")
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:  # each job of a sweep has a folder of its own
+    if hydra_config.mode == RunMode.MULTIRUN:
         cfg.output_dir = hydra_config.runtime.output_dir
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +157,10 @@ def _call(name: str, cfg: DictConfig) -> int:
     if rank:  # one process of a run speaks for all
         logging.disable(logging.WARNING)
     try:
-        check_algorithm(read_config(cfg))
+        config = read_config(cfg)
+        check_algorithm(config)
+        if hydra_config.mode == RunMode.MULTIRUN and _done_before(config, hydra_config):
+            return 0
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)
@@ -168,6 +174,23 @@ def _call(name: str, cfg: DictConfig) -> int:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _done_before(config: RunConfig, hydra_config: Any) -> bool:
+    """Whether a job of a sweep need not be run; says so."""
+    from train.sweep import is_done
+
+    if hydra_config.job.num == 0:
+        print(
+            f"sweep in {hydra_config.sweep.dir}; the same command with "
+            f"output_dir={hydra_config.sweep.dir} makes only what is missing"
+        )
+    done = is_done(config, config.output_dir)
+    if done:
+        settings = [item.lstrip("+") for item in hydra_config.overrides.task]
+        shown = " ".join(item for item in settings if not item.startswith("command="))
+        print(f"{config.command} {shown} is finished in {config.output_dir}: skipped")
+    return done
 
 
 def _is_users_mistake(error: Exception) -> bool:

@@ -95,6 +95,7 @@ COMMANDS = {
             ("observation=map|vector", "what the policy sees"),
             ("reward=NAME", "random, expected, padding, prev or conf"),
             ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
+            ("-m algo=ppo,dqn seed=0,1,2", "a sweep; again with its output_dir: what is missing"),
             *_FEATURES_KEYS,
             *_DATA_KEYS,
             *_FIT_KEYS,

@@ -15,6 +15,7 @@ from train.config import ConfigError, RunConfig
 
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
+FINISHED_FILE = "finished.json"
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
 # Where a run is and starts from, how fast it goes and what it shows: not what it computes.

@@ -99,7 +99,7 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
     assert result["trials"][1]["returns"].keys() == {"1", "2"}
     assert result["best"]["return"] == max(trial["return"] for trial in result["trials"])
     assert sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir()) == [
-        *("config.yaml", "policy", "tensorboard"),
+        *("config.yaml", "finished.json", "policy", "tensorboard"),
     ]
     # The best trial's command line is the table's last words, and trains the same again.
     command = done.out.split("the best trial's settings:\n")[1].splitlines()[0]
