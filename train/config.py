@@ -23,7 +23,7 @@ LISTS = (
 )
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
-_WITH_BANK = ("stage2", "evaluate", "benchmark")
+_WITH_BANK = ("stage2", "evaluate", "benchmark", "record", "tune")
 # Keys that only the networks of one family have.
 _OF_FAMILY = {
     "recurrent": ("hidden_dim",),
@@ -78,6 +78,7 @@ class RunConfig:
     focuser_frames: int | None
     classifier_dropout: float | None
     eval_freq: int | None
+    video_freq: int
     lr_steps: tuple[int, ...]
     amp: str
     compile: bool
@@ -102,6 +103,12 @@ class RunConfig:
     train_gap: bool
     conditional_exit: bool
     player_videos: tuple[int, ...] | None
+    videos: tuple[int, ...] | int | None
+    output: str | None
+    trials: int
+    search: Mapping[str, Any] | None
+    pruner: str
+    fps: float
     ship: bool
     map_rule: str
     map_labels: str
@@ -148,13 +155,13 @@ class RunConfig:
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
             *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation", "views"),
-            *("hidden_dim", "num_glance_frames", "video_div"),
+            *("hidden_dim", "num_glance_frames", "video_div", "trials"),
         )
         for name in positive:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name}={value} must be at least 1")
-        for name in ("seed", "num_workers"):
+        for name in ("seed", "num_workers", "video_freq"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 0 or more")
         for name, known in {
@@ -175,11 +182,14 @@ class RunConfig:
             "eval_sampling": ("center", "test", "dense"),
             "crops": ("same", "independent"),
             "bank_device": ("auto", "cpu", "cuda"),
+            "pruner": ("median", "hyperband", "none"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
         self._check_family()
+        if self.fps <= 0:
+            raise ConfigError(f"fps={self.fps} must be above 0")
         if self.features != "live":
             self._check_features()
         self._check_skipping()
@@ -312,7 +322,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     class_path = algo.pop("class_path", None)
     arguments = _without_nulls(algo)
     # Published validation draws once and needs no reward, nor the patches it is measured with.
-    evaluates = names["command"] == "evaluate"
+    evaluates = names["command"] in ("evaluate", "record")
     for name, value in {
         "draws": 1 if evaluates else 4,
         "reward": None if evaluates else "random",
@@ -323,7 +333,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if names[name] == "shipped":
             names[name] = _shipped(name, names["dataset"])
     names["output_dir"] = Path(names["output_dir"])
-    for name in ("policies", "lr_steps", "runs", "player_videos"):
+    for name in ("policies", "lr_steps", "runs", "player_videos", "videos"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
     return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))
@@ -350,33 +360,3 @@ def unknown_key(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {near[0]}=?" if near else "; see configs/config.yaml"
     return f"unknown configuration key {name!r}{hint}"
-
-
-def check_override_names(overrides: list[str]) -> None:
-    """Refuse `key=value` overrides whose key does not exist, before Hydra does.
-
-    Args:
-        overrides: the command line.
-
-    Raises:
-        ConfigError: an unknown key; the message has the nearest one.
-    """
-    known = {item.name for item in fields(RunConfig)} | set(GROUPS) | {"recipes", "hydra"}
-    for override in overrides:
-        if override.startswith("-"):  # Hydra's own flags, such as --multirun
-            continue
-        if "=" not in override:
-            raise ConfigError(f"expected key=value, got {override!r}")
-        name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
-        if name not in known:
-            raise ConfigError(unknown_key(name, known))
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf `${recipe:KEY}`: the experiment's value of KEY for the running command."""
-
-    def recipe(key: str, *, _root_: DictConfig) -> Any:
-        recipes = _root_.get("recipes") or {}
-        return (recipes.get(_root_.command) or {}).get(key)
-
-    OmegaConf.register_new_resolver("recipe", recipe, replace=True)

@@ -180,6 +180,8 @@ def find_policies(folder: Path) -> list[Path]:
         run = policy.parent
         if (run / STATE_FILE).is_file():
             log.warning("%s is not finished and left out; resume=auto continues it", run)
+        elif not (run / "recognizer").is_dir():  # which is written at the end
+            log.warning("%s is not finished and left out", run)
         elif _saved(run).get("command") == "stage2":
             runs.append(run)
     if not runs:

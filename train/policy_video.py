@@ -19,7 +19,7 @@ from agents.evaluation import Evaluation
 Image = npt.NDArray[np.uint8]
 
 _SHOWN_VIDEOS = 10
-_FRAMES_PER_SECOND = 2.5
+FRAMES_PER_SECOND = 2.5
 _STILL_STEPS = 4
 
 
@@ -35,17 +35,33 @@ def write_policy_video(
         seed: of the evaluation.
     """
     count = min(_SHOWN_VIDEOS, len(videos))
-    pictures = [_side_by_side(videos, index, evaluations, seed) for index in range(count)]
+    pictures = [side_by_side(videos, index, evaluations, seed=seed) for index in range(count)]
     frames = [frame for video in pictures for frame in video]
-    write_mp4(folder / "policies.mp4", frames, _FRAMES_PER_SECOND)
+    write_mp4(folder / "policies.mp4", frames, FRAMES_PER_SECOND)
     still = _still(pictures[0], len(evaluations))
     cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
 
 
-def _side_by_side(
-    videos: Videos, index: int, evaluations: Mapping[str, Evaluation], seed: int
+def side_by_side(
+    videos: Videos,
+    index: int,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    seed: int,
+    columns: int | None = None,
 ) -> list[Image]:
-    """The frames of one video, one panel a policy, from left to right."""
+    """The frames of one video, one panel a policy, from left to right.
+
+    Args:
+        videos: the evaluated split.
+        index: of the video.
+        evaluations: by policy name; the first draw of the video is shown.
+        seed: of the evaluation.
+        columns: panels next to each other, the others below; None puts all in one line.
+
+    Returns:
+        T pictures `(H, W, 3)` uint8 RGB of even sides.
+    """
     clip = videos.clip(index, derive_episode_seed(seed, index, 0))
     frames = clip.frames.permute(0, 2, 3, 1).numpy()
     class_name = videos.class_names[clip.label]
@@ -67,8 +83,19 @@ def _side_by_side(
                     title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",
                 )
             )
-        pictures.append(np.concatenate(_even(panels), axis=1))
+        pictures.append(_arranged(_even(panels), columns or len(panels)))
     return pictures
+
+
+def _arranged(panels: list[Image], columns: int) -> Image:
+    """Panels line by line; the last line is filled up with black."""
+    columns = min(columns, len(panels))
+    panels = panels + [np.zeros_like(panels[0])] * (-len(panels) % columns)
+    lines = [
+        np.concatenate(panels[first : first + columns], axis=1)
+        for first in range(0, len(panels), columns)
+    ]
+    return np.concatenate(lines)
 
 
 def _even(panels: list[Image]) -> list[Image]:
@@ -82,6 +109,11 @@ def _still(pictures: list[Image], policies: int) -> Image:
     columns = []
     for step in steps:
         stacked = np.concatenate(np.split(pictures[step], policies, axis=1))
-        size = (stacked.shape[1] // 2, stacked.shape[0] // 2)
-        columns.append(cv2.resize(stacked, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+        columns.append(halved(stacked))
     return np.concatenate(columns, axis=1)
+
+
+def halved(picture: Image) -> Image:
+    """Half as wide and high."""
+    size = (picture.shape[1] // 2, picture.shape[0] // 2)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)

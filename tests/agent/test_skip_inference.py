@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.networks import FrozenRecognizer, Recognizer
+from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
 from agents.adafocus import AdaFocus
 from agents.counting import executed_multiply_adds
 from agents.gru_policy import GruActorCriticPolicy
@@ -48,9 +48,9 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
     tiny_recognizer: Recognizer, frames: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches: list[int] = []
-    focus = FrozenRecognizer.focus
+    focus = FrozenNetworks.focus
 
-    def remembered(self: FrozenRecognizer, *args: Tensor, **kwargs: Tensor) -> Tensor:
+    def remembered(self: FrozenNetworks, *args: Tensor, **kwargs: Tensor) -> Tensor:
         batches.append(len(args[1]))
         vectors: Tensor = focus(self, *args, **kwargs)  # type: ignore[arg-type]
         return vectors

@@ -12,8 +12,9 @@ from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.config import RunConfig, read_config, register_resolvers
+from train.config import RunConfig, read_config
 from train.configs_path import configs_path
+from train.resolvers import register_resolvers
 from train.schedules import make_optimizer
 from train.stage1_random_patches import RandomPatchStage
 from train.stage3_classifier import ChosenPatchStage

@@ -21,10 +21,11 @@ from rich.console import Console
 
 from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES
 from train.cli import main
-from train.config import RunConfig, read_config, register_resolvers
+from train.config import RunConfig, read_config
 from train.configs_path import configs_path
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
+from train.resolvers import register_resolvers
 
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
 TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
