@@ -131,7 +131,7 @@ class Contest:
             ]
             row["differences"] = {
                 name: difference_to(item.seen(), judged[name].seen())
-                for name in dict.fromkeys((*REFERENCES, *_learned_after(entry, entries), *skipping))
+                for name in dict.fromkeys((*REFERENCES, *learned_after(entry, entries), *skipping))
                 if name in judged and name != entry.name
             }
             oracle = judged.get(_ORACLE)
@@ -246,7 +246,7 @@ class Contest:
         return {name: float(found[name]) for name in ("top1", "map")}
 
 
-def _learned_after(entry: PolicyEntry, entries: Sequence[PolicyEntry]) -> list[str]:
+def learned_after(entry: PolicyEntry, entries: Sequence[PolicyEntry]) -> list[str]:
     """Names of the learned policies below a learned one; empty for a baseline agent."""
     if not entry.checkpoints:
         return []

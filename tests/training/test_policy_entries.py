@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from train.config import ConfigError, RunConfig
+from train.contest import learned_after
 from train.policy_entries import PolicyEntry, group_runs, read_entries, recognizer_source
 
 MakeConfig = Callable[..., RunConfig]
@@ -128,3 +129,21 @@ def test_names_and_folders_that_are_none_are_refused(
 def test_a_learned_policy_needs_a_folder(make_config: MakeConfig) -> None:
     with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
         _entries(make_config, "policies=[learned]")
+
+
+def test_learned_policies_are_compared_with_the_learned_ones_below_them() -> None:
+    entries = [
+        PolicyEntry("random"),
+        PolicyEntry("gru_ppo", ("a", "b")),
+        PolicyEntry("center"),
+        PolicyEntry("ppo", ("c",)),
+        PolicyEntry("dqn", ("d",)),
+    ]
+    found = {entry.name: learned_after(entry, entries) for entry in entries}
+    assert found == {
+        "random": [],
+        "gru_ppo": ["ppo", "dqn"],
+        "center": [],
+        "ppo": ["dqn"],
+        "dqn": [],
+    }
