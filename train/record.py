@@ -12,7 +12,7 @@ import numpy as np
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.data.glyphs import write_mp4
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import make_baseline
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from train.benchmark import fitting_policy
@@ -132,7 +132,7 @@ def _looks(
     """One panel's evaluation for each checkpoint of a policy, seen by its own classifier if any."""
     rows = min(len(chosen), _ROWS_AT_ONCE)
     env = bench.make_env(bench.recognizer, num_envs=rows)
-    own: Recognizer | None = None
+    own: AnyRecognizer | None = None
     if entry.own is not None:
         own = load_recognizer(entry.own, f"runs.{entry.name}", str(bench.recognizer.device))
         check_sizes(own, config)
