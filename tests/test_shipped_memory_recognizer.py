@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs_memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
-from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.networks import Recognizer
 
-VIDEOS = 100
+VIDEOS = 50
 T = 8
 FIRST_ANSWER = CUE_FRAMES // 2  # decisions see every second frame
 SIDE, PATCH = 112, 32
@@ -40,14 +41,13 @@ def look_at(
 
 @pytest.fixture(scope="module")
 def env() -> PatchLocalizationVectorEnv:
-    made = gym.make_vec(
-        "AdaFocus/PatchLocalization-v0",
+    options = VideoOptions(num_frames=T, frame_size=SIDE, keep_decoded=True)
+    return PatchLocalizationVectorEnv.from_parts(
+        Recognizer.load(shipped_recognizer("glyphs_memory")),
+        open_videos("glyphs_memory", "val", options),
         num_envs=VIDEOS,
-        dataset="glyphs_memory",
         autoreset_mode="disabled",
     )
-    assert isinstance(made, PatchLocalizationVectorEnv)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,20 @@ def test_who_follows_another_disc_names_the_wrong_class(
     assert correct[:, -1].mean() < 0.1
     lost = on_target[0].rewards.sum(dim=1).mean() - result.rewards.sum(dim=1).mean()
     assert float(lost) > 0.7
+
+
+def test_looking_at_discs_without_knowing_which_counts_earns_little(
+    env: PatchLocalizationVectorEnv,
+    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
+) -> None:
+    """What a perfect policy without memory could do: some disc in every frame."""
+    discs = np.stack([centers_of(disc) for disc in range(NUM_DISCS)])
+    chosen = np.random.default_rng(0).integers(NUM_DISCS, size=(VIDEOS, T))
+    looks = discs[chosen, np.arange(VIDEOS)[:, None], np.arange(T)]
+    result, correct = look_at(env, looks)
+    assert correct[:, FIRST_ANSWER:].mean() < 0.35
+    assert float(result.rewards.sum(dim=1).mean()) < 0.2
+    assert float(on_target[0].rewards.sum(dim=1).mean()) > 0.7
 
 
 def test_one_look_is_not_enough_and_a_mind_can_be_changed(

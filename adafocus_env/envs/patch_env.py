@@ -41,6 +41,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     that is the class, among moving shapes of other colours that carry other digits. The glance
     shows where the yellow disc is but rarely which digit it carries.
 
+    `dataset="glyphs_memory"` is a task for policies with a memory: four discs drift smoothly, the
+    three first frames show one of them in yellow and without a digit, and in the other five all are
+    grey, each with another digit. The class is that of the disc that was yellow.
+
     ## Temporal Shift
 
     With a recognizer of the Something-Something family, whose networks see neighbouring frames, an
