@@ -36,7 +36,7 @@ ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files
 _SIZES = (
     *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
     *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
-    *("family", "num_glance_frames", "temporal_shift"),
+    *("num_glance_frames", "temporal_shift"),
 )
 # Names of the classification heads of torchvision's networks.
 _HEADS = ("net.classifier.1.", "net.fc.")
@@ -161,6 +161,11 @@ def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
     Raises:
         ConfigError: keys differ; the message lists them.
     """
+    if config.family != recognizer.config.family:
+        raise ConfigError(
+            f"the configuration is for family={config.family}, but the checkpoint is of "
+            f"family={recognizer.config.family}; give the experiment= it was trained with"
+        )
     names = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
     known = [name for name in names if hasattr(recognizer.config, name)]  # by its family
     wrong = {

@@ -70,14 +70,15 @@ def side_by_side(
         panels = []
         for name, evaluation in evaluations.items():
             row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
-            shown = slice(0, t + 1)
+            step = t * evaluation.boxes.shape[1] // len(frames)  # a decision may serve several
+            shown = slice(0, step + 1)
             boxes = corners(evaluation.boxes[row, shown, :2], evaluation.kept()[row, shown])
             panels.append(
                 draw_step(
                     frame,
                     boxes,
                     int(evaluation.boxes[..., 2].max()),
-                    probabilities=softmax(evaluation.logits[row, t]),
+                    probabilities=softmax(evaluation.logits[row, step]),
                     class_names=videos.class_names,
                     label=clip.label,
                     title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",

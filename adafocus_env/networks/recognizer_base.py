@@ -155,7 +155,8 @@ class RecognizerBase(nn.Module):
 
     Attributes:
         glance_group: frames that the glancer must see together, one after the other.
-        focus_group: patches that the focuser must see together; they lie at the same place.
+        focus_group: patches that the focuser must see together: those of one decision, which lie at
+            the same place.
         glances_per_decision: glances that make the observation of one decision.
         head_dropout: before the last layer of a backbone while stage 0 trains it; None leaves
             torchvision's own heads as they are.

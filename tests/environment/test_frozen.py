@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore, shipped_recognizer
 from adafocus_env.features import EpisodeStart, LiveFeatures
-from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer, crop_patches, freeze
+from adafocus_env.networks import (
+    FrozenNetworks,
+    FrozenRecognizer,
+    Recognizer,
+    crop_patches,
+    freeze,
+)
 from adafocus_env.networks import frozen as frozen_module
 
 MakeRecognizer = Callable[..., Recognizer]
