@@ -94,8 +94,8 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
             exits = policy["conditional_exit"]["confidence"]
             points = [(point["gmacs_per_video"], point[metric]) for point in exits]
             label = f"{policy['name']}, conditional exit"
-            style = {"color": color, "label": label}
-            axes.plot(*_columns(points), "--", marker="x", markersize=4, **style)
+            x, y = _columns(points)
+            axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
     return figure

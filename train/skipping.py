@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adafocus_env.envs.skip_cost import HIGHEST_SKIP_COST, RANDOM
+from adafocus_env.envs.skip_cost import RANDOM, cost_at
 
 _FRAME, _CLIP = 2, 3  # columns of a batch's uniforms
 
@@ -33,5 +33,5 @@ def clip_costs(uniforms: Tensor, skip_cost: float | str | None) -> Tensor:
         skip_cost: a number, `"random"` or None.
     """
     if skip_cost is None or skip_cost == RANDOM:
-        return HIGHEST_SKIP_COST * uniforms[:, 0, _CLIP] ** 2
+        return cost_at(uniforms[:, 0, _CLIP])
     return torch.full((len(uniforms),), float(skip_cost), dtype=torch.float64)

@@ -7,17 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.evaluation import Evaluation, evaluate_agent
+from agents.gru_policy import GruActorCriticPolicy
+from agents.gru_ppo import GruPPO
 from agents.on_policy_state import restore_training_state, training_state, why_not_continued
-from train.checkpoints import check_classes, load_configured
-from train.config import RunConfig
+from train.checkpoints import check_classes, load_configured, load_fitting_policy
+from train.config import ConfigError, RunConfig
 from train.habits import nearest_positions
 from train.policy_algorithm import (
     prepare_algorithm,
@@ -30,6 +33,7 @@ from train.progress import ProgressDisplay, ProgressPart
 from train.run_context import RunContext
 from train.supervised_loop import complete
 from train.training_state import load_state, restore_random_state, save_state
+from train.warm_start import start_from
 from train.watch_policy import EpisodePictures, RolloutLooks, make_logger, record_locations
 
 log = logging.getLogger(__name__)
@@ -216,6 +220,8 @@ def run_stage2(
     )
     prepared = prepare_algorithm(config, context, env)
     model = prepared.model
+    if config.policy is not None:
+        _start_from(model, config, recognizer, env)
     display.console.print(f"{config.algo.name}: {prepared.buffer or 'a buffer of unknown size'}")
     why_not = why_not_continued(config.algo.name, model, env.num_decisions)
     refuse_to_continue(config, why_not)
@@ -270,6 +276,28 @@ def run_stage2(
     complete(context)
     log.info("policy of val return %.4f in %s", callback.best_return, context.folder)
     return callback.best_return
+
+
+def _start_from(
+    model: BaseAlgorithm,
+    config: RunConfig,
+    recognizer: AnyRecognizer,
+    env: PatchLocalizationVectorEnv,
+) -> None:
+    """Give the algorithm's policy the weights of the one in `policy=`.
+
+    Raises:
+        ConfigError: one of them is no policy of GruPPO, or the two have other sizes.
+    """
+    sizes = recognizer.config
+    grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
+    earlier = load_fitting_policy(str(config.policy), grid, recognizer, trust=config.trust)
+    if not isinstance(model, GruPPO) or not isinstance(earlier, GruActorCriticPolicy):
+        raise ConfigError(
+            "stage2 starts from policy=RUN for algo=gru_ppo and its own policies only"
+        )
+    env.reset(seed=config.seed)
+    start_from(model.policy, earlier, env)
 
 
 def _make_env(

@@ -76,7 +76,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     after the last step repeats the last frame's.
 
     With `skip_cost="random"` there is one channel (or entry) more, the last, `C + 1` in all: the
-    episode's cost, the same everywhere, as `bound * sqrt(cost / 0.5)`.
+    episode's cost, the same everywhere, as `bound * (cost / 0.2) ** (1 / 3)`.
 
     ## Rewards
 
@@ -95,7 +95,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     `skip` is `padding`, but exactly 0 for a frame that is skipped. It is the default of
     `AdaFocus/PatchLocalizationSkip-v0`. Where an action skips, `skip_cost` is subtracted for every
     frame that is focused on, whatever the reward. It is a number, 0 or more, in units of
-    confidence; or `"random"`: drawn for each episode from its seed as `0.5 * u**2`, u uniform in
+    confidence; or `"random"`: drawn for each episode from its seed as `0.2 * u**3`, u uniform in
     [0, 1), and shown in the observation, so that one policy learns to act at every cost.
 
     The baseline never enters the classifier's state. `expected` runs the focuser on G * G patches a

@@ -10,8 +10,10 @@ from torch import Tensor
 from adafocus_env.seeding import Purpose, episode_rng
 
 RANDOM = "random"
-# Costs of `skip_cost="random"` lie in [0, this); those near 0 are drawn more often.
-HIGHEST_SKIP_COST = 0.5
+# Costs of `skip_cost="random"` lie in [0, this). Those near 0 are drawn more often: between 0 and
+# 0.01 lies half of what a policy can save on the built-in digits.
+HIGHEST_SKIP_COST = 0.2
+_POWER = 3
 # About what a later look at the built-in digits is worth: most looks but the decisive ones go.
 DEFAULT_SKIP_COST = 0.05
 
@@ -20,7 +22,7 @@ class SkipCost:
     """The price of focusing on a frame, in units of confidence.
 
     Args:
-        cost: a number, 0 or more; or `"random"`: `HIGHEST_SKIP_COST * u**2` with u uniform in
+        cost: a number, 0 or more; or `"random"`: `HIGHEST_SKIP_COST * u**3` with u uniform in
             [0, 1), drawn from each episode's seed.
 
     Attributes:
@@ -40,7 +42,8 @@ class SkipCost:
         """The price of each look of an episode."""
         if not self.is_random:
             return self._fixed
-        return HIGHEST_SKIP_COST * float(episode_rng(episode_seed, Purpose.SKIP_COST).random()) ** 2
+        level = float(episode_rng(episode_seed, Purpose.SKIP_COST).random())
+        return HIGHEST_SKIP_COST * level**_POWER
 
 
 def check_skip_cost(cost: object) -> float:
@@ -55,9 +58,14 @@ def check_skip_cost(cost: object) -> float:
     return float(cost)  # type: ignore[arg-type]
 
 
+def cost_at(levels: Tensor) -> Tensor:
+    """The inverse of `cost_level`."""
+    return HIGHEST_SKIP_COST * levels**_POWER
+
+
 def cost_level(skip_costs: Tensor) -> Tensor:
     """Costs as 0 to 1, evenly spread where they are drawn at random; 1 for all above."""
-    return (skip_costs / HIGHEST_SKIP_COST).clamp(0.0, 1.0).sqrt()
+    return (skip_costs / HIGHEST_SKIP_COST).clamp(0.0, 1.0) ** (1.0 / _POWER)
 
 
 def append_cost(glances: Tensor, skip_costs: Tensor, bound: float) -> Tensor:

@@ -140,11 +140,11 @@ def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
 
 def test_the_cost_is_the_last_channel_for_policies_that_know_it_and_gone_for_others() -> None:
     maps = torch.zeros(2, 3, 5, 2, 2)
-    costs = torch.tensor([0.0, 0.125])
+    costs = torch.tensor([0.0, 0.025])
     shown: Tensor = seen_by(_policy((6, 2, 2)), maps, costs)
     assert shown.shape == (2, 3, 6, 2, 2)
     assert shown[:, :, -1].unique(dim=0).shape[0] == 2
-    assert shown[1, :, -1].tolist() == [[[3.0, 3.0]] * 2] * 3
+    torch.testing.assert_close(shown[1, :, -1], torch.full((3, 2, 2), 3.0))
     assert seen_by(_policy((5, 2, 2)), shown).shape == (2, 3, 5, 2, 2)
     pooled: Any = seen_by(_policy((6,)), maps, costs)
     assert pooled.shape == (2, 3, 6)

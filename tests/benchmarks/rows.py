@@ -130,7 +130,7 @@ def predict_ways(
 def skip_ways(
     recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes
 ) -> tuple[Way, Way]:
-    """`predict_skipping_half_vs_plain`: a policy that skips half of the frames, and one that not.
+    """`predict_skipping_half_vs_plain`: a policy that skips half of the frames, one that cannot.
 
     Random weights skip at random, so the most probable action of every second frame is overruled.
     """

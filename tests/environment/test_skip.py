@@ -20,7 +20,7 @@ from adafocus_env.envs import (
     PatchLocalizationVectorEnv,
 )
 from adafocus_env.envs.locations import Looks
-from adafocus_env.envs.skip_cost import SkipCost, append_cost, cost_level
+from adafocus_env.envs.skip_cost import SkipCost, append_cost, cost_at, cost_level
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
 from adafocus_env.seeding import Purpose, episode_rng
@@ -205,7 +205,7 @@ def test_random_costs_are_one_draw_of_the_episode_and_the_last_channel_shows_the
     observations, infos = env.reset(seed=6, options={"episode_seed": np.arange(N)})
     assert observations.shape == (N, *shape)
     levels = np.array([episode_rng(seed, Purpose.SKIP_COST).random() for seed in range(N)])
-    np.testing.assert_allclose(infos["skip_cost"], 0.5 * levels**2)
+    np.testing.assert_allclose(infos["skip_cost"], 0.2 * levels**3)
     expected = np.broadcast_to(6.0 * levels.reshape(N, *[1] * (len(shape) - 1)), (N, *shape[1:]))
     np.testing.assert_allclose(observations[:, -1], expected, rtol=1e-5)
     assert env.observation_space.contains(observations)
@@ -215,12 +215,12 @@ def test_random_costs_are_one_draw_of_the_episode_and_the_last_channel_shows_the
 
 def test_a_reset_option_fixes_the_cost_of_one_episode(make_env: MakeEnv) -> None:
     env = make_env(**SKIPPING, skip_cost="random")
-    observation, info = env.reset(seed=6, options={"skip_cost": 0.125})
-    assert info["skip_cost"] == 0.125
-    assert observation[-1] == pytest.approx(3.0)  # 6 * sqrt(0.125 / 0.5)
-    assert env.step(0)[4]["skip_cost"] == 0.125
+    observation, info = env.reset(seed=6, options={"skip_cost": 0.025})
+    assert info["skip_cost"] == 0.025
+    assert observation[-1] == pytest.approx(3.0)  # 6 * (0.025 / 0.2) ** (1 / 3)
+    assert env.step(0)[4]["skip_cost"] == 0.025
     _, info = env.reset()
-    assert info["skip_cost"] != 0.125
+    assert info["skip_cost"] != 0.025
 
 
 def test_a_vector_reset_takes_one_cost_or_one_a_row(make_vector_env: MakeVectorEnv) -> None:
@@ -320,9 +320,12 @@ def test_a_skipped_frame_shows_no_patch(make_env: MakeEnv) -> None:
 
 
 def test_cost_levels_are_the_inverse_of_the_draw() -> None:
-    assert cost_level(torch.tensor([0.0, 0.125, 0.5, 2.0])).tolist() == [0.0, 0.5, 1.0, 1.0]
-    shown = append_cost(torch.zeros(2, 1, 1, 2), torch.tensor([0.125, 0.5]), 6.0)
-    assert shown.tolist() == [[[[0.0, 0.0]], [[3.0, 3.0]]], [[[0.0, 0.0]], [[6.0, 6.0]]]]
+    costs = torch.tensor([0.0, 0.025, 0.2, 2.0])
+    torch.testing.assert_close(cost_level(costs), torch.tensor([0.0, 0.5, 1.0, 1.0]))
+    torch.testing.assert_close(cost_at(torch.tensor([0.0, 0.5, 1.0])), costs[:3])
+    shown = append_cost(torch.zeros(2, 1, 1, 2), costs[1:3], 6.0)
+    expected = torch.tensor([[[[0.0, 0.0]], [[3.0, 3.0]]], [[[0.0, 0.0]], [[6.0, 6.0]]]])
+    torch.testing.assert_close(shown, expected)
     assert SkipCost(0.25).of_episode(3) == 0.25
 
 

@@ -51,7 +51,7 @@ def test_a_frame_is_kept_where_its_number_reaches_the_rate() -> None:
 
 
 def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them() -> None:
-    assert clip_costs(UNIFORMS, None).tolist() == [0.5 * 0.25**2, 0.5 * 0.75**2]
+    assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
     assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
 
 
