@@ -432,7 +432,7 @@ def test_all_positions_of_many_frames_are_compared_in_parts(
 ) -> None:
     played = []
     for at_once in (1024, 100, 1):
-        monkeypatch.setattr("adafocus_env.envs.core._PATCHES_AT_ONCE", at_once)
+        monkeypatch.setattr("adafocus_env.envs.what_if._PATCHES_AT_ONCE", at_once)
         env = PatchLocalizationVectorEnv.from_parts(
             tiny_recognizer, make_videos(4), num_envs=3, reward="expected"
         )
