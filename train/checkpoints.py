@@ -18,7 +18,6 @@ from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
-from adafocus_env.networks import load_recognizer as read_recognizer
 from agents.acting import can_skip
 from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
@@ -75,7 +74,8 @@ def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     """
     if path is None:
         raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
-    return read_recognizer(find_part(path, "recognizer", "adafocus stage1"), device=device)
+    folder = find_part(path, "recognizer", "adafocus stage1")
+    return networks.load_recognizer(folder, device=device)
 
 
 def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
@@ -166,11 +166,11 @@ def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
             f"the configuration is for family={config.family}, but the checkpoint is of "
             f"family={recognizer.config.family}; give the experiment= it was trained with"
         )
-    names = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
-    known = [name for name in names if hasattr(recognizer.config, name)]  # by its family
+    known = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    names = [name for name in known if hasattr(recognizer.config, name)]
     wrong = {
         name: (getattr(config, name), getattr(recognizer.config, name))
-        for name in known
+        for name in names
         if getattr(config, name) != getattr(recognizer.config, name)
     }
     if wrong:
@@ -262,7 +262,7 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
     has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
     for candidate in () if has_own else (folder / "recognizer", folder):
         if (candidate / "recognizer.json").is_file():
-            recognizer = read_recognizer(candidate)
+            recognizer = networks.load_recognizer(candidate)
             _check_backbone(candidate, getattr(recognizer.config, part), name, part)
             state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
             return state

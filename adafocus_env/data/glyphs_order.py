@@ -70,6 +70,22 @@ def order_digits(label: int) -> tuple[int, int]:
     return (low, low + 1) if label % 2 == 0 else (low + 1, low)
 
 
+def draw_order_scene(rng: np.random.Generator, label: int) -> tuple[list[Marked], int]:
+    """Three to five distractors, then the target, which nothing hides; and when marks change.
+
+    Returns:
+        shapes; the first frame of the second marks.
+    """
+    first, second = order_digits(label)
+    change = int(rng.integers(*_CHANGE))
+    size = rng.uniform(20.0, 24.0)
+    paths = _paths(rng, int(rng.integers(4, 7)))
+    yellow = random_color(rng, (22, 31), (210, 255), (215, 255))
+    target = Marked(_shape(rng, "disc", size, yellow, paths[0]), DIGITS[first], DIGITS[second])
+    others = [_distractor(rng, size, path) for path in paths[1:]]
+    return [*others, target], change
+
+
 def render_order_video(split_seed: int, index: int) -> Rendered:
     """Draw video `index` of the split with this seed; see the module.
 
@@ -79,16 +95,9 @@ def render_order_video(split_seed: int, index: int) -> Rendered:
     """
     rng = np.random.default_rng([split_seed, index])
     label = index % len(CLASS_NAMES)
-    first, second = order_digits(label)
-    change = int(rng.integers(*_CHANGE))
-    size = rng.uniform(20.0, 24.0)
-    paths = _paths(rng, int(rng.integers(4, 7)))
-    yellow = random_color(rng, (22, 31), (210, 255), (215, 255))
-    target = Marked(_shape(rng, "disc", size, yellow, paths[0]), DIGITS[first], DIGITS[second])
-    others = [_distractor(rng, size, path) for path in paths[1:]]
-    marked = (*others, target)  # the target last: nothing hides it
+    marked, change = draw_order_scene(rng, label)
     shapes = [[item.at(t, change) for item in marked] for t in range(VIDEO_FRAMES)]
-    centers = target.shape.centers
+    centers = marked[-1].shape.centers
     return draw_video(rng, shapes), label, centers[:, ::-1].astype(np.float32)
 
 

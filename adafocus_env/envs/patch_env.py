@@ -45,6 +45,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     three first frames show one of them in yellow and without a digit, and in the other five all are
     grey, each with another digit. The class is that of the disc that was yellow.
 
+    `dataset="glyphs_order"` is a task for networks that see neighbouring frames: the yellow disc
+    hardly moves and shows two digits one after the other; the class is which comes first.
+
     ## Temporal Shift
 
     With a recognizer of the Something-Something family, whose networks see neighbouring frames, an

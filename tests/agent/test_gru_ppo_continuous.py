@@ -13,6 +13,9 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
 
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+from agents.evaluation import evaluate_agent
 from agents.gru_ppo import GruPPO
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 
@@ -64,6 +67,40 @@ def test_stepping_gives_the_rollouts_and_weights_of_playing(
             )
     for name, value in played.weights[-1].items():
         torch.testing.assert_close(value, stepped.weights[-1][name], rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("video_div", "batch_norm"), [(1, True), (1, False), (2, False)], ids=str)
+def test_stepping_equals_playing_where_a_decision_serves_several_frames(
+    make_shift_recognizer: Callable[..., Any],
+    make_videos: Callable[..., Any],
+    make_model: MakeModel,
+    pass_through: type[Any],
+    spy: type[Any],
+    video_div: int,
+    batch_norm: bool,
+) -> None:
+    recognizer = make_shift_recognizer()
+    videos = make_videos(num_frames=12, num_glance_frames=8)
+    spies = []
+    for way in ("play", "step"):
+        env: VecEnv = Sb3VecEnvAdapter(
+            PatchLocalizationVectorEnv.from_parts(
+                recognizer, videos, num_envs=N, locations="continuous", video_div=video_div
+            )
+        )
+        watcher = spy()
+        model = make_model(
+            env if way == "play" else pass_through(env),
+            policy_kwargs={**WIDE, "batch_norm": batch_norm},
+        )
+        model.learn(3 * N * video_div, callback=watcher)
+        spies.append(watcher)
+    for one, other in zip(spies[0].rollouts, spies[1].rollouts, strict=True):
+        assert one.actions.shape == (N, video_div, 2)
+        for name, value in vars(one).items():
+            torch.testing.assert_close(
+                value, vars(other)[name], rtol=0.0, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+            )
 
 
 class _Boxes(BaseCallback):
@@ -148,6 +185,25 @@ def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy: Any) -
     assert (drawn == 1.0).any()
     one, _ = policy.predict(observations[0], (state[0][:1],), np.array([True]), deterministic=True)
     np.testing.assert_allclose(one, best[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("num_envs", [2, 5])
+def test_evaluation_draws_inside_the_frame_by_the_episodes_uniforms(
+    make_vector_env: Callable[..., PatchLocalizationVectorEnv], make_policy: Any, num_envs: int
+) -> None:
+    env = make_vector_env(num_envs, locations="continuous", autoreset_mode="disabled")
+    policy = make_policy(shape=env.single_observation_space.shape, actions=None, **WIDE)
+    evaluation = evaluate_agent(env, policy, deterministic=False)
+    assert evaluation.actions.shape == (5, T, 2)
+    assert 0.0 == evaluation.actions.min() < evaluation.actions.max() == 1.0
+    for video in range(5):
+        seed = derive_episode_seed(0, video, 0)
+        env.reset(options={"video_index": video, "episode_seed": seed})
+        with torch.no_grad():
+            mean = policy.evaluate_episodes(env.observe_episode()[:1])[0].best()[0]
+        uniforms = episode_rng(seed, Purpose.ACTION).random((T, 2), dtype=np.float32)
+        expected = mean + 0.5 * torch.special.ndtri(torch.from_numpy(uniforms))
+        np.testing.assert_allclose(evaluation.actions[video], expected.clamp(0, 1), atol=1e-5)
 
 
 # --- interruptions ---

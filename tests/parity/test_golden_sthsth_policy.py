@@ -20,8 +20,10 @@ from torch import Tensor
 import fill_rule
 import published_shift_policy as published
 import published_shift_run as run
+from adafocus_env.envs import ContinuousLocations
 from adafocus_env.networks import ShiftRecognizer
 from agents.gru_policy import GruActorCriticPolicy
+from given_case import Case, make_core
 
 with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:
     GOLDEN = {name: _arrays[name] for name in _arrays.files if name[0] in "cdei"}
@@ -160,6 +162,36 @@ def updates(
 @pytest.fixture(scope="session")
 def computed(looks: Arrays, alone: Arrays, updates: Arrays) -> Arrays:
     return {**looks, **alone, **updates}
+
+
+def test_the_environments_core_gives_the_published_rewards_of_locations(
+    shift_recognizer: ShiftRecognizer, shift_glance_frames: Tensor, shift_focus_frames: Tensor
+) -> None:
+    case = Case(
+        frames=shift_focus_frames,
+        labels=torch.tensor([1, 162]),
+        grid_size=7,
+        actions=torch.zeros(1, 2, dtype=torch.int64),
+        baseline_offsets=_given("c_base_offsets").long()[None],
+        stage1_offsets=torch.zeros(2, 1, 2, dtype=torch.int64),
+        log_prob_shift=torch.zeros(1, 2),
+        glance_frames=shift_glance_frames[:2],
+    )
+    core = make_core(case, shift_recognizer, "random")
+    core.locations = ContinuousLocations(224, 144)
+    outcome = core.play(_given("c_cont_action")[:, None])
+    for name, got in {
+        "c_cont_offsets": outcome.offsets,
+        "c_cont_logits": outcome.logits,
+        "c_cont_conf": outcome.confidences,
+        "c_base_conf": outcome.baseline_confidences,
+        "c_cont_reward": outcome.rewards,
+    }.items():
+        expected = GOLDEN[name]
+        rule = 1e-3 if name == "c_cont_reward" else 1e-4
+        np.testing.assert_allclose(
+            got[:, 0], expected, rtol=0.0, atol=rule * np.abs(expected).max(), err_msg=name
+        )
 
 
 def _given(name: str) -> Tensor:

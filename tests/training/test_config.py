@@ -237,7 +237,9 @@ def test_the_algorithms_keys_are_grus_arguments(compose_config: Compose) -> None
     assert set(compose_config("stage2").algo) - {"name", "preset", "class_path"} == expected
 
 
-@pytest.mark.parametrize("name", ["hidden_dim", "channels", "detach_value", "standardize"])
+@pytest.mark.parametrize(
+    "name", ["hidden_dim", "channels", "detach_value", "standardize", "batch_norm", "action_std"]
+)
 def test_the_policys_arguments_can_be_set_as_any_other_key(
     make_config: MakeConfig, name: str
 ) -> None:

@@ -88,10 +88,9 @@ def test_a_bank_takes_the_networks_place(run: Run, stage2: Path, tmp_path: Path)
     ("overrides", "message"),
     [
         ([], "the configuration is for family=recurrent, but the checkpoint is of family=temporal"),
-        ([*SIZES, "video_div=1"], "differs from the checkpoint in video_div=1 (checkpoint: 2)"),
         ([*SIZES, "temporal_shift=false"], "temporal_shift=False (checkpoint: True)"),
     ],
-    ids=["family", "divisions", "shift"],
+    ids=["family", "shift"],
 )
 def test_configurations_of_other_networks_are_refused(
     run_command: Run,
