@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adafocus_env.envs import PatchLocalizationCore
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baselines import (
     Agent,
     FixedAgent,
@@ -25,7 +25,7 @@ from agents.saliency import SaliencyAgent
 
 Baseline = Agent | RandomOffsets
 # Core, recognizer, and the number after the colon (0 where the name has none).
-Make = Callable[[PatchLocalizationCore, Recognizer, int], Baseline]
+Make = Callable[[PatchLocalizationCore, AnyRecognizer, int], Baseline]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def find_baseline(name: str) -> BaselineEntry | None:
     return entry
 
 
-def make_baseline(name: str, core: PatchLocalizationCore, recognizer: Recognizer) -> Baseline:
+def make_baseline(name: str, core: PatchLocalizationCore, recognizer: AnyRecognizer) -> Baseline:
     """A baseline agent by name.
 
     Args:

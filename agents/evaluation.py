@@ -162,7 +162,10 @@ def replay_actions(
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
-    """`(E, T)`, whether the target's centre is inside the patch; None where it is not known."""
+    """`(E, T)`, whether the target's centre is inside the patch; None where it is not known.
+
+    T counts frames: a decision that serves several has its patch in each of them.
+    """
     centers: dict[int, npt.NDArray[np.float32]] = {}
     for index in np.unique(evaluation.video_index).tolist():
         center = videos.target_centers(index)
@@ -170,7 +173,8 @@ def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] |
             return None
         centers[index] = center
     target = np.stack([centers[index] for index in evaluation.video_index.tolist()])
-    top_left, size = evaluation.boxes[..., :2], evaluation.boxes[..., 2:]
+    boxes = evaluation.boxes.repeat(target.shape[1] // evaluation.boxes.shape[1], axis=1)
+    top_left, size = boxes[..., :2], boxes[..., 2:]
     inside = (target >= top_left) & (target < top_left + size)
     hits: npt.NDArray[np.bool_] = np.asarray(inside.all(axis=2))
     return hits

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baselines import State, actions_of_positions
 
 
@@ -20,7 +20,8 @@ class SaliencyAgent:
     0 has trained, guesses a class from the frame's mean features; its weights for that class give
     each cell of the glance map a response (class-activation mapping). A cell stands for its part of
     the frame, and a position's score is the sum of the responses under its patch, cells covered in
-    part counted by the covered share. The first of equal positions is taken.
+    part counted by the covered share. The first of equal positions is taken. Where an observation
+    holds the maps of several glances, their mean is taken.
 
     Args:
         core: whose grid to look at.
@@ -30,10 +31,11 @@ class SaliencyAgent:
         ValueError: observations are pooled vectors, which have no places.
     """
 
-    def __init__(self, core: PatchLocalizationCore, recognizer: Recognizer):
+    def __init__(self, core: PatchLocalizationCore, recognizer: AnyRecognizer):
         if len(core.source.observation_shape) != 3:
             raise ValueError("saliency needs glance maps; use observation='map'")
         self._core = core
+        self._channels = recognizer.glancer.num_channels
         self._head = recognizer.glancer.class_head()
         self._coverage = patch_coverage(
             core.grid.all_offsets(),
@@ -51,6 +53,7 @@ class SaliencyAgent:
     ) -> tuple[npt.NDArray[Any], State]:
         """Actions for glance maps `(N, C, h, w)`."""
         maps = torch.as_tensor(observation, device=self._coverage.device)
+        maps = maps.unflatten(1, (-1, self._channels)).mean(dim=1)
         responses = class_activation(maps, self._head.weight, self._head.bias)
         scores = responses.flatten(1) @ self._coverage.T
         positions = scores.argmax(dim=1).cpu().numpy()

@@ -11,7 +11,7 @@ from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from train.benchmark_report import write_csv, write_report
 from train.checkpoints import check_sizes, load_fitting_policy, load_recognizer
 from train.config import RunConfig
@@ -90,11 +90,11 @@ def run_benchmark(
     return result
 
 
-def _load(entry: PolicyEntry, config: RunConfig, recognizer: Recognizer) -> list[BasePolicy]:
+def _load(entry: PolicyEntry, config: RunConfig, recognizer: AnyRecognizer) -> list[BasePolicy]:
     return [fitting_policy(path, config, recognizer) for path in entry.checkpoints]
 
 
-def fitting_policy(path: str, config: RunConfig, recognizer: Recognizer) -> BasePolicy:
+def fitting_policy(path: str, config: RunConfig, recognizer: AnyRecognizer) -> BasePolicy:
     """The policy of a run folder, which must see and act as here.
 
     Raises:

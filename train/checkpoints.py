@@ -13,10 +13,17 @@ from safetensors.torch import load_file, save
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+from adafocus_env import networks
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import CheckpointError, Glancer, Recognizer, class_mismatch
+from adafocus_env.networks import (
+    AnyRecognizer,
+    CheckpointError,
+    Glancer,
+    Recognizer,
+    class_mismatch,
+)
 from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
 from train.published_files import read_published_part
@@ -32,6 +39,7 @@ ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files
 _SIZES = (
     *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
     *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
+    *("num_glance_frames", "video_div", "temporal_shift"),
 )
 # Names of the classification heads of torchvision's networks.
 _HEADS = ("net.classifier.1.", "net.fc.")
@@ -62,7 +70,7 @@ def find_part(path: str, part: str, command: str) -> Path:
     raise ConfigError(f"no {part} in {folder}; '{command}' makes one")
 
 
-def load_recognizer(path: str | None, key: str, device: str) -> Recognizer:
+def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     """The recognizer of an earlier run.
 
     Raises:
@@ -70,11 +78,26 @@ def load_recognizer(path: str | None, key: str, device: str) -> Recognizer:
     """
     if path is None:
         raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
-    return Recognizer.load(find_part(path, "recognizer", "adafocus stage1"), device=device)
+    folder = find_part(path, "recognizer", "adafocus stage1")
+    return networks.load_recognizer(folder, device=device)
+
+
+def require_recurrent(recognizer: AnyRecognizer, command: str) -> Recognizer:
+    """The recognizer, if it is of the ActivityNet family.
+
+    Raises:
+        ConfigError: it is not, and the command knows no other.
+    """
+    if not isinstance(recognizer, Recognizer):
+        raise ConfigError(
+            f"{command} is for networks of family=recurrent, and this recognizer is of "
+            f"family={recognizer.config.family}"
+        )
+    return recognizer
 
 
 def load_fitting_policy(
-    path: str, grid: PatchGrid, recognizer: Recognizer, *, trust: bool = False
+    path: str, grid: PatchGrid, recognizer: AnyRecognizer, *, trust: bool = False
 ) -> BasePolicy:
     """A saved policy that sees this recognizer's maps and acts on this grid, or anywhere.
 
@@ -94,7 +117,7 @@ def load_fitting_policy(
     policy = saved.policy
     sees, acts = _sees(policy.observation_space), policy.action_space
     number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
-    map_shape = recognizer.map_shape()
+    map_shape = recognizer.observation_shape()
     if sees not in (map_shape, map_shape[:1]) or number not in (None, grid.num_actions):
         raise CheckpointError(
             f"the policy in {folder} sees {sees} and has {number} actions, but here they are "
@@ -111,7 +134,7 @@ def load_fitting_policy(
     return policy
 
 
-def _load_policy(path: str, recognizer: Recognizer, *, trust: bool) -> tuple[Path, SavedPolicy]:
+def _load_policy(path: str, recognizer: AnyRecognizer, *, trust: bool) -> tuple[Path, SavedPolicy]:
     given = Path(path)
     beside = given / ZIP_FILE  # of a class that files cannot name
     file = beside if beside.is_file() and not (given / "policy").exists() else given
@@ -133,13 +156,19 @@ def _sees(space: spaces.Space[Any]) -> tuple[int, ...] | None:
     return space.shape
 
 
-def check_sizes(recognizer: Recognizer, config: RunConfig) -> None:
+def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
     """Refuse configured sizes that a loaded recognizer would silently override.
 
     Raises:
         ConfigError: keys differ; the message lists them.
     """
-    names = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    if config.family != recognizer.config.family:
+        raise ConfigError(
+            f"the configuration is for family={config.family}, but the checkpoint is of "
+            f"family={recognizer.config.family}; give the experiment= it was trained with"
+        )
+    known = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    names = [name for name in known if hasattr(recognizer.config, name)]
     wrong = {
         name: (getattr(config, name), getattr(recognizer.config, name))
         for name in names
@@ -154,7 +183,7 @@ def check_sizes(recognizer: Recognizer, config: RunConfig) -> None:
         )
 
 
-def check_classes(recognizer: Recognizer, videos: Videos) -> None:
+def check_classes(recognizer: AnyRecognizer, videos: Videos) -> None:
     """Refuse videos whose classes are not the recognizer's.
 
     Raises:
@@ -228,7 +257,7 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
     has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
     for candidate in () if has_own else (folder / "recognizer", folder):
         if (candidate / "recognizer.json").is_file():
-            recognizer = Recognizer.load(candidate)
+            recognizer = networks.load_recognizer(candidate)
             _check_backbone(candidate, getattr(recognizer.config, part), name, part)
             state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
             return state

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import find_baseline
 from train.comparison import difference_to, each_draw, over_seeds
 from train.conditional_exit import RULES, exit_curve, mean_curve
@@ -44,9 +44,9 @@ class Contest:
         config: RunConfig,
         context: RunContext,
         display: ProgressDisplay,
-        recognizer: Recognizer,
+        recognizer: AnyRecognizer,
         learned: Mapping[str, Sequence[BasePolicy]],
-        own: Mapping[str, Recognizer],
+        own: Mapping[str, AnyRecognizer],
     ):
         self.bench = PolicyBench(recognizer, context, config.split)
         self._config = config

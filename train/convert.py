@@ -21,7 +21,7 @@ from adafocus_env.networks import (
 )
 from agents.gru_policy import GruActorCriticPolicy
 from agents.policy_files import load_policy, save_policy
-from train.checkpoints import load_recognizer
+from train.checkpoints import load_recognizer, require_recurrent
 from train.class_names import dataset_class_names, declared_num_classes
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
@@ -212,7 +212,7 @@ def _lines(result: dict[str, Any], target: Path) -> list[str]:
 def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
     if target.is_dir() or (target.is_file() and target.stat().st_size > 0):
         raise ConfigError(f"target={target} exists already; name a new file, x.pth.tar say")
-    recognizer = load_recognizer(str(source), "source", "cpu")
+    recognizer = require_recurrent(load_recognizer(str(source), "source", "cpu"), "convert")
     _check_expressible(recognizer.config, source)
     folder, weights, actions = source / "policy", None, None
     if (folder / "policy.json").is_file():

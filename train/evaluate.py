@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import find_baseline
 from agents.evaluation import Evaluation
 from train.benchmark import fitting_policy, write_json
@@ -76,7 +76,7 @@ def run_evaluate(
     return result
 
 
-def _policy(config: RunConfig, recognizer: Recognizer) -> tuple[str, BasePolicy | None]:
+def _policy(config: RunConfig, recognizer: AnyRecognizer) -> tuple[str, BasePolicy | None]:
     """Name of the policy to judge, and the learned one."""
     if config.policy is not None and find_baseline(config.policy) is not None:
         return config.policy, None

@@ -163,9 +163,7 @@ def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:
     with torch.device("meta"):
         recognizer = build_recognizer(recognizer_config(config, names))
         bound = float(recognizer.glancer.map_bound)
-        channels, height, width = recognizer.map_shape()
-        times = runs_per_video(recognizer)
-        shape = (channels * times["glancer"] // times["policy"], height, width)
+        shape = recognizer.observation_shape()
         sees = spaces.Box(0.0, bound, shape if config.observation == "map" else shape[:1])
         acts: spaces.Space[Any] = spaces.Discrete(config.action_dim)
         kwargs = arguments["policy_kwargs"]

@@ -10,7 +10,7 @@ from typing import Any
 from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import Baseline, find_baseline, make_baseline
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from train.checkpoints import check_classes
@@ -67,7 +67,7 @@ class PolicyBench:
     """
 
     def __init__(
-        self, recognizer: Recognizer, context: RunContext, split: str, *, training: bool = False
+        self, recognizer: AnyRecognizer, context: RunContext, split: str, *, training: bool = False
     ):
         videos, config = context.open_split(split, training=training), context.config
         check_classes(recognizer, videos)
@@ -98,7 +98,7 @@ class PolicyBench:
         self,
         entry: PolicyEntry,
         learned: Sequence[BasePolicy],
-        own: Recognizer | None,
+        own: AnyRecognizer | None,
         display: ProgressDisplay,
         *,
         title: str = "benchmark",
@@ -181,7 +181,7 @@ class PolicyBench:
         }
 
     def make_env(
-        self, recognizer: Recognizer, *, num_envs: int | None = None
+        self, recognizer: AnyRecognizer, *, num_envs: int | None = None
     ) -> PatchLocalizationVectorEnv:
         """The split before a recognizer, for `evaluate_agent`."""
         rows = num_envs or min(self._config.batch_size or 64, len(self.videos))

@@ -54,13 +54,14 @@ def _side_by_side(
         panels = []
         for name, evaluation in evaluations.items():
             row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
-            boxes = [(int(top), int(left)) for top, left in evaluation.boxes[row, : t + 1, :2]]
+            step = t * evaluation.boxes.shape[1] // len(frames)  # a decision may serve several
+            boxes = [(int(top), int(left)) for top, left in evaluation.boxes[row, : step + 1, :2]]
             panels.append(
                 draw_step(
                     frame,
                     boxes,
-                    int(evaluation.boxes[row, t, 2]),
-                    probabilities=softmax(evaluation.logits[row, t]),
+                    int(evaluation.boxes[row, step, 2]),
+                    probabilities=softmax(evaluation.logits[row, step]),
                     class_names=videos.class_names,
                     label=clip.label,
                     title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",

@@ -63,7 +63,8 @@ def player_data(
 
     Returns:
         `class_names`, `frame_size`, `policies` (names), `left_out` (videos), and `videos`: each
-        with `index`, `label`, `frames` (data URIs) and `looks`, one entry a policy with `boxes`
+        with `index`, `label`, `frames` (T data URIs; of a decision that serves several frames the
+        middle one) and `looks`, one entry a policy with `boxes`
         (T of top, left, side), `confidences` (T), `rewards` (T) and `top` (T lists of class and
         probability).
     """
@@ -71,11 +72,13 @@ def player_data(
     spent = 0
     for index in chosen:
         clip = videos.clip(index, derive_episode_seed(seed, index, 0))
-        frames = [_jpeg(frame) for frame in clip.frames.permute(0, 2, 3, 1).numpy()]
+        looks = [_looks(evaluation, index) for evaluation in evaluations.values()]
+        each = len(clip.frames) // len(looks[0]["boxes"])
+        middles = clip.frames[each // 2 :: each].permute(0, 2, 3, 1).numpy()
+        frames = [_jpeg(frame) for frame in middles]
         spent += sum(map(len, frames))
         if shown and spent > frame_budget:
             break
-        looks = [_looks(evaluation, index) for evaluation in evaluations.values()]
         shown.append({"index": index, "label": clip.label, "frames": frames, "looks": looks})
     left_out = list(chosen[len(shown) :])
     if left_out:

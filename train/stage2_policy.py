@@ -12,7 +12,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer
+from adafocus_env.networks import AnyRecognizer
 from agents.evaluation import evaluate_agent
 from agents.on_policy_state import restore_training_state, training_state, why_not_continued
 from train.checkpoints import check_classes, check_sizes, load_recognizer
@@ -215,7 +215,7 @@ def run_stage2(config: RunConfig, context: RunContext, display: ProgressDisplay)
 
 
 def _make_env(
-    recognizer: Recognizer, videos: Videos, config: RunConfig, rows: int, **rules: Any
+    recognizer: AnyRecognizer, videos: Videos, config: RunConfig, rows: int, **rules: Any
 ) -> PatchLocalizationVectorEnv:
     return PatchLocalizationVectorEnv.from_parts(
         recognizer, videos, num_envs=rows, reward=config.reward, **rules

@@ -21,6 +21,7 @@ from train.checkpoints import (
     find_part,
     load_fitting_policy,
     load_recognizer,
+    require_recurrent,
 )
 from train.config import RunConfig
 from train.progress import ProgressDisplay
@@ -116,8 +117,9 @@ def choose_actions(
 
 def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
-    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
-    check_sizes(recognizer, config)
+    loaded = load_recognizer(config.source_run, "resume", str(context.device))
+    check_sizes(loaded, config)
+    recognizer = require_recurrent(loaded, "stage3")
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_actions(policy, grid, recognizer, trust=config.trust)

@@ -67,9 +67,7 @@ class LiveFeatures:
         self.patch_size = config.patch_size if patch_size is None else patch_size
         if not 0 < self.patch_size <= self.frame_size:
             raise ValueError(f"patch_size must be in 1..{self.frame_size}, not {self.patch_size}")
-        num_glances = _num_glance_frames(videos) or videos.num_frames
-        channels, height, width = recognizer.map_shape()
-        self.map_shape = (channels * (num_glances // self.num_decisions), height, width)
+        self.map_shape = recognizer.observation_shape()
         self.pooled = observation == "vector"
         self.observation_shape: tuple[int, ...] = (
             self.map_shape[:1] if self.pooled else self.map_shape

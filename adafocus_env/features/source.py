@@ -74,7 +74,10 @@ class EpisodeFeatures(Protocol):
         ...
 
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
-        """The frame `(H, W, 3)` uint8 RGB that decision `step` of `row` looks at."""
+        """The frame `(H, W, 3)` uint8 RGB that decision `step` of `row` looks at.
+
+        Of a decision that serves several frames it is the middle one.
+        """
         ...
 
 
@@ -97,7 +100,7 @@ class FeatureSource(Protocol):
 
     Attributes:
         num_videos: V, videos in the split.
-        num_decisions: T, decisions of an episode; one a frame.
+        num_decisions: T, decisions of an episode; one a frame, or one a division of the clip.
         class_names: K names.
         frame_size: side of the frames in pixels.
         patch_size: side P of the patches in pixels.

@@ -155,7 +155,8 @@ class RecognizerBase(nn.Module):
 
     Attributes:
         glance_group: frames that the glancer must see together, one after the other.
-        focus_group: patches that the focuser must see together.
+        focus_group: patches that the focuser must see together: those of one decision.
+        glances_per_decision: glances that one observation holds.
     """
 
     config: RecognizerSizes
@@ -164,6 +165,7 @@ class RecognizerBase(nn.Module):
     config_type: ClassVar[type[RecognizerSizes]]
     glance_group: int = 1
     focus_group: int = 1
+    glances_per_decision: int = 1
     pixel_mean: Tensor
     pixel_std: Tensor
 
@@ -234,6 +236,11 @@ class RecognizerBase(nn.Module):
             shape = self.glance(black)[0].shape
         self.glancer.train(training)
         return int(shape[1]), int(shape[2]), int(shape[3])
+
+    def observation_shape(self) -> tuple[int, int, int]:
+        """Of a decision's glance maps, side by side on the channel axis."""
+        channels, height, width = self.map_shape()
+        return channels * self.glances_per_decision, height, width
 
     def save(self, folder: str | Path) -> None:
         """Write `recognizer.safetensors` and `recognizer.json` into a folder, made if missing."""

@@ -105,6 +105,7 @@ class ShiftRecognizer(RecognizerBase):
     def _set_groups(self) -> None:
         self.glance_group = self.config.num_glance_frames
         self.focus_group = self.config.focus_frames
+        self.glances_per_decision = self.config.glance_frames
 
     def divided(self, video_div: int) -> ShiftRecognizer:
         """The same networks and weights, not copied, with another number of divisions.

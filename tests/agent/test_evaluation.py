@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import FrozenRecognizer, Recognizer
+from adafocus_env.networks import FrozenNetworks, Recognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.action_distributions import inverse_cdf
 from agents.baseline_registry import make_baseline
@@ -289,15 +289,15 @@ def test_only_a_reward_that_compares_patches_costs_another_one(
 ) -> None:
     env = make_bench(V, reward=reward)
     seen: list[int] = []
-    focus = FrozenRecognizer.focus
+    focus = FrozenNetworks.focus
 
     def count(
-        networks: FrozenRecognizer, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
+        networks: FrozenNetworks, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
     ) -> torch.Tensor:
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(FrozenRecognizer, "focus", count)
+    monkeypatch.setattr(FrozenNetworks, "focus", count)
     evaluate_agent(env, make_agent("learned", env))
     assert sum(seen) == patches * V * T
 

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore, shipped_recognizer
 from adafocus_env.features import EpisodeStart, LiveFeatures
-from adafocus_env.networks import FrozenRecognizer, Recognizer, crop_patches, freeze
+from adafocus_env.networks import (
+    FrozenNetworks,
+    FrozenRecognizer,
+    Recognizer,
+    crop_patches,
+    freeze,
+)
 from adafocus_env.networks import frozen as frozen_module
 
 MakeRecognizer = Callable[..., Recognizer]
@@ -253,16 +259,16 @@ def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(
     folded = _shipped_rewards(make_videos)
     assert folded.abs().max() > 0.1
 
-    def glance(self: FrozenRecognizer, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def glance(self: FrozenNetworks, frames: Tensor) -> tuple[Tensor, Tensor]:
         return self.recognizer.glance(frames)
 
     def focus(
-        self: FrozenRecognizer, frames: Tensor, offsets: Tensor, *, patch_size: int, index: Tensor
+        self: FrozenNetworks, frames: Tensor, offsets: Tensor, *, patch_size: int, index: Tensor
     ) -> Tensor:
         return self.recognizer.focus(crop_patches(frames, offsets, patch_size, index=index))
 
-    monkeypatch.setattr(FrozenRecognizer, "glance", glance)
-    monkeypatch.setattr(FrozenRecognizer, "focus", focus)
+    monkeypatch.setattr(FrozenNetworks, "glance", glance)
+    monkeypatch.setattr(FrozenNetworks, "focus", focus)
     torch.testing.assert_close(folded, _shipped_rewards(make_videos), rtol=0, atol=1e-5)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from train.config import (
     read_config,
 )
 from train.configs_path import configs_path
+from train.run_context import recognizer_config
 
 Compose = Callable[..., DictConfig]
 MakeConfig = Callable[..., RunConfig]
@@ -118,6 +120,52 @@ def test_the_published_recipe_of_each_stage(
     supervised = command != "stage2"
     assert config.optimizer == ("sgd" if supervised else None)
     assert config.lr_type == ("cos" if supervised else None)
+
+
+@pytest.mark.parametrize("name", ["sthsth_v1_patch160", "sthsth_v2_patch160"])
+def test_the_published_recipes_of_something_something(make_config: MakeConfig, name: str) -> None:
+    stages = {
+        stage: make_config(stage, f"experiment={name}", "data_dir=x")
+        for stage in ("stage0", "stage1", "stage2", "stage3")
+    }
+    for config in stages.values():
+        assert (config.family, config.dataset) == ("temporal_shift", name[:9])
+        assert (config.num_frames, config.num_glance_frames, config.video_div) == (12, 8, 1)
+        assert (config.patch_size, config.hidden_dim, config.flip) == (160, None, False)
+        assert (config.crops, config.temporal_shift, config.eval_freq) == ("same", True, 1)
+    assert [c.epochs for c in stages.values()] == [50, 10, 50, 10]
+    assert [c.batch_size for c in stages.values()] == [64, 64, 64, 32]
+    assert [c.backbone_lr for c in stages.values()] == [0.01, 1e-5, None, 0.0]
+    assert [c.fc_lr for c in stages.values()] == [0.01, 0.01, None, 5e-4]
+    assert (stages["stage0"].lr_type, stages["stage0"].lr_steps) == ("step", (20, 40))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["video_div=2"], "video_div=2 is for family=temporal_shift, and the networks are of"),
+        (["family=temporal_shift"], "hidden_dim=128 is for family=recurrent"),
+        (
+            ["family=temporal_shift", "hidden_dim=null"],
+            "family=temporal_shift needs num_glance_frames=...; model= sets it",
+        ),
+        (["hidden_dim=null"], "family=recurrent needs hidden_dim=..."),
+        (["family=tsm"], "family=tsm is unknown; known are recurrent, temporal_shift"),
+        (["crops=two"], "crops=two is unknown; known are same, independent"),
+    ],
+    ids=str,
+)
+def test_sizes_of_the_other_family_are_refused(
+    make_config: MakeConfig, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        make_config("stage1", *overrides)
+
+
+def test_frames_that_cannot_be_divided_are_a_configuration_error(make_config: MakeConfig) -> None:
+    config = make_config("flops", "experiment=sthsth_v1_patch144", "video_div=3")
+    with pytest.raises(ConfigError, match="video_div=3 does not divide num_glance_frames=8"):
+        recognizer_config(config, ("a", "b"))
 
 
 def test_commands_that_do_not_train_have_no_recipe(make_config: MakeConfig) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from adafocus_env.networks import FrozenRecognizer
+from adafocus_env.networks import FrozenNetworks
 from agents.evaluation import evaluate_agent
 from train import policy_bench
 from train.evaluate_report import write_report
@@ -46,15 +46,15 @@ def judge(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., di
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Notes how many patches the focuser looks at in each call."""
     seen: list[int] = []
-    focus = FrozenRecognizer.focus
+    focus = FrozenNetworks.focus
 
     def count(
-        networks: FrozenRecognizer, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
+        networks: FrozenNetworks, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
     ) -> torch.Tensor:
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
-    monkeypatch.setattr(FrozenRecognizer, "focus", count)
+    monkeypatch.setattr(FrozenNetworks, "focus", count)
     return seen
 
 
