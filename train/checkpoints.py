@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
+from adafocus_env import networks
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid

@@ -353,9 +353,10 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
         best, state = policy.predict(
             maps[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
         )
-        expected = GRID.offsets(torch.from_numpy(best))
-        if kind == "continuous_policy":
-            expected = (torch.from_numpy(best) * 28).floor()  # the frame has 40 pixels, a patch 12
+        chosen = torch.from_numpy(best)
+        # The frame has 40 pixels, a patch 12.
+        on_grid = kind == "saved_policy"
+        expected = GRID.offsets(chosen) if on_grid else (chosen * 28).floor()
         assert looks.offsets[:, t].tolist() == expected.tolist()
     assert len(looks.offsets.flatten(0, 1).unique(dim=0)) > 1
 
