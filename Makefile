@@ -17,8 +17,8 @@ install: $(BIN)/.installed ## create the virtual environment and install everyth
 $(BIN)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv && \
-		$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,contrib]' || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,contrib]'
+		$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev,contrib,tune]' || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,contrib,tune]'
 	touch $@
 
 demo: install ## train all four stages on the built-in videos and compare policies (SEED=0)

@@ -11,6 +11,7 @@ _VECTOR_ENV = "adafocus_env.envs.patch_vector_env:PatchLocalizationVectorEnv"
 IDS: dict[str, dict[str, str]] = {
     "AdaFocus/PatchLocalization-v0": {},
     "AdaFocus/PatchLocalizationContinuous-v0": {"locations": "continuous"},
+    "AdaFocus/PatchLocalizationSkip-v0": {"locations": "skip", "reward": "skip"},
 }
 
 

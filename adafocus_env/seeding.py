@@ -20,6 +20,8 @@ class Purpose(enum.IntEnum):
     ACTION = 4
     PATCH = 5
     VIEW = 6
+    SKIP_COST = 7
+    SKIP = 8
 
 
 def episode_rng(episode_seed: int, purpose: Purpose) -> np.random.Generator:

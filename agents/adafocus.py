@@ -11,10 +11,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.envs import ContinuousLocations, PatchGrid
+from adafocus_env.envs import ContinuousLocations, GridOrSkip, Locations, PatchGrid
 from adafocus_env.envs.make_core import choose_device
+from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
 from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
 from agents.action_distributions import ActionDistribution
+from agents.counting import executed_multiply_adds
 from agents.gru_policy import GruActorCriticPolicy, PolicyStep
 from agents.policy_files import load_policy
 
@@ -61,9 +63,14 @@ class StreamState:
 class AdaFocus:
     """Looks at every frame, then at the patch of it that the policy finds most promising.
 
+    A policy with one action more, the last, skips frames (AdaFocus+): the focuser runs on the
+    patches of the others alone, in one batch, however many a video keeps.
+
     Args:
         recognizer: is frozen.
         policy: chooses among the G * G patches of a grid, or a place; its best action is taken.
+        skip_cost: price of a look, for a policy that was trained at random ones: the higher, the
+            fewer frames are focused on.
         amp: precision of glancer and focuser, see `FrozenRecognizer`.
         compile: whether they go through `torch.compile`.
 
@@ -77,6 +84,7 @@ class AdaFocus:
         recognizer: Recognizer,
         policy: SequencePolicy,
         *,
+        skip_cost: float | None = None,
         amp: str = "none",
         compile: bool = False,  # noqa: A002  # the name users know
     ):
@@ -86,12 +94,22 @@ class AdaFocus:
         self._networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
         config, map_shape = recognizer.config, recognizer.map_shape()
         sees = tuple(policy.observation_space.shape)
-        if sees not in (map_shape, map_shape[:1]):
+        told = sees[0] == map_shape[0] + 1
+        glance = (sees[0] - told, *sees[1:])
+        if glance not in (map_shape, map_shape[:1]):
             raise ValueError(
                 f"the policy sees {sees}, but the recognizer's glances are {map_shape}"
             )
-        self._pooled = sees == map_shape[:1]
+        if told != (skip_cost is not None):
+            raise ValueError(
+                "this policy was trained at random costs and must be told one: give skip_cost=0.05"
+                if told
+                else f"this policy knows no costs of looks; leave out skip_cost={skip_cost}"
+            )
+        self._skip_cost = None if skip_cost is None else check_skip_cost(skip_cost)
+        self._pooled = glance == map_shape[:1]
         self._locations = _locations(policy.action_space, config.frame_size, config.patch_size)
+        self._counts: tuple[float, float] | None = None
 
     @classmethod
     def load(
@@ -99,6 +117,7 @@ class AdaFocus:
         folder: str | Path,
         *,
         device: str = "auto",
+        skip_cost: float | None = None,
         amp: str = "none",
         compile: bool = False,  # noqa: A002  # the name users know
     ) -> AdaFocus:
@@ -117,7 +136,7 @@ class AdaFocus:
                 f"{folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
             )
         try:
-            return cls(recognizer, policy, amp=amp, compile=compile)
+            return cls(recognizer, policy, skip_cost=skip_cost, amp=amp, compile=compile)
         except ValueError as error:
             raise CheckpointError(f"{folder}: {error}") from error
 
@@ -126,14 +145,16 @@ class AdaFocus:
         """Classify whole videos.
 
         All frames go through the glancer in one batch, the policy runs once over the glances, all
-        patches go through the focuser in one batch, the classifier runs once over both.
+        patches that are not skipped go through the focuser in one batch, the classifier runs once
+        over both.
 
         Args:
             frames: uint8 `(N, T, 3, H, W)` of the recognizer's frame size, any T, on any device.
 
         Returns:
             logits `(N, T, K)` after every frame (a video's answer is the last), and origins
-            `(N, T, 2)`: where the patches are, as fractions (row, column) of the free range.
+            `(N, T, 2)`: where the patches are, as fractions (row, column) of the free range; NaN in
+            skipped frames.
 
         Raises:
             ValueError: frames of another type or shape.
@@ -141,13 +162,28 @@ class AdaFocus:
         frames = self._checked(frames, 5)
         shape, frames = frames.shape[:2], frames.flatten(0, 1)
         glance_maps, glance_vectors = self._networks.glance(frames)
-        seen = glance_vectors if self._pooled else glance_maps
-        distribution, _ = self.policy.evaluate_episodes(seen.unflatten(0, shape))
+        seen = self._seen(glance_maps, glance_vectors).unflatten(0, shape)
+        distribution, _ = self.policy.evaluate_episodes(seen)
         actions = distribution.best()
-        patch_vectors = self._networks.focus(frames, self._locations.offsets(actions.flatten(0, 1)))
+        looks = self._locations.looks(actions.flatten(0, 1))
+        patch_vectors = self._networks.focus_kept(frames, looks.offsets, looks.kept)
         features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
         logits, _ = self._networks.classify_sequence(features)
         return logits, self._locations.origins(actions)
+
+    def multiply_adds(self, origins: Tensor) -> Tensor:
+        """What `predict` has computed for each video: `(N,)` multiply-adds.
+
+        Glancer, policy and classifier run on every frame, the focuser on the patches that were not
+        skipped. Each is counted once, by PyTorch's counter as it runs.
+
+        Args:
+            origins: `(N, T, 2)` of `predict`.
+        """
+        each_frame, each_patch = self._counts or self._count()
+        self._counts = each_frame, each_patch
+        looked_at = (~origins[..., 0].isnan()).sum(dim=1).double()
+        return each_frame * origins.shape[1] + each_patch * looked_at
 
     def initial_state(self, num_streams: int = 1) -> StreamState:
         """Nothing has been shown yet."""
@@ -167,8 +203,8 @@ class AdaFocus:
             state: what the last call returned; None at the start.
 
         Returns:
-            logits `(N, K)`, patch boxes `(N, 4)` int64 (top, left, height, width) in pixels, and
-            the state to pass in with the next frames.
+            logits `(N, K)`, patch boxes `(N, 4)` int64 (top, left, height, width) in pixels, zeros
+            where the frame is skipped, and the state to pass in with the next frames.
 
         Raises:
             ValueError: frames of another type or shape.
@@ -178,17 +214,36 @@ class AdaFocus:
             state = self.initial_state(len(frames))
         glance_maps, glance_vectors = self._networks.glance(frames)
         step = self.policy.step(
-            glance_vectors if self._pooled else glance_maps,
+            self._seen(glance_maps, glance_vectors),
             state.policy_state,
             torch.zeros(len(frames), dtype=torch.bool, device=self._device),
             deterministic=True,
         )
-        offsets = self._locations.offsets(step.actions)
-        features = torch.cat([glance_vectors, self._networks.focus(frames, offsets)], dim=1)
+        looks = self._locations.looks(step.actions)
+        patch_vectors = self._networks.focus_kept(frames, looks.offsets, looks.kept)
+        features = torch.cat([glance_vectors, patch_vectors], dim=1)
         logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
-        sides = torch.full_like(offsets, self.recognizer.config.patch_size)
-        boxes = torch.cat([offsets, sides], dim=1)
+        boxes = looks.boxes(self.recognizer.config.patch_size)
         return logits, boxes, StreamState(step.policy_state, classifier_state)
+
+    def _seen(self, glance_maps: Tensor, glance_vectors: Tensor) -> Tensor:
+        """What the policy sees of M frames."""
+        seen = glance_vectors if self._pooled else glance_maps
+        if self._skip_cost is None:
+            return seen
+        costs = torch.full((len(seen),), self._skip_cost)
+        return append_cost(seen, costs, float(self.recognizer.glancer.map_bound))
+
+    def _count(self) -> tuple[float, float]:
+        """Multiply-adds of a frame without its patch, and of a patch."""
+        size = self.recognizer.config.frame_size
+        frame = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self._device)
+        corner = torch.zeros(1, 2, dtype=torch.int64)
+        patch = executed_multiply_adds(lambda: self._networks.focus(frame, corner))
+        _, origins = self.predict(frame[:, None])
+        looked_at = bool(~origins.isnan().any())
+        whole = executed_multiply_adds(lambda: self.predict(frame[:, None]))
+        return whole - looked_at * patch, patch
 
     @property
     def _device(self) -> torch.device:
@@ -207,14 +262,18 @@ class AdaFocus:
         return frames.to(self._device)
 
 
-def _locations(
-    space: spaces.Space[Any], frame_size: int, patch_size: int
-) -> PatchGrid | ContinuousLocations:
-    """The places that the actions of a policy name."""
+def _locations(space: spaces.Space[Any], frame_size: int, patch_size: int) -> Locations:
+    """What the actions of a policy name.
+
+    Raises:
+        ValueError: neither positions of a square grid, perhaps with one action more, nor places.
+    """
     anywhere = ContinuousLocations(frame_size, patch_size)
     if space == anywhere.action_space:
         return anywhere
     num_actions = int(getattr(space, "n", 0))
-    if math.isqrt(num_actions) ** 2 != num_actions:
+    side = math.isqrt(num_actions)
+    if num_actions not in (side**2, side**2 + 1):
         raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
-    return PatchGrid(math.isqrt(num_actions), frame_size, patch_size)
+    grid = PatchGrid(side, frame_size, patch_size)
+    return grid if num_actions == side**2 else GridOrSkip(grid)

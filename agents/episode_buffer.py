@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from agents.kept_pass import KeptPass
 from agents.ranks import ONE_PROCESS, Ranks
 
 
@@ -52,6 +53,9 @@ class EpisodeBuffer:
             advantages are estimated; unlike `normalize_returns` it goes with any `gae_lambda`.
         ranks: processes that train together; means and deviations are over all of them.
 
+    Attributes:
+        kept_pass: the policy's over all observations in the buffer, if it was kept.
+
     Raises:
         ValueError: `normalize_returns` with `gae_lambda` below 1: advantages would mix rewards with
             values of another scale; or both ways of scaling at once.
@@ -78,10 +82,12 @@ class EpisodeBuffer:
         self.scale_rewards = scale_rewards
         self._ranks = ranks
         self._parts: list[dict[str, Tensor]] = []
+        self.kept_pass: KeptPass | None = None
 
     def reset(self) -> None:
         """Forget everything."""
         self._parts = []
+        self.kept_pass = None
 
     def add(
         self,

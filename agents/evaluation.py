@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
-from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.envs import EpisodeResult, Looks, PatchLocalizationVectorEnv
 from adafocus_env.features import EpisodeStart
-from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
-from agents.acting import act_on_episodes, look_at, seen_by
-from agents.baselines import Agent, Oracle, RandomOffsets, SeededAgent, State
-from agents.gru_policy import GruActorCriticPolicy
+from adafocus_env.seeding import derive_episode_seed
+from agents.baselines import Agent, RandomOffsets
+from agents.looking import Chosen, Looking
+from agents.some_frames import SomeFrames
 
 Progress = Callable[[int], None]
 
@@ -32,12 +30,12 @@ class Evaluation:
         video_index: `(E,)`.
         draw: `(E,)`, 0-based.
         label: `(E,)`.
-        actions: `(E, T)` or `(E, T, 2)`; for `RandomOffsets` and for policies of another kind of
-            locations than the environment's, the offsets.
+        actions: `(E, T)` or `(E, T, 2)`; for agents that do not act in the environment's own
+            action space, the offsets of their looks.
         rewards: `(E, T)`.
         confidences: `(E, T)` of the true class.
         logits: `(E, T, K)`.
-        boxes: `(E, T, 4)` int64 (top, left, height, width) in pixels.
+        boxes: `(E, T, 4)` int64 (top, left, height, width) in pixels; zeros in skipped frames.
     """
 
     video_index: npt.NDArray[np.int64]
@@ -59,6 +57,11 @@ class Evaluation:
         hits: npt.NDArray[np.bool_] = self.logits.argmax(axis=2) == self.label[:, None]
         return hits
 
+    def kept(self) -> npt.NDArray[np.bool_]:
+        """`(E, T)`, whether the frame was focused on."""
+        looked_at: npt.NDArray[np.bool_] = self.boxes[..., 2] > 0
+        return looked_at
+
     def per_video(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Mean over the draws: `(E, ...)` to `(V, ...)`."""
         by_video = values.reshape(self.num_videos, -1, *values.shape[1:])
@@ -68,11 +71,12 @@ class Evaluation:
 
 def evaluate_agent(
     env: PatchLocalizationVectorEnv,
-    agent: Agent | RandomOffsets,
+    agent: Agent | RandomOffsets | SomeFrames,
     *,
     seed: int = 0,
     draws: int = 1,
     deterministic: bool = True,
+    skip_cost: float | None = None,
     videos: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -85,41 +89,28 @@ def evaluate_agent(
     Args:
         env: made with `autoreset_mode="disabled"`; its rows are the batch. `reward="conf"` saves
             the reward baseline's patches where rewards are not wanted.
-        agent: anything with SB3's `predict`, or `RandomOffsets`.
+        agent: anything with SB3's `predict`, `RandomOffsets`, or `SomeFrames` of another agent.
         seed: with a video's index and the draw it gives the episode's seed.
         draws: episodes of each video; more than one makes sense for chance only.
         deterministic: ask the agent for its best action.
+        skip_cost: price of a look, for policies that were trained at random ones, and for rewards
+            where the environment's actions skip. None: the environment's.
         videos: indices of some videos of the split, each once; None takes all in order.
         progress: called with the number of episodes done in each batch.
 
     Raises:
-        ValueError: the environment resets by itself, no draw or video is asked for, or a video
-            twice.
+        ValueError: the environment resets by itself, no draw or video is asked for, a video twice,
+            or the agent must know a cost.
     """
-    # An algorithm of SB3 acts with its policy.
-    policy: Any = getattr(agent, "policy", agent)
-    foreign = isinstance(policy, BasePolicy) and policy.action_space != env.single_action_space
-    at_offsets = foreign or isinstance(agent, RandomOffsets)
-
-    def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
-        if isinstance(agent, RandomOffsets):
-            return np.stack([agent.offsets(int(value)) for value in seeds])
-        if isinstance(policy, GruActorCriticPolicy):
-            actions = _choose_whole_episodes(env, policy, seeds, deterministic)
-            return _offsets(env, policy.action_space, actions) if foreign else actions
-        if isinstance(agent, SeededAgent):
-            agent.begin_episodes([int(value) for value in seeds])
-        actions = _choose_actions(env, policy, deterministic)
-        return _offsets(env, policy.action_space, actions) if foreign else actions
-
     chosen = range(env.num_videos) if videos is None else videos
+    looking = Looking(env, agent, deterministic=deterministic, skip_cost=skip_cost)
     return _run(
         env,
-        choose,
+        looking.choose,
         seed=seed,
         draws=draws,
         videos=chosen,
-        at_offsets=at_offsets,
+        skip_cost=skip_cost,
         progress=progress,
     )
 
@@ -135,30 +126,24 @@ def replay_actions(
 
     Args:
         env: the split with the other recognizer, made with `autoreset_mode="disabled"`.
-        evaluation: whose actions to repeat.
+        evaluation: whose looks to repeat.
         seed: as the evaluation's.
         progress: as in `evaluate_agent`.
     """
-    draws = len(evaluation.actions) // evaluation.num_videos
+    count = len(evaluation.boxes)
+    draws = count // evaluation.num_videos
     videos = evaluation.video_index[::draws].tolist()
     position = 0
 
-    def choose(seeds: npt.NDArray[np.uint64]) -> npt.NDArray[np.generic]:
+    def choose(seeds: npt.NDArray[np.uint64]) -> Chosen:
         nonlocal position
-        rows = np.minimum(np.arange(position, position + len(seeds)), len(evaluation.actions) - 1)
+        rows = np.minimum(np.arange(position, position + len(seeds)), count - 1)
         position += len(seeds)
-        return evaluation.actions[rows]
+        offsets = torch.from_numpy(evaluation.boxes[rows, :, :2])
+        looks = Looks(offsets, torch.from_numpy(evaluation.kept()[rows]))
+        return Chosen(evaluation.actions[rows], looks)
 
-    at_offsets = evaluation.actions.ndim == 3 and evaluation.actions.dtype.kind == "i"
-    return _run(
-        env,
-        choose,
-        seed=seed,
-        draws=draws,
-        videos=videos,
-        at_offsets=at_offsets,
-        progress=progress,
-    )
+    return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
@@ -182,12 +167,12 @@ def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] |
 
 def _run(
     env: PatchLocalizationVectorEnv,
-    choose: Callable[[npt.NDArray[np.uint64]], npt.NDArray[np.generic]],
+    choose: Callable[[npt.NDArray[np.uint64]], Chosen],
     *,
     seed: int,
     draws: int,
     videos: Sequence[int],
-    at_offsets: bool = False,
+    skip_cost: float | None = None,
     progress: Progress | None,
 ) -> Evaluation:
     if env.autoreset_mode != AutoresetMode.DISABLED:
@@ -205,16 +190,24 @@ def _run(
         count = len(batch)
         batch += batch[-1:] * (env.num_envs - count)  # fill the last batch, drop the fill below
         seeds = np.array([derive_episode_seed(seed, *pair) for pair in batch], dtype=np.uint64)
-        options = {"video_index": np.array([video for video, _ in batch]), "episode_seed": seeds}
+        options: dict[str, Any] = {
+            "video_index": np.array([video for video, _ in batch]),
+            "episode_seed": seeds,
+        }
+        if skip_cost is not None and env.core.can_skip:
+            options["skip_cost"] = skip_cost
         env.reset(seed=seed, options=options)
         env.core.prefetch(
             [EpisodeStart(pair[0], derive_episode_seed(seed, *pair)) for pair in following]
         )
-        actions = choose(seeds)
+        chosen = choose(seeds)
         if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
             env.reset(seed=seed, options=options)
-        result = env.play(offsets=torch.as_tensor(actions)) if at_offsets else env.play(actions)
-        parts.append(_collect(result, actions, batch, count))
+        if chosen.looks is None:
+            result = env.play(chosen.actions)
+        else:
+            result = env.play(offsets=chosen.looks.offsets, kept=chosen.looks.kept)
+        parts.append(_collect(result, chosen.actions, batch, count))
         if progress is not None:
             progress(count)
     joined = {
@@ -240,50 +233,3 @@ def _collect(
         logits=result.logits.cpu().numpy()[:count],
         boxes=result.infos["patch_box"][:count],
     )
-
-
-def _choose_actions(
-    env: PatchLocalizationVectorEnv, agent: Agent, deterministic: bool
-) -> npt.NDArray[np.generic]:
-    """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
-    if not isinstance(agent, Oracle):
-        return act_on_episodes(agent, env.observe_episode(), deterministic=deterministic)
-    state: State = None
-    starts = np.ones(env.num_envs, dtype=np.bool_)
-    actions = []
-    for _ in range(env.num_decisions):
-        seen = env.core.observe().cpu().numpy()
-        action, state = agent.predict(seen, state, starts, deterministic)
-        env.core.transition(torch.as_tensor(action))
-        starts = np.zeros_like(starts)
-        actions.append(action)
-    return np.stack(actions, axis=1)
-
-
-def _offsets(
-    env: PatchLocalizationVectorEnv, action_space: spaces.Space[Any], actions: npt.ArrayLike
-) -> npt.NDArray[np.generic]:
-    source = env.core.source
-    sizes = {"frame_size": source.frame_size, "patch_size": source.patch_size}
-    return look_at(action_space, actions, env.core.grid, **sizes).numpy()
-
-
-@torch.no_grad()
-def _choose_whole_episodes(
-    env: PatchLocalizationVectorEnv,
-    policy: GruActorCriticPolicy,
-    seeds: npt.NDArray[np.uint64],
-    deterministic: bool,
-) -> npt.NDArray[np.generic]:
-    """`(N, T)` or `(N, T, 2)` actions of one pass of the policy over whole episodes."""
-    policy.set_training_mode(False)
-    distribution, _ = policy.evaluate_episodes(
-        seen_by(policy, env.observe_episode()).to(policy.device)
-    )
-    if deterministic:
-        return np.asarray(distribution.best().cpu())
-    shape = (env.num_decisions, *policy.head.uniform_shape)
-    # Drawn as float32: rounded to it, the largest float64 would be 1.
-    uniforms = [episode_rng(int(s), Purpose.ACTION).random(shape, dtype=np.float32) for s in seeds]
-    drawn = distribution.draw(torch.from_numpy(np.stack(uniforms)).to(policy.device))
-    return np.asarray(policy.head.within_bounds(drawn).cpu())

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 from agents.batch_statistics import check_one_batch, rollout_statistics
 from agents.episode_buffer import EpisodeBuffer, Episodes, minibatches
 from agents.gru_policy import GruActorCriticPolicy
+from agents.kept_pass import KeptPass, trains_as_it_acts
 from agents.ranks import ONE_PROCESS, Ranks
 from agents.sb3_vec_env import Sb3VecEnvAdapter
 from agents.video_schedule import VideoSchedule
@@ -247,6 +248,7 @@ class GruPPO(PPO):
             False if the callback ended training.
         """
         self.policy.set_training_mode(False)
+        self.policy.optimizer.zero_grad()  # the gradients' memory is for the rollout
         rollout_buffer.reset()
         callback.on_rollout_start()
         native = _native(env)
@@ -273,8 +275,12 @@ class GruPPO(PPO):
         """One whole episode of every row, in one pass of the policy."""
         observations = env.observe_episode().to(self.device)
         self._fit_scale_once(observations[:, 0])
-        with rollout_statistics(self.policy):
-            distribution, values = self.policy.evaluate_episodes(observations)
+        if self._first_batch_is_this_pass():
+            buffer.kept_pass = kept = KeptPass(self.policy, observations)
+            distribution, values = kept.distribution, kept.values
+        else:
+            with rollout_statistics(self.policy):
+                distribution, values = self.policy.evaluate_episodes(observations)
         actions = distribution.draw(uniforms)
         result = env.play(self.policy.head.within_bounds(actions))
         rewards = result.rewards.to(self.device)
@@ -282,7 +288,7 @@ class GruPPO(PPO):
             observations=observations,
             actions=actions,
             log_probs=distribution.log_prob(actions),
-            values=values,
+            values=values.detach(),
             rewards=rewards,
         )
         episode_infos = [
@@ -389,7 +395,11 @@ class GruPPO(PPO):
 
     def _loss(self, batch: Episodes, clip_range: float, logs: dict[str, list[float]]) -> Tensor:
         """Clipped surrogate, value error and entropy bonus, mean over all steps."""
-        distribution, values = self.policy.evaluate_episodes(batch.observations)
+        kept = self.rollout_buffer.kept_pass
+        if kept is not None and kept.take(batch.observations):
+            distribution, values = kept.distribution, kept.values
+        else:
+            distribution, values = self.policy.evaluate_episodes(batch.observations)
         log_probs = distribution.log_prob(batch.actions)
         advantages = batch.advantages
         if self.normalize_advantage and advantages.numel() > 1:
@@ -488,6 +498,12 @@ class GruPPO(PPO):
 
     def _elapsed(self) -> float:
         return round((time.time_ns() - self.start_time) / 1e9, 6)
+
+    def _first_batch_is_this_pass(self) -> bool:
+        """Whether training begins with all the episodes that one pass acted in."""
+        batch = self.batch_episodes
+        whole = batch is None or batch >= self.ranks.count * self.n_envs
+        return whole and self.episodes_per_row == 1 and trains_as_it_acts(self.policy)
 
     def _excluded_save_params(self) -> list[str]:
         # `_last_obs` would add the observations of a whole batch to every file.

@@ -53,7 +53,8 @@ class SaliencyAgent:
     ) -> tuple[npt.NDArray[Any], State]:
         """Actions for glance maps `(N, C, h, w)`."""
         maps = torch.as_tensor(observation, device=self._coverage.device)
-        maps = maps.unflatten(1, (-1, self._channels)).mean(dim=1)
+        count = maps.shape[1] // self._channels  # a channel that shows a cost has no places
+        maps = maps[:, : count * self._channels].unflatten(1, (count, -1)).mean(dim=1)
         responses = class_activation(maps, self._head.weight, self._head.bias)
         scores = responses.flatten(1) @ self._coverage.T
         positions = scores.argmax(dim=1).cpu().numpy()

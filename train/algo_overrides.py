@@ -1,11 +1,32 @@
-"""What a command line says of groups and algorithms, checked before anything is started."""
+"""What a command line says of keys, groups and algorithms, checked before anything is started."""
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import fields
 from pathlib import Path
 
-from train.config import GROUPS, ConfigError, RunConfig
+from train.config import GROUPS, ConfigError, RunConfig, unknown_key
+
+
+def check_override_names(overrides: list[str]) -> None:
+    """Refuse `key=value` overrides whose key does not exist, before Hydra does.
+
+    Args:
+        overrides: the command line.
+
+    Raises:
+        ConfigError: an unknown key; the message has the nearest one.
+    """
+    known = {item.name for item in fields(RunConfig)} | set(GROUPS) | {"recipes", "hydra"}
+    for override in overrides:
+        if override.startswith("-"):  # Hydra's own flags, such as --multirun
+            continue
+        if "=" not in override:
+            raise ConfigError(f"expected key=value, got {override!r}")
+        name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
+        if name not in known:
+            raise ConfigError(unknown_key(name, known))
 
 
 def check_options(overrides: list[str], configs: Path) -> None:

@@ -81,7 +81,7 @@ def run_benchmark(
     shown = {
         entry.name: evaluations[entry.name]
         for entry in entries
-        if entry.checkpoints or entry.name == "random"
+        if entry.is_learned or entry.name == "random"
     }
     if shown:
         write_policy_video(context.folder, videos, shown, seed=config.seed)

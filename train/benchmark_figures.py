@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from adafocus_env.atomic_files import atomic_path
+from agents.some_frames import RANDOM_SKIP, UNIFORM_SKIP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,9 @@ CAPTIONS = {
     "accuracy_per_macs.png": (
         "Accuracy against multiply-adds: the large mark is the whole video, the dots on the line "
         "before it stop every video after so many frames; crosses are conditional exits, where "
-        "each video stops when its answer is certain. Oracles are left out: they try everything."
+        "each video stops when its answer is certain. Policies that skip frames have a mark for "
+        "each cost of a look, joined by a line; so have frames kept at random or evenly spread. "
+        "Oracles are left out: they try everything."
     ),
     "reward_per_step.png": "Mean reward of each frame, by the recognizer common to all policies.",
     "locations.png": (
@@ -32,6 +35,7 @@ CAPTIONS = {
     ),
 }
 _MAPS_IN_A_LINE = 4
+_MARKERS = {RANDOM_SKIP: "v", UNIFORM_SKIP: "s"}
 
 
 def write_figures(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -77,24 +81,48 @@ def _reward_per_step(policies: Sequence[Policy]) -> Figure:
 
 def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
     figure, axes = _plot("G multiply-adds per video", METRIC_NAMES[metric])
-    for policy, style in _styles(policies):
-        if is_oracle(policy["name"]):
-            continue
-        values = policy[f"{metric}_per_step"]
-        cost = policy["gmacs_per_video"] * np.arange(1, len(values) + 1) / len(values)
-        color = style["color"]
-        axes.plot(cost, values, ":", marker=".", color=color, linewidth=1.0)
-        axes.plot(cost[-1:], values[-1:], "o", color=color, markersize=8, label=policy["name"])
-        exits = policy["conditional_exit"]
-        if exits is not None:
-            points = exits["confidence"]
-            x = [point["gmacs_per_video"] for point in points]
-            y = [point[metric] for point in points]
+    for i, (family, members) in enumerate(_families(policies).items()):
+        color, marker = f"C{i % 10}", _MARKERS.get(family.partition(":")[0], "o")
+        points = sorted((policy["gmacs_per_video"], policy[metric]) for policy in members)
+        axes.plot(*_columns(points), "-", marker=marker, color=color, markersize=7, label=family)
+        if len(members) == 1 and members[0]["kept_share"] == 1.0:
+            spent = np.cumsum(members[0]["gmacs_per_step"])
+            axes.plot(spent, members[0][f"{metric}_per_step"], ":", marker=".", color=color)
+        for policy in members:
+            if policy["conditional_exit"] is None:
+                continue
+            exits = policy["conditional_exit"]["confidence"]
+            points = [(point["gmacs_per_video"], point[metric]) for point in exits]
             label = f"{policy['name']}, conditional exit"
-            axes.plot(x, y, "-", marker="x", color=color, markersize=4, label=label)
+            x, y = _columns(points)
+            axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend()
     return figure
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Points as coordinates."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _families(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
+    """Policies that differ in how many frames they keep alone, together: one line each.
+
+    `NAME@COST` belongs to `NAME`, `random_skip:0.5:POLICY` to `random_skip:POLICY`. The family of a
+    policy that stands alone has its own name. Oracles are left out.
+    """
+    families: dict[str, list[Policy]] = {}
+    for policy in policies:
+        if is_oracle(policy["name"]):
+            continue
+        parts = policy["name"].split(":", 2)
+        if parts[0] in _MARKERS:
+            family = f"{parts[0]}:{policy['looker'].partition('@')[0]}"
+        else:
+            family = policy["name"].partition("@")[0]
+        families.setdefault(family, []).append(policy)
+    return families
 
 
 def _locations(policies: Sequence[Policy]) -> Figure:

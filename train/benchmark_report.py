@@ -61,7 +61,7 @@ _NAME_WIDTH = 14
 
 _CSV_HEAD = (
     *("policy", "video", "draw", "label", "prediction", "correct", "confidence"),
-    *("return", "rewards", "tops", "lefts"),
+    *("return", "rewards", "tops", "lefts", "kept"),
 )
 
 
@@ -69,8 +69,8 @@ def write_csv(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     """One line for each policy, video and draw; of several checkpoints each is a draw.
 
     `correct`, `prediction` and `confidence` (of the true class) are those after the last frame;
-    `rewards`, `tops` and `lefts` (corner of the patch in pixels) have an entry a frame, parted by
-    spaces.
+    `rewards`, `tops` and `lefts` (corner of the patch in pixels; 0 in skipped frames) and `kept` (0
+    in skipped frames) have an entry a frame, parted by spaces.
 
     Args:
         evaluations: by policy.
@@ -84,6 +84,7 @@ def write_csv(evaluations: Mapping[str, Evaluation], path: Path) -> None:
             for i, label in enumerate(evaluation.label.tolist()):
                 rewards = evaluation.rewards[i]
                 tops, lefts = evaluation.boxes[i, :, 0], evaluation.boxes[i, :, 1]
+                kept = evaluation.kept()[i].astype(int)
                 writer.writerow(
                     [
                         name,
@@ -95,7 +96,7 @@ def write_csv(evaluations: Mapping[str, Evaluation], path: Path) -> None:
                         f"{evaluation.confidences[i, -1]:.6f}",
                         f"{rewards.sum():.6f}",
                         " ".join(np.char.mod("%.6f", rewards)),
-                        *(" ".join(map(str, side.tolist())) for side in (tops, lefts)),
+                        *(" ".join(map(str, side.tolist())) for side in (tops, lefts, kept)),
                     ]
                 )
 

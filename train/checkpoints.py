@@ -19,6 +19,7 @@ from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.make_core import divided
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
+from agents.acting import can_skip
 from agents.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config import ConfigError, RunConfig
 from train.published_files import read_published_part
@@ -94,6 +95,8 @@ def load_fitting_policy(
 ) -> BasePolicy:
     """A saved policy that sees this recognizer's maps and acts on this grid, or anywhere.
 
+    On a grid it may skip frames, and be told what a look costs.
+
     Args:
         path: a run folder that holds `policy/`, or that folder; or a `.zip` of SB3.
         grid: the positions.
@@ -109,12 +112,16 @@ def load_fitting_policy(
     folder, saved = _load_policy(path, recognizer, trust=trust)
     policy = saved.policy
     sees, acts = _sees(policy.observation_space), policy.action_space
+    fits = not isinstance(acts, spaces.Discrete) or can_skip(acts, grid)
     number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
-    map_shape = recognizer.observation_shape()
-    if sees not in (map_shape, map_shape[:1]) or number not in (None, grid.num_actions):
+    shape = recognizer.observation_shape()
+    # With one channel more it is told the cost of looks.
+    glances = [(shape[0] + told, *shape[1:]) for told in (0, 1)]
+    known = [*glances, *(one[:1] for one in glances)]
+    if sees not in known or not (fits or number == grid.num_actions):
         raise CheckpointError(
             f"the policy in {folder} sees {sees} and has {number} actions, but here they are "
-            f"{map_shape} and {grid.num_actions}; set action_dim= as in its stage 2, "
+            f"{shape} and {grid.num_actions}; set action_dim= as in its stage 2, "
             "or resume= the recognizer it was trained with"
         )
     # Not the whole recognizer: stage 3 trains the classifier, which the policy does not see.

@@ -12,177 +12,17 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import adafocus_env
-from train.command_help import Command, command_help, overview, unknown_command
+from train.command_help import command_help, overview, unknown_command
+from train.command_table import COMMANDS
 from train.configs_path import configs_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from train.config import RunConfig
-
-
-_DATA_KEYS = (
-    ("experiment=NAME", "glyphs (built-in, default), videos (your own), actnet_patch128, ..."),
-    ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
-)
-_FEATURES_KEYS = (
-    ("features=live|bank:PATH", "run the networks, or use what 'adafocus bank' stored"),
-    ("bank_device=auto|cpu|cuda", "where the bank lies"),
-)
-_FIT_KEYS = (
-    ("epochs=N batch_size=N", "length of training, videos an update"),
-    ("seed=N device=cpu|cuda", "chance and place"),
-)
-
-COMMANDS = {
-    "demo": Command(
-        "train.demo:demo",
-        "make videos, train all four stages, benchmark: the whole thing on built-in videos",
-        (
-            ("seed=N", "of training; the videos stay the same"),
-            ("ship=true", "also write the stage-1 recognizer into the package's assets"),
-        ),
-    ),
-    "make-videos": Command(
-        "train.commands:make_videos_command",
-        "write the built-in videos as mp4 files with their list files",
-        (("data_dir=FOLDER", "where to; default outputs/glyphs"), ("num_workers=N", "processes")),
-    ),
-    "extract-frames": Command(
-        "train.commands:extract_frames_command",
-        "write the frames of videos as JPEG folders, as the published code reads them",
-        (
-            ("source=FOLDER", "the videos, with any folders in it"),
-            ("target=FOLDER", "where to; one folder of image_00001.jpg ... a video"),
-            ("height=360|none", "height of the frames in pixels, or as they are"),
-            ("frame_rate=N", "frames a second; default the video's own"),
-            ("num_workers=N", "processes"),
-        ),
-    ),
-    "check-data": Command(
-        "train.commands:check_data_command",
-        "look for everything in a data set that would break training",
-        (
-            ("experiment=NAME", "actnet_patch128, ..., or dataset=actnet|fcvid|minik|videos"),
-            ("data_dir=FOLDER", "where the list files, the class file and the videos are"),
-            ("media=frames|videos", "read JPEG folders or video files"),
-            ("num_workers=N", "processes"),
-        ),
-    ),
-    "convert": Command(
-        "train.commands:convert_command",
-        "read a published checkpoint, or write one",
-        (
-            ("source=FILE|RUN", "a published .pth.tar; with format=published a run folder"),
-            ("target=FOLDER|FILE", "where to write"),
-            ("format=ours|published", "what to write"),
-            ("experiment=NAME", "actnet_patch128, ...: sizes that the file does not hold"),
-        ),
-    ),
-    "flops": Command(
-        "train.commands:flops_command",
-        "multiply-adds per video of any configuration, by part",
-        (("experiment=NAME", "actnet_patch128, ..."), ("patch_size=N num_frames=N", "sizes")),
-    ),
-    "stage0": Command(
-        "train.commands:stage0",
-        "fine-tune the glancer or the focuser on whole frames",
-        (("pretrain_glancer=true|false", "the glancer, or the focuser"), *_DATA_KEYS, *_FIT_KEYS),
-    ),
-    "stage1": Command(
-        "train.commands:stage1",
-        "train focuser and classifier on random patches",
-        (
-            ("pretrained_glancer=RUN", "run folder of stage0 pretrain_glancer=true"),
-            ("pretrained_focuser=RUN", "run folder of stage0 pretrain_glancer=false"),
-            *_DATA_KEYS,
-            *_FIT_KEYS,
-        ),
-    ),
-    "stage2": Command(
-        "train.commands:stage2",
-        "train the policy by reinforcement learning",
-        (
-            ("resume=RUN", "run folder of stage1"),
-            ("algo=NAME", "gru_ppo, ppo, a2c, dqn, recurrent_ppo, trpo, qrdqn, sac, td3, custom"),
-            ("algo.preset=demo|paper|tuned", "a set of gru_ppo's arguments"),
-            ("algo.learning_rate=1e-3 ...", "any argument of the algorithm"),
-            ("algo.class_path=pkg.Class", "an algorithm of your own"),
-            ("locations=grid|continuous", "where patches may be; sac and td3 are continuous"),
-            ("observation=map|vector", "what the policy sees"),
-            ("reward=NAME", "random, expected, padding, prev or conf"),
-            ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
-            *_FEATURES_KEYS,
-            *_DATA_KEYS,
-            *_FIT_KEYS,
-        ),
-    ),
-    "stage3": Command(
-        "train.commands:stage3",
-        "fine-tune the classifier on the patches of a policy",
-        (
-            ("resume=RUN", "run folder of stage2 (or of stage1, with policy=)"),
-            ("policy=random|center|RUN", "whose patches; default: the policy in resume"),
-            ("trust=true", "open policy=FILE.zip of SB3, which can run code"),
-            *_DATA_KEYS,
-            *_FIT_KEYS,
-        ),
-    ),
-    "bank": Command(
-        "train.commands:bank",
-        "compute a split's features once, for stage2, evaluate and benchmark",
-        (
-            ("resume=RUN", "run folder with the recognizer (stage1)"),
-            ("target=FOLDER", "the bank goes to FOLDER/SPLIT: one folder for all splits"),
-            ("split=train|val|test", "stage2 needs train and val"),
-            ("views=K", "clips of each training video; an episode shows one of them"),
-            ("action_dim=49", "positions of the grid: 16, 25, 36, 49 or 64"),
-            ("num_workers=N", "processes that load clips"),
-            *_DATA_KEYS,
-        ),
-    ),
-    "evaluate": Command(
-        "train.commands:evaluate",
-        "judge one policy with one recognizer by the published protocol",
-        (
-            ("resume=RUN", "run folder with the recognizer (stage1, stage2 or stage3)"),
-            (
-                "policy=random|center|...|RUN",
-                "default: the policy in resume; without one",
-            ),
-            ("policy=random_offsets", "  patches at random pixels, as stage 1 is validated"),
-            ("trust=true", "open policy=FILE.zip of SB3, which can run code"),
-            ("split=train|val|test", "default test, val for the published data sets"),
-            ("map_rule=standard|published", "published: with its shift where a class is absent"),
-            ("map_labels=all|first", "of a video's labels"),
-            ("reward=NAME", "also measure rewards; by default none, at half the cost"),
-            ("batch_size=64", "videos at a time; changes no result"),
-            *_FEATURES_KEYS,
-            *_DATA_KEYS,
-        ),
-    ),
-    "benchmark": Command(
-        "train.commands:benchmark",
-        "compare policies, each with its own classifier and all with the same",
-        (
-            ("resume=RUN", "run folder of stage2: common recognizer and learned policy"),
-            ("policies=[random,center,...]", "default random, center, learned, greedy_oracle;"),
-            ("", "  also random_offsets, fixed:24, sweep, saliency, beam_oracle:4"),
-            ("policies=[NAME:RUN,...]", "learned policies; a name given twice: two seeds"),
-            ("runs=FOLDER", "the stage-2 runs of a sweep, for learned, by algorithm"),
-            ("runs={learned: RUN, ...}", "stage-3 run folders: the policies' own classifiers"),
-            ("train_gap=true", "also judge on the training split"),
-            ("conditional_exit=true", "accuracy by budget: stop where the answer is certain"),
-            ("player_videos=[0,5]", "videos in the report's player"),
-            ("split=train|val|test", "default test"),
-            *_FEATURES_KEYS,
-            *_DATA_KEYS,
-        ),
-    ),
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,9 +51,10 @@ def _run(name: str, overrides: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import hydra
 
-    from train.algo_overrides import allow_any_argument, check_options
-    from train.config import ConfigError, check_override_names, register_resolvers
+    from train.algo_overrides import allow_any_argument, check_options, check_override_names
+    from train.config import ConfigError
     from train.published_keys import translate
+    from train.resolvers import register_resolvers
 
     register_resolvers()
     try:
@@ -245,11 +86,14 @@ def _place(name: str, overrides: list[str]) -> list[str]:
     """
     from train.config import ConfigError
     from train.run_folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
+    from train.sweep import in_sweep_folder, is_sweep
 
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone and name not in (*STAGES, "bank"):
         raise ConfigError(f"{name} runs in one process; start it without torchrun")
-    # Hydra's own flags only show something, or make a folder for each job of a sweep.
+    if is_sweep(overrides):  # each job has a folder of its own
+        return in_sweep_folder(overrides)
+    # Hydra's other flags only show something.
     if any(item.startswith("-") for item in overrides):
         return overrides
     given = dict(item.partition("=")[::2] for item in overrides)
@@ -305,7 +149,7 @@ def _call(name: str, cfg: DictConfig) -> int:
 
     module, function = COMMANDS[name].function.split(":")
     hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:  # each job of a sweep has a folder of its own
+    if hydra_config.mode == RunMode.MULTIRUN:
         cfg.output_dir = hydra_config.runtime.output_dir
     folder = Path(cfg.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -313,7 +157,10 @@ def _call(name: str, cfg: DictConfig) -> int:
     if rank:  # one process of a run speaks for all
         logging.disable(logging.WARNING)
     try:
-        check_algorithm(read_config(cfg))
+        config = read_config(cfg)
+        check_algorithm(config)
+        if hydra_config.mode == RunMode.MULTIRUN and _done_before(config, hydra_config):
+            return 0
         keep_freed_memory()
         run: Callable[[DictConfig, ProgressDisplay], None]
         run = getattr(importlib.import_module(module), function)
@@ -327,6 +174,23 @@ def _call(name: str, cfg: DictConfig) -> int:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _done_before(config: RunConfig, hydra_config: Any) -> bool:
+    """Whether a job of a sweep need not be run; says so."""
+    from train.sweep import is_done
+
+    if hydra_config.job.num == 0:
+        print(
+            f"sweep in {hydra_config.sweep.dir}; the same command with "
+            f"output_dir={hydra_config.sweep.dir} makes only what is missing"
+        )
+    done = is_done(config, config.output_dir)
+    if done:
+        settings = [item.lstrip("+") for item in hydra_config.overrides.task]
+        shown = " ".join(item for item in settings if not item.startswith("command="))
+        print(f"{config.command} {shown} is finished in {config.output_dir}: skipped")
+    return done
 
 
 def _is_users_mistake(error: Exception) -> bool:

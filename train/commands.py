@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from train.benchmark import run_benchmark
@@ -13,6 +14,7 @@ from train.evaluate import run_evaluate
 from train.make_bank import run_bank
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
+from train.record import run_record
 from train.run_context import RunContext
 from train.stage0_backbones import run_stage0
 from train.stage1_random_patches import run_stage1
@@ -55,6 +57,19 @@ def evaluate(cfg: DictConfig, display: ProgressDisplay) -> None:
 def benchmark(cfg: DictConfig, display: ProgressDisplay) -> None:
     """Benchmark."""
     _with_context(cfg, display, run_benchmark)
+
+
+def record(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Record."""
+    _with_context(cfg, display, run_record)
+
+
+def tune(cfg: DictConfig, display: ProgressDisplay) -> None:
+    """Search an algorithm's parameters."""
+    from train.tune import run_tune
+
+    run_tune(cfg, display, list(HydraConfig.get().overrides.task))
+    display.console.print(f"results are in {cfg.output_dir}")
 
 
 def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:

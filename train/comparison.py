@@ -66,7 +66,10 @@ def paired_difference(
 
 
 def difference_to(evaluation: Evaluation, reference: Evaluation) -> dict[str, Any]:
-    """Paired differences of `reward` per step, `return` per video and `top1`."""
+    """Paired differences of `reward` per step, `return` per video, `top1` and `confidence`.
+
+    The confidence is that in the true class, mean over the frames.
+    """
     rewards = [e.per_video(e.rewards).mean(axis=1) for e in (evaluation, reference)]
     hits = [e.per_video(e.correct())[:, -1] for e in (evaluation, reference)]
     reward = paired_difference(*rewards)
@@ -75,6 +78,9 @@ def difference_to(evaluation: Evaluation, reference: Evaluation) -> dict[str, An
         # The mean over T steps and their sum differ by a factor: no need to draw twice.
         "return": _scaled(reward, evaluation.rewards.shape[1]),
         "top1": paired_difference(*hits),
+        "confidence": paired_difference(
+            *(e.per_video(e.confidences).mean(axis=1) for e in (evaluation, reference))
+        ),
     }
 
 

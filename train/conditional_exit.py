@@ -86,7 +86,7 @@ def exit_curve(
     logits: npt.NDArray[np.float32],
     *,
     rule: str,
-    gmacs_per_frame: float,
+    gmacs: Floats,
     metrics: Metrics,
 ) -> list[dict[str, Any]]:
     """Accuracy against cost, one point for each of the published budgets.
@@ -98,7 +98,7 @@ def exit_curve(
         train_logits: `(V', T, K)` of the training split, the thresholds' source.
         logits: `(V, T, K)` of the split that is judged.
         rule: of `RULES`.
-        gmacs_per_frame: 10^9 multiply-adds of one frame, all networks.
+        gmacs: `(V, T)` 10^9 multiply-adds of each frame, all networks that ran on it.
         metrics: of the logits `(V, K)` at which the videos leave.
 
     Returns:
@@ -110,6 +110,7 @@ def exit_curve(
     """
     train_certainty, certainty = RULES[rule](train_logits), RULES[rule](logits)
     num_frames = logits.shape[1]
+    spent = gmacs.cumsum(axis=1)
     points = []
     for budget in BUDGETS:
         thresholds = exit_thresholds(train_certainty, target_shares(budget, num_frames))
@@ -119,7 +120,7 @@ def exit_curve(
         points.append(
             {
                 "budget": budget,
-                "gmacs_per_video": mean_frames * gmacs_per_frame,
+                "gmacs_per_video": float(spent[np.arange(len(frames)), frames].mean()),
                 "mean_frames": mean_frames,
                 "exit_shares": shares.tolist(),
                 **metrics(logits[np.arange(len(frames)), frames]),

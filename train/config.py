@@ -23,7 +23,7 @@ LISTS = (
 )
 # Commands that need no videos: a data set's mandatory `data_dir` may be left out.
 _WITHOUT_VIDEOS = ("convert", "extract-frames", "flops")
-_WITH_BANK = ("stage2", "evaluate", "benchmark")
+_WITH_BANK = ("stage2", "evaluate", "benchmark", "record", "tune")
 # Keys that only the networks of one family have.
 _OF_FAMILY = {
     "recurrent": ("hidden_dim",),
@@ -79,6 +79,7 @@ class RunConfig:
     classifier_dropout: float | None
     max_grad_norm: float | None
     eval_freq: int | None
+    video_freq: int
     lr_steps: tuple[int, ...]
     amp: str
     compile: bool
@@ -86,6 +87,8 @@ class RunConfig:
     sync_batchnorm: bool
     reward: str | None
     baseline_positions: str
+    skip_cost: float | str | None
+    skip_rate: float | str | None
     action_dim: int
     locations: str
     observation: str
@@ -101,6 +104,12 @@ class RunConfig:
     train_gap: bool
     conditional_exit: bool
     player_videos: tuple[int, ...] | None
+    videos: tuple[int, ...] | int | None
+    output: str | None
+    trials: int
+    search: Mapping[str, Any] | None
+    pruner: str
+    fps: float
     ship: bool
     map_rule: str
     map_labels: str
@@ -147,20 +156,20 @@ class RunConfig:
         positive = (
             *("epochs", "batch_size", "eval_freq", "draws", "num_frames", "action_dim"),
             *("glancer_frames", "focuser_frames", "policy_frames", "grad_accumulation", "views"),
-            *("hidden_dim", "num_glance_frames", "video_div"),
+            *("hidden_dim", "num_glance_frames", "video_div", "trials"),
         )
         for name in positive:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name}={value} must be at least 1")
-        for name in ("seed", "num_workers"):
+        for name in ("seed", "num_workers", "video_freq"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name}={getattr(self, name)} must be 0 or more")
         for name, known in {
             "optimizer": ("adamw", "sgd", None),
             "lr_type": ("onecycle", "cos", "step", None),
+            "locations": ("grid", "continuous", "skip"),
             "family": tuple(_OF_FAMILY),
-            "locations": ("grid", "continuous"),
             "observation": ("map", "vector"),
             "rollouts": ("numpy", "device"),
             "split": ("train", "val", "test"),
@@ -174,18 +183,43 @@ class RunConfig:
             "eval_sampling": ("center", "test", "dense"),
             "crops": ("same", "independent"),
             "bank_device": ("auto", "cpu", "cuda"),
+            "pruner": ("median", "hyperband", "none"),
         }.items():
             if getattr(self, name) not in known:
                 choices = ", ".join(str(item) for item in known if item)
                 raise ConfigError(f"{name}={getattr(self, name)} is unknown; known are {choices}")
         self._check_family()
+        if self.fps <= 0:
+            raise ConfigError(f"fps={self.fps} must be above 0")
         if self.features != "live":
             self._check_features()
+        self._check_skipping()
         unknown = sorted(set(self.lists or {}) - set(LISTS))
         if unknown:
             raise ConfigError(f"lists has no {unknown[0]!r}; known are {', '.join(LISTS)}")
         if math.isqrt(self.action_dim) ** 2 != self.action_dim:
             raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+    def _check_skipping(self) -> None:
+        """Costs and rates are numbers or `random`.
+
+        Raises:
+            ConfigError: one is neither.
+        """
+        for name, highest in {"skip_cost": math.inf, "skip_rate": 1.0}.items():
+            value = getattr(self, name)
+            fits = (
+                value in (None, "random")
+                if isinstance(value, str | None)
+                else (0.0 <= value <= highest and math.isfinite(value))
+            )
+            if not fits:
+                limit = "0 or more" if highest == math.inf else "0 to 1"
+                raise ConfigError(f"{name}={value} must be a number, {limit}, or random")
+        if self.command == "stage2" and self.skip_cost is not None and self.locations != "skip":
+            raise ConfigError(
+                f"skip_cost={self.skip_cost} is for policies that skip: locations=skip"
+            )
 
     def _check_family(self) -> None:
         """Refuse sizes of networks that these are not, and missing ones of these.
@@ -289,7 +323,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
     class_path = algo.pop("class_path", None)
     arguments = _without_nulls(algo)
     # Published validation draws once and needs no reward, nor the patches it is measured with.
-    evaluates = names["command"] == "evaluate"
+    evaluates = names["command"] in ("evaluate", "record")
     for name, value in {
         "draws": 1 if evaluates else 4,
         "reward": None if evaluates else "random",
@@ -300,7 +334,7 @@ def read_config(cfg: DictConfig, *, command: str | None = None) -> RunConfig:
         if names[name] == "shipped":
             names[name] = _shipped(name, names["dataset"])
     names["output_dir"] = Path(names["output_dir"])
-    for name in ("policies", "lr_steps", "runs", "player_videos"):
+    for name in ("policies", "lr_steps", "runs", "player_videos", "videos"):
         if isinstance(names[name], list):
             names[name] = tuple(names[name])
     return RunConfig(**names, algo=AlgoConfig(algorithm, preset, arguments, class_path))
@@ -327,33 +361,3 @@ def unknown_key(name: str, known: set[str]) -> str:
     near = difflib.get_close_matches(name, sorted(known), n=1)
     hint = f"; did you mean {near[0]}=?" if near else "; see configs/config.yaml"
     return f"unknown configuration key {name!r}{hint}"
-
-
-def check_override_names(overrides: list[str]) -> None:
-    """Refuse `key=value` overrides whose key does not exist, before Hydra does.
-
-    Args:
-        overrides: the command line.
-
-    Raises:
-        ConfigError: an unknown key; the message has the nearest one.
-    """
-    known = {item.name for item in fields(RunConfig)} | set(GROUPS) | {"recipes", "hydra"}
-    for override in overrides:
-        if override.startswith("-"):  # Hydra's own flags, such as --multirun
-            continue
-        if "=" not in override:
-            raise ConfigError(f"expected key=value, got {override!r}")
-        name = override.split("=", 1)[0].lstrip("+~").split(".")[0].split("/")[0].split("@")[0]
-        if name not in known:
-            raise ConfigError(unknown_key(name, known))
-
-
-def register_resolvers() -> None:
-    """Teach OmegaConf `${recipe:KEY}`: the experiment's value of KEY for the running command."""
-
-    def recipe(key: str, *, _root_: DictConfig) -> Any:
-        recipes = _root_.get("recipes") or {}
-        return (recipes.get(_root_.command) or {}).get(key)
-
-    OmegaConf.register_new_resolver("recipe", recipe, replace=True)

@@ -11,6 +11,8 @@ from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import find_baseline
+from agents.evaluation import Evaluation
+from agents.some_frames import UNIFORM_SKIP
 from train.comparison import difference_to, each_draw, over_seeds
 from train.conditional_exit import RULES, exit_curve, mean_curve
 from train.config import RunConfig
@@ -61,17 +63,23 @@ class Contest:
         self._on_train: dict[str, Judged] = {}
         self._for_exit: dict[str, Judged] = {}
         self._costs: dict[str, tuple[float, float]] = {}
+        self._parts: dict[str, dict[str, float]] = {}
+        self._judged: dict[str, Judged] = {}
 
     def judge(self, entry: PolicyEntry) -> Judged:
         """One policy on the split, and on the training split where that was asked for."""
         learned, own = self._learned[entry.name], self._own.get(entry.name)
-        judged = self.bench.judge(entry, learned, own, self._display)
+        shares = self._shares(entry)
+        judged = self.bench.judge(entry, learned, own, self._display, shares=shares)
+        self._judged[entry.name] = judged
         policy = learned[0] if learned else None
+        kept = float(judged.common.kept().mean())
+        self._parts[entry.name] = self.bench.gmacs(entry, policy)
         self._costs[entry.name] = (
-            sum(self.bench.gmacs(entry.name, policy).values()),
-            self.bench.executed_gmacs(entry.name, policy),
+            sum(self.bench.gmacs(entry, policy, kept).values()),
+            self.bench.executed_gmacs(entry, policy, kept),
         )
-        baseline = None if learned else find_baseline(entry.name)
+        baseline = None if learned else find_baseline(entry.looker)
         if baseline is not None and baseline.knows_label:
             return judged
         passes = {
@@ -82,8 +90,21 @@ class Contest:
         for title, (wanted, found, training) in passes.items():
             if wanted:
                 bench = self._train_bench(training)
-                found[entry.name] = bench.judge(entry, learned, own, self._display, title=title)
+                found[entry.name] = bench.judge(
+                    entry, learned, own, self._display, shares=shares, title=title
+                )
         return judged
+
+    def _shares(self, entry: PolicyEntry) -> list[float]:
+        """Of the frames that an entry with `frames` keeps, one a checkpoint."""
+        frames, count = entry.frames, max(len(entry.checkpoints), 1)
+        if frames is None:
+            return []
+        if isinstance(frames.amount, float):
+            per_video = self.bench.env.num_decisions if frames.way == UNIFORM_SKIP else 1
+            return [frames.amount / per_video] * count
+        kept = [float(part.kept().mean()) for part in each_draw(self._judged[frames.amount].common)]
+        return kept if len(kept) == count else [float(np.mean(kept))] * count
 
     def _train_bench(self, training: bool) -> PolicyBench:
         if training not in self._train_benches:
@@ -103,9 +124,14 @@ class Contest:
         for entry in entries:
             item = judged[entry.name]
             row = self.summary(entry, item)
+            skipping = [
+                other.name
+                for other in entries
+                if other.frames is not None and other.frames.amount == entry.name
+            ]
             row["differences"] = {
                 name: difference_to(item.seen(), judged[name].seen())
-                for name in (*REFERENCES, *learned_after(entry, entries))
+                for name in dict.fromkeys((*REFERENCES, *learned_after(entry, entries), *skipping))
                 if name in judged and name != entry.name
             }
             oracle = judged.get(_ORACLE)
@@ -127,7 +153,13 @@ class Contest:
             **accuracy,
             "gmacs_per_video": counted,
             "classifier": "own" if judged.has_own else "common",
-            "learned": bool(entry.checkpoints),
+            "learned": entry.is_learned,
+            "looker": entry.looker,
+            "skip_cost": entry.skip_cost,
+            "kept_share": float(common.kept().mean()),
+            "kept_per_step": common.kept().mean(axis=0).tolist(),
+            "gmacs_per_step": self._gmacs(entry, common).mean(axis=0).tolist(),
+            "confidence_mean": float(judged.own.confidences.mean()),
             "checkpoints": list(entry.checkpoints),
             "return_ci95": [bound * num_frames for bound in rewards["reward_ci95"]],
             "reward_per_step": common.rewards.mean(axis=0).tolist(),
@@ -138,8 +170,15 @@ class Contest:
             "over_seeds": self._over_seeds(entry, judged),
             "diagnostics": habits(common, self.bench.env.core.grid),
             "train": self._train_gap(entry, judged, rewards, accuracy),
-            "conditional_exit": self._exits(entry, judged, counted / num_frames),
+            "conditional_exit": self._exits(entry, judged),
         }
+
+    def _gmacs(self, entry: PolicyEntry, evaluation: Evaluation) -> npt.NDArray[np.float64]:
+        """`(E, T)` 10^9 multiply-adds of each frame: the focuser's where it was kept."""
+        parts, kept = self._parts[entry.name], evaluation.kept()
+        others = sum(parts.values()) - parts["focuser"]
+        spent: npt.NDArray[np.float64] = (others + parts["focuser"] * kept) / kept.shape[1]
+        return spent
 
     def _over_seeds(self, entry: PolicyEntry, judged: Judged) -> dict[str, Any] | None:
         count = len(entry.checkpoints)
@@ -175,9 +214,7 @@ class Contest:
         here = {**rewards, **accuracy}
         return {**found, **{f"{name}_gap": value - here[name] for name, value in found.items()}}
 
-    def _exits(
-        self, entry: PolicyEntry, judged: Judged, gmacs_per_frame: float
-    ) -> dict[str, Any] | None:
+    def _exits(self, entry: PolicyEntry, judged: Judged) -> dict[str, Any] | None:
         on_train = self._for_exit.get(entry.name)
         if on_train is None:
             return None
@@ -190,7 +227,7 @@ class Contest:
                         seen.logits,
                         here.logits,
                         rule=rule,
-                        gmacs_per_frame=gmacs_per_frame,
+                        gmacs=self._gmacs(entry, here),
                         metrics=self._exit_metrics,
                     )
                     for seen, here in pairs

@@ -12,7 +12,6 @@ from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import find_baseline
-from agents.evaluation import Evaluation
 from train.benchmark import fitting_policy, write_json
 from train.checkpoints import ZIP_FILE, find_part, load_configured
 from train.config import ConfigError, RunConfig
@@ -39,10 +38,14 @@ def run_evaluate(
     recognizer = load_configured(config.resume, "resume", config, str(context.device))
     name, policy = _policy(config, recognizer)
     bench = PolicyBench(recognizer, context, config.split)
+    cost = config.skip_cost if isinstance(config.skip_cost, float | int) else None
+    entry = PolicyEntry(name, skip_cost=cost)
     if policy is None:
-        bench.check([PolicyEntry(name)])
-    evaluation, seconds = _play(bench, name, policy, display)
-    gmacs = bench.gmacs(name, policy)
+        bench.check([entry])
+    judged = bench.judge(entry, [] if policy is None else [policy], None, display, title="evaluate")
+    evaluation, seconds = judged.common, judged.seconds
+    kept_share = float(evaluation.kept().mean())
+    gmacs = bench.gmacs(entry, policy, kept_share)
     rewards = reward_summary(evaluation, bench.videos)
     if config.reward is None:
         rewards = {"on_target": rewards["on_target"]}
@@ -54,6 +57,9 @@ def run_evaluate(
                 **bench.accuracy(evaluation),
                 "gmacs_per_video": sum(gmacs.values()),
                 "gmacs_by_part": gmacs,
+                "gmacs_executed_per_video": bench.executed_gmacs(entry, policy, kept_share),
+                "kept_share": kept_share,
+                "skip_cost": cost,
             }
         ],
         "videos": len(bench.videos),
@@ -93,15 +99,6 @@ def _has_policy(path: str) -> bool:
     except ConfigError:
         return False
     return True
-
-
-def _play(
-    bench: PolicyBench, name: str, policy: BasePolicy | None, display: ProgressDisplay
-) -> tuple[Evaluation, float]:
-    """The evaluation and its wall-clock seconds, decoding included."""
-    learned = [] if policy is None else [policy]
-    judged = bench.judge(PolicyEntry(name), learned, None, display, title="evaluate")
-    return judged.common, judged.seconds
 
 
 def _device_name(device: torch.device) -> str:

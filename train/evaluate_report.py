@@ -50,6 +50,8 @@ def _summary(result: Mapping[str, Any], policy: Mapping[str, Any]) -> list[list[
     }
     if result["reward"] is not None:
         cells["reward"] = f"{policy['reward_mean']:.4f}"
+    if policy["kept_share"] < 1.0:
+        cells["kept"] = f"{policy['kept_share']:.3f}"
     if policy["on_target"] is not None:
         cells["target"] = f"{policy['on_target']:.2f}"
     return [list(cells), list(cells.values())]
@@ -84,6 +86,12 @@ def _notes(result: Mapping[str, Any], policy: Mapping[str, Any]) -> list[str]:
         + (f", mean of {policy['num_draws']} draws" if policy["num_draws"] > 1 else "")
         + f"; logits after the last frame; mAP by the {result['map_rule']} rule over {labels}"
     ]
+    notes.append(
+        f"executed here: {policy['gmacs_executed_per_video']:.4g} G multiply-adds per video, what "
+        "rewards need included"
+    )
+    if policy["kept_share"] < 1.0:
+        notes.append(f"{policy['kept_share']:.1%} of the frames were focused on, the rest skipped")
     if policy["name"] == "random_offsets":
         notes.append("random_offsets: patches at random pixels, as stage 1 is validated")
     if missing and result["map_rule"] == "standard":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from gymnasium.vector.utils import batch_space
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.atomic_files import atomic_path
 from adafocus_env.networks import (
@@ -27,6 +26,8 @@ from adafocus_env.networks import (
 )
 from agents.algorithms import algorithm_arguments, algorithm_class, policy_class
 from agents.baselines import Agent, Oracle, RandomOffsets
+from agents.counting import count_multiply_adds as _count
+from agents.counting import executed_multiply_adds
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
 from train.class_names import dataset_class_names, declared_num_classes
@@ -137,19 +138,6 @@ def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space
     return executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
 
 
-def executed_multiply_adds(run: Callable[[], object]) -> float:
-    """Multiply-adds of what `run` really computes, wherever it does.
-
-    The fused recurrent networks of cuDNN and oneDNN are switched off meanwhile: the counter does
-    not see into them.
-    """
-    backends = torch.backends
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32 acceleration")  # about Intel's GPUs
-        with backends.cudnn.flags(enabled=False), backends.mkldnn.flags(enabled=False):
-            return _count(run)
-
-
 def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:
     """Networks of the configured sizes, without weights."""
     names = dataset_class_names(config) or placeholder_class_names(
@@ -193,13 +181,6 @@ def _count_one_action(policy: BasePolicy) -> float:
         warnings.simplefilter("ignore")  # about GPUs
         with torch.backends.mkldnn.flags(enabled=False):
             return _count(lambda: copied.predict(observation, deterministic=True))
-
-
-def _count(run: Callable[[], object]) -> float:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run()
-    return counter.get_total_flops() / 2
 
 
 def _table(per_video: Mapping[str, float], times: Mapping[str, int]) -> Table:

@@ -20,7 +20,8 @@ ROUTINE_SHARE = 0.9
 def habits(evaluation: Evaluation, grid: PatchGrid) -> dict[str, Any]:
     """Diagnostics over all episodes and frames.
 
-    Looks at other places than the grid's count for the nearest position.
+    Looks at other places than the grid's count for the nearest position. Skipped frames are no
+    looks.
 
     Args:
         evaluation: of one policy.
@@ -34,15 +35,20 @@ def habits(evaluation: Evaluation, grid: PatchGrid) -> dict[str, Any]:
         the videos the commonest position of a frame has, mean over the frames; `collapsed` and
         `routine`, whether the last two pass `COLLAPSE_SHARE` and `ROUTINE_SHARE`.
     """
-    positions = nearest_positions(evaluation.boxes, grid)
-    histogram = np.bincount(positions.ravel(), minlength=grid.num_actions) / positions.size
-    per_frame = [np.bincount(column).max() / len(column) for column in positions.T]
+    positions, kept = nearest_positions(evaluation.boxes, grid), evaluation.kept()
+    looks = positions[kept]
+    histogram = np.bincount(looks, minlength=grid.num_actions) / max(len(looks), 1)
+    per_frame = [
+        np.bincount(column[seen]).max() / seen.sum()
+        for column, seen in zip(positions.T, kept.T, strict=True)
+        if seen.any()
+    ] or [0.0]
     top = int(histogram.argmax())
     return {
         "action_entropy_bits": entropy_bits(histogram),
         "max_entropy_bits": float(np.log2(grid.num_actions)),
         "location_histogram": histogram.reshape(grid.grid_size, -1).tolist(),
-        "movement_pixels": mean_movement(evaluation.boxes),
+        "movement_pixels": mean_movement(evaluation.boxes, kept),
         "top_position": top,
         "top_position_share": float(histogram[top]),
         "same_place_share": float(np.mean(per_frame)),
@@ -66,11 +72,12 @@ def entropy_bits(shares: npt.NDArray[np.float64]) -> float:
     return float(-(some * np.log2(some)).sum()) + 0.0  # no -0.0
 
 
-def mean_movement(boxes: npt.NDArray[np.int64]) -> float:
-    """Mean distance in pixels between the boxes `(E, T, 4)` of consecutive frames."""
-    if boxes.shape[1] < 2:
+def mean_movement(boxes: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]) -> float:
+    """Mean distance in pixels between the boxes `(E, T, 4)` of consecutive frames, both kept."""
+    both = kept[:, 1:] & kept[:, :-1]
+    if not both.any():
         return 0.0
-    return float(np.linalg.norm(np.diff(boxes[..., :2], axis=1), axis=-1).mean())
+    return float(np.linalg.norm(np.diff(boxes[..., :2], axis=1), axis=-1)[both].mean())
 
 
 def habit_warnings(name: str, diagnostics: dict[str, Any]) -> list[str]:

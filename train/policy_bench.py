@@ -7,22 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baseline_registry import Baseline, find_baseline, make_baseline
+from agents.counting import executed_multiply_adds
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.some_frames import SomeFrames
 from train.checkpoints import check_classes
 from train.comparison import as_draws
 from train.config import ConfigError
-from train.flops import agent_multiply_adds, executed_multiply_adds, multiply_adds
+from train.flops import agent_multiply_adds, multiply_adds
 from train.metrics import accuracy_summary
 from train.policy_entries import PolicyEntry
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
 
 RANDOM_OFFSETS = "random_offsets"
+_COUNTED_VIDEOS = 16
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,13 @@ class PolicyBench:
         """
         banked = self._config.features != "live"
         for entry in entries:
-            if banked and entry.name == RANDOM_OFFSETS and not entry.checkpoints:
+            if banked and entry.looker == RANDOM_OFFSETS and not entry.checkpoints:
                 raise ConfigError(
                     "patches at random pixels are not in a bank, which holds grid positions only; "
                     "use random, center, greedy_oracle or a policy's folder, or features=live"
                 )
             if not entry.checkpoints:
-                make_baseline(entry.name, self.env.core, self.recognizer)
+                make_baseline(entry.looker, self.env.core, self.recognizer)
 
     def judge(
         self,
@@ -101,6 +105,7 @@ class PolicyBench:
         own: AnyRecognizer | None,
         display: ProgressDisplay,
         *,
+        shares: Sequence[float] = (),
         title: str = "benchmark",
     ) -> Judged:
         """Play the split with a policy's agents, and replay their looks before its own classifier.
@@ -110,6 +115,7 @@ class PolicyBench:
             learned: its checkpoints; empty for a baseline agent.
             own: recognizer with its own classifier, or None.
             display: progress.
+            shares: of the frames that are kept, one a checkpoint, for an entry with `frames`.
             title: of the progress bar.
         """
         draws = self._config.draws if _by_chance(entry) else 1
@@ -123,10 +129,16 @@ class PolicyBench:
             seed, parts = self._config.seed, []
             began = time.perf_counter()
             policies: Sequence[BasePolicy | None] = learned or [None]
-            for policy in policies:
-                agent = self._agent_in(self.env, entry.name, policy)
+            for policy, share in zip(policies, shares or [1.0] * len(policies), strict=True):
                 parts.append(
-                    evaluate_agent(self.env, agent, seed=seed, draws=draws, progress=advance)
+                    evaluate_agent(
+                        self.env,
+                        self._agent_in(self.env, entry, policy, share),
+                        seed=seed,
+                        draws=draws,
+                        skip_cost=entry.skip_cost,
+                        progress=advance,
+                    )
                 )
             seconds = time.perf_counter() - began
             common = as_draws(parts)
@@ -145,14 +157,19 @@ class PolicyBench:
             map_labels=self._config.map_labels,
         )
 
-    def gmacs(self, name: str, policy: BasePolicy | None) -> dict[str, float]:
+    def gmacs(
+        self, entry: PolicyEntry, policy: BasePolicy | None, kept_share: float = 1.0
+    ) -> dict[str, float]:
         """10^9 multiply-adds of one video by part, as the paper counts; an agent is a part.
 
-        An oracle is charged for every position that it tries.
+        An oracle is charged for every position that it tries, the focuser for the frames that are
+        kept: this is what inference executes.
         """
+        name = entry.looker
         counts = dict(multiply_adds(self.recognizer, policy))
+        counts["focuser"] *= kept_share
         if policy is None:
-            agent = self._agent_in(self.env, name, policy)
+            agent = make_baseline(name, self.env.core, self.recognizer)
             thinking = agent_multiply_adds(agent, self.env.single_observation_space)
             counts.update({"policy": thinking * self.env.num_decisions} if thinking else {})
         if policy is None and _knows_label(name):
@@ -161,17 +178,25 @@ class PolicyBench:
             counts["classifier"] *= self._config.action_dim * width
         return {part: count / 1e9 for part, count in counts.items()}
 
-    def executed_gmacs(self, name: str, policy: BasePolicy | None) -> float:
+    def executed_gmacs(
+        self, entry: PolicyEntry, policy: BasePolicy | None, kept_share: float = 1.0
+    ) -> float:
         """10^9 multiply-adds that the benchmark really computes for a video and draw.
 
-        The patches of the reward baseline are among them; what a feature bank holds is not.
+        The patches of the reward baseline are among them; what a feature bank holds is not. Where
+        frames are skipped, videos differ, and it is the mean over 16 that are evenly spread.
         """
+        videos = [0]
+        if kept_share < 1.0:
+            count = min(_COUNTED_VIDEOS, len(self.videos))
+            videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
         env = self.make_env(self.recognizer, num_envs=1)
-        agent = self._agent_in(env, name, policy)
-        seed = self._config.seed
-        return (
-            executed_multiply_adds(lambda: evaluate_agent(env, agent, seed=seed, videos=[0])) / 1e9
+        agent = self._agent_in(env, entry, policy, kept_share)
+        seed, cost = self._config.seed, entry.skip_cost
+        counted = executed_multiply_adds(
+            lambda: evaluate_agent(env, agent, seed=seed, skip_cost=cost, videos=videos)
         )
+        return counted / 1e9 / len(videos)
 
     def seen_through(self) -> dict[str, Any]:
         """For the results: where features came from, and what random patches were compared with."""
@@ -191,19 +216,31 @@ class PolicyBench:
             num_envs=rows,
             autoreset_mode="disabled",
             locations=self._config.locations,
+            skip_cost=self._config.skip_cost if self._config.locations == "skip" else None,
             # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
             reward=self._config.reward or "conf",
             **self._rules,
         )
 
     def _agent_in(
-        self, env: PatchLocalizationVectorEnv, name: str, policy: BasePolicy | None
-    ) -> Baseline:
-        """The learned policy, or the baseline agent of this name for an environment."""
-        return make_baseline(name, env.core, self.recognizer) if policy is None else policy
+        self,
+        env: PatchLocalizationVectorEnv,
+        entry: PolicyEntry,
+        policy: BasePolicy | None,
+        share: float,
+    ) -> Baseline | SomeFrames:
+        """The learned policy or the baseline agent for an environment, perhaps in some frames."""
+        agent: Baseline = (
+            make_baseline(entry.looker, env.core, self.recognizer) if policy is None else policy
+        )
+        if entry.frames is None:
+            return agent
+        return SomeFrames(agent, entry.frames.way, share, env.num_decisions)
 
 
 def _by_chance(entry: PolicyEntry) -> bool:
+    if entry.frames is not None:  # checkpoints are draws already
+        return len(entry.checkpoints) < 2
     baseline = None if entry.checkpoints else find_baseline(entry.name)
     return baseline is not None and baseline.by_chance
 

@@ -6,13 +6,14 @@ import json
 import logging
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from agents.baseline_registry import find_baseline, known_names
+from agents.some_frames import RANDOM_SKIP, UNIFORM_SKIP
 from train.config import ConfigError, RunConfig
 from train.run_folder import CONFIG_FILE, STATE_FILE
 
@@ -20,11 +21,28 @@ log = logging.getLogger(__name__)
 
 LEARNED = "learned"
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
+_COST = re.compile(r"(?P<name>[^@:]+)@(?P<cost>\d+\.?\d*|\.\d+)(?P<folder>:.*)?", re.ASCII)
 # Keys in which the seeds of one experiment may differ.
 _NOT_THE_EXPERIMENT = (
     *("seed", "output_dir", "resume", "recognizer", "num_workers", "device"),
     *("policy", "policies", "runs", "split", "draws"),
 )
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """Frames that are kept without seeing them, in which another policy says where to look.
+
+    Attributes:
+        way: `random_skip` or `uniform_skip`.
+        amount: a rate of frames, or for `uniform_skip` frames of a video; or the name of a policy:
+            as many as it keeps.
+        of: name of the policy that says where to look.
+    """
+
+    way: str
+    amount: float | str
+    of: str
 
 
 @dataclass(frozen=True)
@@ -36,11 +54,26 @@ class PolicyEntry:
         checkpoints: folders with a learned policy, several for several seeds; empty for a baseline
             agent, whose name says all.
         own: stage-3 run with a classifier of its own, or None.
+        skip_cost: what a look costs, for a policy that must know it; None is the configured cost.
+        frames: of a baseline agent for skipping; `checkpoints` are those of the policy that says
+            where to look.
     """
 
     name: str
     checkpoints: tuple[str, ...] = ()
     own: str | None = None
+    skip_cost: float | None = None
+    frames: KeptFrames | None = None
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether all that it does is learned."""
+        return bool(self.checkpoints) and self.frames is None
+
+    @property
+    def looker(self) -> str:
+        """Name of the baseline agent that says where to look, where nothing is learned."""
+        return self.name if self.frames is None else self.frames.of
 
 
 def read_entries(config: RunConfig) -> list[PolicyEntry]:
@@ -48,8 +81,11 @@ def read_entries(config: RunConfig) -> list[PolicyEntry]:
 
     `policies=` takes names of baseline agents, `learned` (the policy in `policy=`, else the one
     beside the recognizer) and `NAME:RUN_FOLDER`; a name given several times is one policy of
-    several seeds. `runs=` is either `{policy: its stage-3 run}`, or one or more folders with the
-    stage-2 runs of a sweep: those stand where `learned` is, or at the end, grouped into algorithms.
+    several seeds. `learned@0.05` and `NAME@0.05:RUN_FOLDER` tell the policy that a look costs 0.05;
+    `random_skip:AMOUNT:POLICY` and `uniform_skip:AMOUNT:POLICY` keep frames without seeing them,
+    where POLICY is another of these or a baseline agent (see `KeptFrames`). `runs=` is either
+    `{policy: its stage-3 run}`, or one or more folders with the stage-2 runs of a sweep: those
+    stand where `learned` is, or at the end, grouped into algorithms.
 
     Raises:
         ConfigError: an unknown, repeated or empty name, or a folder without policies.
@@ -61,18 +97,30 @@ def read_entries(config: RunConfig) -> list[PolicyEntry]:
     collected = _collected(config.runs)
     own: Mapping[str, str] = config.runs if isinstance(config.runs, Mapping) else {}
     found: dict[str, list[str]] = {}
-    for given in config.policies:
-        if given == LEARNED and collected:
+    costs: dict[str, float] = {}
+    frames: dict[str, KeptFrames] = {}
+    for written in config.policies:
+        given, cost = _told_cost(written)
+        way = read_frames(given)
+        if way is not None:
+            _add(found, {given: []})
+            frames[given] = way
+        elif given == LEARNED and collected:
             _add(found, collected)
         elif given == LEARNED:
             source = config.policy or config.resume
             if source is None:
                 raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
-            _add(found, {LEARNED: [source]})
+            name = LEARNED if cost is None else f"{LEARNED}@{cost:g}"
+            _add(found, {name: [source]})
+            costs |= {} if cost is None else {name: cost}
         elif find_baseline(given) is not None:
             _add(found, {given: []})
         else:
             name, path = _named_folder(given)
+            if cost is not None:
+                name = f"{name}@{cost:g}"
+                costs[name] = cost
             expanded = [str(run) for run in find_policies(Path(path))]
             found.setdefault(name, []).extend(expanded)
     if not set(collected) <= set(found):
@@ -80,7 +128,32 @@ def read_entries(config: RunConfig) -> list[PolicyEntry]:
     unknown = sorted(set(own) - set(found))
     if unknown:
         raise ConfigError(f"runs= names {unknown}, which are not in policies={list(found)}")
-    return [PolicyEntry(name, tuple(paths), own.get(name)) for name, paths in found.items()]
+    entries: dict[str, PolicyEntry] = {}
+    for name, paths in found.items():
+        entry = PolicyEntry(name, tuple(paths), own.get(name), costs.get(name), frames.get(name))
+        entries[name] = _with_looker(entry, entries)
+    return list(entries.values())
+
+
+def read_frames(given: str) -> KeptFrames | None:
+    """The parts of `random_skip:AMOUNT:POLICY`; None where it is none.
+
+    Raises:
+        ConfigError: it is not complete.
+    """
+    way, colon, rest = given.partition(":")
+    if way not in (RANDOM_SKIP, UNIFORM_SKIP):
+        return None
+    amount, _, of = rest.partition(":")
+    if not colon or not amount or not of:
+        raise ConfigError(
+            f"{given}: write {way}:AMOUNT:POLICY, such as {way}:{0.5 if way == RANDOM_SKIP else 4}"
+            f":learned; AMOUNT may be a policy that skips: as many frames as it keeps"
+        )
+    try:
+        return KeptFrames(way, float(amount), of)
+    except ValueError:
+        return KeptFrames(way, amount, of)
 
 
 def recognizer_source(config: RunConfig, entries: list[PolicyEntry]) -> str | None:
@@ -107,11 +180,53 @@ def find_policies(folder: Path) -> list[Path]:
         run = policy.parent
         if (run / STATE_FILE).is_file():
             log.warning("%s is not finished and left out; resume=auto continues it", run)
+        elif not (run / "recognizer").is_dir():  # which is written at the end
+            log.warning("%s is not finished and left out", run)
         elif _saved(run).get("command") == "stage2":
             runs.append(run)
     if not runs:
         raise ConfigError(f"no finished policy in {folder}; 'adafocus stage2' makes one")
     return runs
+
+
+def _told_cost(written: str) -> tuple[str, float | None]:
+    """`NAME@COST:RUN_FOLDER` as `NAME:RUN_FOLDER` and the cost."""
+    match = _COST.fullmatch(written)
+    if match is None or read_frames(written) is not None:
+        return written, None
+    return match["name"] + (match["folder"] or ""), float(match["cost"])
+
+
+def _with_looker(entry: PolicyEntry, before: Mapping[str, PolicyEntry]) -> PolicyEntry:
+    """The entry with the checkpoints of the policy that says where to look.
+
+    Raises:
+        ConfigError: a policy that it names does not come before it.
+    """
+    frames = entry.frames
+    if frames is None:
+        return entry
+    missing = [] if frames.of in before or find_baseline(frames.of) else [frames.of]
+    if isinstance(frames.amount, str) and frames.amount not in before:
+        missing.append(frames.amount)
+    if missing:
+        raise ConfigError(
+            f"{entry.name} needs the policy {missing[0]} before it in policies=; there are "
+            f"{', '.join(before) or 'none'}"
+        )
+    looker = before.get(frames.of)
+    if looker is None:
+        return entry
+    if looker.frames is not None:
+        raise ConfigError(
+            f"{entry.name}: {frames.of} skips frames itself; name the policy it is of"
+        )
+    return replace(
+        entry,
+        checkpoints=looker.checkpoints,
+        own=entry.own or looker.own,
+        skip_cost=looker.skip_cost,
+    )
 
 
 def _add(found: dict[str, list[str]], more: Mapping[str, list[str]]) -> None:
@@ -125,7 +240,8 @@ def _named_folder(given: str) -> tuple[str, str]:
     """`NAME` and `RUN_FOLDER` of `NAME:RUN_FOLDER`."""
     name, colon, path = given.partition(":")
     if not colon or not path or not _NAME.fullmatch(name):
-        known = known_names(given, LEARNED, "NAME:RUN_FOLDER")
+        others = (f"{way}:AMOUNT:POLICY" for way in (RANDOM_SKIP, UNIFORM_SKIP))
+        known = known_names(given, LEARNED, *others, "NAME:RUN_FOLDER", "NAME@COST:RUN_FOLDER")
         raise ConfigError(f"unknown policies [{given!r}]; {known}")
     return name, path
 

@@ -12,14 +12,14 @@ from scipy.special import softmax
 
 from adafocus_env.data import Videos
 from adafocus_env.data.glyphs import write_mp4
-from adafocus_env.envs.rendering import draw_step
+from adafocus_env.envs.rendering import corners, draw_step
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation
 
 Image = npt.NDArray[np.uint8]
 
 _SHOWN_VIDEOS = 10
-_FRAMES_PER_SECOND = 2.5
+FRAMES_PER_SECOND = 2.5
 _STILL_STEPS = 4
 
 
@@ -35,17 +35,33 @@ def write_policy_video(
         seed: of the evaluation.
     """
     count = min(_SHOWN_VIDEOS, len(videos))
-    pictures = [_side_by_side(videos, index, evaluations, seed) for index in range(count)]
+    pictures = [side_by_side(videos, index, evaluations, seed=seed) for index in range(count)]
     frames = [frame for video in pictures for frame in video]
-    write_mp4(folder / "policies.mp4", frames, _FRAMES_PER_SECOND)
+    write_mp4(folder / "policies.mp4", frames, FRAMES_PER_SECOND)
     still = _still(pictures[0], len(evaluations))
     cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
 
 
-def _side_by_side(
-    videos: Videos, index: int, evaluations: Mapping[str, Evaluation], seed: int
+def side_by_side(
+    videos: Videos,
+    index: int,
+    evaluations: Mapping[str, Evaluation],
+    *,
+    seed: int,
+    columns: int | None = None,
 ) -> list[Image]:
-    """The frames of one video, one panel a policy, from left to right."""
+    """The frames of one video, one panel a policy, from left to right.
+
+    Args:
+        videos: the evaluated split.
+        index: of the video.
+        evaluations: by policy name; the first draw of the video is shown.
+        seed: of the evaluation.
+        columns: panels next to each other, the others below; None puts all in one line.
+
+    Returns:
+        T pictures `(H, W, 3)` uint8 RGB of even sides.
+    """
     clip = videos.clip(index, derive_episode_seed(seed, index, 0))
     frames = clip.frames.permute(0, 2, 3, 1).numpy()
     class_name = videos.class_names[clip.label]
@@ -55,20 +71,32 @@ def _side_by_side(
         for name, evaluation in evaluations.items():
             row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
             step = t * evaluation.boxes.shape[1] // len(frames)  # a decision may serve several
-            boxes = [(int(top), int(left)) for top, left in evaluation.boxes[row, : step + 1, :2]]
+            shown = slice(0, step + 1)
+            boxes = corners(evaluation.boxes[row, shown, :2], evaluation.kept()[row, shown])
             panels.append(
                 draw_step(
                     frame,
                     boxes,
-                    int(evaluation.boxes[row, step, 2]),
+                    int(evaluation.boxes[..., 2].max()),
                     probabilities=softmax(evaluation.logits[row, step]),
                     class_names=videos.class_names,
                     label=clip.label,
                     title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",
                 )
             )
-        pictures.append(np.concatenate(_even(panels), axis=1))
+        pictures.append(_arranged(_even(panels), columns or len(panels)))
     return pictures
+
+
+def _arranged(panels: list[Image], columns: int) -> Image:
+    """Panels line by line; the last line is filled up with black."""
+    columns = min(columns, len(panels))
+    panels = panels + [np.zeros_like(panels[0])] * (-len(panels) % columns)
+    lines = [
+        np.concatenate(panels[first : first + columns], axis=1)
+        for first in range(0, len(panels), columns)
+    ]
+    return np.concatenate(lines)
 
 
 def _even(panels: list[Image]) -> list[Image]:
@@ -82,6 +110,11 @@ def _still(pictures: list[Image], policies: int) -> Image:
     columns = []
     for step in steps:
         stacked = np.concatenate(np.split(pictures[step], policies, axis=1))
-        size = (stacked.shape[1] // 2, stacked.shape[0] // 2)
-        columns.append(cv2.resize(stacked, size, interpolation=cv2.INTER_AREA).astype(np.uint8))
+        columns.append(halved(stacked))
     return np.concatenate(columns, axis=1)
+
+
+def halved(picture: Image) -> Image:
+    """Half as wide and high."""
+    size = (picture.shape[1] // 2, picture.shape[0] // 2)
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +20,12 @@ from rich.progress import (
 )
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Time left is judged by this many of the last seconds: an epoch may take minutes, and rich's 30 s
+# would then know nothing.
+_SPEED_PERIOD = 900.0
 
 
 class ProgressDisplay:
@@ -39,6 +46,7 @@ class ProgressDisplay:
             TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
             disable=not self.console.is_terminal,
+            speed_estimate_period=_SPEED_PERIOD,
         )
 
     def __enter__(self) -> ProgressDisplay:
@@ -73,10 +81,25 @@ class ProgressPart:
     def __init__(self, progress: Progress, task: TaskID):
         self._progress = progress
         self._task = task
+        self._done = 0
         self.note = ""
 
-    def advance(self, note: str | None = None) -> None:
-        """One unit is done; `note` replaces the text beside the bar."""
+    def advance(self, note: str | None = None, *, count: int = 1) -> None:
+        """Units are done; `note` replaces the text beside the bar.
+
+        What an earlier run has done is said in one call, which does not count for the speed.
+        """
         if note is not None:
             self.note = note
-        self._progress.update(self._task, advance=1, note=self.note)
+        self._done += count
+        self._progress.update(self._task, completed=self._done, note=self.note)
+
+    def within(self, share: float) -> None:
+        """A part (0..1) of the next unit is done."""
+        self._progress.update(self._task, completed=self._done + share)
+
+    def follow(self, items: Iterable[T], count: int) -> Iterator[T]:
+        """The `count` items that make up the next unit; the bar moves with them."""
+        for number, item in enumerate(items):
+            self.within(number / count)
+            yield item

@@ -60,7 +60,7 @@
     if (image.complete && image.naturalWidth) {
       context.drawImage(image, 0, 0, canvas.width, canvas.height);
     }
-    const middles = looks.boxes.slice(0, frame + 1).map(
+    const middles = looks.boxes.slice(0, frame + 1).filter(([, , side]) => side > 0).map(
       ([top, left, side]) => [(left + side / 2) * scale, (top + side / 2) * scale]);
     context.lineWidth = 2;
     context.strokeStyle = "rgba(255, 255, 255, 0.55)";
@@ -69,6 +69,7 @@
     context.stroke();
     for (let t = Math.max(0, frame - TRAIL); t <= frame; t += 1) {
       const [top, left, side] = looks.boxes[t];
+      if (side === 0) continue; // skipped
       const current = t === frame;
       context.lineWidth = current ? 5 : 2;
       context.strokeStyle = current ? "#3cff5a" : `rgba(255, 255, 255, ${0.7 - 0.14 * (frame - t)})`;
@@ -108,6 +109,7 @@
       paintFrame(canvas, looks);
       paintCurve(chart, looks.confidences);
       facts.textContent =
+        (looks.boxes[frame][2] === 0 ? "skipped, " : "") +
         `confidence ${looks.confidences[frame].toFixed(2)}, reward ${looks.rewards[frame].toFixed(3)}`;
       paintBars(bars, looks.top[frame], shown.label);
     });

@@ -64,8 +64,8 @@ def player_data(
     Returns:
         `class_names`, `frame_size`, `policies` (names), `left_out` (videos), and `videos`: each
         with `index`, `label`, `frames` (T data URIs; of a decision that serves several frames the
-        middle one) and `looks`, one entry a policy with `boxes`
-        (T of top, left, side), `confidences` (T), `rewards` (T) and `top` (T lists of class and
+        middle one) and `looks`, one entry a policy with `boxes` (T of top, left, side; side 0 in
+        skipped frames), `confidences` (T), `rewards` (T) and `top` (T lists of class and
         probability).
     """
     shown: list[dict[str, Any]] = []

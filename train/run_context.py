@@ -22,7 +22,7 @@ from adafocus_env.networks import (
 )
 from train.config import ConfigError, RunConfig
 from train.processes import Processes, describe
-from train.run_folder import CONFIG_FILE, STATE_FILE
+from train.run_folder import CONFIG_FILE, FINISHED_FILE, STATE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,7 @@ class RunContext:
         log.info("%s %s in %s", "continuing" if going_on else "starting", config.command, folder)
         log.info("running on %s", describe(self.processes))
         if self.processes.is_main:
+            (folder / FINISHED_FILE).unlink(missing_ok=True)
             OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
 
     @cached_property

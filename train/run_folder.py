@@ -15,10 +15,14 @@ from train.config import ConfigError, RunConfig
 
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
+FINISHED_FILE = "finished.json"
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
-# Where a run is and starts from, and how fast it goes: not what it computes.
-_MAY_DIFFER = ("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device")
+# Where a run is and starts from, how fast it goes and what it shows: not what it computes.
+_MAY_DIFFER = (
+    *("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device"),
+    *("video_freq", "trials"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,18 +58,18 @@ def find_continued(config: RunConfig, output_dir: Path | None) -> Continued | No
     if config.resume == "auto":
         folders = [output_dir] if output_dir is not None else _unfinished(OUTPUTS)
         for folder in folders:
-            saved = _saved(folder)
-            if saved is not None and not _differences(config, saved):
+            saved = _unfinished_config(folder)
+            if saved is not None and not differences(config, saved):
                 return _continued(folder, saved)
     elif config.resume is not None:
         folder = Path(config.resume)
-        saved = _saved(folder)
+        saved = _unfinished_config(folder)
         if saved is not None and saved["command"] == config.command:
-            differences = _differences(config, saved)
-            if differences:
+            different = differences(config, saved)
+            if different:
                 raise ConfigError(
                     f"{folder} is an unfinished {config.command} with other settings "
-                    f"({'; '.join(differences)}); give the same, or start a new run without resume="
+                    f"({'; '.join(different)}); give the same, or start a new run without resume="
                 )
             return _continued(folder, saved)
     if output_dir is not None and (output_dir / STATE_FILE).is_file():
@@ -101,28 +105,45 @@ def _unfinished(root: Path) -> list[Path]:
     return [state.parent for state in sorted(states, key=lambda s: -s.stat().st_mtime)]
 
 
-def _saved(folder: Path) -> dict[str, Any] | None:
-    """The configuration of an unfinished run; None where there is no such run."""
-    if not (folder / STATE_FILE).is_file() or not (folder / CONFIG_FILE).is_file():
+def saved_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration in a run folder; None where there is none."""
+    if not (folder / CONFIG_FILE).is_file():
         return None
     saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))
     return {str(name): value for name, value in saved.items()} if isinstance(saved, dict) else None
+
+
+def _unfinished_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration of an unfinished run; None where there is no such run."""
+    return saved_config(folder) if (folder / STATE_FILE).is_file() else None
 
 
 def _continued(folder: Path, saved: dict[str, Any]) -> Continued:
     return Continued(folder, {name: saved.get(name) for name in ("resume", "recognizer")})
 
 
-def _differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
-    """What another run computes otherwise, as `key: here, there`."""
+def differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
+    """What another run computes otherwise, as `key: here, there`.
+
+    What `resume=` names is not compared: it may be the other run itself.
+    """
     here = config.plain()
     names = sorted((set(here) | set(saved)) - set(_MAY_DIFFER))
-    differences = [
+    different = [
         f"{name}: {here.get(name)} here, {saved.get(name)} there"
         for name in names
         if here.get(name) != saved.get(name)
     ]
     source, saved_source = config.recognizer, saved.get("recognizer") or saved.get("resume")
     if source is not None and source != saved_source:
-        differences.append(f"recognizer: {source} here, {saved_source} there")
-    return differences
+        different.append(f"recognizer: {source} here, {saved_source} there")
+    return different
+
+
+def all_differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
+    """`differences`, and whether both start from the same earlier stage."""
+    here, there = config.source_run, saved.get("recognizer") or saved.get("resume")
+    different = differences(config, saved)
+    if config.recognizer is None and here != there:
+        different.append(f"resume: {here} here, {there} there")
+    return different

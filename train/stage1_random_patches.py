@@ -13,6 +13,7 @@ from train.checkpoints import load_backbone
 from train.config import ConfigError, RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
+from train.skipping import frames_kept
 from train.supervised_loop import complete, fit
 from train.supervised_stage import StepLoss
 
@@ -31,10 +32,19 @@ class RandomPatchStage(StepLoss):
         recognizer: its glancer is frozen, with its own class logits where they count.
         backbone_lr: of the focuser.
         fc_lr: of the classifier.
+        skip_rate: of the frames whose patch vectors become zeros, see `frames_kept`.
     """
 
-    def __init__(self, recognizer: AnyRecognizer, backbone_lr: float, fc_lr: float):
+    def __init__(
+        self,
+        recognizer: AnyRecognizer,
+        backbone_lr: float,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
+    ):
         super().__init__()
+        self._skip_rate = skip_rate
         freeze(recognizer.glancer)
         recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
         self._recognizer = recognizer
@@ -67,9 +77,13 @@ class RandomPatchStage(StepLoss):
             frozen = self.frozen_features(frames, uniforms, glance_frames)
         group = recognizer.focus_group  # its patches lie at the first one's place
         uniforms = uniforms[:, ::group].repeat_interleave(group, dim=1)
-        offsets = (uniforms * (config.frame_size - config.patch_size)).long()
+        offsets = (uniforms[..., :2] * (config.frame_size - config.patch_size)).long()
         patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
         patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+        if self._skip_rate is not None:
+            # Not left out before the focuser: every process and update needs patches for its norms.
+            kept = frames_kept(uniforms, self._skip_rate)[..., None]
+            patch_vectors = patch_vectors * kept.to(patch_vectors)
         return recognizer.train_clips(recognizer.clip_features(frozen, patch_vectors))
 
 
@@ -87,7 +101,12 @@ def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay)
                 f"'adafocus stage0 pretrain_glancer={which}' makes one"
             )
         load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
-    stage = RandomPatchStage(recognizer, config.need("backbone_lr"), config.need("fc_lr"))
+    stage = RandomPatchStage(
+        recognizer,
+        config.need("backbone_lr"),
+        config.need("fc_lr"),
+        skip_rate=config.skip_rate,
+    )
     with display.part("stage 1: random patches", config.need("epochs")) as progress:
         best = fit(stage, train_videos, val_videos, context, progress)
     if context.processes.is_main:

@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from adafocus_env.envs import PatchGrid
+from adafocus_env.envs import Looks, PatchGrid
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
-from agents.acting import act_on_episodes, look_at, seen_by
+from agents.acting import act_on_episodes, is_told_cost, look_at, seen_by
 from agents.gru_policy import GruActorCriticPolicy
 from train.checkpoints import (
     ZIP_FILE,
@@ -24,14 +25,14 @@ from train.checkpoints import (
 from train.config import RunConfig
 from train.progress import ProgressDisplay
 from train.run_context import RunContext
+from train.skipping import clip_costs, frames_kept
 from train.supervised_loop import complete, fit
 from train.supervised_stage import StepLoss
 
 log = logging.getLogger(__name__)
 
-# Observations (N, D, C, h, w) of D decisions and uniforms (N, D, 2) to grid actions (N, D), or to
-# (top, left) offsets (N, D, 2) in pixels.
-ChooseActions = Callable[[Tensor, Tensor], Tensor]
+# Observations (N, D, C, h, w) of D decisions and a batch's uniforms of them to (N, D) looks.
+ChooseLooks = Callable[[Tensor, Tensor], Looks]
 
 
 class ChosenPatchStage(StepLoss):
@@ -39,25 +40,32 @@ class ChosenPatchStage(StepLoss):
 
     The published code trains nothing here in the Something-Something family, as in its stage 1.
 
+    Frames that the policy or chance skips have zeros for a patch vector; the focuser does not run.
+
     Args:
         recognizer: of stage 1.
-        grid: the positions.
         choose: the policy.
         fc_lr: of the classifier.
+        skip_rate: of the frames that chance skips, see `frames_kept`.
     """
 
     frozen_is_all = True
 
     def __init__(
-        self, recognizer: AnyRecognizer, grid: PatchGrid, choose: ChooseActions, fc_lr: float
+        self,
+        recognizer: AnyRecognizer,
+        choose: ChooseLooks,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
     ):
         super().__init__()
         freeze(recognizer)
         recognizer.classifier.requires_grad_(True)
         self._recognizer = recognizer
         self._networks = FrozenNetworks(recognizer)
-        self._grid = grid
         self._choose = choose
+        self._skip_rate = skip_rate
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
     def forward(
@@ -83,19 +91,27 @@ class ChosenPatchStage(StepLoss):
         group = recognizer.focus_group
         decisions = (len(frames), shape[1] // group)
         observed = maps.reshape(*decisions, -1, *maps.shape[2:])  # side by side, on the channels
-        chosen = self._choose(observed, uniforms[:, ::group])
-        offsets = chosen if chosen.dim() == 3 else self._grid.offsets(chosen)
-        patch_vectors = self._networks.focus(
-            frames.flatten(0, 1), offsets.repeat_interleave(group, dim=1).flatten(0, 1)
+        uniforms = uniforms[:, ::group]
+        looks = self._choose(observed, uniforms)
+        kept = looks.kept & frames_kept(uniforms, self._skip_rate)
+        patch_vectors = self._networks.focus_kept(
+            frames.flatten(0, 1),
+            looks.offsets.repeat_interleave(group, dim=1).flatten(0, 1),
+            kept.repeat_interleave(group, dim=1).flatten(),
         )
         return recognizer.clip_features(
             vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, shape)
         )
 
 
-def choose_actions(
-    policy: str, grid: PatchGrid, recognizer: AnyRecognizer, *, trust: bool = False
-) -> ChooseActions:
+def choose_looks(
+    policy: str,
+    grid: PatchGrid,
+    recognizer: AnyRecognizer,
+    *,
+    trust: bool = False,
+    skip_cost: float | str | None = None,
+) -> ChooseLooks:
     """A policy by name or by the folder it is saved in.
 
     Args:
@@ -103,23 +119,28 @@ def choose_actions(
         grid: the positions.
         recognizer: whose glance maps the policy sees.
         trust: open a `.zip`, which can run code.
+        skip_cost: told to a policy that must know it, see `clip_costs`.
 
     Raises:
         CheckpointError: the saved policy sees other maps or acts on another grid.
     """
     if policy == "random":
-        return lambda _, uniforms: (uniforms[..., 0] * grid.num_actions).long()
+        return lambda _, uniforms: grid.looks((uniforms[..., 0] * grid.num_actions).long())
     if policy == "center":
-        return lambda maps, _: torch.full(maps.shape[:2], grid.center_action)
+        return lambda maps, _: grid.looks(torch.full(maps.shape[:2], grid.center_action))
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     sizes = recognizer.config
 
     @torch.no_grad()
-    def choose(maps: Tensor, _: Tensor) -> Tensor:
+    def choose(maps: Tensor, uniforms: Tensor) -> Looks:
+        told = is_told_cost(saved, maps.shape[2])
+        costs = clip_costs(uniforms, skip_cost) if told else None
+        actions: npt.ArrayLike
         if isinstance(saved, GruActorCriticPolicy):
-            actions = saved.evaluate_episodes(seen_by(saved, maps))[0].best().cpu().numpy()
+            seen = seen_by(saved, maps, costs)
+            actions = saved.evaluate_episodes(seen)[0].best().cpu().numpy()
         else:
-            actions = act_on_episodes(saved, maps)
+            actions = act_on_episodes(saved, maps, skip_costs=costs)
         return look_at(
             saved.action_space,
             actions,
@@ -138,12 +159,12 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
         recognizer.classifier.dropout.p = config.classifier_dropout
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
-    choose = choose_actions(policy, grid, recognizer, trust=config.trust)
+    choose = choose_looks(policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost)
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
     check_classes(recognizer, val_videos)
-    stage = ChosenPatchStage(recognizer, grid, choose, config.need("fc_lr"))
+    stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"), skip_rate=config.skip_rate)
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
     with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
@@ -23,7 +24,9 @@ class Batch:
     Attributes:
         frames: `(N, T, 3, H, W)` uint8.
         labels: `(N,)` int64.
-        uniforms: `(N, T, 2)` float64 in [0, 1): where random patches are, whoever needs them.
+        uniforms: `(N, T, 4)` float64 in [0, 1), for whoever needs them: row and column of random
+            patches, whether the frame is skipped, and how many of the clip's frames are (T times
+            the same).
         indices: `(N,)` which videos of the split they are.
         glance_frames: `(N, T', 3, H, W)` uint8, what the glancer sees; None: `frames` themselves.
     """
@@ -69,7 +72,10 @@ class LabelledClips(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         episode_seed = derive_episode_seed(self.seed, self.epoch, index)
         clip = self.videos.clip(index, episode_seed)
-        uniforms = episode_rng(episode_seed, Purpose.PATCH).random((len(clip.frames), 2))
+        count = len(clip.frames)
+        places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
+        rate, *frames = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
+        uniforms = np.column_stack([places, frames, np.full(count, rate)])
         return Batch(
             clip.frames,
             torch.tensor(clip.label),

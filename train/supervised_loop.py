@@ -66,7 +66,7 @@ def fit(
         train_videos: sampled anew every epoch.
         val_videos: the weights are chosen on these.
         context: configuration, processes, folder, TensorBoard events.
-        progress: advances once an epoch.
+        progress: advances with the epochs.
 
     Returns:
         the score of the epoch whose weights were kept.
@@ -76,11 +76,10 @@ def fit(
     """
     _check_classes(train_videos, val_videos)
     fitting = _Fitting(stage, train_videos, val_videos, context)
-    for epoch in range(context.config.need("epochs")):
-        if epoch < fitting.next_epoch:
-            progress.advance()
-        else:
-            progress.advance(fitting.run_epoch(epoch))
+    if fitting.next_epoch:
+        progress.advance(count=fitting.next_epoch)
+    for epoch in range(fitting.next_epoch, context.config.need("epochs")):
+        progress.advance(fitting.run_epoch(epoch, progress))
     assert fitting.best is not None
     stage.load_trained_state(fitting.best_weights)
     return fitting.best
@@ -110,11 +109,14 @@ class _Fitting:
         self.next_epoch = 0
         self._resume()
 
-    def run_epoch(self, epoch: int) -> str:
+    def run_epoch(self, epoch: int, progress: ProgressPart) -> str:
         """Train, evaluate where it is time, write the state; returns a note for the display."""
         context = self._context
         config, processes = context.config, context.processes
-        context.record("train/learning_rate", self._optimizer.param_groups[0]["lr"], epoch)
+        groups = zip(self._stage.trained, self._optimizer.param_groups, strict=True)
+        for number, ((module, _), group) in enumerate(groups):
+            which = f"_{type(module).__name__}" if number else ""
+            context.record(f"train/learning_rate{which}", group["lr"], epoch)
         share = Share(processes.rank, processes.count, processes.accumulation)
         batches = load_batches(
             self._clips,
@@ -124,10 +126,11 @@ class _Fitting:
             train=True,
             share=share,
         )
+        updates = len(self._clips) // self._batch_size * processes.accumulation
         loss, top1 = train_one_epoch(
             self._stage,
             self._model,
-            batches,
+            progress.follow(batches, updates),
             self._optimizer,
             self._scheduler,
             processes,

@@ -28,7 +28,7 @@ class Stage(nn.Module, ABC):
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
-            uniforms: `(N, T, 2)` in [0, 1).
+            uniforms: of the `Batch`.
             glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
         """
         del frames, uniforms, glance_frames
@@ -48,7 +48,7 @@ class Stage(nn.Module, ABC):
 
         Args:
             frames: `(N, T, 3, H, W)` uint8.
-            uniforms: `(N, T, 2)` in [0, 1): where random patches are.
+            uniforms: of the `Batch`.
             frozen: `frozen_features` of the same clips, if they are known already.
             glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
         """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from adafocus_env.atomic_files import atomic_path, remove_parts
 from adafocus_env.networks import CheckpointError
 from train.config import ConfigError
 from train.processes import Processes
-from train.run_folder import STATE_FILE
+from train.run_folder import FINISHED_FILE, STATE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +88,11 @@ def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
 
 
 def finish(folder: Path, processes: Processes) -> None:
-    """The run is complete: nothing is left to continue."""
+    """The run is complete: nothing is left to continue, and a sweep need not make it again."""
     if processes.is_main:
+        with atomic_path(folder / FINISHED_FILE) as part:
+            ended = datetime.now().astimezone().isoformat(timespec="seconds")
+            part.write_text(json.dumps({"ended": ended}) + "\n", encoding="utf-8")
         (folder / STATE_FILE).unlink(missing_ok=True)
     processes.wait()
 

@@ -1,7 +1,14 @@
 """The environment: rules (core), the Gymnasium classes over them, locations, rewards, drawing."""
 
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
-from adafocus_env.envs.locations import ContinuousLocations, PatchGrid
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.locations import (
+    ContinuousLocations,
+    GridOrSkip,
+    Locations,
+    Looks,
+    PatchGrid,
+)
+from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.patch_env import PatchLocalizationEnv
 from adafocus_env.envs.patch_vector_env import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.envs.rewards import REWARDS
@@ -11,6 +18,9 @@ __all__ = [
     "REWARDS",
     "ContinuousLocations",
     "EpisodeResult",
+    "GridOrSkip",
+    "Locations",
+    "Looks",
     "Outcome",
     "PatchGrid",
     "PatchLocalizationCore",

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from adafocus_env.envs.locations import Locations, PatchGrid
-from adafocus_env.envs.rewards import REWARDS
+from adafocus_env.envs.locations import Locations, Looks, PatchGrid, checked_looks
+from adafocus_env.envs.outcome import Outcome
+from adafocus_env.envs.rewards import REWARDS, look_costs
+from adafocus_env.envs.skip_cost import SkipCost, append_cost
+from adafocus_env.envs.what_if import LookAndOthers, OtherLooks, true_confidence
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 from adafocus_env.seeding import Purpose, episode_rng
-
-# Patches whose features are in memory together where all positions are compared.
-_PATCHES_AT_ONCE = 1024
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What looking brought: of one step, leading shape `(N,)`, or of whole episodes, `(N, T)`.
-
-    Attributes:
-        rewards: float32.
-        confidences: softmax probability of the true class.
-        baseline_confidences: what was subtracted from it; 0 for the reward `conf`.
-        logits: `(..., K)`.
-        predicted_labels: int64.
-        offsets: `(..., 2)` int64 (top, left) corners of the patches in pixels, on the CPU.
-        steps: int64, index of the frame in the clip, on the CPU.
-    """
-
-    rewards: Tensor
-    confidences: Tensor
-    baseline_confidences: Tensor
-    logits: Tensor
-    predicted_labels: Tensor
-    offsets: Tensor
-    steps: Tensor
 
 
 class PatchLocalizationCore:
@@ -55,9 +31,12 @@ class PatchLocalizationCore:
         reward: name in `REWARDS`.
         baseline_positions: where the random patch of `reward="random"` may be: `"pixel"`, offsets
             0 to `side - P - 1` (published; the last one is never drawn), or `"grid"`.
+        skip_cost: subtracted from the reward of each frame that is focused on; where it is random,
+            observations show it. None: nothing.
 
     Attributes:
         starts: the episode of each row, None before its first reset.
+        skip_costs: `(N,)` float64, price of a look in each row's episode, on the CPU.
         steps: `(N,)` int64, decisions taken so far in each row, on the CPU.
 
     Raises:
@@ -73,6 +52,7 @@ class PatchLocalizationCore:
         num_rows: int = 1,
         reward: str = "random",
         baseline_positions: str = "pixel",
+        skip_cost: SkipCost | None = None,
     ):
         if reward not in REWARDS:
             raise ValueError(f"unknown reward {reward!r}; known are {', '.join(REWARDS)}")
@@ -87,6 +67,8 @@ class PatchLocalizationCore:
         self.num_decisions = source.num_decisions
         self.starts: list[EpisodeStart | None] = [None] * num_rows
         self.steps = torch.zeros(num_rows, dtype=torch.int64)
+        self.skip_costs = torch.zeros(num_rows, dtype=torch.float64)
+        self._skip_cost = SkipCost(0.0) if skip_cost is None else skip_cost
         self._reward = REWARDS[reward]
         self._compares_random_patch = reward == "random"
         self._baseline_on_grid = baseline_positions == "grid"
@@ -100,8 +82,29 @@ class PatchLocalizationCore:
         """`(N,)` true classes of the loaded clips, int64, on the CPU."""
         return self._features.labels.cpu().clone()
 
-    def reset_rows(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
+    @property
+    def can_skip(self) -> bool:
+        """Whether an action skips the frame."""
+        return self.locations.can_skip
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Of one row: the source's, with one channel more where observations show the cost."""
+        channels, *places = self.source.observation_shape
+        return (channels + self._skip_cost.is_random, *places)
+
+    def reset_rows(
+        self,
+        rows: Sequence[int],
+        starts: Sequence[EpisodeStart],
+        skip_costs: Sequence[float | None] | None = None,
+    ) -> None:
         """Begin new episodes in some rows.
+
+        Args:
+            rows: which.
+            starts: their episodes.
+            skip_costs: prices of their looks; None, for a row or all, is the core's own.
 
         Raises:
             IndexError: a video index is outside the split.
@@ -112,8 +115,11 @@ class PatchLocalizationCore:
                     f"video_index {start.video_index} is not in 0..{self.source.num_videos - 1}"
                 )
         self._features.load(rows, starts)
-        for row, start in zip(rows, starts, strict=True):
+        given = skip_costs or [None] * len(starts)
+        for row, start, cost in zip(rows, starts, given, strict=True):
             self.starts[row] = start
+            own = self._skip_cost.of_episode(start.episode_seed)
+            self.skip_costs[row] = own if cost is None else cost
         index = torch.as_tensor(list(rows))
         self._random_offsets[index] = self._draw_random_offsets(starts)
         self.steps[index] = 0
@@ -137,23 +143,31 @@ class PatchLocalizationCore:
         never in it.
         """
         self._require_started()
-        return self._features.observation(torch.arange(self.num_rows), self._frame_steps())
+        return self._observation(torch.arange(self.num_rows), self._frame_steps())
 
     def observe_episode(self) -> Tensor:
         """`(N, T, C, h, w)` or `(N, T, C)`: all observations of the episodes, known in advance."""
         self.require_at_start("observe_episode")
         rows, steps = self._all_pairs()
-        observations: Tensor = self._features.observation(rows, steps)
+        observations = self._observation(rows, steps)
         return observations.reshape(self.num_rows, self.num_decisions, *observations.shape[1:])
 
     def transition(
-        self, actions: Tensor | None = None, *, offsets: Tensor | None = None
+        self,
+        actions: Tensor | None = None,
+        *,
+        offsets: Tensor | None = None,
+        kept: Tensor | None = None,
     ) -> Outcome:
-        """Look at one patch of each row's frame.
+        """Look at one patch of each row's frame, or skip the frame.
+
+        The focuser runs on the frames that are kept alone; for the others the classifier gets zeros
+        in place of the patch's features.
 
         Args:
             actions: `(N,)` or `(N, 2)`, checked by `locations.check`; or instead
             offsets: `(N, 2)` integer (top, left) corners in pixels, anywhere in the frame.
+            kept: `(N,)` bool, with offsets: False skips the frame; None keeps all.
 
         Raises:
             gymnasium.error.ResetNeeded: a row's episode has not begun or is over.
@@ -164,43 +178,51 @@ class PatchLocalizationCore:
             raise ResetNeeded(
                 f"the episodes of rows {over} are over; reset them before another step"
             )
-        offsets = self._offsets(actions, offsets, (self.num_rows,))
+        looks = self._looks(actions, offsets, kept, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
         before = self._classifier_state
-        patch_vectors, random_vectors = self._focus(rows, steps, offsets)
+        patch_vectors, random_vectors = self._focus(rows, steps, looks)
         logits, after = self._features.classify(rows, steps, patch_vectors, before)
-        what_if = _WhatIf(
-            self, rows, steps, before, self._previous_confidence, random_vectors=random_vectors
+        others = OtherLooks(self._features, rows, steps, before)
+        outcome = self._outcome(
+            (rows, steps), looks, logits, others, self._previous_confidence, random_vectors
         )
-        outcome = self._outcome(what_if, logits, offsets)
         self._classifier_state = after
         self._previous_confidence = outcome.confidences.clone()  # the outcome is the caller's
         self.steps += 1
         return outcome
 
-    def play(self, actions: Tensor | None = None, *, offsets: Tensor | None = None) -> Outcome:
+    def play(
+        self,
+        actions: Tensor | None = None,
+        *,
+        offsets: Tensor | None = None,
+        kept: Tensor | None = None,
+    ) -> Outcome:
         """Play whole episodes; the same numbers as T calls of `transition`.
 
         Args:
             actions: `(N, T)` or `(N, T, 2)`; or instead
             offsets: `(N, T, 2)` integer (top, left) corners in pixels.
+            kept: `(N, T)` bool, with offsets: False skips the frame; None keeps all.
 
         Raises:
             gymnasium.error.ResetNeeded: an episode has not begun, or not at its first frame.
         """
         self.require_at_start("play")
         shape = (self.num_rows, self.num_decisions)
-        offsets = self._offsets(actions, offsets, shape)
+        looks = self._looks(actions, offsets, kept, shape)
+        looks = Looks(looks.offsets.flatten(0, 1), looks.kept.flatten())
         rows, steps = self._all_pairs()
-        patch_vectors, random_vectors = self._focus(rows, steps, offsets.flatten(0, 1))
+        patch_vectors, random_vectors = self._focus(rows, steps, looks)
         logits, states = self._features.classify_sequence(patch_vectors.unflatten(0, shape))
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1).flatten(0, 1)
-        confidences = self._confidence(rows, logits.flatten(0, 1)).view(shape)
+        confidences = true_confidence(self._features, rows, logits.flatten(0, 1)).view(shape)
         previous = torch.cat([torch.zeros_like(confidences[:, :1]), confidences[:, :-1]], dim=1)
-        what_if = _WhatIf(
-            self, rows, steps, before, previous.flatten(), random_vectors=random_vectors
+        others = OtherLooks(self._features, rows, steps, before)
+        outcome = self._outcome(
+            (rows, steps), looks, logits.flatten(0, 1), others, previous.flatten(), random_vectors
         )
-        outcome = self._outcome(what_if, logits.flatten(0, 1), offsets.flatten(0, 1))
         self._classifier_state = states[:, -1].contiguous()
         self._previous_confidence = confidences[:, -1].contiguous()
         self.steps += self.num_decisions
@@ -212,9 +234,9 @@ class PatchLocalizationCore:
         Knows the label: a reference for measuring policies by, not an observation.
         """
         self._require_started()
-        rows = torch.arange(self.num_rows)
-        state, previous = self._classifier_state, self._previous_confidence
-        return _WhatIf(self, rows, self._frame_steps(), state, previous).at_all_positions()
+        rows, steps = torch.arange(self.num_rows), self._frame_steps()
+        others = OtherLooks(self._features, rows, steps, self._classifier_state)
+        return others.at_all(self.grid.all_offsets())
 
     def patch_vectors_at_all_positions(self, step: int) -> Tensor:
         """`(N, A, F)` features of the patch at each grid position of each row's frame `step`.
@@ -247,60 +269,93 @@ class PatchLocalizationCore:
         """
         steps = torch.full_like(rows, step)
         logits, after = self._features.classify(rows, steps, patch_vectors, states)
-        return self._confidence(rows, logits), after
+        return true_confidence(self._features, rows, logits), after
 
     def frame(self, row: int, step: int) -> Tensor:
         """Frame `(H, W, 3)` uint8 RGB of a row's clip."""
         return torch.from_numpy(self._features.frame(row, step))
 
-    def _focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Patch vectors at offsets `(M, 2)`, and at the random ones where the reward needs them.
+    def _observation(self, rows: Tensor, steps: Tensor) -> Tensor:
+        """What `(M,)` pairs show: the glance, and the price of a look where it is not fixed."""
+        glances: Tensor = self._features.observation(rows, steps)
+        if not self._skip_cost.is_random:
+            return glances
+        return append_cost(glances, self.skip_costs[rows], self.source.observation_bound)
 
-        Both in one batch: a step of few rows is too small a batch for fast convolutions.
+    def _focus(self, rows: Tensor, steps: Tensor, looks: Looks) -> tuple[Tensor, Tensor | None]:
+        """Patch vectors of M looks, and at the random offsets where the reward needs them.
+
+        Both in one batch: a step of few rows is too small a batch for fast convolutions. Skipped
+        frames are not in it, and get zeros.
         """
-        if not self._compares_random_patch:
-            return self._features.focus(rows, steps, offsets), None
-        both = torch.cat([offsets, self._random_offsets[rows, steps]])
-        vectors = self._features.focus(rows.repeat(2), steps.repeat(2), both)
-        return vectors[: len(rows)], vectors[len(rows) :]
+        index = looks.kept.nonzero()[:, 0]
+        places = [(rows[index], steps[index], looks.offsets[index])]
+        if self._compares_random_patch:
+            places.append((rows, steps, self._random_offsets[rows, steps]))
+        focused = self._no_vectors(0)
+        asked = [torch.cat(parts) for parts in zip(*places, strict=True)]
+        if len(asked[0]):
+            focused = self._features.focus(*asked)
+        chosen, random = focused[: len(index)], focused[len(index) :]
+        if len(index) < len(rows):
+            everywhere = self._no_vectors(len(rows))
+            everywhere[index.to(everywhere.device)] = chosen
+            chosen = everywhere
+        return chosen, random if self._compares_random_patch else None
 
-    def _outcome(self, what_if: _WhatIf, logits: Tensor, offsets: Tensor) -> Outcome:
-        confidences = self._confidence(what_if.rows, logits)
+    def _no_vectors(self, count: int) -> Tensor:
+        """`(count, F)` zeros, the patch vectors of skipped frames."""
+        return self._classifier_state.new_zeros(count, self.source.num_patch_features)
+
+    def _outcome(
+        self,
+        pairs: tuple[Tensor, Tensor],
+        looks: Looks,
+        logits: Tensor,
+        others: OtherLooks,
+        previous_confidence: Tensor,
+        random_vectors: Tensor | None,
+    ) -> Outcome:
+        """Of looks at M (row, step) pairs."""
+        rows, steps = pairs
+        confidences = true_confidence(self._features, rows, logits)
+        kept = looks.kept.to(confidences.device)
+        what_if = LookAndOthers(
+            others,
+            self.grid.all_offsets(),
+            confidence=confidences,
+            kept=kept,
+            previous_confidence=previous_confidence,
+            random_vectors=random_vectors,
+            no_vectors=self._no_vectors(len(rows)),
+        )
         baseline = self._reward(what_if)
+        costs = look_costs(kept, self.skip_costs[rows].to(confidences))
         return Outcome(
-            rewards=confidences - baseline,
+            rewards=confidences - baseline - costs,
             confidences=confidences,
             baseline_confidences=baseline,
             logits=logits,
             predicted_labels=logits.argmax(dim=1),
-            offsets=offsets,
-            steps=what_if.steps,
+            offsets=looks.offsets,
+            kept=looks.kept,
+            steps=steps,
         )
 
-    def _confidence(self, rows: Tensor, logits: Tensor) -> Tensor:
-        """`(M,)` softmax probability of each row's true class."""
-        labels = self._features.labels[rows.to(logits.device)]
-        return logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-
-    def _offsets(
-        self, actions: Tensor | None, offsets: Tensor | None, shape: tuple[int, ...]
-    ) -> Tensor:
-        """Checked `(*shape, 2)` int64 (top, left) offsets on the CPU."""
-        if (actions is None) == (offsets is None):
-            raise ValueError("give either actions or offsets")
-        if offsets is None:
-            assert actions is not None
-            return self.locations.offsets(actions)
-        offsets = torch.as_tensor(offsets).cpu()
-        if offsets.shape != (*shape, 2) or offsets.is_floating_point():
-            raise ValueError(
-                f"offsets must be integer (top, left) pixels of shape {(*shape, 2)}, "
-                f"got {offsets.dtype} of shape {tuple(offsets.shape)}"
-            )
+    def _looks(
+        self,
+        actions: Tensor | None,
+        offsets: Tensor | None,
+        kept: Tensor | None,
+        shape: tuple[int, ...],
+    ) -> Looks:
+        """Looks of this shape, from checked actions or from offsets that are checked here."""
+        if (actions is None) == (offsets is None) or (offsets is None and kept is not None):
+            raise ValueError("give either actions or offsets, and kept with offsets only")
+        if actions is not None:
+            return self.locations.looks(actions)
         free = self.source.frame_size - self.source.patch_size
-        if bool(((offsets < 0) | (offsets > free)).any()):
-            raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
-        return offsets.long()
+        return checked_looks(offsets, kept, shape, free)
 
     def _draw_random_offsets(self, starts: Sequence[EpisodeStart]) -> Tensor:
         """`(M, T, 2)` offsets of the random patches; those of one episode are drawn at once."""
@@ -336,58 +391,3 @@ class PatchLocalizationCore:
         self._require_started()
         if bool(self.steps.any()):
             raise ResetNeeded(f"{what} needs every row at its first frame; reset first")
-
-
-class _WhatIf:
-    """Confidences of other looks from the same classifier states (see `rewards.WhatIf`)."""
-
-    def __init__(
-        self,
-        core: PatchLocalizationCore,
-        rows: Tensor,
-        steps: Tensor,
-        state: Tensor,
-        previous_confidence: Tensor,
-        *,
-        random_vectors: Tensor | None = None,
-    ):
-        self.rows = rows
-        self.steps = steps
-        self.previous_confidence = previous_confidence
-        self._core = core
-        self._state = state
-        self._random_vectors = random_vectors
-
-    def at_random_offset(self) -> Tensor:
-        assert self._random_vectors is not None
-        return self._confidence(self.rows, self.steps, self._random_vectors, self._state)
-
-    def at_all_positions(self) -> Tensor:
-        positions = self._core.grid.all_offsets()
-        at_once = max(1, _PATCHES_AT_ONCE // len(positions))
-        pairs = zip(
-            self.rows.split(at_once),
-            self.steps.split(at_once),
-            self._state.split(at_once),
-            strict=True,
-        )
-        return torch.cat([self._at(positions, *part) for part in pairs])
-
-    def _at(self, positions: Tensor, rows: Tensor, steps: Tensor, state: Tensor) -> Tensor:
-        """`(M, A)` confidences of some pairs at all positions."""
-        features, count = self._core._features, len(positions)
-        each_row = rows.repeat_interleave(count)
-        vectors = features.focus(
-            each_row, steps.repeat_interleave(count), positions.repeat(len(rows), 1)
-        )
-        logits = features.classify_each(rows, steps, vectors.view(len(rows), count, -1), state)
-        return self._core._confidence(each_row, logits.flatten(0, 1)).view(-1, count)
-
-    def without_patch(self) -> Tensor:
-        shape = (len(self.rows), self._core.source.num_patch_features)
-        vectors = self._state.new_zeros(shape)
-        return self._confidence(self.rows, self.steps, vectors, self._state)
-
-    def _confidence(self, rows: Tensor, steps: Tensor, vectors: Tensor, state: Tensor) -> Tensor:
-        logits, _ = self._core._features.classify(rows, steps, vectors, state)
-        return self._core._confidence(rows, logits)

@@ -6,40 +6,44 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.locations import Looks
+from adafocus_env.envs.outcome import Outcome
 
 InfoArrays = dict[str, npt.NDArray[Any]]
 
 
 def reset_info(core: PatchLocalizationCore) -> InfoArrays:
-    """`(N,)` arrays: `video_index`, `frame_index` (0), `label`."""
+    """`(N,)` arrays: `video_index`, `frame_index` (0), `label`; and `skip_cost` if one can skip."""
     video_index = np.array(
         [-1 if s is None else s.video_index for s in core.starts], dtype=np.int64
     )
-    return {
+    info = {
         "video_index": video_index,
         "frame_index": np.zeros(core.num_rows, dtype=np.int64),
         "label": core.labels.numpy(),
     }
+    return {**info, "skip_cost": core.skip_costs.numpy().copy()} if core.can_skip else info
 
 
 def step_info(core: PatchLocalizationCore, outcome: Outcome) -> InfoArrays:
     """Arrays of the outcome's leading shape, `(N,)` for a step and `(N, T)` for whole episodes."""
     shape = outcome.steps.shape
     rows = np.arange(core.num_rows).reshape((-1,) + (1,) * (len(shape) - 1))
-    start = reset_info(core)
-    patch = torch.full_like(outcome.offsets, core.source.patch_size)
-    return {
-        "video_index": np.broadcast_to(start["video_index"][rows], shape).copy(),
+    start = {
+        name: np.broadcast_to(values[rows], shape).copy()
+        for name, values in reset_info(core).items()
+    }
+    info = {
+        **start,
         "frame_index": outcome.steps.numpy(),
-        "label": np.broadcast_to(start["label"][rows], shape).copy(),
         "confidence": outcome.confidences.double().cpu().numpy(),
         "baseline_confidence": outcome.baseline_confidences.double().cpu().numpy(),
         "predicted_label": outcome.predicted_labels.cpu().numpy(),
-        "patch_box": torch.cat([outcome.offsets, patch], dim=-1).numpy(),
+        "patch_box": Looks(outcome.offsets, outcome.kept).boxes(core.source.patch_size).numpy(),
     }
+    return {**info, "skipped": ~outcome.kept.numpy()} if core.can_skip else info
 
 
 def with_success(info: InfoArrays) -> InfoArrays:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from adafocus_env.envs.skip_cost import check_skip_cost
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.seeding import draw_episode_seed
 
-RESET_OPTIONS = ("video_index", "episode_seed")
+_OPTIONS = ("video_index", "episode_seed")
 
 
 class EpisodeSampler:
@@ -55,6 +56,11 @@ class EpisodeSampler:
         return EpisodeStart(video_index, drawn if episode_seed is None else episode_seed)
 
 
+def reset_options(*, can_skip: bool) -> tuple[str, ...]:
+    """The names of the options of a reset."""
+    return (*_OPTIONS, "skip_cost") if can_skip else _OPTIONS
+
+
 def check_reset_options(options: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
     """Refuse options that would be ignored.
 
@@ -64,6 +70,24 @@ def check_reset_options(options: Mapping[str, Any], allowed: tuple[str, ...]) ->
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise ValueError(f"unknown reset options {unknown}; known are {', '.join(allowed)}")
+
+
+def cost_option(value: object, num_rows: int = 1) -> list[float | None]:
+    """The reset option `skip_cost` as one number a row (None: not given).
+
+    Args:
+        value: a number, an `(N,)` array of numbers, or None.
+        num_rows: N.
+
+    Raises:
+        ValueError: no number, below 0, or an array of another shape.
+    """
+    if value is None:
+        return [None] * num_rows
+    given = np.asarray(value)
+    if given.shape not in [(), (num_rows,)] or given.dtype.kind not in "fiu":
+        raise ValueError(f"options['skip_cost'] must be a number or {num_rows}, got {value!r}")
+    return [check_skip_cost(item) for item in np.broadcast_to(given, (num_rows,)).tolist()]
 
 
 def integer_option(name: str, value: object, num_rows: int | None = None) -> list[int | None]:

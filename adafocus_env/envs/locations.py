@@ -1,7 +1,8 @@
-"""From an action to a place: grid positions and continuous locations as pixel offsets."""
+"""From an action to a look: a grid position or any place as pixel offsets, or no look."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,12 +12,43 @@ from gymnasium.error import InvalidAction
 from torch import Tensor
 
 
+@dataclass(frozen=True)
+class Looks:
+    """Where patches lie, and in which frames there is one at all.
+
+    Attributes:
+        offsets: `(..., 2)` int64 (top, left) corners in pixels, on the CPU; (0, 0) in skipped
+            frames.
+        kept: `(...)` bool, on the CPU; False where the frame is skipped.
+    """
+
+    offsets: Tensor
+    kept: Tensor
+
+    @classmethod
+    def at(cls, offsets: Tensor, kept: Tensor | None = None) -> Looks:
+        """Looks at these offsets; in all frames, or in those that are kept."""
+        if kept is None:
+            return cls(offsets, torch.ones(offsets.shape[:-1], dtype=torch.bool))
+        return cls(offsets * kept[..., None], kept)
+
+    def boxes(self, patch_size: int) -> Tensor:
+        """`(..., 4)` int64 (top, left, height, width) in pixels; zeros in skipped frames."""
+        sides = torch.full_like(self.offsets, patch_size) * self.kept[..., None]
+        return torch.cat([self.offsets, sides], dim=-1)
+
+
 class Locations(Protocol):
-    """How the actions of an environment name places in a frame."""
+    """How the actions of an environment name looks at a frame."""
 
     @property
     def action_space(self) -> spaces.Space[Any]:
         """Of one row."""
+        ...
+
+    @property
+    def can_skip(self) -> bool:
+        """Whether an action looks nowhere."""
         ...
 
     def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
@@ -27,8 +59,12 @@ class Locations(Protocol):
         """
         ...
 
-    def offsets(self, actions: Tensor) -> Tensor:
-        """(top, left) pixel offsets `(..., 2)`, int64, of checked actions."""
+    def looks(self, actions: Tensor) -> Looks:
+        """What checked actions look at."""
+        ...
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range, on the actions' device."""
         ...
 
 
@@ -53,6 +89,7 @@ class PatchGrid:
         if not 4 <= grid_size <= 10:
             raise ValueError(f"grid_size must be 4 to 10, not {grid_size}")
         self.grid_size = grid_size
+        self.can_skip = False
         self.num_actions = grid_size**2
         self.action_space = spaces.Discrete(self.num_actions)
         middle = (grid_size - 1) // 2
@@ -61,19 +98,12 @@ class PatchGrid:
 
     def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
         """Integer actions in `0..G*G - 1` of exactly this shape."""
-        given = np.asarray(actions)
-        if given.shape != leading_shape or not np.issubdtype(given.dtype, np.integer):
-            raise InvalidAction(
-                f"expected integer actions of shape {leading_shape}, "
-                f"got {given.dtype} of shape {given.shape}"
-            )
-        if given.size and not (given.min() >= 0 and given.max() < self.num_actions):
-            wrong = int(given[(given < 0) | (given >= self.num_actions)].flat[0])
-            raise InvalidAction(
-                f"action {wrong} is not in 0..{self.num_actions - 1}, "
-                f"the positions of a {self.grid_size}x{self.grid_size} grid"
-            )
-        return torch.from_numpy(given.astype(np.int64))
+        positions = f"the positions of a {self.grid_size}x{self.grid_size} grid"
+        return _checked_integers(actions, leading_shape, self.num_actions, positions)
+
+    def looks(self, actions: Tensor) -> Looks:
+        """A look at every position."""
+        return Looks.at(self.offsets(actions))
 
     def offsets(self, actions: Tensor) -> Tensor:
         """(top, left) pixel offsets `(..., 2)` of actions of any shape, int64, on the CPU."""
@@ -92,6 +122,41 @@ class PatchGrid:
         return self.offsets(torch.arange(self.num_actions))
 
 
+class GridOrSkip:
+    """The positions of a grid, and one action more, the last, that skips the frame (AdaFocus+).
+
+    Args:
+        grid: the positions.
+
+    Attributes:
+        skip_action: G * G.
+        action_space: `Discrete(G * G + 1)`.
+    """
+
+    def __init__(self, grid: PatchGrid):
+        self.can_skip = True
+        self.skip_action = grid.num_actions
+        self.action_space = spaces.Discrete(grid.num_actions + 1)
+        self._grid = grid
+
+    def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
+        """Integer actions in `0..G*G` of exactly this shape."""
+        side = self._grid.grid_size
+        meaning = f"the positions of a {side}x{side} grid and {self.skip_action}, which skips"
+        return _checked_integers(actions, leading_shape, self.skip_action + 1, meaning)
+
+    def looks(self, actions: Tensor) -> Looks:
+        """A look at every position, none where the frame is skipped."""
+        actions = actions.cpu()
+        kept = actions != self.skip_action
+        return Looks.at(self._grid.offsets(actions * kept), kept)
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range; NaN where the frame is skipped."""
+        skipped = actions == self.skip_action
+        return self._grid.origins(actions * ~skipped).masked_fill(skipped[..., None], torch.nan)
+
+
 class ContinuousLocations:
     """Any place: an action is the patch's (row, column) origin as fractions of the free range.
 
@@ -105,6 +170,7 @@ class ContinuousLocations:
 
     def __init__(self, frame_size: int, patch_size: int):
         self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.can_skip = False
         self._free = frame_size - patch_size
 
     def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
@@ -121,6 +187,10 @@ class ContinuousLocations:
             raise InvalidAction(f"(row, col) actions must lie in [0, 1], got {given.tolist()}")
         return torch.from_numpy(given)
 
+    def looks(self, actions: Tensor) -> Looks:
+        """A look at every place."""
+        return Looks.at(self.offsets(actions))
+
     def offsets(self, actions: Tensor) -> Tensor:
         """(top, left) pixel offsets `(..., 2)`, `floor(action * (side - P))` in float32."""
         return (actions.cpu() * self._free).floor().long()
@@ -128,3 +198,49 @@ class ContinuousLocations:
     def origins(self, actions: Tensor) -> Tensor:
         """(row, column) fractions `(..., 2)` of the free range: the actions."""
         return actions
+
+
+def checked_looks(offsets: Any, kept: Any, shape: tuple[int, ...], free: int) -> Looks:
+    """Looks that do not come from actions.
+
+    Args:
+        offsets: `(*shape, 2)` integer (top, left) corners in pixels.
+        kept: `shape` bool; None keeps all frames.
+        shape: of the looks.
+        free: the largest offset, `side - P`.
+
+    Raises:
+        ValueError: another shape or type, or patches that reach out of the frame.
+    """
+    offsets = torch.as_tensor(offsets).cpu()
+    if offsets.shape != (*shape, 2) or offsets.is_floating_point():
+        raise ValueError(
+            f"offsets must be integer (top, left) pixels of shape {(*shape, 2)}, "
+            f"got {offsets.dtype} of shape {tuple(offsets.shape)}"
+        )
+    if bool(((offsets < 0) | (offsets > free)).any()):
+        raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
+    if kept is not None:
+        kept = torch.as_tensor(kept).cpu()
+        if kept.shape != shape or kept.dtype != torch.bool:
+            raise ValueError(
+                f"kept must be bool of shape {shape}, got {kept.dtype} of shape {tuple(kept.shape)}"
+            )
+    return Looks.at(offsets.long(), kept)
+
+
+def _checked_integers(actions: object, shape: tuple[int, ...], count: int, meaning: str) -> Tensor:
+    """Integer actions in `0..count - 1` of exactly this shape.
+
+    Raises:
+        gymnasium.error.InvalidAction: wrong shape, type or range; `meaning` says what they are.
+    """
+    given = np.asarray(actions)
+    if given.shape != shape or not np.issubdtype(given.dtype, np.integer):
+        raise InvalidAction(
+            f"expected integer actions of shape {shape}, got {given.dtype} of shape {given.shape}"
+        )
+    if given.size and not (given.min() >= 0 and given.max() < count):
+        wrong = int(given[(given < 0) | (given >= count)].flat[0])
+        raise InvalidAction(f"action {wrong} is not in 0..{count - 1}, {meaning}")
+    return torch.from_numpy(given.astype(np.int64))

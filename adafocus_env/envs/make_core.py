@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from gymnasium import spaces
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.locations import ContinuousLocations, Locations, PatchGrid
+from adafocus_env.envs.locations import ContinuousLocations, GridOrSkip, Locations, PatchGrid
+from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
 from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.banked import BankFeatures
 from adafocus_env.features.live import LiveFeatures
@@ -99,6 +101,7 @@ def make_core_from_parts(
     observation: str = "map",
     reward: str = "random",
     baseline_positions: str = "pixel",
+    skip_cost: float | str | None = None,
     bank: FeatureBank | None = None,
     bank_device: str = "auto",
     amp: str = "none",
@@ -138,18 +141,27 @@ def make_core_from_parts(
             observation=observation,
             bank_device=bank_device,
         )
-    if locations not in ("grid", "continuous"):
-        raise ValueError(f"locations is 'grid' or 'continuous', not {locations!r}")
-    chosen: Locations = (
-        grid if locations == "grid" else ContinuousLocations(source.frame_size, source.patch_size)
-    )
+    chosen: dict[str, Callable[[], Locations]] = {
+        "grid": lambda: grid,
+        "continuous": lambda: ContinuousLocations(source.frame_size, source.patch_size),
+        "skip": lambda: GridOrSkip(grid),
+    }
+    if locations not in chosen:
+        raise ValueError(f"locations is 'grid', 'continuous' or 'skip', not {locations!r}")
+    if skip_cost is not None and locations != "skip":
+        raise ValueError(
+            f"skip_cost={skip_cost!r} is for actions that can skip; use locations='skip', or leave "
+            "it out"
+        )
+    cost = DEFAULT_SKIP_COST if skip_cost is None else skip_cost
     return PatchLocalizationCore(
         source,
-        chosen,
+        chosen[locations](),
         grid,
         num_rows=num_rows,
         reward=reward,
         baseline_positions=baseline_positions,
+        skip_cost=SkipCost(cost) if locations == "skip" else None,
     )
 
 
@@ -195,5 +207,4 @@ def _require_grid(locations: str, baseline_positions: str) -> None:
 
 def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
     """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
-    source = core.source
-    return spaces.Box(0.0, source.observation_bound, source.observation_shape, np.float32)
+    return spaces.Box(0.0, core.source.observation_bound, core.observation_shape, np.float32)

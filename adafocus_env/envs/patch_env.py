@@ -13,10 +13,11 @@ from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_info import reset_info, single_info, step_info, with_success
 from adafocus_env.envs.episode_sampler import (
-    RESET_OPTIONS,
     EpisodeSampler,
     check_reset_options,
+    cost_option,
     integer_option,
+    reset_options,
 )
 from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
 from adafocus_env.envs.rendering import FrameView, check_render_mode
@@ -65,6 +66,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     `AdaFocus/PatchLocalizationContinuous-v0` has `Box(0, 1, (2,), float32)`: the patch's
     (row, column) origin as fractions of the range in which it fits; pixels are rounded down.
 
+    `AdaFocus/PatchLocalizationSkip-v0` has `Discrete(G * G + 1)`: the positions of the grid, and as
+    last action `G * G` one that skips the frame (AdaFocus+). The focuser does not run then, and the
+    classifier sees the glance with zeros in place of the patch's features.
+
     ## Observation Space
 
     `Box(0, 6, (C, h, w), float32)`: the glancer's last feature map of the frame to be looked at,
@@ -72,6 +77,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     that of the glancer's last activation. With `observation="vector"` it is the map's mean over
     space, `(C,)`. Actions never change observations: step t always shows frame t. The observation
     after the last step repeats the last frame's.
+
+    With `skip_cost="random"` there is one channel (or entry) more, the last, `C + 1` in all: the
+    episode's cost, the same everywhere, as `bound * (cost / 0.2) ** (1 / 3)`.
 
     ## Rewards
 
@@ -85,6 +93,13 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `padding` | confidence with zeros in place of the patch's features |
     | `prev` | confidence after the previous step (0 at the first) |
     | `conf` | 0 |
+    | `skip` | confidence of skipping the frame, from the same classifier state |
+
+    `skip` is `padding`, but exactly 0 for a frame that is skipped. It is the default of
+    `AdaFocus/PatchLocalizationSkip-v0`. Where an action skips, `skip_cost` is subtracted for every
+    frame that is focused on, whatever the reward. It is a number, 0 or more, in units of
+    confidence; or `"random"`: drawn for each episode from its seed as `0.2 * u**3`, u uniform in
+    [0, 1), and shown in the observation, so that one policy learns to act at every cost.
 
     The baseline never enters the classifier's state. `expected` runs the focuser on G * G patches a
     frame, unless a bank holds their features.
@@ -114,17 +129,18 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `frame_rate` | None | frames a second to read video files at; None: their own |
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
-    | `flip` | True | mirror half of the augmented clips; never of `"glyphs"` and `"sthsth_*"` |
+    | `flip` | True | mirror half of the augmented clips; off where left and right matter |
     | `crops` | `"same"` | augmented glance frames cropped as the others, or `"independent"` |
-    | `recognizer` | None | folder written by a stage; None: the shipped one |
+    | `recognizer` | None | folder written by a stage; None: one that is shipped |
     | `num_frames` | None | T; None: as the recognizer was trained |
     | `video_div` | None | D, see Temporal Shift; None: as the recognizer was trained |
-    | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions |
+    | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions, `"skip"` to skip frames |
     | `grid_size` | 7 | G, 4 to 10 |
     | `patch_size` | None | P in pixels; None: as the recognizer was trained |
     | `observation` | `"map"` | `"vector"` for the pooled map |
     | `reward` | `"random"` | see Rewards |
     | `baseline_positions` | `"pixel"` | random patches at any pixel, or on the `"grid"` |
+    | `skip_cost` | None | number or `"random"`, see Rewards; None: 0.05 where an action skips |
     | `features` | `"live"` | or `"bank:PATH"`: stored by `adafocus bank`, see below |
     | `bank_device` | `"auto"` | where a bank lies: `"cpu"` reads files, `"cuda"` holds all of it |
     | `device` | `"auto"` | a GPU where there is one; or a torch device |
@@ -144,7 +160,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     ## Reset Options
 
     `video_index`: the video to show. `episode_seed`: the seed of all that is random in the episode.
-    Any other option is a ValueError.
+    `skip_cost`, where an action skips: a number that goes before the argument in this episode, such
+    as to evaluate a policy that was trained at random costs. Any other option is a ValueError.
 
     ## Info
 
@@ -152,12 +169,13 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     `frame_index`, which of the T frames was looked at; `label`; `confidence`;
     `baseline_confidence`; `predicted_label`; `patch_box`, int64 (top, left, height, width) in
     pixels; after the last step also `is_success`. The label is for evaluation and never part of an
-    observation.
+    observation. Where an action skips, also `skip_cost`, the price of a look in this episode (after
+    reset, too), and `skipped`; the `patch_box` of a skipped frame is (0, 0, 0, 0).
 
     ## Rendering
 
     `"rgb_array"` draws the frame just looked at with its patch, the trail of earlier patches and
-    bars of the most probable classes.
+    bars of the most probable classes. A skipped frame has no patch and says so.
 
     ## Vectorized
 
@@ -191,12 +209,13 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         recognizer: str | None = None,
         num_frames: int | None = None,
         video_div: int | None = None,
-        locations: Literal["grid", "continuous"] = "grid",
+        locations: Literal["grid", "continuous", "skip"] = "grid",
         grid_size: int = 7,
         patch_size: int | None = None,
         observation: Literal["map", "vector"] = "map",
         reward: str = "random",
         baseline_positions: Literal["pixel", "grid"] = "pixel",
+        skip_cost: float | Literal["random"] | None = None,
         features: str = "live",
         bank_device: Literal["auto", "cpu", "cuda"] = "auto",
         device: str = "auto",
@@ -226,6 +245,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             observation=observation,
             reward=reward,
             baseline_positions=baseline_positions,
+            skip_cost=skip_cost,
             features=features,
             bank_device=bank_device,
             device=device,
@@ -251,8 +271,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             videos: an opened split.
             render_mode: as in `make`.
             **rules: `video_div`, `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
-                `baseline_positions`, `amp`, `compile`, `num_workers`, `bank_device`, as in `make`;
-                `bank`, a `FeatureBank`.
+                `baseline_positions`, `skip_cost`, `amp`, `compile`, `num_workers`, `bank_device`,
+                as in `make`; `bank`, a `FeatureBank`.
         """
         env = cls.__new__(cls)
         env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)
@@ -281,7 +301,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             IndexError: `video_index` is outside the split.
         """
         options = dict(options or {})
-        check_reset_options(options, RESET_OPTIONS)
+        check_reset_options(options, reset_options(can_skip=self.core.can_skip))
+        costs = cost_option(options.get("skip_cost"))
         super().reset(seed=seed)
         if seed is not None:
             self._sampler = EpisodeSampler(self.core.source.num_videos)
@@ -290,13 +311,13 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             video_index=integer_option("video_index", options.get("video_index"))[0],
             episode_seed=integer_option("episode_seed", options.get("episode_seed"))[0],
         )
-        self.core.reset_rows([0], [start])
+        self.core.reset_rows([0], [start], costs)
         if self._view is not None:
             self._view.reset([0])
         return self._observation(), single_info(reset_info(self.core))
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Look at one patch of the current frame.
+        """Look at one patch of the current frame, or skip it where an action does.
 
         Raises:
             gymnasium.error.InvalidAction: the action is not in the action space.

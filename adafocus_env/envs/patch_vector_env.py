@@ -16,15 +16,17 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_info import InfoArrays, reset_info, step_info, with_success
 from adafocus_env.envs.episode_sampler import (
-    RESET_OPTIONS,
     EpisodeSampler,
     check_reset_options,
+    cost_option,
     integer_option,
+    reset_options,
 )
 from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.recognizer_files import AnyRecognizer
@@ -59,8 +61,8 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         render_mode: None or `"rgb_array"`.
         **arguments: as of `PatchLocalizationEnv`.
 
-    Reset options: `video_index` and `episode_seed` as an int or an `(N,)` array, and `reset_mask`
-    as Gymnasium defines it.
+    Reset options: `video_index` and `episode_seed` as an int or an `(N,)` array, `skip_cost` (where
+    an action skips) as a number or an `(N,)` array, and `reset_mask` as Gymnasium defines it.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
@@ -148,12 +150,14 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             IndexError: a video index is outside the split.
         """
         options = dict(options or {})
-        check_reset_options(options, (*RESET_OPTIONS, "reset_mask"))
+        known = reset_options(can_skip=self.core.can_skip)
+        check_reset_options(options, (*known, "reset_mask"))
         rows = np.flatnonzero(_checked_mask(options.get("reset_mask"), self.num_envs))
         indices = integer_option("video_index", options.get("video_index"), self.num_envs)
         seeds = integer_option("episode_seed", options.get("episode_seed"), self.num_envs)
+        costs = cost_option(options.get("skip_cost"), self.num_envs)
         self._seed_rows(seed, rows)
-        self._begin(rows, indices, seeds)
+        self._begin(rows, indices, seeds, costs)
         return self._observation(), _masked(reset_info(self.core), rows, self.num_envs)
 
     def step(
@@ -165,7 +169,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         npt.NDArray[np.bool_],
         dict[str, Any],
     ]:
-        """Look at one patch in every row.
+        """Look at one patch in every row; or skip its frame, where an action does.
 
         Raises:
             gymnasium.error.InvalidAction: the actions are not in the action space.
@@ -195,7 +199,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """All observations of the episodes just begun: `(N, T, C, h, w)`, on the device."""
         return self.core.observe_episode()
 
-    def play(self, actions: Any = None, *, offsets: Any = None) -> EpisodeResult:
+    def play(self, actions: Any = None, *, offsets: Any = None, kept: Any = None) -> EpisodeResult:
         """Play whole episodes at once, from their first frame; equals T steps.
 
         Under `"same_step"` the next episodes begin afterwards, as they would after T steps.
@@ -203,12 +207,14 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         Args:
             actions: `(N, T)` or `(N, T, 2)`; or instead
             offsets: `(N, T, 2)` integer (top, left) corners in pixels, at any pixel.
+            kept: `(N, T)` bool, with offsets: False skips the frame, also where no action does;
+                None keeps all.
         """
         if actions is not None:
             shape = (self.num_envs, self.num_decisions)
             on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
             actions = self.core.locations.check(on_cpu, shape)
-        outcome = self.core.play(actions, offsets=offsets)
+        outcome = self.core.play(actions, offsets=offsets, kept=kept)
         infos = step_info(self.core, outcome)
         infos["is_success"] = infos["predicted_label"][:, -1] == infos["label"][:, -1]
         if self._view is not None:
@@ -252,12 +258,15 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """
         self.core.require_at_start("row_states")
         states = []
-        for rng, sampler, start in zip(self._rngs, self._samplers, self.core.starts, strict=True):
+        rows = zip(
+            *(self._rngs, self._samplers, self.core.starts, self.core.skip_costs.tolist()),
+            strict=True,
+        )
+        for rng, sampler, start, cost in rows:
             assert rng is not None
             assert start is not None
-            states.append(
-                {"random": rng.bit_generator.state, "order": sampler.order, **vars(start)}
-            )
+            drawn = {"random": rng.bit_generator.state, "order": sampler.order}
+            states.append({**drawn, **vars(start), "skip_cost": cost})
         return states
 
     def restore_rows(self, states: Sequence[Mapping[str, Any]]) -> Observation:
@@ -274,15 +283,16 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """
         if len(states) != self.num_envs:
             raise ValueError(f"{len(states)} row states for {self.num_envs} rows")
-        starts = []
+        starts, costs = [], []
         for row, state in enumerate(states):
             rng = np.random.default_rng()
             rng.bit_generator.state = state["random"]
             self._rngs[row] = rng
             self._samplers[row] = EpisodeSampler(self.num_videos, state["order"])
             starts.append(EpisodeStart(state["video_index"], state["episode_seed"]))
+            costs.append(state.get("skip_cost"))  # states of version 0.1 have none
         self._scheduled[:] = _NO_VIDEO
-        self.core.reset_rows(range(self.num_envs), starts)
+        self.core.reset_rows(range(self.num_envs), starts, costs)
         if self._view is not None:
             self._view.reset(list(range(self.num_envs)))
         return self._observation()
@@ -319,6 +329,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         rows: npt.NDArray[np.int64],
         indices: Sequence[int | None] | None = None,
         episode_seeds: Sequence[int | None] | None = None,
+        skip_costs: Sequence[float | None] | None = None,
     ) -> None:
         starts = []
         for row in rows:
@@ -330,7 +341,8 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
                 self._scheduled[row] = _NO_VIDEO
             seed = None if episode_seeds is None else episode_seeds[row]
             starts.append(self._samplers[row].next(rng, video_index=index, episode_seed=seed))
-        self.core.reset_rows(rows.tolist(), starts)
+        costs = None if skip_costs is None else [skip_costs[row] for row in rows]
+        self.core.reset_rows(rows.tolist(), starts, costs)
         if self._view is not None:
             self._view.reset(rows.tolist())
 

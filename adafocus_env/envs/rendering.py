@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.outcome import Outcome
 
 Image = npt.NDArray[np.uint8]
+# (top, left) of a patch in pixels; None where the frame was skipped.
+Corner = tuple[int, int] | None
 
 _PICTURE_SIDE = 448  # small frames are enlarged by a whole factor to about this many pixels
 _BAR_HEIGHT = 22
@@ -44,7 +47,7 @@ class FrameView:
 
     def __init__(self, core: PatchLocalizationCore):
         self._core = core
-        self._boxes: list[list[tuple[int, int]]] = [[] for _ in range(core.num_rows)]
+        self._boxes: list[list[Corner]] = [[] for _ in range(core.num_rows)]
         self._probabilities: list[npt.NDArray[np.float32] | None] = [None] * core.num_rows
 
     def reset(self, rows: Sequence[int]) -> None:
@@ -56,9 +59,11 @@ class FrameView:
     def record(self, outcome: Outcome) -> None:
         """Remember one step of all rows, or whole episodes of them."""
         probabilities = outcome.logits.softmax(dim=-1).cpu().numpy()
-        for row, boxes in enumerate(outcome.offsets.tolist()):
-            whole_episode = outcome.steps.dim() == 2
-            self._boxes[row] += [tuple(box) for box in (boxes if whole_episode else [boxes])]
+        whole_episode = outcome.steps.dim() == 2
+        shape = (self._core.num_rows, -1)
+        offsets, kept = outcome.offsets.view(*shape, 2), outcome.kept.view(shape)
+        for row in range(self._core.num_rows):
+            self._boxes[row] += corners(offsets[row].numpy(), kept[row].numpy())
             self._probabilities[row] = (
                 probabilities[row, -1] if whole_episode else probabilities[row]
             )
@@ -77,9 +82,15 @@ class FrameView:
         )
 
 
+def corners(offsets: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]) -> list[Corner]:
+    """Looks `(T, 2)` and `(T,)` as `draw_step` takes them."""
+    pairs = zip(offsets.tolist(), kept.tolist(), strict=True)
+    return [(top, left) if looked else None for (top, left), looked in pairs]
+
+
 def draw_step(
     frame: Image,
-    boxes: Sequence[tuple[int, int]],
+    boxes: Sequence[Corner],
     patch_size: int,
     *,
     probabilities: npt.NDArray[np.float32] | None,
@@ -91,7 +102,8 @@ def draw_step(
 
     Args:
         frame: `(H, W, 3)` uint8 RGB.
-        boxes: (top, left) in pixels of the patches so far; the last is drawn as the current one.
+        boxes: (top, left) in pixels of the patches so far, None in skipped frames; the last is
+            drawn as the current one.
         patch_size: side of the patches in pixels.
         probabilities: `(K,)` after the look, or None before the first one.
         class_names: K names.
@@ -104,13 +116,18 @@ def draw_step(
     scale = max(1, round(_PICTURE_SIDE / frame.shape[0]))
     picture = np.repeat(np.repeat(frame, scale, axis=0), scale, axis=1)
     middles = [
-        ((left + patch_size / 2) * scale, (top + patch_size / 2) * scale) for top, left in boxes
+        ((box[1] + patch_size / 2) * scale, (box[0] + patch_size / 2) * scale)
+        for box in boxes
+        if box is not None
     ]
     for start, end in pairwise(middles):
         points = [(round(x), round(y)) for x, y in (start, end)]
         cv2.line(picture, points[0], points[1], _TRAIL_COLOR, 1, cv2.LINE_AA)
-    for age, (top, left) in enumerate(reversed(boxes)):
-        _draw_box(picture, top * scale, left * scale, patch_size * scale, age)
+    for age, box in enumerate(reversed(boxes)):
+        if box is not None:
+            _draw_box(picture, box[0] * scale, box[1] * scale, patch_size * scale, age)
+    if boxes and boxes[-1] is None:
+        _write(picture, "skipped", 8, 20)
     parts = [picture, _bars(probabilities, class_names, label, picture.shape[1])]
     if title:
         parts.insert(0, _caption(title, picture.shape[1]))

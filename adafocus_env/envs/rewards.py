@@ -2,7 +2,8 @@
 
 The reward of a step is `confidence - REWARDS[name](what_if)`, where confidence is the softmax
 probability of the true class after the step. The functions here differ only in what is subtracted,
-the reward baseline (REFERENCE section 3A).
+the reward baseline (REFERENCE section 3A). Where frames can be skipped, `look_costs` are subtracted
+as well, whatever the reward.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -19,9 +21,13 @@ class WhatIf(Protocol):
     Always from the classifier state before the step, which is left as it is.
 
     Attributes:
+        confidence: `(M,)` what the look has brought.
+        kept: `(M,)` bool; False where the frame was skipped.
         previous_confidence: `(M,)` confidence after the step before; 0 at the first step.
     """
 
+    confidence: Tensor
+    kept: Tensor
     previous_confidence: Tensor
 
     def at_random_offset(self) -> Tensor:
@@ -62,10 +68,29 @@ def conf(what_if: WhatIf) -> Tensor:
     return what_if.previous_confidence.new_zeros(what_if.previous_confidence.shape)
 
 
+def skip(what_if: WhatIf) -> Tensor:
+    """Confidence of skipping the frame (AdaFocus+): what a look brings beyond the glance.
+
+    It is `padding`, but for skipped frames exactly their own confidence: their reward is 0.0.
+    """
+    return torch.where(what_if.kept, what_if.without_patch(), what_if.confidence)
+
+
+def look_costs(kept: Tensor, skip_costs: Tensor) -> Tensor:
+    """`(M,)` the price of a look where the frame was focused on, and 0 where it was skipped.
+
+    Args:
+        kept: `(M,)` bool.
+        skip_costs: `(M,)` in units of confidence.
+    """
+    return skip_costs * kept
+
+
 REWARDS: dict[str, Callable[[WhatIf], Tensor]] = {
     "random": random,
     "expected": expected,
     "padding": padding,
     "prev": prev,
     "conf": conf,
+    "skip": skip,
 }

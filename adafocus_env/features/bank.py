@@ -20,6 +20,7 @@ from adafocus_env.features.bank_files import (
     open_shard,
     shard_file,
 )
+from adafocus_env.features.stored_features import StoredFeatures, joined
 from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.networks.recognizer_files import AnyRecognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
@@ -200,65 +201,9 @@ class FeatureBank:
             log.info("%s: features are read from the files", size)
             return StoredFeatures(self._mapped, device)
         log.info("%s: all features go there", size)
-        whole = {name: [_joined(parts, device)] for name, parts in self._mapped.items()}
+        whole = {name: [joined(parts, device)] for name, parts in self._mapped.items()}
         self._on_device[device] = StoredFeatures(whole, device)
         return self._on_device[device]
-
-
-class StoredFeatures:
-    """Arrays in float16 in one or more parts, gathered into float32.
-
-    Args:
-        parts: by name, along the first axis `(clips, ...)`; all but the last equally long.
-        device: where gathered features go.
-    """
-
-    def __init__(self, parts: dict[str, list[Tensor]], device: torch.device):
-        self._device = device
-        self._parts = parts
-        self._clips = next(iter(parts.values()))[0].shape[0]
-
-    def take(self, name: str, clips: Tensor, *inner: Tensor) -> Tensor:
-        """Features of some places.
-
-        Args:
-            name: of the array.
-            clips: `(M,)` integers on the CPU.
-            inner: `(M,)` integers on the CPU, one tensor for each further axis to index.
-
-        Returns:
-            `(M, ...)` float32, a copy.
-        """
-        parts, axes = self._parts[name], len(inner)
-        index, stride = clips, self._clips
-        for axis, places in enumerate(inner, start=1):
-            size = parts[0].shape[axis]
-            index, stride = index * size + places, stride * size
-        if len(parts) == 1:
-            return _gather(parts[0], axes, index).to(self._device).float()
-        part_of = index // stride
-        runs = torch.unique_consecutive(part_of)
-        if len(runs) <= 2 * len(parts):
-            return self._gather_runs(parts, axes, index, stride)
-        # Many short runs, as of many episodes in a small bank: bring those of a part together.
-        order = part_of.argsort(stable=True)
-        found = self._gather_runs(parts, axes, index[order], stride)
-        return found.index_select(0, order.argsort().to(found.device))
-
-    def _gather_runs(self, parts: list[Tensor], axes: int, index: Tensor, stride: int) -> Tensor:
-        """One gather for each run of indices into the same part; `stride` indices a part."""
-        on_cpu = self._device.type == "cpu"  # then copying is also what converts
-        found = torch.empty(
-            (len(index), *parts[0].shape[1 + axes :]),
-            dtype=torch.float32 if on_cpu else torch.float16,
-        )
-        runs, lengths = torch.unique_consecutive(index // stride, return_counts=True)
-        begin = 0
-        for part, length in zip(runs.tolist(), lengths.tolist(), strict=True):
-            run = slice(begin, begin + length)
-            found[run] = _gather(parts[part], axes, index[run] - part * stride)
-            begin += length
-        return found.to(self._device).float()
 
 
 def open_bank(features: str, split: str) -> FeatureBank | None:
@@ -279,22 +224,6 @@ def open_bank(features: str, split: str) -> FeatureBank | None:
     if kind != "bank" or not path:
         raise ValueError(f"features is 'live' or 'bank:PATH', not {features!r}")
     return FeatureBank.open(Path(path) / split)
-
-
-def _gather(part: Tensor, axes: int, index: Tensor) -> Tensor:
-    """Entries of an array whose first `1 + axes` axes are indexed as one."""
-    return part.flatten(0, axes).index_select(0, index.to(part.device))
-
-
-def _joined(parts: list[Tensor], device: torch.device) -> Tensor:
-    """One tensor on a device, which never holds more than it and one part."""
-    total = sum(len(part) for part in parts)
-    whole = torch.empty((total, *parts[0].shape[1:]), dtype=parts[0].dtype, device=device)
-    begin = 0
-    for part in parts:
-        whole[begin : begin + len(part)] = part.to(device)
-        begin += len(part)
-    return whole
 
 
 def _command(folder: Path) -> str:

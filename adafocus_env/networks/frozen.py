@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
@@ -124,6 +125,26 @@ class FrozenNetworks:
             vectors.append(network(self._network_input(patches)).float().mean(dim=(2, 3)))
         return torch.cat(vectors)
 
+    @torch.no_grad()
+    def focus_kept(self, frames: Tensor, offsets: Tensor, kept: Tensor) -> Tensor:
+        """Look at one patch of some of the frames; zeros for the others, where nothing runs.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`.
+            offsets: `(N, 2)`.
+            kept: `(N,)` bool, the same within a `focus_group`.
+
+        Returns:
+            patch vectors `(N, F)`.
+        """
+        if bool(kept.all()):
+            return self.focus(frames, offsets)
+        vectors = torch.zeros(len(frames), self.recognizer.focuser.num_features, device=self.device)
+        index = kept.nonzero()[:, 0].to(self.device)
+        if len(index):
+            vectors[index] = self.focus(frames, offsets[kept.to(offsets.device)], index=index)
+        return vectors
+
     def _network_input(self, images: Tensor) -> Tensor:
         """Normalised images: one multiplication and addition a pixel, not three passes."""
         recognizer = self.recognizer
@@ -186,6 +207,7 @@ class _Folded:
 
     def __init__(self, part: Glancer | Focuser, dtype: torch.dtype, *, compiled: bool):
         folded = fuse(copy.deepcopy(_FeatureMap(part)).eval(), inplace=True)
+        gc.collect()  # tracing leaves the copy that is not folded in a reference cycle
         folded.requires_grad_(False)
         folded.to(dtype=dtype).to(memory_format=torch.channels_last)
         self.network: Callable[[Tensor], Tensor] = torch.compile(folded) if compiled else folded

@@ -157,7 +157,7 @@ class RecognizerBase(nn.Module):
         glance_group: frames that the glancer must see together, one after the other.
         focus_group: patches that the focuser must see together: those of one decision, which lie at
             the same place.
-        glances_per_decision: glances that one observation holds.
+        glances_per_decision: glances that make the observation of one decision.
         head_dropout: before the last layer of a backbone while stage 0 trains it; None leaves
             torchvision's own heads as they are.
     """
@@ -242,7 +242,7 @@ class RecognizerBase(nn.Module):
         return int(shape[1]), int(shape[2]), int(shape[3])
 
     def observation_shape(self) -> tuple[int, int, int]:
-        """Of a decision's glance maps, side by side on the channel axis."""
+        """`(C, h, w)` of an observation: the glance maps of a decision, one after the other."""
         channels, height, width = self.map_shape()
         return channels * self.glances_per_decision, height, width
 

@@ -85,7 +85,8 @@ def test_an_action_is_a_place_in_pixels(
     space: spaces.Space[Any], actions: list[Any], offsets: list[list[int]]
 ) -> None:
     got = look_at(space, actions, GRID, frame_size=40, patch_size=12)
-    assert got.tolist() == offsets
+    assert got.offsets.tolist() == offsets
+    assert got.kept.all()
 
 
 @pytest.mark.parametrize("trained_on", ["grid", "continuous"])

@@ -154,8 +154,8 @@ def test_parts_that_do_not_fit_are_refused(
     other = _policy((7, 3, 3))
     with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
         AdaFocus(tiny_recognizer, other)
-    with pytest.raises(ValueError, match="50 actions, which are no square grid"):
-        AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 50))
+    with pytest.raises(ValueError, match="51 actions, which are no square grid"):
+        AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 51))
     tiny_recognizer.save(tmp_path / "recognizer")
     save_policy(other, tmp_path / "policy", recognizer_sha256="")
     with pytest.raises(CheckpointError, match="but the recognizer's glances are"):

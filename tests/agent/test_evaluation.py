@@ -446,5 +446,6 @@ def test_evaluating_leaves_a_policy_as_it_was(
 def test_replays_keep_what_an_evaluation_says_it_is(make_bench: MakeVectorEnv) -> None:
     env = make_bench(3)
     evaluation = evaluate_agent(env, RandomAgent(env.single_action_space))
-    changed = replace(evaluation, actions=np.zeros_like(evaluation.actions))
+    boxes = evaluation.boxes * np.array([0, 0, 1, 1])
+    changed = replace(evaluation, boxes=boxes)
     assert replay_actions(env, changed).boxes[..., :2].tolist() == [[[0, 0]] * T] * V

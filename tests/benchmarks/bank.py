@@ -1,4 +1,6 @@
-"""Rollouts and updates of stage 2 on a feature bank and on live features; decoding left out.
+"""Building a feature bank; rollouts and updates of stage 2 on one and on live features.
+
+Decoding is left out.
 
 At full size the bank holds random numbers of the right shapes: what is timed does not depend on
 them, and making a true one takes an hour on a CPU.
@@ -11,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
@@ -21,10 +24,12 @@ from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_rec
 from adafocus_env.envs.make_core import make_core_from_parts
 from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks import Recognizer, RecognizerConfig
+from adafocus_env.networks import FrozenRecognizer, Recognizer, RecognizerConfig
 from agents.algorithms import algorithm_arguments
 from agents.gru_ppo import GruPPO
 from agents.sb3_vec_env import Sb3VecEnvAdapter
+from published_loop import PublishedLoop
+from train.flops import multiply_adds
 
 ROWS = STEPS = 16
 # Rows, steps, preset and arguments of a stage-2 update. On the built-in task: the published update
@@ -32,6 +37,7 @@ ROWS = STEPS = 16
 # episodes of two frames, where the policy's work is most of it.
 UPDATES: dict[str, tuple[int, int, str, dict[str, Any]]] = {
     "full_size": (ROWS, STEPS, "paper", {}),
+    "four_videos": (4, 8, "paper", {}),
     "builtin": (64, 8, "paper", {"policy_kwargs": {"hidden_dim": 256}}),
     "builtin_demo": (256, 2, "demo", {}),
 }
@@ -41,16 +47,17 @@ class DecodedVideos:
     """Random clips that are in memory already."""
 
     class_names = tuple(f"class {k}" for k in range(200))
-    labels = np.arange(ROWS)
-    label_sets = tuple((k,) for k in range(ROWS))
-    num_frames, frame_size = STEPS, 224
+    frame_size = 224
 
-    def __init__(self) -> None:
-        shape = (STEPS, 3, self.frame_size, self.frame_size)
+    def __init__(self, count: int, num_frames: int) -> None:
+        shape = (num_frames, 3, self.frame_size, self.frame_size)
         self._frames = torch.randint(0, 256, shape, dtype=torch.uint8)
+        self.num_frames = num_frames
+        self.labels = np.arange(count)
+        self.label_sets = tuple((k,) for k in range(count))
 
     def __len__(self) -> int:
-        return ROWS
+        return len(self.labels)
 
     def clip(self, index: int, episode_seed: int) -> Clip:
         del episode_seed
@@ -98,9 +105,10 @@ class RandomNumbers(BankBuilder):
         return arrays
 
 
-def _full_size() -> tuple[Recognizer, DecodedVideos]:
+def _full_size(count: int, num_frames: int) -> tuple[Recognizer, DecodedVideos]:
     torch.manual_seed(0)
-    return Recognizer(RecognizerConfig(class_names=DecodedVideos.class_names)), DecodedVideos()
+    config = RecognizerConfig(class_names=DecodedVideos.class_names, num_frames=num_frames)
+    return Recognizer(config), DecodedVideos(count, num_frames)
 
 
 def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
@@ -114,13 +122,47 @@ def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
     return FeatureBank.open(folder)
 
 
+class Build:
+    """The features of decoded videos at all 49 positions of each frame.
+
+    Args:
+        size: `"full_size"`, one video of two frames, or `"builtin"`, eight of eight.
+        published: frame by frame through networks as they are published; nothing is written.
+    """
+
+    def __init__(self, size: str, *, published: bool):
+        self._videos: Any
+        if size == "full_size":
+            self._recognizer, self._videos = _full_size(1, 2)
+        else:
+            self._recognizer = Recognizer.load(shipped_recognizer())
+            self._videos = KeptGlyphs(8, 8)
+        config = self._recognizer.config
+        self._positions = PatchGrid(7, config.frame_size, config.patch_size).all_offsets()
+        self._clips = [self._videos.clip(index, index).frames for index in range(len(self._videos))]
+        self._loop = PublishedLoop(self._recognizer) if published else None
+        parts = multiply_adds(self._recognizer)
+        per_video = parts["glancer"] + len(self._positions) * parts["focuser"]
+        self.multiply_adds = per_video * len(self._videos)
+        self.frames = len(self._videos) * config.num_frames
+
+    def run(self) -> None:
+        """All features once."""
+        if self._loop is not None:
+            for clip in self._clips:
+                self._loop.features(clip, self._positions)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            FeatureBank.build(folder, self._recognizer, self._videos, positions=self._positions)
+
+
 class Rewards:
     """Features and rewards of one rollout of given actions, 16 videos of 16 frames."""
 
     multiply_adds = 0.0
 
     def __init__(self, *, banked: bool):
-        recognizer, videos = _full_size()
+        recognizer, videos = _full_size(ROWS, STEPS)
         bank = _random_bank(recognizer, videos) if banked else None
         self._core = make_core_from_parts(
             recognizer, videos, num_rows=ROWS, baseline_positions="grid", bank=bank
@@ -150,8 +192,8 @@ class StageTwo:
         recognizer: Recognizer
         videos: Any
         bank: FeatureBank | None = None
-        if size == "full_size":
-            recognizer, videos = _full_size()
+        if not size.startswith("builtin"):
+            recognizer, videos = _full_size(rows, steps)
             bank = _random_bank(recognizer, videos) if banked else None
         else:
             recognizer, videos = Recognizer.load(shipped_recognizer()), KeptGlyphs(rows, steps)
@@ -166,12 +208,20 @@ class StageTwo:
         arguments = algorithm_arguments("gru_ppo", preset, overrides)
         vec_env = VecMonitor(Sb3VecEnvAdapter(env))
         self._algorithm = GruPPO(env=vec_env, seed=0, device="cpu", **arguments)
-        _, self._callback = self._algorithm._setup_learn(10**9)
         self._algorithm.set_logger(Logger(folder=None, output_formats=[]))
+        self._callback: BaseCallback | None = None
+        if not banked:  # the networks in the form that rollouts use are no memory of a run
+            side = recognizer.config.frame_size
+            dark = torch.zeros(1, 3, side, side, dtype=torch.uint8)
+            networks = FrozenRecognizer(recognizer)
+            networks.glance(dark)
+            networks.focus(dark, torch.zeros(1, 2, dtype=torch.int64))
 
     def run(self) -> None:
         """One update of stage 2."""
         algorithm = self._algorithm
+        if self._callback is None:
+            _, self._callback = algorithm._setup_learn(10**9)
         assert algorithm.env is not None
         algorithm.collect_rollouts(
             algorithm.env, self._callback, algorithm.rollout_buffer, algorithm.n_steps

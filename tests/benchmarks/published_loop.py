@@ -22,12 +22,14 @@ class PublishedLoop:
 
     Args:
         recognizer: is copied, into PyTorch's default memory layout.
-        policy: is copied; only acts.
+        policy: is copied; only acts. None where nobody acts.
     """
 
-    def __init__(self, recognizer: Recognizer, policy: GruActorCriticPolicy):
+    def __init__(self, recognizer: Recognizer, policy: GruActorCriticPolicy | None = None):
         self._recognizer = copy.deepcopy(recognizer).eval().requires_grad_(True)
         self._recognizer.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        if policy is None:
+            return
         self._policy_old = copy.deepcopy(policy).requires_grad_(True)
         config = recognizer.config
         grid_size = int(policy.action_space.n) ** 0.5
@@ -102,6 +104,18 @@ class PublishedLoop:
             )
             logits.append(after)
         return torch.stack(logits, dim=1)
+
+    @torch.no_grad()
+    def features(self, frames: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Glance maps `(T, C, h, w)` and patch vectors `(T, A, F)` of a uint8 clip `(T, 3, H, W)`.
+
+        The patches of one frame, cut one by one at `offsets` `(A, 2)`, go through the focuser
+        together.
+        """
+        normal = self.normalize(frames[None])
+        glance_maps, _ = self._glance(normal)
+        each = [frame.expand(len(offsets), -1, -1, -1) for frame in normal[0]]
+        return glance_maps[0], torch.stack([self._focus(frame, offsets) for frame in each])
 
     @torch.no_grad()
     def _glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:

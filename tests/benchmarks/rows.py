@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
+from torch.distributions import Categorical
 
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
@@ -123,6 +125,30 @@ def predict_ways(
     loop = PublishedLoop(recognizer, policy)
     normal = loop.normalize(frames)
     return lambda: ours.predict(frames), lambda: loop.predict(normal)
+
+
+def skip_ways(
+    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes
+) -> tuple[Way, Way]:
+    """`predict_skipping_half_vs_plain`: a policy that skips half of the frames, one that cannot.
+
+    Random weights skip at random, so the most probable action of every second frame is overruled.
+    """
+    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames.to(recognizer.device)
+    skipping = GruActorCriticPolicy(
+        policy.observation_space, spaces.Discrete(50), lambda _: 3e-4
+    ).to(recognizer.device)
+    whole, half = skipping.evaluate_episodes, torch.arange(sizes.num_frames) % 2 == 1
+
+    def every_second(observations: Tensor) -> Any:
+        distribution, values = whole(observations)
+        logits = distribution.logits.clone()
+        logits[:, half, -1], logits[:, ~half, -1] = torch.inf, -torch.inf
+        return Categorical(logits=logits.nan_to_num(posinf=1e9, neginf=-1e9)), values
+
+    skipping.evaluate_episodes = every_second  # type: ignore[method-assign]
+    ours, plain = AdaFocus(recognizer, skipping), AdaFocus(recognizer, policy)
+    return lambda: ours.predict(frames), lambda: plain.predict(frames)
 
 
 def crop_ways(sizes: Sizes, frame_size: int = 224, device: str = "cpu") -> tuple[Way, Way]:

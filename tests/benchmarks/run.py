@@ -1,6 +1,8 @@
 """`make benchmark`: our way against another, as ratios; a table and `outputs/benchmark/speed.json`.
 
 usage: python tests/benchmarks/run.py [ROW ...] [--repeats N] [--threads 1 2]
+
+On one and on two threads, unless told otherwise.
 """
 
 from __future__ import annotations
@@ -48,12 +50,17 @@ class Comparison:
     allocators: tuple[str, ...] = ("same",)
 
 
-_BOTH = ("default", "same")
+_BOTH, _SHIPPED = ("default", "same"), ("default",)
 COMPARISONS = (
     Comparison("rollout_play_vs_published", "rollout_published", "rollout_ours", allocators=_BOTH),
+    # A whole step of ours, with the update, against the published rollout alone: for its memory.
+    Comparison("stage2_step", "rollout_published", "update_four_videos_live", allocators=_SHIPPED),
     Comparison("predict_vs_published", "predict_published", "predict_ours", allocators=_BOTH),
     Comparison("predict_vs_published", "predict_published", "predict_ours_bf16", "bfloat16", _BOTH),
+    Comparison("predict_skipping_half_vs_plain", "predict_plain", "predict_skipping"),
     Comparison("crops_batched_vs_per_image", "crops_published", "crops_ours"),
+    Comparison("bank_build_full_size", "build_full_size_published", "build_full_size_ours"),
+    Comparison("bank_build_builtin", "build_builtin_published", "build_builtin_ours"),
     Comparison("bank_vs_live_rewards_full_size", "rewards_live", "rewards_bank"),
     Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),
     Comparison("bank_vs_live_builtin", "update_builtin_live", "update_builtin_bank"),
@@ -75,13 +82,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("rows", nargs="*", help="names of rows; all by default")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     given = parser.parse_args()
     unknown = set(given.rows) - {comparison.name for comparison in COMPARISONS}
     if unknown:
         sys.exit(f"unknown rows {sorted(unknown)}; known: {[c.name for c in COMPARISONS]}")
-    console = Console(width=110)
+    console = Console(width=150)
     rows = []
     for comparison in COMPARISONS:
         if not given.rows or comparison.name in given.rows:
@@ -124,6 +131,7 @@ def _row(
         "n": len(fast.seconds),
         "seconds": round(fast.median, 4),
         "other_seconds": round(slow.median, 4),
+        "frames_per_second": round(fast.frames / fast.median, 1) if fast.frames else None,
         "added_mib": round(fast.peak_mib - fast.resident_mib),
         "other_added_mib": round(slow.peak_mib - slow.resident_mib),
     }
@@ -135,10 +143,12 @@ def _number(value: float) -> float | None:
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     columns = ("name", "ratio", "seconds", "other_seconds", "times_floor", "dtype", "threads")
-    columns += ("allocator", "added_mib")
+    columns += ("allocator", "frames_per_second", "added_mib", "other_added_mib")
     table = Table()
     for column in columns:
-        table.add_column(column.replace("_", " "), justify="left" if column == "name" else "right")
+        named = column == "name"
+        justify: Any = "left" if named else "right"
+        table.add_column(column.replace("_", " "), justify=justify, no_wrap=named)
     for row in rows:
         table.add_row(*("" if row[c] is None else str(row[c]) for c in columns))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore
-from adafocus_env.features import EpisodeStart, LiveFeatures
+from adafocus_env.features import EpisodeStart, FeatureBank, LiveFeatures
 from adafocus_env.networks import Recognizer, crop_patches
 from agents.action_distributions import inverse_cdf
 from agents.adafocus import AdaFocus
@@ -63,6 +64,19 @@ def test_predictions_of_the_published_loop_equal_predict(
     logits, _ = AdaFocus(tiny_recognizer, policy).predict(frames)
     published = loop.predict(loop.normalize(frames))
     torch.testing.assert_close(published, logits, rtol=0, atol=1e-5)
+
+
+def test_features_of_the_published_loop_are_those_of_a_bank(
+    tiny_recognizer: Recognizer, make_videos: Callable[..., Any], tmp_path: Path
+) -> None:
+    videos, offsets = make_videos(1), PatchGrid(4, 40, 12).all_offsets()
+    bank = FeatureBank.build(tmp_path, tiny_recognizer, videos, positions=offsets)
+    seen = videos.clip(0, bank.episode_seed(0, 0)).frames
+    maps, vectors = PublishedLoop(tiny_recognizer).features(seen, offsets)
+    stored = bank.stored(torch.device("cpu"))
+    clip = torch.tensor([0])
+    for name, expected in (("glance_maps", maps), ("patch_vectors", vectors)):
+        torch.testing.assert_close(stored.take(name, clip)[0], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_crops_one_by_one_equal_the_batched_crops() -> None:

@@ -35,12 +35,13 @@ class Timings:
     """What one way took.
 
     Attributes:
-        seconds: of each repeat: CPU time with one thread, wall-clock time with more.
+        seconds: of one run in each repeat: CPU time with one thread, wall-clock time with more.
         floors: of each repeat, the multiply-adds that are needed at the rate of a large matrix
             product, measured just before; NaN where the task has no such number.
         resnet_floors: the same at the rate of a ResNet-50 batch, measured once.
-        peak_mib: largest resident memory of the process.
-        resident_mib: memory of the process before the first repeat.
+        peak_mib: largest resident memory of the process in its first two runs.
+        resident_mib: memory of the process before them, when networks are there.
+        frames: that one run looks at; 0 where a rate means nothing.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -48,6 +49,7 @@ class Timings:
     resnet_floors: list[float] = field(default_factory=list)
     peak_mib: float = 0.0
     resident_mib: float = 0.0
+    frames: int = 0
 
     @property
     def median(self) -> float:
@@ -124,6 +126,7 @@ def compare(ways: Sequence[Way], repeats: int) -> list[Timings]:
                 timing.resnet_floors.append(answer["resnet_floor"])
                 timing.peak_mib = answer["peak_mib"]
                 timing.resident_mib = answer["resident_mib"]
+                timing.frames = answer["frames"]
     finally:
         for process in processes:
             process.close()

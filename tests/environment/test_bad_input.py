@@ -49,7 +49,7 @@ def test_a_typo_in_an_argument_is_a_type_error(make: Make, typo: str) -> None:
         ({"patch_size": 113}, r"patch_size must be in 1\.\.112, not 113"),
         ({"patch_size": 0}, r"patch_size must be in 1\.\.112, not 0"),
         ({"observation": "frames"}, "'map' or 'vector', not 'frames'"),
-        ({"locations": "polar"}, "'grid' or 'continuous', not 'polar'"),
+        ({"locations": "polar"}, "'grid', 'continuous' or 'skip', not 'polar'"),
         ({"baseline_positions": "corner"}, "'pixel' or 'grid', not 'corner'"),
         ({"num_frames": 0}, "num_frames"),
         ({"num_frames": -1}, "num_frames"),

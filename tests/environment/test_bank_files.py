@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import BankBuilder, FeatureBank, open_bank
-from adafocus_env.features.bank import StoredFeatures
 from adafocus_env.features.bank_files import BankLayout
+from adafocus_env.features.stored_features import StoredFeatures
 from adafocus_env.networks import CheckpointError, Recognizer, crop_patches
 
 MakeVideos = Callable[..., Any]
@@ -432,7 +432,7 @@ def test_all_positions_of_many_frames_are_compared_in_parts(
 ) -> None:
     played = []
     for at_once in (1024, 100, 1):
-        monkeypatch.setattr("adafocus_env.envs.core._PATCHES_AT_ONCE", at_once)
+        monkeypatch.setattr("adafocus_env.envs.what_if._PATCHES_AT_ONCE", at_once)
         env = PatchLocalizationVectorEnv.from_parts(
             tiny_recognizer, make_videos(4), num_envs=3, reward="expected"
         )
@@ -462,3 +462,16 @@ def test_features_are_gathered_in_the_order_asked_for_from_any_number_of_shards(
         taken = stored.take("patches", clips, steps, positions)
         torch.testing.assert_close(taken, expected["patches"])
         torch.testing.assert_close(stored.take("maps", clips), whole["maps"][clips].float())
+
+
+def test_whole_clips_are_copied_as_they_lie_from_any_number_of_shards() -> None:
+    whole = torch.arange(7 * 6 * 2).view(7, 6, 2).half()
+    clips = torch.tensor([6, 0, 1, 1, 5])  # 0 and 1 lie side by side, in one shard or in two
+    rows, steps = clips.repeat_interleave(6), torch.arange(6).repeat(5)
+    for size in (1, 2, 7):
+        stored = StoredFeatures({"maps": list(whole.split(size))}, torch.device("cpu"))
+        taken = stored.take("maps", rows, steps)
+        assert taken.dtype == torch.float32
+        torch.testing.assert_close(taken, whole[clips].flatten(0, 1).float())
+        taken.zero_()  # a copy
+        torch.testing.assert_close(stored.take("maps", rows, steps), whole[rows, steps].float())

@@ -367,7 +367,7 @@ def test_a_look_is_an_action_or_an_offset_and_not_both(make_core: MakeCore) -> N
     [
         ({"reward": "accuracy"}, "unknown reward 'accuracy'; known are random, expected"),
         ({"baseline_positions": "corner"}, "'pixel' or 'grid', not 'corner'"),
-        ({"locations": "polar"}, "'grid' or 'continuous', not 'polar'"),
+        ({"locations": "polar"}, "'grid', 'continuous' or 'skip', not 'polar'"),
         ({"observation": "frame"}, "'map' or 'vector', not 'frame'"),
         ({"grid_size": 3}, "grid_size must be 4 to 10, not 3"),
         ({"patch_size": 41}, r"patch_size must be in 1\.\.40, not 41"),

@@ -12,6 +12,7 @@ from stable_baselines3.common.env_checker import check_env as check_with_sb3
 
 GRID = "AdaFocus/PatchLocalization-v0"
 CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
+SKIP = "AdaFocus/PatchLocalizationSkip-v0"
 
 # What SB3 says of any three-axis Box, and of any action space that is not [-1, 1].
 IMAGE_HINTS = [
@@ -22,16 +23,17 @@ IMAGE_HINTS = [
 ]
 SYMMETRIC_HINT = "We recommend you to use a symmetric and normalized Box action space"
 
+RULES = (
+    {},
+    {"observation": "vector"},
+    {"render_mode": "rgb_array"},
+    {"split": "train"},
+    {"dataset": "glyphs_memory"},
+)
 CASES = [
     pytest.param(env_id, rules, id=f"{env_id.split('/')[1]}-{rules}")
-    for env_id in (GRID, CONTINUOUS)
-    for rules in (
-        {},
-        {"observation": "vector"},
-        {"render_mode": "rgb_array"},
-        {"split": "train"},
-        {"dataset": "glyphs_memory"},
-    )
+    for env_id, more in ((GRID, ()), (CONTINUOUS, ()), (SKIP, ({"skip_cost": "random"},)))
+    for rules in (*RULES, *more)
 ]
 
 

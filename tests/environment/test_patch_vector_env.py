@@ -51,7 +51,7 @@ def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("reward", REWARDS)
-@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("locations", ["grid", "continuous", "skip"])
 def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
     make_env: MakeEnv,
     make_vector_env: MakeVectorEnv,

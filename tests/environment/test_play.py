@@ -43,7 +43,7 @@ def _step_through(env: PatchLocalizationVectorEnv, actions: npt.NDArray[Any]) ->
 
 
 @pytest.mark.parametrize("autoreset_mode", ["same_step", "disabled"])
-@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("locations", ["grid", "continuous", "skip"])
 @pytest.mark.parametrize("baseline_positions", ["pixel", "grid"])
 @pytest.mark.parametrize("reward", REWARDS)
 def test_playing_two_episodes_equals_stepping_through_them(

@@ -19,6 +19,7 @@ from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv, 
 
 GRID = "AdaFocus/PatchLocalization-v0"
 CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
+SKIP = "AdaFocus/PatchLocalizationSkip-v0"
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -41,12 +42,16 @@ def test_importing_the_package_registers_the_ids_without_torch() -> None:
         "print([i for i in gymnasium.registry if i.startswith('AdaFocus/')],"
         " sorted({'torch', 'torchvision', 'cv2'} & set(sys.modules)))"
     )
-    assert _in_a_new_process(code) == f"{[GRID, CONTINUOUS]} []"
+    assert _in_a_new_process(code) == f"{[GRID, CONTINUOUS, SKIP]} []"
 
 
 @pytest.mark.parametrize(
     ("env_id", "action_space"),
-    [(GRID, spaces.Discrete(49)), (CONTINUOUS, spaces.Box(0.0, 1.0, (2,), np.float32))],
+    [
+        (GRID, spaces.Discrete(49)),
+        (CONTINUOUS, spaces.Box(0.0, 1.0, (2,), np.float32)),
+        (SKIP, spaces.Discrete(50)),
+    ],
 )
 def test_make_works_with_no_arguments(env_id: str, action_space: spaces.Space[Any]) -> None:
     env = gym.make(env_id)

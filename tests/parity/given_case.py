@@ -91,8 +91,8 @@ class _GivenBaseline(PatchLocalizationCore):
 
     given: Tensor  # (B, T, 2)
 
-    def reset_rows(self, rows: Any, starts: Any) -> None:
-        super().reset_rows(rows, starts)
+    def reset_rows(self, rows: Any, starts: Any, skip_costs: Any = None) -> None:
+        super().reset_rows(rows, starts, skip_costs)
         for row, start in zip(rows, starts, strict=True):
             self._random_offsets[row] = self.given[start.video_index]
 

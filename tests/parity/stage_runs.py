@@ -8,12 +8,13 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from adafocus_env.envs import PatchGrid
+from adafocus_env.envs import Looks, PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.config import RunConfig, read_config, register_resolvers
+from train.config import RunConfig, read_config
 from train.configs_path import configs_path
+from train.resolvers import register_resolvers
 from train.schedules import make_optimizer
 from train.stage1_random_patches import RandomPatchStage
 from train.stage3_classifier import ChosenPatchStage
@@ -64,11 +65,11 @@ def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPoli
     config = recognizer.config
     grid = PatchGrid(case.grid_size, config.frame_size, config.patch_size)
 
-    def choose(maps: Tensor, _: Tensor) -> Tensor:
-        return policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1)
+    def choose(maps: Tensor, _: Tensor) -> Looks:
+        return grid.looks(policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1))
 
     with torch.no_grad():
-        return ChosenPatchStage(recognizer, grid, choose, 0.0)(*_inputs(case, recognizer))
+        return ChosenPatchStage(recognizer, choose, 0.0)(*_inputs(case, recognizer))
 
 
 def _inputs(case: Case, recognizer: Recognizer) -> tuple[Tensor, Tensor]:

@@ -21,10 +21,11 @@ from rich.console import Console
 
 from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES
 from train.cli import main
-from train.config import RunConfig, read_config, register_resolvers
+from train.config import RunConfig, read_config
 from train.configs_path import configs_path
 from train.make_videos import make_videos
 from train.progress import ProgressDisplay
+from train.resolvers import register_resolvers
 
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
 TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
@@ -189,6 +190,12 @@ def policy_row() -> Callable[..., dict[str, Any]]:
             "on_target": 0.72,
             "gmacs_per_video": 0.134,
             "gmacs_executed_per_video": 0.2,
+            "gmacs_per_step": [0.067, 0.067],
+            "looker": name,
+            "skip_cost": None,
+            "kept_share": 1.0,
+            "kept_per_step": [1.0, 1.0],
+            "confidence_mean": 0.9,
             "videos_per_second": 100.0,
             "classifier": "own",
             "learned": False,

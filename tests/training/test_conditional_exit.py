@@ -81,7 +81,8 @@ def test_certainty_is_the_largest_raw_logit_or_the_negative_entropy() -> None:
 def _curve(rule: str = "confidence", **changes: Any) -> list[dict[str, Any]]:
     # The largest logit of class 0 is the certainty above; class 1 is always at 0.5.
     logits = np.stack([CERTAINTY, np.full_like(CERTAINTY, 0.5)], axis=2).astype(np.float32)
-    given = {"train_logits": logits, "logits": logits, "gmacs_per_frame": 10.0, **changes}
+    given = {"train_logits": logits, "logits": logits, **changes}
+    given.setdefault("gmacs", np.full(given["logits"].shape[:2], 10.0))
 
     def metrics(chosen: np.ndarray) -> dict[str, float]:
         return {"largest": float(chosen.max(axis=1).sum())}
@@ -100,6 +101,13 @@ def test_a_point_charges_frames_up_to_the_exit_and_judges_the_logits_there() -> 
     # Exits after frames 1, 1, 2, 3: certainties 9, 5, 9, 1.
     assert points[0.5]["gmacs_per_video"] == 17.5
     assert points[0.5]["largest"] == 24.0
+
+
+def test_a_frame_that_was_skipped_costs_less() -> None:
+    # The exits are after frames 1, 3, 2, 3; every second frame costs 1 instead of 10.
+    gmacs = np.tile([10.0, 1.0, 10.0], (4, 1))
+    (point,) = (point for point in _curve(gmacs=gmacs) if point["budget"] == 1.0)
+    assert point["gmacs_per_video"] == (10 + 21 + 11 + 21) / 4
 
 
 def test_thresholds_come_from_the_training_videos_alone() -> None:

@@ -16,6 +16,7 @@ from adafocus_env.data import VideoLists
 from adafocus_env.shipped import shipped_recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from agents.gru_ppo import GruPPO
+from train.algo_overrides import check_override_names
 from train.cli import COMMANDS
 from train.config import (
     GROUPS,
@@ -23,7 +24,6 @@ from train.config import (
     AlgoConfig,
     ConfigError,
     RunConfig,
-    check_override_names,
     read_config,
 )
 from train.configs_path import configs_path

@@ -7,8 +7,9 @@ import logging
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
-from train.progress import ProgressDisplay
+from train.progress import ProgressDisplay, ProgressPart
 
 
 def _run(console: Console) -> None:
@@ -65,3 +66,30 @@ def test_text_in_brackets_is_shown_as_it_is() -> None:
     ):
         part.advance("interval [0.1, 0.2], policies [bold]")
     assert "interval [0.1, 0.2], policies [bold]" in file.getvalue()
+
+
+def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones() -> None:
+    clock = iter([0.0, *([0.0] * 3), *[400.0 * step for step in range(1, 20)]])
+    console = Console(file=io.StringIO(), force_terminal=True)
+    console.get_time = lambda: next(clock)  # type: ignore[method-assign]
+    display = ProgressDisplay(console)
+    progress = display._progress
+    task = progress.add_task("stage", total=6, note="")
+    part = ProgressPart(progress, task)
+    part.advance(count=2)  # done by an earlier run
+    for _ in part.follow("ab", 2):
+        pass
+    part.advance("loss 1.5")
+    (bar,) = progress.tasks
+    assert (bar.completed, bar.fields["note"]) == (3, "loss 1.5")
+    part.within(0.5)
+    assert bar.completed == 3.5
+    assert bar.time_remaining is not None
+
+
+def test_parts_of_a_unit_are_said_as_they_are_taken() -> None:
+    said: list[float] = []
+    part = ProgressPart(Progress(disable=True), TaskID(0))
+    part.within = said.append  # type: ignore[method-assign]
+    assert list(part.follow(range(4), 4)) == [0, 1, 2, 3]
+    assert said == [0.0, 0.25, 0.5, 0.75]

@@ -24,7 +24,7 @@ from train.processes import Processes
 from train.run_context import RunContext
 from train.stage0_backbones import BackboneStage
 from train.stage1_random_patches import RandomPatchStage
-from train.stage3_classifier import ChosenPatchStage, choose_actions
+from train.stage3_classifier import ChosenPatchStage, choose_looks
 from train.supervised_data import Batch
 from train.supervised_loop import Validation, train_one_epoch
 
@@ -62,7 +62,7 @@ def _make_stage(name: str, recognizer: Recognizer) -> Any:
         return BackboneStage(recognizer, "focuser", 0.05, None)
     if name == "stage 1":
         return RandomPatchStage(recognizer, 0.05, 0.05)
-    return ChosenPatchStage(recognizer, GRID, choose_actions("center", GRID, recognizer), 0.05)
+    return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: B
     actions = torch.arange(5)[:, None] + 3 * torch.arange(4)
     line = [0, 9, 18, 28]
     offsets = [[[line[a // 4], line[a % 4]] for a in episode] for episode in actions.tolist()]
-    stage = ChosenPatchStage(recognizer, GRID, lambda maps, uniforms: actions, 0.05)
+    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.looks(actions), 0.05)
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
@@ -298,18 +298,19 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: B
 
 
 def test_random_is_a_uniform_position_of_the_grid(recognizer: Recognizer) -> None:
-    choose = choose_actions("random", GRID, recognizer)
+    choose = choose_looks("random", GRID, recognizer)
     uniforms = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
-    assert choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double()).tolist() == [[0, 0], [1, 15]]
+    looks = choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double())
+    assert looks.offsets.tolist() == [[[0, 0], [0, 0]], [[0, 9], [28, 28]]]
     spread = torch.stack([(torch.arange(1600) + 0.5) / 1600] * 2, dim=-1)[None]
-    counts = choose(torch.zeros(1, 1600, 48, 7, 7), spread)[0].bincount(minlength=16)
-    assert counts.tolist() == [100] * 16
+    offsets = choose(torch.zeros(1, 1600, 48, 7, 7), spread).offsets[0]
+    assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
 
 
 def test_center_is_the_grid_position_nearest_the_middle(recognizer: Recognizer) -> None:
-    choose = choose_actions("center", GRID, recognizer)
-    actions = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
-    assert actions.tolist() == [[5, 5, 5]] * 2
+    choose = choose_looks("center", GRID, recognizer)
+    looks = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
+    assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
 
 
 @pytest.fixture
@@ -344,19 +345,20 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
     recognizer: Recognizer, request: pytest.FixtureRequest, kind: str
 ) -> None:
     folder = request.getfixturevalue(kind)
-    choose = choose_actions(folder, GRID, recognizer)
+    choose = choose_looks(folder, GRID, recognizer)
     maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
-    offsets = choose(maps, torch.zeros(3, 4, 2))
+    looks = choose(maps, torch.zeros(3, 4, 2))
     policy, state = load_policy(f"{folder}/policy").policy, None
     for t in range(4):
         best, state = policy.predict(
             maps[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
         )
-        expected = GRID.offsets(torch.from_numpy(best))
-        if kind == "continuous_policy":
-            expected = (torch.from_numpy(best) * 28).floor()  # the frame has 40 pixels, a patch 12
-        assert offsets[:, t].tolist() == expected.tolist()
-    assert len(offsets.unique()) > 1
+        chosen = torch.from_numpy(best)
+        # The frame has 40 pixels, a patch 12.
+        on_grid = kind == "saved_policy"
+        expected = GRID.offsets(chosen) if on_grid else (chosen * 28).floor()
+        assert looks.offsets[:, t].tolist() == expected.tolist()
+    assert len(looks.offsets.flatten(0, 1).unique(dim=0)) > 1
 
 
 @pytest.mark.parametrize(
@@ -371,9 +373,9 @@ def test_a_policy_for_other_maps_or_another_grid_is_refused(
     entries: dict[str, Any],
 ) -> None:
     with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
-        choose_actions(saved_policy, grid, make_recognizer(**entries))
+        choose_looks(saved_policy, grid, make_recognizer(**entries))
 
 
 def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer: Recognizer) -> None:
     with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
-        choose_actions("nowhere", GRID, recognizer)
+        choose_looks("nowhere", GRID, recognizer)

@@ -293,9 +293,12 @@ def test_every_epoch_has_clips_of_its_own(make_videos: Callable[..., Any]) -> No
         assert torch.equal(one, other) == (name == "labels")
 
 
-def test_uniforms_are_two_a_frame_between_0_and_1(make_videos: Callable[..., Any]) -> None:
+def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(
+    make_videos: Callable[..., Any],
+) -> None:
     frames, _, uniforms = _joined(_clips(make_videos(40), train=False))
-    assert uniforms.shape == (40, 4, 2)
+    assert uniforms.shape == (40, 4, 4)
+    assert (uniforms[..., 3] == uniforms[:, :1, 3]).all()
     assert frames.dtype == torch.uint8
     assert uniforms.dtype == torch.float64
     assert 0.0 <= uniforms.min() < 0.05

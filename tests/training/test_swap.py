@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents import buffer_memory
 from agents.policy_files import load_policy
@@ -87,6 +88,21 @@ def _returns(folder: Path) -> list[float]:
     return [float(value) for value in found]
 
 
+def _check_events(folder: Path, returns: list[float]) -> None:
+    """TensorBoard has each evaluation, reward parts, and pictures of where the policy looks."""
+    events = EventAccumulator(str(folder)).Reload()
+    scalars = {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert scalars["val/return"] == pytest.approx(returns, abs=1e-4)
+    parts = [scalars[f"val/{name}confidence"] for name in ("", "baseline_")]
+    for mean_return, confidence, baseline in zip(returns, *parts, strict=True):
+        assert 2 * (confidence - baseline) == pytest.approx(mean_return, abs=1e-4)  # T is 2
+    assert {"rollout/confidence", "rollout/baseline_confidence"} <= scalars.keys()
+    assert min(scalars["rollout/location_entropy_bits"]) >= 0
+    assert max(scalars["val/location_entropy_bits"]) <= 4  # of 16 positions
+    assert {"rollout/locations", "val/locations", "val/episode"} <= set(events.Tags()["images"])
+    assert len(events.Images("val/episode")) == 1  # after the last epoch
+
+
 @pytest.mark.parametrize(("name", "overrides"), CASES, ids=str)
 def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
     train_policy: Train,
@@ -106,6 +122,7 @@ def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
     assert not (run / "training_state.pt").exists()
     returns = _returns(run)
     assert len(returns) == 2
+    _check_events(run / "tensorboard", returns)
     policy = evaluate(f"resume={run}", "reward=expected")
     assert policy["return_mean"] == pytest.approx(max(returns), abs=1e-4)
     assert policy["gmacs_per_video"] > 0

@@ -1,0 +1,56 @@
+"""`make benchmark` writes the rows and fields that its readers expect."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RUN = Path(__file__).with_name("run.py")
+NAMES = {
+    "rollout_play_vs_published",
+    "predict_vs_published",
+    "update_vs_recurrent_ppo",
+    "update_vs_recurrent_ppo_shared",
+    "bank_vs_live_rewards_full_size",
+    "bank_vs_live_update_full_size",
+    "bank_vs_live_builtin",
+    "crops_batched_vs_per_image",
+    "bank_build_full_size",
+    "stage2_step",
+}
+FIELDS = {"name", "ratio", "times_floor", "dtype", "threads", "device", "allocator", "n"}
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, str(RUN), *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_every_comparison_of_the_table_is_known(tmp_path: Path) -> None:
+    refused = _run(tmp_path, "no_such_row")
+    assert refused.returncode != 0
+    for name in NAMES:
+        assert f"'{name}'" in refused.stderr, name
+
+
+def test_one_row_on_one_thread_is_measured_and_written(tmp_path: Path) -> None:
+    """Three processes, which mostly import: the one test that times anything."""
+    done = _run(tmp_path, "bank_vs_live_builtin", "--repeats", "1", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    written = json.loads((tmp_path / "outputs" / "benchmark" / "speed.json").read_text())
+    assert written["machine"]["cores"] == os.cpu_count()
+    (row,) = written["rows"]
+    assert row.keys() >= FIELDS
+    assert (row["name"], row["threads"], row["n"]) == ("bank_vs_live_builtin", 1, 1)
+    assert (row["device"], row["dtype"], row["allocator"]) == ("cpu", "float32", "same")
+    assert row["ratio"] > 1.5  # the target is 4: a machine at work must not fail this test
+    assert row["added_mib"] > 0
