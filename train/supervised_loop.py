@@ -342,10 +342,6 @@ def _batch_size(num_videos: int, config: RunConfig, processes: Processes) -> int
 
 
 def _check_classes(train_videos: Videos, val_videos: Videos) -> None:
-    """Both splits must name the same classes.
-
-    Raises:
-        ConfigError: they do not.
-    """
+    """Both splits must name the same classes; else a ConfigError."""
     if tuple(train_videos.class_names) != tuple(val_videos.class_names):
         raise ConfigError("training and validation split have different class files")

@@ -29,6 +29,8 @@ RULES = (
     {"render_mode": "rgb_array"},
     {"split": "train"},
     {"dataset": "glyphs_memory"},
+    {"dataset": "glyphs_order"},
+    {"dataset": "glyphs_order", "video_div": 2, "observation": "vector"},
 )
 CASES = [
     pytest.param(env_id, rules, id=f"{env_id.split('/')[1]}-{rules}")

@@ -124,7 +124,10 @@ def test_each_built_in_task_has_its_own_shipped_recognizer() -> None:
     second = shipped_recognizer("glyphs_memory")
     assert shipped_recognizer() == shipped_recognizer("glyphs") == second.parent / "glyphs"
     assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
-    assert sum(file.stat().st_size for file in second.iterdir()) < 5_000_000
+    third = shipped_recognizer("glyphs_order")
+    assert third == second.parent / "glyphs_order"
+    for folder in (second, third):
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
 
 
 def test_the_split_is_val_unless_another_is_asked_for() -> None:
