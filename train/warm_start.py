@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
+from agents.action_distributions import GridDistribution
 from agents.gru_policy import GruActorCriticPolicy
 from train.config import ConfigError
 
@@ -41,14 +42,16 @@ def start_from(
         if name not in other or name.startswith(("critic.", "scale_is_fitted")):
             continue
         _copy(name, target, other[name])
-    if policy.action_space.n == earlier.action_space.n + 1:
+    if policy.head.num_outputs == earlier.head.num_outputs + 1:
         policy.actor.weight[:-1].mul_(_CALM)
         policy.actor.bias[:-1].mul_(_CALM)
         policy.actor.weight[-1] = 0.0
         policy.actor.bias[-1] = 0.0
-        probs = policy.evaluate_episodes(observations[:, None])[0].probs[:, 0]
+        first, _ = policy.evaluate_episodes(observations[:, None])
+        assert isinstance(first, GridDistribution)
+        probs = first.probs[:, 0]
         policy.actor.bias[-1] = ((1.0 - probs[:, -1]) / probs[:, -1]).log().mean()
-    log.info("started from a policy of %s actions", earlier.action_space.n)
+    log.info("started from a policy of %d outputs", earlier.head.num_outputs)
 
 
 def _copy(name: str, target: Tensor, source: Tensor) -> None:
