@@ -19,7 +19,7 @@ from train.processes import Processes
 from train.schedules import make_optimizer, make_scheduler
 from train.stage0_backbones import BackboneStage
 from train.stage1_random_patches import RandomPatchStage
-from train.stage3_classifier import ChosenPatchStage, choose_actions
+from train.stage3_classifier import ChosenPatchStage, choose_looks
 from train.supervised_data import Batch
 from train.supervised_loop import train_one_epoch
 
@@ -43,7 +43,7 @@ def batch(make_videos: Callable[..., Any]) -> Batch:
     return Batch(
         torch.stack([clip.frames for clip in clips]),
         torch.tensor([clip.label for clip in clips]),
-        torch.from_numpy(np.random.default_rng(0).random((5, 12, 2))),
+        torch.from_numpy(np.random.default_rng(0).random((5, 12, 4))),
         torch.arange(5),
         torch.stack([clip.glance_frames for clip in clips]),
     )
@@ -54,7 +54,7 @@ def _make_stage(name: str, recognizer: ShiftRecognizer) -> Any:
         return BackboneStage(recognizer, name.split()[-1], 0.05, None)
     if name == "stage 1":
         return RandomPatchStage(recognizer, 0.05, 0.05)
-    return ChosenPatchStage(recognizer, GRID, choose_actions("center", GRID, recognizer), 0.05)
+    return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
 
 
 def _logits(stage: Any, batch: Batch) -> Tensor:
@@ -224,8 +224,8 @@ def test_the_frames_of_a_division_share_one_random_place(
     stage = RandomPatchStage(recognizer.divided(video_div), 0.05, 0.05)
     uniforms = batch.uniforms.clone()
     # 40 - 12 = 28 offsets: 0.5 -> 14, 0.25 -> 7, 0.99 -> 27, the last but one.
-    uniforms[:, 0] = torch.tensor([0.5, 0.25])
-    uniforms[:, 6] = torch.tensor([0.99, 0.0])
+    uniforms[:, 0, :2] = torch.tensor([0.5, 0.25])
+    uniforms[:, 6, :2] = torch.tensor([0.99, 0.0])
     stage(batch.frames, uniforms, glance_frames=batch.glance_frames)
     (offsets,) = cut
     expected = places or [(14, 7)] * 6 + [(27, 0)] * 6
@@ -245,7 +245,7 @@ def test_stage_1_has_the_cross_entropy_of_the_summed_mean_logits(
         glances = recognizer.glancer.class_head()(vectors).view(5, 8, 3).mean(dim=1)
     focused = logits[:, 0] - glances
     for clip in range(5):
-        top, left = (batch.uniforms[clip, 0] * 28).long().tolist()
+        top, left = (batch.uniforms[clip, 0, :2] * 28).long().tolist()
         patches = batch.frames[clip, :, :, top : top + 12, left : left + 12]
         each = recognizer.classifier.fc(recognizer.focus(patches))
         torch.testing.assert_close(focused[clip], each.mean(dim=0), rtol=0.0, atol=1e-5)
@@ -266,13 +266,11 @@ def test_stage_3_sees_what_the_environment_shows(
     env.reset(seed=0, options={"video_index": np.arange(4), "episode_seed": np.arange(4)})
     played = env.play(np.full((4, video_div), GRID.center_action))
     clips = [videos.clip(index, index) for index in range(4)]
-    stage = ChosenPatchStage(
-        recognizer, GRID, choose_actions("center", GRID, recognizer), fc_lr=0.05
-    )
+    stage = ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), fc_lr=0.05)
     stage.set_training(False)
     logits = stage(
         torch.stack([clip.frames for clip in clips]),
-        torch.zeros(4, 12, 2),
+        torch.zeros(4, 12, 4),
         glance_frames=torch.stack([clip.glance_frames for clip in clips]),
     )
     torch.testing.assert_close(logits[:, 0], played.logits[:, -1], rtol=0.0, atol=1e-5)
