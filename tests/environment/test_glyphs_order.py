@@ -9,7 +9,7 @@ import pytest
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyph_drawing import DIGITS, NO_DIGITS, Shape
 from adafocus_env.data.glyphs import SPLITS as FIRST_TASK
-from adafocus_env.data.glyphs_memory import SHOWN_SPLITS
+from adafocus_env.data.glyphs_memory import FLICKER_SPLITS
 from adafocus_env.data.glyphs_memory import SPLITS as MEMORY
 from adafocus_env.data.glyphs_order import (
     CLASS_NAMES,
@@ -141,7 +141,7 @@ def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
 
 
 def test_no_two_splits_of_the_built_in_tasks_share_a_seed() -> None:
-    tasks = (FIRST_TASK, MEMORY, SHOWN_SPLITS, SPLITS)
+    tasks = (FIRST_TASK, MEMORY, FLICKER_SPLITS, SPLITS)
     seeds = [seed for task in tasks for seed, _ in task.values()]
     assert len(set(seeds)) == len(seeds) == 12
 
