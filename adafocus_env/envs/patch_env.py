@@ -52,7 +52,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     `AdaFocus/PatchLocalizationSkip-v0` has `Discrete(G * G + 1)`: the positions of the grid, and as
     last action `G * G` one that skips the frame (AdaFocus+). The focuser does not run then, and the
-    classifier sees the glance with zeros in place of the patch's features.
+    classifier sees the glance with zeros in place of the patch's features. The shipped recognizer
+    has not been trained on such zeros but bears them; `configs/experiment/glyphs_skip.yaml` says
+    how to train one that knows them.
 
     ## Observation Space
 
@@ -114,7 +116,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
     | `flip` | True | mirror half of the augmented clips; off where left and right matter |
-    | `recognizer` | None | folder written by a stage; None: one that is shipped |
+    | `recognizer` | None | folder written by a stage; None: the shipped one |
     | `num_frames` | None | T; None: as the recognizer was trained |
     | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions, `"skip"` to skip frames |
     | `grid_size` | 7 | G, 4 to 8 |
