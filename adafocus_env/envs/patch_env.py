@@ -68,7 +68,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     `AdaFocus/PatchLocalizationSkip-v0` has `Discrete(G * G + 1)`: the positions of the grid, and as
     last action `G * G` one that skips the frame (AdaFocus+). The focuser does not run then, and the
-    classifier sees the glance with zeros in place of the patch's features.
+    classifier sees the glance with zeros in place of the patch's features. The shipped recognizer
+    has not been trained on such zeros but bears them; `configs/experiment/glyphs_skip.yaml` says
+    how to train one that knows them.
 
     ## Observation Space
 

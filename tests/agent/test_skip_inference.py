@@ -107,6 +107,22 @@ def test_the_multiply_adds_it_reports_are_those_that_are_executed(
     assert float(reported.sum()) == pytest.approx(executed, rel=1e-9)
 
 
+def test_a_stream_that_is_stopped_early_executes_what_its_frames_are_charged(
+    tiny_recognizer: Recognizer, frames: Tensor
+) -> None:
+    model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
+    _, origins = model.predict(frames[:1])
+    for stop in (1, 3, T):
+
+        def push_until(stop: int = stop) -> None:
+            state = None
+            for t in range(stop):
+                state = model.push(frames[:1, t], state)[2]
+
+        charged = float(model.multiply_adds(origins[:, :stop]))
+        assert executed_multiply_adds(push_until) == pytest.approx(charged, rel=1e-9)
+
+
 def test_skipping_saves_the_focusers_share(tiny_recognizer: Recognizer, frames: Tensor) -> None:
     spent = []
     for bias in (-100.0, 100.0):
