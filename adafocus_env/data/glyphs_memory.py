@@ -8,8 +8,8 @@ target, and without memory nothing is better than a guess, right once in four ti
 one follows the disc, or extrapolates its path.
 
 How it moves is chosen so that following is possible from a coarse glance: 1.5 to 3.5 pixels a
-frame on a slightly bent line without bounces, at least 30 pixels between the centres of two discs, so
-that no patch shows two whole digits.
+frame on a slightly bent line without bounces, at least 30 pixels between the centres of two discs,
+so that no patch shows two whole digits.
 
 The recognizer is not trained on these videos, where a random patch sees a wrong digit three times
 as often as the right one, but on `glyphs_memory_flicker`: the same scenes, except that the *other*

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 
 from agents.algorithms import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
 from agents.gru_ppo import GruPPO
@@ -83,7 +83,8 @@ def test_steps_can_be_counted_in_episodes_and_classes_named() -> None:
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"gru_ppo"}))
 def test_every_algorithm_has_a_configuration_of_its_own_arguments(name: str) -> None:
     file = Path(__file__).parents[2] / "configs" / "algo" / f"{name}.yaml"
-    config = yaml.safe_load(file.read_text())["algo"]
+    config = OmegaConf.to_container(OmegaConf.load(file).algo, resolve=True)
+    assert isinstance(config, dict)
     assert config.pop("name") == name
     assert config.pop("class_path") is None
     arguments = algorithm_arguments(name, None, config, num_decisions=4)

@@ -14,7 +14,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import FrozenRecognizer, Recognizer
+from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
 from agents.gru_policy import GruActorCriticPolicy
 from agents.policy_files import load_policy, save_policy
 from train.benchmark_figures import _families
@@ -99,9 +99,9 @@ def test_stage_3_focuses_on_kept_patches_alone(
     recognizer: Recognizer, frames: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counts: list[int] = []
-    focus = FrozenRecognizer.focus
+    focus = FrozenNetworks.focus
     monkeypatch.setattr(
-        FrozenRecognizer,
+        FrozenNetworks,
         "focus",
         lambda self, *args, **more: counts.append(len(args[1])) or focus(self, *args, **more),
     )

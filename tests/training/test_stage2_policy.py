@@ -90,7 +90,7 @@ def test_settings_of_the_algorithm_reach_it(train_policy: Callable[..., Path]) -
     overrides = ["algo.gamma=0.3", "algo.n_epochs=2", "algo.preset=paper", "seed=7"]
     model = GruPPO.load(train_policy(*overrides) / "algorithm.zip", device="cpu")
     assert (model.gamma, model.n_epochs, model.seed) == (0.3, 2, 7)
-    assert model.policy.clamp_probs
+    assert model.policy.arguments()["clamp_probs"]
     assert model.policy.hidden_dim == 16
 
 

@@ -34,7 +34,13 @@ class MeanColour(StepLoss):
         self.modes: list[bool] = []
         self.sizes: list[int] = []
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
         self.modes.append(self.layer.training)
         self.sizes.append(len(frames))
         logits: Tensor = self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
@@ -44,7 +50,13 @@ class MeanColour(StepLoss):
 class Unfrozen(FrameLoss):
     """Stage 0's loss; trains nothing."""
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
         raise NotImplementedError
 
 
@@ -434,7 +446,13 @@ def test_the_score_is_that_of_the_last_step(
     class Constant(MeanColour):
         """Class 1 at the last step, class 0 before."""
 
-        def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+        def forward(
+            self,
+            frames: Tensor,
+            uniforms: Tensor,
+            frozen: Tensor | None = None,
+            glance_frames: Tensor | None = None,
+        ) -> Tensor:
             logits = torch.zeros(*frames.shape[:2], 3)
             logits[:, :-1, 0] = 1.0
             logits[:, -1, 1] = 1.0
@@ -455,11 +473,19 @@ class Remembering(MeanColour):
         self.looks = 0
         self.frames: list[int] = []
 
-    def frozen_features(self, frames: Tensor, uniforms: Tensor) -> Tensor:
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
         self.looks += len(frames)
         return frames.float().mean(dim=(3, 4)) / 255.0
 
-    def forward(self, frames: Tensor, uniforms: Tensor, frozen: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
         self.frames.append(frames.numel())
         if frozen is None:
             frozen = self.frozen_features(frames, uniforms)
