@@ -93,7 +93,7 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
                 continue
             exits = policy["conditional_exit"]["confidence"]
             points = [(point["gmacs_per_video"], point[metric]) for point in exits]
-            label = f"{policy['name']}, conditional exit"
+            label = f"{family}, conditional exit" if policy is members[0] else None
             x, y = _columns(points)
             axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
     if axes.get_legend_handles_labels()[0]:

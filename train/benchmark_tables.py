@@ -60,7 +60,7 @@ _SKIPPING: dict[str, Cell] = {
     "kept": lambda policy: short(policy["kept_share"], 3),
     "GMACs": lambda policy: short(policy["gmacs_per_video"], 4),
     "top-1": lambda policy: short(policy["top1"], 3),
-    "confidence": lambda policy: short(policy["confidence_mean"], 3),
+    "conf": lambda policy: short(policy["confidence_mean"], 3),
     "- random": lambda policy: _skip_difference(policy, RANDOM_SKIP),
     "- uniform": lambda policy: _skip_difference(policy, UNIFORM_SKIP),
 }
@@ -107,9 +107,9 @@ def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 _SKIP_NOTE = (
-    "Kept: share of the frames that were focused on; GMACs follow from it. Confidence in the true "
-    "class, mean over frames and videos. The last columns: how much more of it the policy has than "
-    "random_skip and uniform_skip with as many frames kept, paired on the same videos, 95 % "
+    "Kept: share of the frames that were focused on; GMACs follow from it. Conf: confidence in the "
+    "true class, mean over frames and videos. The last columns: how much more of it the policy has "
+    "than random_skip and uniform_skip with as many frames kept, paired on the same videos, 95 % "
     "bootstrap intervals."
 )
 _DIFFERENCE_NOTE = (
@@ -199,7 +199,7 @@ def _skip_difference(policy: Policy, way: str) -> str:
     for name, found in policy["differences"].items():
         if name.startswith(f"{way}:"):
             difference = found["confidence"]
-            return f"{short(difference['mean'], 3)} {interval(difference['ci95'], 3)}"
+            return f"{short(difference['mean'], 2)} {interval(difference['ci95'], 2)}"
     return ""
 
 

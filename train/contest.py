@@ -80,7 +80,7 @@ class Contest:
             self.bench.executed_gmacs(entry, policy, kept),
         )
         baseline = None if learned else find_baseline(entry.looker)
-        if baseline is not None and baseline.knows_label:
+        if entry.frames is not None or (baseline is not None and baseline.knows_label):
             return judged
         passes = {
             "train_gap": (self._config.train_gap, self._on_train, False),

@@ -65,7 +65,7 @@ def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_fra
     pipeline: dict[str, Path], judge: Any, counted: list[int]
 ) -> None:
     result = judge(pipeline["stage3_learned"], "batch_size=6")
-    assert sum(counted) == 12 * 2  # 12 videos of 2 frames
+    assert sum(counted) == (12 + 1) * 2  # 12 videos of 2 frames, and one to count multiply-adds
     assert (result["name"], result["num_draws"], result["videos"]) == ("learned", 1, 12)
     assert result["reward"] is None
     assert "reward_mean" not in result
@@ -75,7 +75,7 @@ def test_a_reward_that_is_asked_for_is_measured(
     pipeline: dict[str, Path], judge: Any, counted: list[int]
 ) -> None:
     result = judge(pipeline["stage3_learned"], "batch_size=6", "reward=random")
-    assert sum(counted) == 2 * 12 * 2
+    assert sum(counted) == 2 * (12 + 1) * 2
     assert result["reward"] == "random"
     assert -1.0 < result["reward_mean"] < 1.0
 
@@ -169,6 +169,7 @@ def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             "top5": 0.9, "map": 0.7501, "top1_per_step": [0.5, 0.71234],
             "top5_per_step": [0.8, 0.9], "map_per_step": [0.55, 0.7501], "map_missing_classes": 0,
             "on_target": None, "gmacs_per_video": 26.522,
+            "gmacs_executed_per_video": 26.522, "kept_share": 1.0, "skip_cost": None,
             "gmacs_by_part": {
                 "glancer": 4.792, "focuser": 21.353, "classifier": 0.217, "policy": 0.159
             },
