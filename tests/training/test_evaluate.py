@@ -169,8 +169,8 @@ def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
             "name": "learned", "num_draws": 1, "top1": 0.71234, "top1_ci95": [0.70, 0.72],
             "top5": 0.9, "map": 0.7501, "top1_per_step": [0.5, 0.71234],
             "top5_per_step": [0.8, 0.9], "map_per_step": [0.55, 0.7501], "map_missing_classes": 0,
-            "on_target": None, "gmacs_per_video": 26.522, "gmacs_executed_per_video": 26.522,
-            "kept_share": 1.0,
+            "on_target": None, "gmacs_per_video": 26.522,
+            "gmacs_executed_per_video": 26.522, "kept_share": 1.0, "skip_cost": None,
             "gmacs_by_part": {
                 "glancer": 4.792, "focuser": 21.353, "classifier": 0.217, "policy": 0.159
             },

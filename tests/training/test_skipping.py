@@ -301,4 +301,6 @@ def test_a_benchmark_compares_skipping_at_the_same_cost(
         assert np.mean(row["kept_per_step"]) == pytest.approx(row["kept_share"])
     assert "random_skip:plus@0.05:plus@0.05" in rows["plus@0.05"]["differences"]
     assert not rows["random_skip:0.5:center"]["learned"]
+    assert rows["plus@0.05"]["conditional_exit"] is not None
+    assert rows["random_skip:0.5:center"]["conditional_exit"] is None
     assert "Skipping frames" in (tmp_path / "benchmark.md").read_text()
