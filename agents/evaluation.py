@@ -12,12 +12,12 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import EpisodeResult, Looks, PatchLocalizationVectorEnv
+from adafocus_env.envs import EpisodeResult, PatchChoice, PatchLocalizationVectorEnv
 from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import derive_episode_seed
-from agents.baselines import Agent, RandomOffsets
-from agents.looking import Chosen, Looking
-from agents.some_frames import SomeFrames
+from agents.baselines.blind_skipping import BlindSkipping
+from agents.baselines.simple import Agent, RandomOffsets
+from agents.rollout import Chosen, Looking
 
 Progress = Callable[[int], None]
 
@@ -57,7 +57,7 @@ class Evaluation:
         hits: npt.NDArray[np.bool_] = self.logits.argmax(axis=2) == self.label[:, None]
         return hits
 
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def focused(self) -> npt.NDArray[np.bool_]:
         """`(E, T)`, whether the frame was focused on."""
         looked_at: npt.NDArray[np.bool_] = self.boxes[..., 2] > 0
         return looked_at
@@ -71,7 +71,7 @@ class Evaluation:
 
 def evaluate_agent(
     env: PatchLocalizationVectorEnv,
-    agent: Agent | RandomOffsets | SomeFrames,
+    agent: Agent | RandomOffsets | BlindSkipping,
     *,
     seed: int = 0,
     draws: int = 1,
@@ -89,7 +89,7 @@ def evaluate_agent(
     Args:
         env: made with `autoreset_mode="disabled"`; its rows are the batch. `reward="conf"` saves
             the reward baseline's patches where rewards are not wanted.
-        agent: anything with SB3's `predict`, `RandomOffsets`, or `SomeFrames` of another agent.
+        agent: anything with SB3's `predict`, `RandomOffsets`, or `BlindSkipping` of another agent.
         seed: with a video's index and the draw it gives the episode's seed.
         draws: episodes of each video; more than one makes sense for chance only.
         deterministic: ask the agent for its best action.
@@ -140,7 +140,7 @@ def replay_actions(
         rows = np.minimum(np.arange(position, position + len(seeds)), count - 1)
         position += len(seeds)
         offsets = torch.from_numpy(evaluation.boxes[rows, :, :2])
-        looks = Looks(offsets, torch.from_numpy(evaluation.kept()[rows]))
+        looks = PatchChoice(offsets, torch.from_numpy(evaluation.focused()[rows]))
         return Chosen(evaluation.actions[rows], looks)
 
     return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
@@ -206,7 +206,7 @@ def _run(
         if chosen.looks is None:
             result = env.play(chosen.actions)
         else:
-            result = env.play(offsets=chosen.looks.offsets, kept=chosen.looks.kept)
+            result = env.play(offsets=chosen.looks.offsets, focused=chosen.looks.focused)
         parts.append(_collect(result, chosen.actions, batch, count))
         if progress is not None:
             progress(count)

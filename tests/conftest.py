@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.data.clips import Clip, dataset_identity
-from adafocus_env.data.glyphs import CLASS_NAMES, GlyphVideos, write_mp4
+from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos, write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.networks import (
     AnyRecognizer,

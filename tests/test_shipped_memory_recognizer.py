@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.data.glyphs_memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
+from adafocus_env.data.glyphs.memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
 from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from adafocus_env.data import GlyphVideos, ListedVideos, Videos
-from adafocus_env.data.glyphs import CLASS_NAMES, VIDEO_FRAMES, write_video
-from adafocus_env.data.list_files import VideoRecord
+from adafocus_env.data.glyphs.videos import CLASS_NAMES, VIDEO_FRAMES, write_video
+from adafocus_env.data.lists.list_files import VideoRecord
+from adafocus_env.data.media.video_files import VideoFileReader
 from adafocus_env.data.transforms import ClipTransform
-from adafocus_env.data.video_files import VideoFileReader
 from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
-from agents.baselines import RandomAgent
+from agents.baselines.simple import RandomAgent
 from agents.evaluation import Evaluation, evaluate_agent
 
 

@@ -15,15 +15,15 @@ from omegaconf import DictConfig
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import Recognizer
-from train.benchmark import run_benchmark
-from train.config import RunConfig, read_config
-from train.make_videos import make_videos
-from train.progress import ProgressDisplay
-from train.run_context import RunContext
-from train.stage0_backbones import run_stage0
-from train.stage1_random_patches import run_stage1
-from train.stage2_policy import run_stage2
-from train.stage3_classifier import run_stage3
+from train.config.sections import RunConfig, read_config
+from train.data_tools.make_videos import make_videos
+from train.evaluation.benchmark import run_benchmark
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+from train.stages.stage0_backbones import run_stage0
+from train.stages.stage1_random_patches import run_stage1
+from train.stages.stage2_policy import run_stage2
+from train.stages.stage3_classifier import run_stage3
 
 log = logging.getLogger(__name__)
 

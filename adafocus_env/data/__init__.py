@@ -2,10 +2,16 @@
 
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Clip, VideoError, Videos
-from adafocus_env.data.data_files import BUILT_IN, DATASETS, DataFiles, VideoLists, find_files
-from adafocus_env.data.glyphs import GlyphVideos
-from adafocus_env.data.list_files import ListFileError
-from adafocus_env.data.listed_videos import ListedVideos
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.lists.dataset_files import (
+    BUILT_IN,
+    DATASETS,
+    DataFiles,
+    VideoLists,
+    find_files,
+)
+from adafocus_env.data.lists.list_files import ListFileError
+from adafocus_env.data.lists.listed_videos import ListedVideos
 
 __all__ = [
     "BUILT_IN",

@@ -10,7 +10,11 @@ from typing import Any
 import numpy as np
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.data.data_files import (
+from adafocus_env.data.glyphs.drawing import FRAME_SIZE
+from adafocus_env.data.glyphs.memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
+from adafocus_env.data.glyphs.order import GLYPHS_ORDER
+from adafocus_env.data.glyphs.videos import GLYPHS, GlyphTask, GlyphVideos
+from adafocus_env.data.lists.dataset_files import (
     BUILT_IN,
     MEDIA,
     NEVER_MIRRORED,
@@ -18,13 +22,9 @@ from adafocus_env.data.data_files import (
     VideoLists,
     find_files,
 )
-from adafocus_env.data.frame_sampling import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
-from adafocus_env.data.glyph_drawing import FRAME_SIZE
-from adafocus_env.data.glyphs import GLYPHS, GlyphTask, GlyphVideos
-from adafocus_env.data.glyphs_memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
-from adafocus_env.data.glyphs_order import GLYPHS_ORDER
-from adafocus_env.data.list_files import ListFileError, read_class_file, read_list_file
-from adafocus_env.data.listed_videos import CROPS, ListedVideos
+from adafocus_env.data.lists.list_files import ListFileError, read_class_file, read_list_file
+from adafocus_env.data.lists.listed_videos import CROPS, ListedVideos
+from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.transforms import ClipTransform
 
 TARGETS_FILE = "{split}_targets.npy"

@@ -1,14 +1,13 @@
 """The environment: rules (core), the Gymnasium classes over them, locations, rewards, drawing."""
 
-from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.locations import (
+from adafocus_env.envs.actions import (
     ContinuousLocations,
     GridOrSkip,
     Locations,
-    Looks,
+    PatchChoice,
     PatchGrid,
 )
-from adafocus_env.envs.outcome import Outcome
+from adafocus_env.envs.core import Outcome, PatchLocalizationCore
 from adafocus_env.envs.patch_env import PatchLocalizationEnv
 from adafocus_env.envs.patch_vector_env import EpisodeResult, PatchLocalizationVectorEnv
 from adafocus_env.envs.rewards import REWARDS
@@ -20,8 +19,8 @@ __all__ = [
     "EpisodeResult",
     "GridOrSkip",
     "Locations",
-    "Looks",
     "Outcome",
+    "PatchChoice",
     "PatchGrid",
     "PatchLocalizationCore",
     "PatchLocalizationEnv",

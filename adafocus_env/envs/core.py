@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from adafocus_env.envs.locations import Locations, Looks, PatchGrid, checked_looks
-from adafocus_env.envs.outcome import Outcome
-from adafocus_env.envs.rewards import REWARDS, look_costs
+from adafocus_env.envs.actions import Locations, PatchChoice, PatchGrid, checked_choice
+from adafocus_env.envs.rewards import (
+    REWARDS,
+    ChosenAndOthers,
+    Counterfactuals,
+    look_costs,
+    true_confidence,
+)
 from adafocus_env.envs.skip_cost import SkipCost, append_cost
-from adafocus_env.envs.what_if import LookAndOthers, OtherLooks, true_confidence
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 from adafocus_env.seeding import Purpose, episode_rng
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What looking brought: of one step, leading shape `(N,)`, or of whole episodes, `(N, T)`.
+
+    Attributes:
+        rewards: float32.
+        confidences: softmax probability of the true class.
+        baseline_confidences: what the reward subtracts from it; 0 for the reward `conf`.
+        logits: `(..., K)`.
+        predicted_labels: int64.
+        offsets: `(..., 2)` int64 (top, left) corners of the patches in pixels, on the CPU; (0, 0)
+            in skipped frames.
+        focused: bool, on the CPU; False in skipped frames, which no patch was cut from.
+        steps: int64, index of the frame in the clip, on the CPU.
+    """
+
+    rewards: Tensor
+    confidences: Tensor
+    baseline_confidences: Tensor
+    logits: Tensor
+    predicted_labels: Tensor
+    offsets: Tensor
+    focused: Tensor
+    steps: Tensor
 
 
 class PatchLocalizationCore:
@@ -157,7 +188,7 @@ class PatchLocalizationCore:
         actions: Tensor | None = None,
         *,
         offsets: Tensor | None = None,
-        kept: Tensor | None = None,
+        focused: Tensor | None = None,
     ) -> Outcome:
         """Look at one patch of each row's frame, or skip the frame.
 
@@ -167,7 +198,7 @@ class PatchLocalizationCore:
         Args:
             actions: `(N,)` or `(N, 2)`, checked by `locations.check`; or instead
             offsets: `(N, 2)` integer (top, left) corners in pixels, anywhere in the frame.
-            kept: `(N,)` bool, with offsets: False skips the frame; None keeps all.
+            focused: `(N,)` bool, with offsets: False skips the frame; None keeps all.
 
         Raises:
             gymnasium.error.ResetNeeded: a row's episode has not begun or is over.
@@ -178,12 +209,12 @@ class PatchLocalizationCore:
             raise ResetNeeded(
                 f"the episodes of rows {over} are over; reset them before another step"
             )
-        looks = self._looks(actions, offsets, kept, (self.num_rows,))
+        looks = self._looks(actions, offsets, focused, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
         before = self._classifier_state
         patch_vectors, random_vectors = self._focus(rows, steps, looks)
         logits, after = self._features.classify(rows, steps, patch_vectors, before)
-        others = OtherLooks(self._features, rows, steps, before)
+        others = Counterfactuals(self._features, rows, steps, before)
         outcome = self._outcome(
             (rows, steps), looks, logits, others, self._previous_confidence, random_vectors
         )
@@ -197,29 +228,29 @@ class PatchLocalizationCore:
         actions: Tensor | None = None,
         *,
         offsets: Tensor | None = None,
-        kept: Tensor | None = None,
+        focused: Tensor | None = None,
     ) -> Outcome:
         """Play whole episodes; the same numbers as T calls of `transition`.
 
         Args:
             actions: `(N, T)` or `(N, T, 2)`; or instead
             offsets: `(N, T, 2)` integer (top, left) corners in pixels.
-            kept: `(N, T)` bool, with offsets: False skips the frame; None keeps all.
+            focused: `(N, T)` bool, with offsets: False skips the frame; None keeps all.
 
         Raises:
             gymnasium.error.ResetNeeded: an episode has not begun, or not at its first frame.
         """
         self.require_at_start("play")
         shape = (self.num_rows, self.num_decisions)
-        looks = self._looks(actions, offsets, kept, shape)
-        looks = Looks(looks.offsets.flatten(0, 1), looks.kept.flatten())
+        looks = self._looks(actions, offsets, focused, shape)
+        looks = PatchChoice(looks.offsets.flatten(0, 1), looks.focused.flatten())
         rows, steps = self._all_pairs()
         patch_vectors, random_vectors = self._focus(rows, steps, looks)
         logits, states = self._features.classify_sequence(patch_vectors.unflatten(0, shape))
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], dim=1).flatten(0, 1)
         confidences = true_confidence(self._features, rows, logits.flatten(0, 1)).view(shape)
         previous = torch.cat([torch.zeros_like(confidences[:, :1]), confidences[:, :-1]], dim=1)
-        others = OtherLooks(self._features, rows, steps, before)
+        others = Counterfactuals(self._features, rows, steps, before)
         outcome = self._outcome(
             (rows, steps), looks, logits.flatten(0, 1), others, previous.flatten(), random_vectors
         )
@@ -235,7 +266,7 @@ class PatchLocalizationCore:
         """
         self._require_started()
         rows, steps = torch.arange(self.num_rows), self._frame_steps()
-        others = OtherLooks(self._features, rows, steps, self._classifier_state)
+        others = Counterfactuals(self._features, rows, steps, self._classifier_state)
         return others.at_all(self.grid.all_offsets())
 
     def patch_vectors_at_all_positions(self, step: int) -> Tensor:
@@ -282,13 +313,15 @@ class PatchLocalizationCore:
             return glances
         return append_cost(glances, self.skip_costs[rows], self.source.observation_bound)
 
-    def _focus(self, rows: Tensor, steps: Tensor, looks: Looks) -> tuple[Tensor, Tensor | None]:
+    def _focus(
+        self, rows: Tensor, steps: Tensor, looks: PatchChoice
+    ) -> tuple[Tensor, Tensor | None]:
         """Patch vectors of M looks, and at the random offsets where the reward needs them.
 
         Both in one batch: a step of few rows is too small a batch for fast convolutions. Skipped
         frames are not in it, and get zeros.
         """
-        index = looks.kept.nonzero()[:, 0]
+        index = looks.focused.nonzero()[:, 0]
         places = [(rows[index], steps[index], looks.offsets[index])]
         if self._compares_random_patch:
             places.append((rows, steps, self._random_offsets[rows, steps]))
@@ -310,27 +343,27 @@ class PatchLocalizationCore:
     def _outcome(
         self,
         pairs: tuple[Tensor, Tensor],
-        looks: Looks,
+        looks: PatchChoice,
         logits: Tensor,
-        others: OtherLooks,
+        others: Counterfactuals,
         previous_confidence: Tensor,
         random_vectors: Tensor | None,
     ) -> Outcome:
         """Of looks at M (row, step) pairs."""
         rows, steps = pairs
         confidences = true_confidence(self._features, rows, logits)
-        kept = looks.kept.to(confidences.device)
-        what_if = LookAndOthers(
+        focused = looks.focused.to(confidences.device)
+        what_if = ChosenAndOthers(
             others,
             self.grid.all_offsets(),
             confidence=confidences,
-            kept=kept,
+            focused=focused,
             previous_confidence=previous_confidence,
             random_vectors=random_vectors,
             no_vectors=self._no_vectors(len(rows)),
         )
         baseline = self._reward(what_if)
-        costs = look_costs(kept, self.skip_costs[rows].to(confidences))
+        costs = look_costs(focused, self.skip_costs[rows].to(confidences))
         return Outcome(
             rewards=confidences - baseline - costs,
             confidences=confidences,
@@ -338,7 +371,7 @@ class PatchLocalizationCore:
             logits=logits,
             predicted_labels=logits.argmax(dim=1),
             offsets=looks.offsets,
-            kept=looks.kept,
+            focused=looks.focused,
             steps=steps,
         )
 
@@ -346,16 +379,16 @@ class PatchLocalizationCore:
         self,
         actions: Tensor | None,
         offsets: Tensor | None,
-        kept: Tensor | None,
+        focused: Tensor | None,
         shape: tuple[int, ...],
-    ) -> Looks:
-        """Looks of this shape, from checked actions or from offsets that are checked here."""
-        if (actions is None) == (offsets is None) or (offsets is None and kept is not None):
-            raise ValueError("give either actions or offsets, and kept with offsets only")
+    ) -> PatchChoice:
+        """The choices of this shape, from checked actions or offsets checked here."""
+        if (actions is None) == (offsets is None) or (offsets is None and focused is not None):
+            raise ValueError("give either actions or offsets, and focused with offsets only")
         if actions is not None:
             return self.locations.looks(actions)
         free = self.source.frame_size - self.source.patch_size
-        return checked_looks(offsets, kept, shape, free)
+        return checked_choice(offsets, focused, shape, free)
 
     def _draw_random_offsets(self, starts: Sequence[EpisodeStart]) -> Tensor:
         """`(M, T, 2)` offsets of the random patches; those of one episode are drawn at once."""

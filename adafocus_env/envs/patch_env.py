@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.episode_info import reset_info, single_info, step_info, with_success
 from adafocus_env.envs.episode_sampler import (
     EpisodeSampler,
     check_reset_options,
@@ -19,9 +18,10 @@ from adafocus_env.envs.episode_sampler import (
     integer_option,
     reset_options,
 )
-from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.factory import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.infos import reset_info, single_info, step_info, with_success
 from adafocus_env.envs.rendering import FrameView, check_render_mode
-from adafocus_env.networks.recognizer_files import AnyRecognizer
+from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
 

@@ -16,8 +16,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.episode_info import InfoArrays, reset_info, step_info, with_success
+from adafocus_env.envs.core import Outcome, PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import (
     EpisodeSampler,
     check_reset_options,
@@ -25,11 +24,11 @@ from adafocus_env.envs.episode_sampler import (
     integer_option,
     reset_options,
 )
-from adafocus_env.envs.make_core import make_core, make_core_from_parts, observation_space
-from adafocus_env.envs.outcome import Outcome
+from adafocus_env.envs.factory import make_core, make_core_from_parts, observation_space
+from adafocus_env.envs.infos import InfoArrays, reset_info, step_info, with_success
 from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks.recognizer_files import AnyRecognizer
+from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
 _NO_VIDEO = -1
@@ -199,7 +198,9 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """All observations of the episodes just begun: `(N, T, C, h, w)`, on the device."""
         return self.core.observe_episode()
 
-    def play(self, actions: Any = None, *, offsets: Any = None, kept: Any = None) -> EpisodeResult:
+    def play(
+        self, actions: Any = None, *, offsets: Any = None, focused: Any = None
+    ) -> EpisodeResult:
         """Play whole episodes at once, from their first frame; equals T steps.
 
         Under `"same_step"` the next episodes begin afterwards, as they would after T steps.
@@ -207,14 +208,14 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         Args:
             actions: `(N, T)` or `(N, T, 2)`; or instead
             offsets: `(N, T, 2)` integer (top, left) corners in pixels, at any pixel.
-            kept: `(N, T)` bool, with offsets: False skips the frame, also where no action does;
+            focused: `(N, T)` bool, with offsets: False skips the frame, also where no action does;
                 None keeps all.
         """
         if actions is not None:
             shape = (self.num_envs, self.num_decisions)
             on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
             actions = self.core.locations.check(on_cpu, shape)
-        outcome = self.core.play(actions, offsets=offsets, kept=kept)
+        outcome = self.core.play(actions, offsets=offsets, focused=focused)
         infos = step_info(self.core, outcome)
         infos["is_success"] = infos["predicted_label"][:, -1] == infos["label"][:, -1]
         if self._view is not None:
@@ -392,9 +393,9 @@ def _masked(info: InfoArrays, rows: npt.NDArray[np.int64], num_rows: int) -> dic
     """Gymnasium's vector info: each array, zero outside `rows`, and a `_name` mask of the rows."""
     result: dict[str, Any] = {}
     for name, values in info.items():
-        kept = np.zeros_like(values)
-        kept[rows] = values[rows]
-        result[name] = kept
+        focused = np.zeros_like(values)
+        focused[rows] = values[rows]
+        result[name] = focused
         result[f"_{name}"] = _rows_mask(rows, num_rows)
     return result
 

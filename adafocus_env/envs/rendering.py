@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.outcome import Outcome
+from adafocus_env.envs.core import Outcome, PatchLocalizationCore
 
 Image = npt.NDArray[np.uint8]
 # (top, left) of a patch in pixels; None where the frame was skipped.
@@ -61,9 +60,9 @@ class FrameView:
         probabilities = outcome.logits.softmax(dim=-1).cpu().numpy()
         whole_episode = outcome.steps.dim() == 2
         shape = (self._core.num_rows, -1)
-        offsets, kept = outcome.offsets.view(*shape, 2), outcome.kept.view(shape)
+        offsets, focused = outcome.offsets.view(*shape, 2), outcome.focused.view(shape)
         for row in range(self._core.num_rows):
-            self._boxes[row] += corners(offsets[row].numpy(), kept[row].numpy())
+            self._boxes[row] += corners(offsets[row].numpy(), focused[row].numpy())
             self._probabilities[row] = (
                 probabilities[row, -1] if whole_episode else probabilities[row]
             )
@@ -82,9 +81,9 @@ class FrameView:
         )
 
 
-def corners(offsets: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]) -> list[Corner]:
-    """Looks `(T, 2)` and `(T,)` as `draw_step` takes them."""
-    pairs = zip(offsets.tolist(), kept.tolist(), strict=True)
+def corners(offsets: npt.NDArray[np.int64], focused: npt.NDArray[np.bool_]) -> list[Corner]:
+    """Offsets `(T, 2)` and `(T,)` as `draw_step` takes them."""
+    pairs = zip(offsets.tolist(), focused.tolist(), strict=True)
     return [(top, left) if looked else None for (top, left), looked in pairs]
 
 

@@ -1,8 +1,8 @@
 """Features of frames and patches, behind one protocol."""
 
 from adafocus_env.features.bank import FeatureBank, open_bank
-from adafocus_env.features.bank_build import BankBuilder
-from adafocus_env.features.banked import BankFeatures
+from adafocus_env.features.bank_builder import BankBuilder
+from adafocus_env.features.bank_features import BankFeatures
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.features.bank_build import BankBuilder, Progress, bank_identity
+from adafocus_env.features.bank_builder import BankBuilder, Progress, bank_identity
 from adafocus_env.features.bank_files import (
     IDENTITY,
     MANIFEST_FILE,
@@ -21,8 +21,8 @@ from adafocus_env.features.bank_files import (
     shard_file,
 )
 from adafocus_env.features.stored_features import StoredFeatures, joined
+from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.networks.recognizer_base import CheckpointError
-from adafocus_env.networks.recognizer_files import AnyRecognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)

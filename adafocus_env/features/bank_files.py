@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from adafocus_env.atomic_files import atomic_path
+from adafocus_env.files import atomic_path
 from adafocus_env.networks.recognizer_base import CheckpointError
 
 FORMAT_VERSION = 1

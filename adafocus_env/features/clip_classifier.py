@@ -7,8 +7,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from adafocus_env.networks.recognizer import Recognizer
-from adafocus_env.networks.recognizer_files import AnyRecognizer
+from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.networks.recurrent_recognizer import Recognizer
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer
 
 

@@ -15,8 +15,8 @@ from adafocus_env.features.clip_classifier import clip_classifier
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.frozen import FrozenNetworks
 from adafocus_env.networks.glancer import freeze
+from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.networks.recognizer_base import class_mismatch
-from adafocus_env.networks.recognizer_files import AnyRecognizer
 
 
 class LiveFeatures:

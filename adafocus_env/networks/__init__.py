@@ -2,24 +2,23 @@
 
 from adafocus_env.networks.backbones import BACKBONES, build_backbone
 from adafocus_env.networks.classifier import AveragingClassifier, RecurrentClassifier
-from adafocus_env.networks.focuser import Focuser
+from adafocus_env.networks.focuser import Focuser, crop_patches
 from adafocus_env.networks.frozen import FrozenNetworks, FrozenRecognizer
 from adafocus_env.networks.glancer import Glancer, freeze
-from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import Recognizer, RecognizerConfig
-from adafocus_env.networks.recognizer_base import (
-    CheckpointError,
-    class_mismatch,
-    has_placeholder_names,
-    placeholder_class_names,
-)
-from adafocus_env.networks.recognizer_files import (
+from adafocus_env.networks.loading import (
     FAMILIES,
     AnyRecognizer,
     AnyRecognizerConfig,
     build_recognizer,
     load_recognizer,
 )
+from adafocus_env.networks.recognizer_base import (
+    CheckpointError,
+    class_mismatch,
+    has_placeholder_names,
+    placeholder_class_names,
+)
+from adafocus_env.networks.recurrent_recognizer import Recognizer, RecognizerConfig
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer, ShiftRecognizerConfig
 from adafocus_env.networks.temporal_shift import TemporalShift, add_temporal_shift, shift_channels
 

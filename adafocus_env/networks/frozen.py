@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from adafocus_env.networks.focuser import Focuser
+from adafocus_env.networks.focuser import Focuser, crop_patches
 from adafocus_env.networks.glancer import Glancer
-from adafocus_env.networks.patches import crop_patches
-from adafocus_env.networks.recognizer import Recognizer
 from adafocus_env.networks.recognizer_base import RecognizerBase, RecognizerSizes
+from adafocus_env.networks.recurrent_recognizer import Recognizer
 
 # Names of `amp`, and the type that convolutions compute in.
 PRECISIONS = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -126,23 +125,23 @@ class FrozenNetworks:
         return torch.cat(vectors)
 
     @torch.no_grad()
-    def focus_kept(self, frames: Tensor, offsets: Tensor, kept: Tensor) -> Tensor:
+    def focus_chosen(self, frames: Tensor, offsets: Tensor, focused: Tensor) -> Tensor:
         """Look at one patch of some of the frames; zeros for the others, where nothing runs.
 
         Args:
             frames: uint8 `(N, 3, H, W)`.
             offsets: `(N, 2)`.
-            kept: `(N,)` bool, the same within a `focus_group`.
+            focused: `(N,)` bool, the same within a `focus_group`.
 
         Returns:
             patch vectors `(N, F)`.
         """
-        if bool(kept.all()):
+        if bool(focused.all()):
             return self.focus(frames, offsets)
         vectors = torch.zeros(len(frames), self.recognizer.focuser.num_features, device=self.device)
-        index = kept.nonzero()[:, 0].to(self.device)
+        index = focused.nonzero()[:, 0].to(self.device)
         if len(index):
-            vectors[index] = self.focus(frames, offsets[kept.to(offsets.device)], index=index)
+            vectors[index] = self.focus(frames, offsets[focused.to(offsets.device)], index=index)
         return vectors
 
     def _network_input(self, images: Tensor) -> Tensor:

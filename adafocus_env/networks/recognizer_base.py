@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adafocus_env.atomic_files import atomic_path
+from adafocus_env.files import atomic_path
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 

@@ -15,10 +15,10 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents.episode_buffer import Episodes
-from agents.gru_policy import GruActorCriticPolicy
-from agents.gru_ppo import GruPPO
-from agents.sb3_vec_env import Sb3VecEnvAdapter
+from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.episode_buffer import Episodes
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 SMALL = {"channels": 4, "hidden_dim": 8}
 

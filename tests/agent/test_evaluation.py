@@ -14,11 +14,11 @@ import torch
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import FrozenNetworks, Recognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
-from agents.action_distributions import inverse_cdf
-from agents.baseline_registry import make_baseline
-from agents.baselines import Agent, RandomAgent, RandomOffsets
+from agents.baselines.registry import make_baseline
+from agents.baselines.simple import Agent, RandomAgent, RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.distributions import inverse_cdf
+from agents.policies.gru_policy import GruActorCriticPolicy
 
 MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 MakePolicy = Callable[..., GruActorCriticPolicy]

@@ -11,10 +11,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
-from agents.adafocus import AdaFocus
-from agents.counting import executed_multiply_adds
-from agents.gru_policy import GruActorCriticPolicy
-from agents.sb3_vec_env import Sb3VecEnvAdapter
+from agents.flops import executed_multiply_adds
+from agents.inference import AdaFocus
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 N, T = 5, 6
 
@@ -58,10 +58,10 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
     monkeypatch.setattr(FrozenNetworks, "focus", remembered)
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     _, origins = model.predict(frames)
-    kept = (~origins.isnan().any(dim=2)).sum(dim=1)
-    assert batches == [int(kept.sum())]
-    assert len(kept.unique()) > 1
-    assert 0 < int(kept.sum()) < N * T
+    focused = (~origins.isnan().any(dim=2)).sum(dim=1)
+    assert batches == [int(focused.sum())]
+    assert len(focused.unique()) > 1
+    assert 0 < int(focused.sum()) < N * T
 
 
 def test_a_skipped_frame_gives_the_classifier_zeros(
@@ -69,14 +69,14 @@ def test_a_skipped_frame_gives_the_classifier_zeros(
 ) -> None:
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     logits, origins = model.predict(frames)
-    kept = ~origins[..., 0].isnan()
+    focused = ~origins[..., 0].isnan()
     # 28 free pixels; 6 lines of the grid lie between 7 positions.
     lines = torch.tensor([i * 28 // 6 for i in range(7)])
     offsets = lines[(origins.nan_to_num() * 6).round().long()]
     networks = FrozenRecognizer(tiny_recognizer)
     _, glances = networks.glance(frames.flatten(0, 1))
     patches = networks.focus(frames.flatten(0, 1), offsets.flatten(0, 1))
-    features = torch.cat([glances, patches * kept.flatten()[:, None]], dim=1)
+    features = torch.cat([glances, patches * focused.flatten()[:, None]], dim=1)
     expected, _ = networks.classify_sequence(features.unflatten(0, (N, T)))
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0.0)
 

@@ -19,17 +19,17 @@ from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
 
 from adafocus_env.data.clips import Clip
-from adafocus_env.data.glyphs import GlyphVideos
+from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_recognizer
-from adafocus_env.envs.make_core import make_core_from_parts
+from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks import FrozenRecognizer, Recognizer, RecognizerConfig
-from agents.algorithms import algorithm_arguments
-from agents.gru_ppo import GruPPO
-from agents.sb3_vec_env import Sb3VecEnvAdapter
+from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.registry import algorithm_arguments
+from agents.sb3.vec_env import Sb3VecEnvAdapter
 from published_loop import PublishedLoop
-from train.flops import multiply_adds
+from train.evaluation.flops import multiply_adds
 
 ROWS = STEPS = 16
 # Rows, steps, preset and arguments of a stage-2 update. On the built-in task: the published update

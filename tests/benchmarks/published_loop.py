@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.gru_policy import GruActorCriticPolicy
 
 
 class PublishedLoop:

@@ -15,11 +15,11 @@ from torch.distributions import Categorical
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, crop_patches, freeze
-from agents.action_distributions import inverse_cdf
-from agents.adafocus import AdaFocus
-from agents.gru_policy import GruActorCriticPolicy
+from agents.inference import AdaFocus
+from agents.policies.distributions import inverse_cdf
+from agents.policies.gru_policy import GruActorCriticPolicy
 from published_loop import PublishedLoop, crop_one_by_one
-from train.flops import multiply_adds
+from train.evaluation.flops import multiply_adds
 
 Way = Callable[[], object]
 

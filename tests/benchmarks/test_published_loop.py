@@ -14,9 +14,9 @@ from gymnasium import spaces
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore
 from adafocus_env.features import EpisodeStart, FeatureBank, LiveFeatures
 from adafocus_env.networks import Recognizer, crop_patches
-from agents.action_distributions import inverse_cdf
-from agents.adafocus import AdaFocus
-from agents.gru_policy import GruActorCriticPolicy
+from agents.inference import AdaFocus
+from agents.policies.distributions import inverse_cdf
+from agents.policies.gru_policy import GruActorCriticPolicy
 from published_loop import PublishedLoop, crop_one_by_one
 
 N, T = 3, 4

@@ -17,7 +17,7 @@ import torch
 from torchvision.models import resnet50
 
 from tasks import TASKS
-from train.allocator import keep_freed_memory
+from train.cli.allocator import keep_freed_memory
 
 _MATRIX = 2048
 _AT_LEAST = 0.5  # seconds of a repeat: what is short is run several times in a row

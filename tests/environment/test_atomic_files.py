@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adafocus_env.atomic_files import atomic_path
+from adafocus_env.files import atomic_path
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:

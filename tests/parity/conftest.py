@@ -14,7 +14,7 @@ import fill_rule
 import published_run as run
 import published_shift_run as shift_run
 from adafocus_env.networks import Recognizer, ShiftRecognizer
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case, normalised_config
 
 GOLDEN = Path(__file__).with_name("golden_actnet.npz")

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
-from agents.algorithms import algorithm_arguments
 from agents.evaluation import Evaluation, evaluate_agent
-from agents.gru_policy import GruActorCriticPolicy
-from agents.gru_ppo import GruPPO
+from agents.gru_ppo.algorithm import GruPPO
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.registry import algorithm_arguments
 from fill_rule import POLICY_PREFIX
 from given_case import Case, make_core
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 import fill_rule
 from adafocus_env.envs import ContinuousLocations, PatchGrid
-from agents.action_distributions import ActionDistribution
-from agents.algorithms import algorithm_arguments
-from agents.batch_statistics import rollout_statistics
-from agents.gru_policy import GruActorCriticPolicy, PolicyStep
-from agents.gru_ppo import GruPPO
+from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.rollout_cache import rollout_statistics
+from agents.policies.distributions import ActionDistribution
+from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
+from agents.sb3.registry import algorithm_arguments
 from published_run import uniforms_for
-from train.published_policy import published_policy_names
+from train.checkpoints.published.policy import published_policy_names
 
 Arrays = dict[str, Any]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import fill_rule
-from adafocus_env.data.shift_sampling import (
+from adafocus_env.data.sampling.shift import (
     SHIFT_SAMPLINGS,
     dense_test_indices,
     twice_indices,
@@ -28,7 +28,7 @@ from adafocus_env.networks import (
     shift_channels,
 )
 from given_case import NORMALISED
-from train.shift_names import published_names
+from train.checkpoints.published.weight_names import published_names
 
 Arrays = dict[str, Any]
 

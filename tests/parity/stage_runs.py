@@ -8,16 +8,16 @@ import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
 
-from adafocus_env.envs import Looks, PatchGrid
+from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.networks import Recognizer
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.config import RunConfig, read_config
-from train.configs_path import configs_path
-from train.resolvers import register_resolvers
-from train.schedules import make_optimizer
-from train.stage1_random_patches import RandomPatchStage
-from train.stage3_classifier import ChosenPatchStage
+from train.cli.resolvers import register_resolvers
+from train.config.paths import configs_path
+from train.config.sections import RunConfig, read_config
+from train.stages.stage1_random_patches import RandomPatchStage
+from train.stages.stage3_classifier import ChosenPatchStage
+from train.stages.supervised.optim import make_optimizer
 
 
 def published_config(command: str, *overrides: str) -> RunConfig:
@@ -65,7 +65,7 @@ def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPoli
     config = recognizer.config
     grid = PatchGrid(case.grid_size, config.frame_size, config.patch_size)
 
-    def choose(maps: Tensor, _: Tensor) -> Looks:
+    def choose(maps: Tensor, _: Tensor) -> PatchChoice:
         return grid.looks(policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1))
 
     with torch.no_grad():

@@ -14,8 +14,8 @@ from torch import Tensor
 
 import published_run as run
 from adafocus_env.networks import Recognizer
-from agents.gru_policy import GruActorCriticPolicy
-from agents.policy_files import load_policy
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import load_policy
 from fill_rule import POLICY_PREFIX, filled_weights
 from given_case import Case
 

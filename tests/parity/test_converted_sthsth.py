@@ -17,12 +17,12 @@ from torch import Tensor
 import fill_rule
 import published_shift_run as run
 from adafocus_env.networks import ShiftRecognizer
-from agents.policy_files import load_policy
-from train.config import ConfigError, read_config
-from train.configs_path import configs_path
-from train.convert import run_convert
-from train.progress import ProgressDisplay
-from train.resolvers import register_resolvers
+from agents.policies.policy_files import load_policy
+from train.checkpoints.convert import run_convert
+from train.cli.resolvers import register_resolvers
+from train.config.paths import configs_path
+from train.config.sections import ConfigError, read_config
+from train.runs.progress import ProgressDisplay
 
 EXPERIMENT = "experiment=sthsth_v1_patch144"
 KEYS = json.loads(Path(__file__).with_name("checkpoint_keys_sthsth.json").read_text())

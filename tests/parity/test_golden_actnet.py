@@ -24,10 +24,10 @@ import published_run as run
 import stage_runs
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import Recognizer
-from agents.episode_buffer import discounted_returns
-from agents.gru_policy import GruActorCriticPolicy
+from agents.gru_ppo.episode_buffer import discounted_returns
+from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.metrics import mean_average_precision
+from train.evaluation.metrics import mean_average_precision
 
 with np.load(Path(__file__).with_name("golden_actnet.npz")) as _arrays:
     NAMES = tuple(_arrays.files)

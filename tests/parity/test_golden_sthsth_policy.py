@@ -22,7 +22,7 @@ import published_shift_policy as published
 import published_shift_run as run
 from adafocus_env.envs import ContinuousLocations
 from adafocus_env.networks import ShiftRecognizer
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case, make_core
 
 with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:

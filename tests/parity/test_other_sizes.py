@@ -13,7 +13,7 @@ import fill_rule
 import published_run as run
 import stage_runs
 from adafocus_env.networks import Recognizer
-from agents.gru_policy import GruActorCriticPolicy
+from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case, make_core, normalised_config
 
 Arrays = dict[str, Any]

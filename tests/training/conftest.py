@@ -19,13 +19,13 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 from rich.console import Console
 
-from adafocus_env.data.glyphs import CLASS_NAMES, SPLITS, VIDEO_FRAMES
-from train.cli import main
-from train.config import RunConfig, read_config
-from train.configs_path import configs_path
-from train.make_videos import make_videos
-from train.progress import ProgressDisplay
-from train.resolvers import register_resolvers
+from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
+from train.cli.main import main
+from train.cli.resolvers import register_resolvers
+from train.config.paths import configs_path
+from train.config.sections import RunConfig, read_config
+from train.data_tools.make_videos import make_videos
+from train.runs.progress import ProgressDisplay
 
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
 TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from train.cli import main
-from train.supervised_loop import Validation
-from train.supervised_stage import Stage, StepLoss
+from train.cli.main import main
+from train.stages.supervised.loop import Validation
+from train.stages.supervised.stage import Stage, StepLoss
 
 kept: dict[str, Any] = {"losses": [], "gradients": None, "scores": []}
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from train.cli import main
+from train.cli.main import main
 
 moment, count = sys.argv[1], int(sys.argv[2])
 seen = 0

@@ -1,0 +1,1 @@
+"""List files and the data sets that they describe."""

@@ -1,0 +1,95 @@
+"""Frames of videos that were extracted before: a folder of JPEG files a video."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from adafocus_env.data.clips import VideoError
+from adafocus_env.data.media.video_files import VIDEO_SUFFIXES, Frame, stays_inside
+
+IMAGE_TEMPLATE = "image_{:05d}.jpg"  # of every published data set; the first frame is 1
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+
+
+class FrameFolderReader:
+    """Reads the videos of a list from folders of images.
+
+    Args:
+        root: folder that no video may leave, without links.
+        image_template: file name of a frame, numbered from 1.
+    """
+
+    def __init__(self, root: Path, image_template: str = IMAGE_TEMPLATE):
+        self._root = root
+        self._template = image_template
+
+    def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
+        """Frames of the video that a list calls `path`; see `listed_videos`."""
+        folder = self.find(path)
+        for index in sorted({int(i) for i in indices}):
+            yield index, read_image(self.image(folder, index))
+
+    def identity(self) -> dict[str, Any]:
+        """See `Videos.identity`."""
+        return {"media": "frames", "image_template": self._template, "decoder": "opencv"}
+
+    def image(self, folder: Path, index: int) -> Path:
+        """The file of 0-based frame `index`.
+
+        Raises:
+            VideoError: it is a link that leaves the data folder.
+        """
+        path = folder / self._template.format(index + 1)
+        return stays_inside(path, self._root) if path.is_symlink() else path
+
+    def find(self, path: Path) -> Path:
+        """The folder of a video: `path`, or `path` without the extension of a video file.
+
+        Raises:
+            VideoError: there is none, or a link leaves the data folder.
+        """
+        if path.is_dir():
+            return stays_inside(path, self._root)
+        stem = path.with_suffix("")
+        if path.suffix.lower() in VIDEO_SUFFIXES and stem.is_dir():
+            return stays_inside(stem, self._root)
+        raise VideoError(
+            f"{path}: no such folder of frames; 'adafocus extract-frames' makes it from the video"
+        )
+
+
+def read_image(path: Path) -> Frame:
+    """One image file as `(H, W, 3)` uint8 RGB, as it is stored: rotation tags are not followed.
+
+    (The published code opens images with PIL, which does not follow them either.)
+
+    Raises:
+        VideoError: the file is missing, empty, broken off, or no image.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise VideoError(
+            f"{path}: no such frame; correct the frame count in the list file or extract the "
+            "video's frames again"
+        ) from None
+    cure = "extract the video's frames again"
+    if not data:
+        raise VideoError(f"{path}: the file is empty; {cure}")
+    # Some versions of OpenCV fill up what is missing with grey and say nothing.
+    if data.startswith(_JPEG_START) and data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+        raise VideoError(f"{path}: the JPEG file breaks off; {cure}")
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise VideoError(f"{path}: OpenCV cannot decode this image ({error}); {cure}") from error
+    if image is None:
+        raise VideoError(f"{path}: OpenCV cannot decode this image; {cure}")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -1,0 +1,247 @@
+"""From an action to a look: a grid position or any place as pixel offsets, or no look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.error import InvalidAction
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PatchChoice:
+    """Where patches lie, and in which frames there is one at all.
+
+    Attributes:
+        offsets: `(..., 2)` int64 (top, left) corners in pixels, on the CPU; (0, 0) in skipped
+            frames.
+        focused: `(...)` bool, on the CPU; False where the frame is skipped.
+    """
+
+    offsets: Tensor
+    focused: Tensor
+
+    @classmethod
+    def at(cls, offsets: Tensor, focused: Tensor | None = None) -> PatchChoice:
+        """The choices at these offsets; in all frames, or in those that are focused on."""
+        if focused is None:
+            return cls(offsets, torch.ones(offsets.shape[:-1], dtype=torch.bool))
+        return cls(offsets * focused[..., None], focused)
+
+    def boxes(self, patch_size: int) -> Tensor:
+        """`(..., 4)` int64 (top, left, height, width) in pixels; zeros in skipped frames."""
+        sides = torch.full_like(self.offsets, patch_size) * self.focused[..., None]
+        return torch.cat([self.offsets, sides], dim=-1)
+
+
+class Locations(Protocol):
+    """How the actions of an environment name looks at a frame."""
+
+    @property
+    def action_space(self) -> spaces.Space[Any]:
+        """Of one row."""
+        ...
+
+    @property
+    def can_skip(self) -> bool:
+        """Whether an action looks nowhere."""
+        ...
+
+    def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
+        """Actions of this shape as a tensor.
+
+        Raises:
+            gymnasium.error.InvalidAction: wrong shape, type or range.
+        """
+        ...
+
+    def looks(self, actions: Tensor) -> PatchChoice:
+        """What checked actions look at."""
+        ...
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range, on the actions' device."""
+        ...
+
+
+class PatchGrid:
+    """G x G positions that span the frame, corners included; action a is row a // G, column a % G.
+
+    Offsets are computed in integers, `j * (side - P) // (G - 1)`; they equal the published float32
+    rule at every published size (REFERENCE section 2).
+
+    Args:
+        grid_size: G, 4 to 10.
+        frame_size: side of the frame in pixels.
+        patch_size: side P of the patch in pixels.
+
+    Attributes:
+        num_actions: G * G.
+        action_space: `Discrete(G * G)`.
+        center_action: the position nearest the middle; the upper left of the four when G is even.
+    """
+
+    def __init__(self, grid_size: int, frame_size: int, patch_size: int):
+        if not 4 <= grid_size <= 10:
+            raise ValueError(f"grid_size must be 4 to 10, not {grid_size}")
+        self.grid_size = grid_size
+        self.can_skip = False
+        self.num_actions = grid_size**2
+        self.action_space = spaces.Discrete(self.num_actions)
+        middle = (grid_size - 1) // 2
+        self.center_action = middle * grid_size + middle
+        self._line = torch.arange(grid_size) * (frame_size - patch_size) // (grid_size - 1)
+
+    def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
+        """Integer actions in `0..G*G - 1` of exactly this shape."""
+        positions = f"the positions of a {self.grid_size}x{self.grid_size} grid"
+        return _checked_integers(actions, leading_shape, self.num_actions, positions)
+
+    def looks(self, actions: Tensor) -> PatchChoice:
+        """A look at every position."""
+        return PatchChoice.at(self.offsets(actions))
+
+    def offsets(self, actions: Tensor) -> Tensor:
+        """(top, left) pixel offsets `(..., 2)` of actions of any shape, int64, on the CPU."""
+        actions = actions.cpu()
+        return torch.stack(
+            [self._line[actions // self.grid_size], self._line[actions % self.grid_size]], dim=-1
+        )
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range, 0 to 1, of actions of any shape."""
+        cells = torch.stack([actions // self.grid_size, actions % self.grid_size], dim=-1)
+        return cells / (self.grid_size - 1)
+
+    def all_offsets(self) -> Tensor:
+        """`(G*G, 2)` offsets of every position, in the order of the actions."""
+        return self.offsets(torch.arange(self.num_actions))
+
+
+class GridOrSkip:
+    """The positions of a grid, and one action more, the last, that skips the frame (AdaFocus+).
+
+    Args:
+        grid: the positions.
+
+    Attributes:
+        skip_action: G * G.
+        action_space: `Discrete(G * G + 1)`.
+    """
+
+    def __init__(self, grid: PatchGrid):
+        self.can_skip = True
+        self.skip_action = grid.num_actions
+        self.action_space = spaces.Discrete(grid.num_actions + 1)
+        self._grid = grid
+
+    def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
+        """Integer actions in `0..G*G` of exactly this shape."""
+        side = self._grid.grid_size
+        meaning = f"the positions of a {side}x{side} grid and {self.skip_action}, which skips"
+        return _checked_integers(actions, leading_shape, self.skip_action + 1, meaning)
+
+    def looks(self, actions: Tensor) -> PatchChoice:
+        """A look at every position, none where the frame is skipped."""
+        actions = actions.cpu()
+        focused = actions != self.skip_action
+        return PatchChoice.at(self._grid.offsets(actions * focused), focused)
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range; NaN where the frame is skipped."""
+        skipped = actions == self.skip_action
+        return self._grid.origins(actions * ~skipped).masked_fill(skipped[..., None], torch.nan)
+
+
+class ContinuousLocations:
+    """Any place: an action is the patch's (row, column) origin as fractions of the free range.
+
+    Args:
+        frame_size: side of the frame in pixels.
+        patch_size: side P of the patch in pixels.
+
+    Attributes:
+        action_space: `Box(0, 1, (2,), float32)`; 1 is the last position that fits.
+    """
+
+    def __init__(self, frame_size: int, patch_size: int):
+        self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+        self.can_skip = False
+        self._free = frame_size - patch_size
+
+    def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
+        """Float actions in [0, 1] of shape `leading_shape + (2,)`."""
+        given = np.asarray(actions)
+        expected = (*leading_shape, 2)
+        if given.shape != expected or given.dtype.kind not in "fiu":
+            raise InvalidAction(
+                f"expected (row, col) actions of shape {expected}, "
+                f"got {given.dtype} of shape {given.shape}"
+            )
+        given = given.astype(np.float32)
+        if not ((given >= 0.0) & (given <= 1.0)).all():  # NaN compares false
+            raise InvalidAction(f"(row, col) actions must lie in [0, 1], got {given.tolist()}")
+        return torch.from_numpy(given)
+
+    def looks(self, actions: Tensor) -> PatchChoice:
+        """A look at every place."""
+        return PatchChoice.at(self.offsets(actions))
+
+    def offsets(self, actions: Tensor) -> Tensor:
+        """(top, left) pixel offsets `(..., 2)`, `floor(action * (side - P))` in float32."""
+        return (actions.cpu() * self._free).floor().long()
+
+    def origins(self, actions: Tensor) -> Tensor:
+        """(row, column) fractions `(..., 2)` of the free range: the actions."""
+        return actions
+
+
+def checked_choice(offsets: Any, focused: Any, shape: tuple[int, ...], free: int) -> PatchChoice:
+    """Choices that do not come from actions.
+
+    Args:
+        offsets: `(*shape, 2)` integer (top, left) corners in pixels.
+        focused: `shape` bool; None keeps all frames.
+        shape: of the looks.
+        free: the largest offset, `side - P`.
+
+    Raises:
+        ValueError: another shape or type, or patches that reach out of the frame.
+    """
+    offsets = torch.as_tensor(offsets).cpu()
+    if offsets.shape != (*shape, 2) or offsets.is_floating_point():
+        raise ValueError(
+            f"offsets must be integer (top, left) pixels of shape {(*shape, 2)}, "
+            f"got {offsets.dtype} of shape {tuple(offsets.shape)}"
+        )
+    if bool(((offsets < 0) | (offsets > free)).any()):
+        raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
+    if focused is not None:
+        focused = torch.as_tensor(focused).cpu()
+        if focused.shape != shape or focused.dtype != torch.bool:
+            raise ValueError(
+                f"focused must be bool of shape {shape}, got {focused.dtype} of shape "
+                f"{tuple(focused.shape)}"
+            )
+    return PatchChoice.at(offsets.long(), focused)
+
+
+def _checked_integers(actions: object, shape: tuple[int, ...], count: int, meaning: str) -> Tensor:
+    """Integer actions in `0..count - 1` of exactly this shape.
+
+    Raises:
+        gymnasium.error.InvalidAction: wrong shape, type or range; `meaning` says what they are.
+    """
+    given = np.asarray(actions)
+    if given.shape != shape or not np.issubdtype(given.dtype, np.integer):
+        raise InvalidAction(
+            f"expected integer actions of shape {shape}, got {given.dtype} of shape {given.shape}"
+        )
+    if given.size and not (given.min() >= 0 and given.max() < count):
+        wrong = int(given[(given < 0) | (given >= count)].flat[0])
+        raise InvalidAction(f"action {wrong} is not in 0..{count - 1}, {meaning}")
+    return torch.from_numpy(given.astype(np.int64))

@@ -1,0 +1,210 @@
+"""From arguments that JSON can write to a `PatchLocalizationCore`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from adafocus_env.data.catalog import VideoOptions, open_videos
+from adafocus_env.data.clips import Videos
+from adafocus_env.envs.actions import ContinuousLocations, GridOrSkip, Locations, PatchGrid
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
+from adafocus_env.features.bank import FeatureBank, open_bank
+from adafocus_env.features.bank_features import BankFeatures
+from adafocus_env.features.live import LiveFeatures
+from adafocus_env.features.source import FeatureSource
+from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
+from adafocus_env.networks.shift_recognizer import ShiftRecognizer
+from adafocus_env.shipped import shipped_recognizer
+
+
+def choose_device(device: str) -> torch.device:
+    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device.
+
+    Raises:
+        ValueError: no device of that name, or no GPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device {device!r} was asked for, but torch finds no GPU; use auto or cpu"
+        )
+    return chosen
+
+
+if hasattr(os, "register_at_fork"):
+    # Gymnasium's AsyncVectorEnv makes one environment, then forks. A forked child that inherits
+    # torch's started thread pool waits for threads that do not exist in it.
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+def make_core(
+    *,
+    num_rows: int,
+    dataset: str = "glyphs",
+    split: str = "val",
+    data_dir: str | None = None,
+    lists: dict[str, Any] | None = None,
+    media: str | None = None,
+    frame_rate: float | None = None,
+    augment: bool | None = None,
+    crop: bool = True,
+    flip: bool = True,
+    crops: str = "same",
+    recognizer: str | None = None,
+    num_frames: int | None = None,
+    device: str = "auto",
+    features: str = "live",
+    **rules: Any,
+) -> PatchLocalizationCore:
+    """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
+    bank = open_bank(features, split)
+    folder = shipped_recognizer(dataset) if recognizer is None else Path(recognizer)
+    loaded = load_recognizer(folder, device=choose_device(device))
+    options = VideoOptions(
+        num_frames=loaded.config.num_frames if num_frames is None else num_frames,
+        frame_size=loaded.config.frame_size,
+        augment=split == "train" if augment is None else augment,
+        crop=crop,
+        flip=flip,
+        media=media,
+        frame_rate=frame_rate,
+        num_glance_frames=num_glance_frames(loaded),
+        crops=crops,
+    )
+    videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
+    return make_core_from_parts(loaded, videos, num_rows=num_rows, bank=bank, **rules)
+
+
+def make_core_from_parts(
+    recognizer: AnyRecognizer,
+    videos: Videos,
+    *,
+    num_rows: int,
+    video_div: int | None = None,
+    locations: str = "grid",
+    grid_size: int = 7,
+    patch_size: int | None = None,
+    observation: str = "map",
+    reward: str = "random",
+    baseline_positions: str = "pixel",
+    skip_cost: float | str | None = None,
+    bank: FeatureBank | None = None,
+    bank_device: str = "auto",
+    amp: str = "none",
+    compile: bool = False,  # noqa: A002  # the name users know
+    num_workers: int = 0,
+) -> PatchLocalizationCore:
+    """The core over networks and videos, and perhaps a bank, that are already there."""
+    recognizer = divided(recognizer, video_div)
+    config = recognizer.config
+    grid = PatchGrid(
+        grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
+    )
+    source: FeatureSource
+    if bank is None:
+        source = LiveFeatures(
+            recognizer,
+            videos,
+            patch_size=patch_size,
+            observation=observation,
+            amp=amp,
+            compile=compile,
+            num_workers=num_workers,
+        )
+    else:
+        _require_grid(locations, baseline_positions)
+        if amp != "none" or compile:
+            raise ValueError(
+                "amp and compile are for the networks, and a bank's features were computed by them "
+                "before, in float32; leave amp=none and compile=False, or use features='live'"
+            )
+        source = BankFeatures(
+            recognizer,
+            videos,
+            bank,
+            positions=grid.all_offsets(),
+            patch_size=patch_size,
+            observation=observation,
+            bank_device=bank_device,
+        )
+    chosen: dict[str, Callable[[], Locations]] = {
+        "grid": lambda: grid,
+        "continuous": lambda: ContinuousLocations(source.frame_size, source.patch_size),
+        "skip": lambda: GridOrSkip(grid),
+    }
+    if locations not in chosen:
+        raise ValueError(f"locations is 'grid', 'continuous' or 'skip', not {locations!r}")
+    if skip_cost is not None and locations != "skip":
+        raise ValueError(
+            f"skip_cost={skip_cost!r} is for actions that can skip; use locations='skip', or leave "
+            "it out"
+        )
+    cost = DEFAULT_SKIP_COST if skip_cost is None else skip_cost
+    return PatchLocalizationCore(
+        source,
+        chosen[locations](),
+        grid,
+        num_rows=num_rows,
+        reward=reward,
+        baseline_positions=baseline_positions,
+        skip_cost=SkipCost(cost) if locations == "skip" else None,
+    )
+
+
+def num_glance_frames(recognizer: AnyRecognizer) -> int | None:
+    """Frames of a clip that the recognizer wants for its glancer alone, as `VideoOptions` takes."""
+    if isinstance(recognizer, ShiftRecognizer):
+        return recognizer.config.num_glance_frames
+    return None
+
+
+def divided(recognizer: AnyRecognizer, video_div: int | None) -> AnyRecognizer:
+    """The recognizer with this number of divisions a clip, weights shared; None leaves its own.
+
+    Raises:
+        ValueError: the recognizer's family has none, or its frames cannot be divided so.
+    """
+    if video_div is None:
+        return recognizer
+    if not isinstance(recognizer, ShiftRecognizer):
+        raise ValueError(
+            "this recognizer has a decision for every frame, and video_div is for those with "
+            "temporal shift; leave video_div=None"
+        )
+    return recognizer.divided(video_div)
+
+
+def _require_grid(locations: str, baseline_positions: str) -> None:
+    """Refuse rules that look beside the grid.
+
+    Raises:
+        ValueError: the message names the cure.
+    """
+    if baseline_positions == "pixel":
+        raise ValueError(
+            "a feature bank holds grid positions only, and baseline_positions='pixel' draws random "
+            "patches at any pixel; use baseline_positions='grid', or features='live'"
+        )
+    if locations == "continuous":
+        raise ValueError(
+            "a feature bank holds grid positions only; use locations='grid', or features='live'"
+        )
+
+
+def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
+    """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
+    return spaces.Box(0.0, core.source.observation_bound, core.observation_shape, np.float32)

@@ -1,0 +1,127 @@
+"""Baseline agents by name: the names that `policies=` and `policy=` take."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.networks import AnyRecognizer
+from agents.baselines.oracles import BeamOracle
+from agents.baselines.saliency import SaliencyAgent
+from agents.baselines.simple import (
+    Agent,
+    FixedAgent,
+    GreedyOracle,
+    RandomAgent,
+    RandomOffsets,
+    SweepAgent,
+    actions_of_positions,
+    center_agent,
+)
+
+Baseline = Agent | RandomOffsets
+# Core, recognizer, and the number after the colon (0 where the name has none).
+Make = Callable[[PatchLocalizationCore, AnyRecognizer, int], Baseline]
+
+
+@dataclass(frozen=True)
+class BaselineEntry:
+    """One name.
+
+    Attributes:
+        make: builds the agent.
+        argument: what the number after the colon is, or None where there is no colon.
+        by_chance: whether another draw gives other looks.
+        knows_label: an oracle: it tries every position and is no policy that could be used.
+    """
+
+    make: Make
+    argument: str | None = None
+    by_chance: bool = False
+    knows_label: bool = False
+
+
+def _fixed(core: PatchLocalizationCore, position: int) -> FixedAgent:
+    if position >= core.grid.num_actions:
+        raise ValueError(
+            f"fixed:{position} is not in fixed:0..fixed:{core.grid.num_actions - 1}, the positions "
+            f"of a {core.grid.grid_size}x{core.grid.grid_size} grid"
+        )
+    return FixedAgent(actions_of_positions(core, np.array(position)))
+
+
+BASELINES: dict[str, BaselineEntry] = {
+    "random": BaselineEntry(
+        lambda core, _, __: RandomAgent(core.locations.action_space), by_chance=True
+    ),
+    "center": BaselineEntry(lambda core, _, __: center_agent(core)),
+    "greedy_oracle": BaselineEntry(lambda core, _, __: GreedyOracle(core), knows_label=True),
+    "random_offsets": BaselineEntry(lambda core, _, __: RandomOffsets(core), by_chance=True),
+    "fixed": BaselineEntry(lambda core, _, number: _fixed(core, number), argument="ACTION"),
+    "sweep": BaselineEntry(lambda core, _, __: SweepAgent(core)),
+    "saliency": BaselineEntry(lambda core, recognizer, _: SaliencyAgent(core, recognizer)),
+    "beam_oracle": BaselineEntry(
+        lambda core, _, number: BeamOracle(core, number), argument="WIDTH", knows_label=True
+    ),
+}
+
+
+def baseline_names() -> list[str]:
+    """The names as a user writes them, such as `fixed:ACTION`."""
+    return [
+        name if entry.argument is None else f"{name}:{entry.argument}"
+        for name, entry in BASELINES.items()
+    ]
+
+
+def find_baseline(name: str) -> BaselineEntry | None:
+    """The entry of a name such as `center` or `fixed:24`; None where there is none.
+
+    Raises:
+        ValueError: the number after the colon is missing, not wanted or none.
+    """
+    stem, colon, number = name.partition(":")
+    entry = BASELINES.get(stem)
+    if entry is None:
+        return None
+    if entry.argument is None and colon:
+        raise ValueError(f"{name}: {stem} takes nothing after its name")
+    if entry.argument is not None and not (number.isascii() and number.isdigit()):
+        raise ValueError(f"{name}: write {stem}:{entry.argument}, such as {stem}:4")
+    return entry
+
+
+def make_baseline(name: str, core: PatchLocalizationCore, recognizer: AnyRecognizer) -> Baseline:
+    """A baseline agent by name.
+
+    Args:
+        name: `random`, `center`, `fixed:24`, `beam_oracle:4`, ...
+        core: the episodes that it will act in.
+        recognizer: the simulator's, for agents that use its networks.
+
+    Raises:
+        ValueError: an unknown name, with the nearest known one; or a wrong number.
+    """
+    entry = find_baseline(name)
+    if entry is None:
+        raise ValueError(f"unknown policies [{name!r}]; {known_names(name)}")
+    number = int(name.partition(":")[2] or 0)
+    return entry.make(core, recognizer, number)
+
+
+def known_names(name: str, *others: str) -> str:
+    """What to say about an unknown name.
+
+    Args:
+        name: the unknown one.
+        others: names that are known beside the baseline agents.
+    """
+    known = [*baseline_names(), *others]
+    stems = {item.partition(":")[0]: item for item in known}
+    near = difflib.get_close_matches(name.partition(":")[0], stems, n=1)
+    hint = f"; did you mean {stems[near[0]]}?" if near else ""
+    return f"known are {', '.join(known)}{hint}"

@@ -1,0 +1,95 @@
+"""SaliencyAgent: looks where the glancer's own class-activation map is strongest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.networks import AnyRecognizer
+from agents.baselines.simple import State, actions_of_positions
+
+
+class SaliencyAgent:
+    """The patch under which the class-activation map of the glancer's best guess is strongest.
+
+    Nothing is learned for it and it knows no label: the glancer's classification head, which stage
+    0 has trained, guesses a class from the frame's mean features; its weights for that class give
+    each cell of the glance map a response (class-activation mapping). A cell stands for its part of
+    the frame, and a position's score is the sum of the responses under its patch, cells covered in
+    part counted by the covered share. The first of equal positions is taken. Where an observation
+    holds the maps of several glances, their mean is taken.
+
+    Args:
+        core: whose grid to look at.
+        recognizer: whose glance maps the observations are.
+
+    Raises:
+        ValueError: observations are pooled vectors, which have no places.
+    """
+
+    def __init__(self, core: PatchLocalizationCore, recognizer: AnyRecognizer):
+        if len(core.source.observation_shape) != 3:
+            raise ValueError("saliency needs glance maps; use observation='map'")
+        self._core = core
+        self._channels = recognizer.glancer.num_channels
+        self._head = recognizer.glancer.class_head()
+        self._coverage = patch_coverage(
+            core.grid.all_offsets(),
+            patch_size=core.source.patch_size,
+            frame_size=core.source.frame_size,
+            map_size=core.source.observation_shape[1:],
+        ).to(recognizer.device)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions for glance maps `(N, C, h, w)`."""
+        maps = torch.as_tensor(observation, device=self._coverage.device)
+        count = maps.shape[1] // self._channels  # a channel that shows a cost has no places
+        maps = maps[:, : count * self._channels].unflatten(1, (count, -1)).mean(dim=1)
+        responses = class_activation(maps, self._head.weight, self._head.bias)
+        scores = responses.flatten(1) @ self._coverage.T
+        positions = scores.argmax(dim=1).cpu().numpy()
+        return actions_of_positions(self._core, positions), None
+
+
+@torch.no_grad()
+def class_activation(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Responses `(N, h, w)` of the class that the pooled maps `(N, C, h, w)` speak for most.
+
+    Args:
+        maps: glance maps.
+        weight: `(K, C)` of the head on their mean.
+        bias: `(K,)`.
+    """
+    logits = maps.mean(dim=(2, 3)) @ weight.T + bias
+    chosen = weight[logits.argmax(dim=1)]
+    return torch.einsum("nc,nchw->nhw", chosen, maps)
+
+
+def patch_coverage(
+    offsets: Tensor, *, patch_size: int, frame_size: int, map_size: tuple[int, ...]
+) -> Tensor:
+    """`(A, h * w)`: which share of each map cell lies under the patch at each offset.
+
+    Args:
+        offsets: `(A, 2)` (top, left) in pixels.
+        patch_size: side of the patches in pixels.
+        frame_size: side of the frame in pixels.
+        map_size: (h, w) cells, which part the frame evenly.
+    """
+    sides = []
+    for axis, cells in enumerate(map_size):
+        edges = torch.arange(cells + 1, dtype=torch.float64) * frame_size / cells
+        start = offsets[:, axis, None].double()
+        covered = (start + patch_size).minimum(edges[1:]) - start.maximum(edges[:-1])
+        sides.append(covered.clamp(min=0.0) * cells / frame_size)
+    return torch.einsum("ah,aw->ahw", *sides).flatten(1).float()

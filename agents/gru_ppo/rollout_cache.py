@@ -1,0 +1,129 @@
+"""RolloutCache: the policy's pass over a rollout, from which an update's first epoch can start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from agents.policies.gru_policy import GruActorCriticPolicy
+
+
+class RolloutCache:
+    """What the policy makes of whole episodes, with the graph that gradients need.
+
+    The first epoch of an update would repeat the pass that drew the rollout's actions: the same
+    weights, the same observations, the same numbers. The pass is made in training mode, because
+    cuDNN's GRU has no gradients otherwise; afterwards the policy is in evaluation mode.
+
+    Args:
+        policy: for which `trains_as_it_acts`.
+        observations: `(N, T, ...)`.
+
+    Attributes:
+        distribution: of the actions, batch shape `(N, T)`.
+        values: `(N, T)`.
+    """
+
+    def __init__(self, policy: GruActorCriticPolicy, observations: Tensor):
+        self._policy = policy
+        self._observations = observations
+        self._weights = _versions(policy)
+        self._taken = False
+        policy.set_training_mode(True)
+        with torch.enable_grad():
+            self.distribution, self.values = policy.evaluate_episodes(observations)
+        policy.set_training_mode(False)
+
+    def take(self, observations: Tensor) -> bool:
+        """Whether a loss of these observations can be made of `distribution` and `values`.
+
+        Only once, only for the very tensor that the pass was over, and only while no weight has
+        changed.
+        """
+        usable = (
+            not self._taken
+            and observations is self._observations
+            and self._weights == _versions(self._policy)
+        )
+        self._taken |= usable
+        return usable
+
+
+def trains_as_it_acts(policy: GruActorCriticPolicy) -> bool:
+    """Whether a pass is the same in training mode as in evaluation mode.
+
+    A subclass is taken not to be: it may have dropout.
+    """
+    known = type(policy) is GruActorCriticPolicy
+    return known and not any(isinstance(module, _BatchNorm) for module in policy.modules())
+
+
+def _versions(policy: GruActorCriticPolicy) -> list[tuple[int, int]]:
+    """Where each weight lies and how often it was written in place."""
+    return [(w.data_ptr(), w._version) for w in chain(policy.parameters(), policy.buffers())]
+
+
+@contextmanager
+def rollout_statistics(policy: nn.Module) -> Iterator[None]:
+    """Normalise by the statistics of the batch, as the update will, without keeping them.
+
+    Outside, the policy is as before; one without batch normalisation is the same inside.
+    """
+    norms = [module for module in policy.modules() if isinstance(module, _BatchNorm)]
+    before = [norm.training for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, training in zip(norms, before, strict=True):
+            norm.train(training)
+            norm.track_running_stats = True
+
+
+def check_one_batch(
+    *,
+    num_rows: int,
+    num_decisions: int,
+    episodes_per_row: int,
+    batch_episodes: int | None,
+    num_processes: int,
+    plays: bool,
+) -> None:
+    """Refuse settings under which a policy would learn under other statistics than it acted under.
+
+    Its probability ratios would then differ from 1 before anything has been learned.
+
+    Args:
+        num_rows: N.
+        num_decisions: T.
+        episodes_per_row: in a rollout.
+        batch_episodes: in a minibatch; None is all.
+        num_processes: that train together.
+        plays: whether rollouts are whole episodes in one pass.
+
+    Raises:
+        ValueError: the message says which setting and the cure.
+    """
+    why = None
+    if num_processes > 1:
+        why = "trains in one process: start it without torchrun"
+    elif episodes_per_row > 1:
+        why = f"needs episodes_per_row=1, not {episodes_per_row}: each pass has its own statistics"
+    elif batch_episodes is not None and batch_episodes < num_rows:
+        why = f"needs the rollout's {num_rows} episodes in one batch: batch_episodes={num_rows}"
+    elif not plays and num_decisions > 1:
+        why = (
+            f"needs all {num_decisions} steps of its episodes at once, and here it would step: "
+            "leave out the wrapper around the environment"
+        )
+    elif num_rows * num_decisions < 2:
+        why = "needs statistics of two episodes at least: use more rows"
+    if why is not None:
+        raise ValueError(f"a policy with batch_norm=True {why}; or batch_norm=False")

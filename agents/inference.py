@@ -1,0 +1,279 @@
+"""AdaFocus: recognizer and policy as one object that names what a video shows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from adafocus_env.envs import ContinuousLocations, GridOrSkip, Locations, PatchGrid
+from adafocus_env.envs.factory import choose_device
+from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
+from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
+from agents.flops import executed_multiply_adds
+from agents.policies.distributions import ActionDistribution
+from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
+from agents.policies.policy_files import load_policy
+
+
+class SequencePolicy(Protocol):
+    """What `AdaFocus` asks of a policy; `GruActorCriticPolicy` has it."""
+
+    observation_space: Any
+    action_space: Any
+
+    def initial_state(self, num_rows: int) -> Tensor:
+        """`(N, S)` at the start of a video."""
+        ...
+
+    def step(
+        self,
+        observations: Tensor,
+        policy_state: Tensor,
+        episode_starts: Tensor,
+        *,
+        deterministic: bool = ...,
+    ) -> PolicyStep:
+        """One frame of N videos."""
+        ...
+
+    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
+        """All frames `(N, T, ...)` from the start: the distribution of actions `(N, T)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What N streams have shown so far.
+
+    Attributes:
+        policy_state: `(N, S)`.
+        classifier_state: `(N, S')`.
+    """
+
+    policy_state: Tensor
+    classifier_state: Tensor
+
+
+class AdaFocus:
+    """Looks at every frame, then at the patch of it that the policy finds most promising.
+
+    A policy with one action more, the last, skips frames (AdaFocus+): the focuser runs on the
+    patches of the others alone, in one batch, however many a video keeps.
+
+    Args:
+        recognizer: is frozen.
+        policy: chooses among the G * G patches of a grid, or a place; its best action is taken.
+        skip_cost: price of a look, for a policy that was trained at random ones: the higher, the
+            fewer frames are focused on.
+        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        compile: whether they go through `torch.compile`.
+
+    Raises:
+        ValueError: the policy sees other glances than the recognizer's, or acts neither on a square
+            grid nor in continuous locations.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        policy: SequencePolicy,
+        *,
+        skip_cost: float | None = None,
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+    ):
+        freeze(recognizer)
+        self.recognizer = recognizer
+        self.policy = policy
+        self._networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
+        config, map_shape = recognizer.config, recognizer.map_shape()
+        sees = tuple(policy.observation_space.shape)
+        told = sees[0] == map_shape[0] + 1
+        glance = (sees[0] - told, *sees[1:])
+        if glance not in (map_shape, map_shape[:1]):
+            raise ValueError(
+                f"the policy sees {sees}, but the recognizer's glances are {map_shape}"
+            )
+        if told != (skip_cost is not None):
+            raise ValueError(
+                "this policy was trained at random costs and must be told one: give skip_cost=0.05"
+                if told
+                else f"this policy knows no costs of looks; leave out skip_cost={skip_cost}"
+            )
+        self._skip_cost = None if skip_cost is None else check_skip_cost(skip_cost)
+        self._pooled = glance == map_shape[:1]
+        self._locations = _locations(policy.action_space, config.frame_size, config.patch_size)
+        self._counts: tuple[float, float] | None = None
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        *,
+        device: str = "auto",
+        skip_cost: float | None = None,
+        amp: str = "none",
+        compile: bool = False,  # noqa: A002  # the name users know
+    ) -> AdaFocus:
+        """Read `recognizer/` and `policy/` of a run folder of stage 2 or 3.
+
+        Raises:
+            FileNotFoundError: one of them is missing.
+            CheckpointError: a file cannot be used, or the two do not fit each other.
+        """
+        folder = Path(folder)
+        place = choose_device(device)
+        recognizer = Recognizer.load(folder / "recognizer", device=place)
+        policy = load_policy(folder / "policy", device=place).policy
+        if not isinstance(policy, GruActorCriticPolicy):
+            raise CheckpointError(
+                f"{folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
+            )
+        try:
+            return cls(recognizer, policy, skip_cost=skip_cost, amp=amp, compile=compile)
+        except ValueError as error:
+            raise CheckpointError(f"{folder}: {error}") from error
+
+    @torch.no_grad()
+    def predict(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify whole videos.
+
+        All frames go through the glancer in one batch, the policy runs once over the glances, all
+        patches that are not skipped go through the focuser in one batch, the classifier runs once
+        over both.
+
+        Args:
+            frames: uint8 `(N, T, 3, H, W)` of the recognizer's frame size, any T, on any device.
+
+        Returns:
+            logits `(N, T, K)` after every frame (a video's answer is the last), and origins
+            `(N, T, 2)`: where the patches are, as fractions (row, column) of the free range; NaN in
+            skipped frames.
+
+        Raises:
+            ValueError: frames of another type or shape.
+        """
+        frames = self._checked(frames, 5)
+        shape, frames = frames.shape[:2], frames.flatten(0, 1)
+        glance_maps, glance_vectors = self._networks.glance(frames)
+        seen = self._seen(glance_maps, glance_vectors).unflatten(0, shape)
+        distribution, _ = self.policy.evaluate_episodes(seen)
+        actions = distribution.best()
+        looks = self._locations.looks(actions.flatten(0, 1))
+        patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
+        features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
+        logits, _ = self._networks.classify_sequence(features)
+        return logits, self._locations.origins(actions)
+
+    def multiply_adds(self, origins: Tensor) -> Tensor:
+        """What `predict` has computed for each video: `(N,)` multiply-adds.
+
+        Glancer, policy and classifier run on every frame, the focuser on the patches that were not
+        skipped. Each is counted once, by PyTorch's counter as it runs.
+
+        Args:
+            origins: `(N, T, 2)` of `predict`.
+        """
+        each_frame, each_patch = self._counts or self._count()
+        self._counts = each_frame, each_patch
+        looked_at = (~origins[..., 0].isnan()).sum(dim=1).double()
+        return each_frame * origins.shape[1] + each_patch * looked_at
+
+    def initial_state(self, num_streams: int = 1) -> StreamState:
+        """Nothing has been shown yet."""
+        return StreamState(
+            self.policy.initial_state(num_streams),
+            torch.zeros(num_streams, self.recognizer.config.hidden_dim, device=self._device),
+        )
+
+    @torch.no_grad()
+    def push(
+        self, frames: Tensor, state: StreamState | None = None
+    ) -> tuple[Tensor, Tensor, StreamState]:
+        """Classify streams frame by frame; the same answers as `predict` on the same frames.
+
+        Args:
+            frames: uint8 `(N, 3, H, W)`, the next frame of each of N streams.
+            state: what the last call returned; None at the start.
+
+        Returns:
+            logits `(N, K)`, patch boxes `(N, 4)` int64 (top, left, height, width) in pixels, zeros
+            where the frame is skipped, and the state to pass in with the next frames.
+
+        Raises:
+            ValueError: frames of another type or shape.
+        """
+        frames = self._checked(frames, 4)
+        if state is None:
+            state = self.initial_state(len(frames))
+        glance_maps, glance_vectors = self._networks.glance(frames)
+        step = self.policy.step(
+            self._seen(glance_maps, glance_vectors),
+            state.policy_state,
+            torch.zeros(len(frames), dtype=torch.bool, device=self._device),
+            deterministic=True,
+        )
+        looks = self._locations.looks(step.actions)
+        patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
+        features = torch.cat([glance_vectors, patch_vectors], dim=1)
+        logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
+        boxes = looks.boxes(self.recognizer.config.patch_size)
+        return logits, boxes, StreamState(step.policy_state, classifier_state)
+
+    def _seen(self, glance_maps: Tensor, glance_vectors: Tensor) -> Tensor:
+        """What the policy sees of M frames."""
+        seen = glance_vectors if self._pooled else glance_maps
+        if self._skip_cost is None:
+            return seen
+        costs = torch.full((len(seen),), self._skip_cost)
+        return append_cost(seen, costs, float(self.recognizer.glancer.map_bound))
+
+    def _count(self) -> tuple[float, float]:
+        """Multiply-adds of a frame without its patch, and of a patch."""
+        size = self.recognizer.config.frame_size
+        frame = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=self._device)
+        corner = torch.zeros(1, 2, dtype=torch.int64)
+        patch = executed_multiply_adds(lambda: self._networks.focus(frame, corner))
+        _, origins = self.predict(frame[:, None])
+        looked_at = bool(~origins.isnan().any())
+        whole = executed_multiply_adds(lambda: self.predict(frame[:, None]))
+        return whole - looked_at * patch, patch
+
+    @property
+    def _device(self) -> torch.device:
+        return self.recognizer.device
+
+    def _checked(self, frames: Tensor, axes: int) -> Tensor:
+        """The frames on the networks' device."""
+        size = self.recognizer.config.frame_size
+        leading = "N, T" if axes == 5 else "N"
+        fits = frames.dim() == axes and frames.shape[-3:] == (3, size, size)
+        if frames.dtype != torch.uint8 or not fits or 0 in frames.shape:
+            raise ValueError(
+                f"expected uint8 frames ({leading}, 3, {size}, {size}), "
+                f"got {frames.dtype} {tuple(frames.shape)}"
+            )
+        return frames.to(self._device)
+
+
+def _locations(space: spaces.Space[Any], frame_size: int, patch_size: int) -> Locations:
+    """What the actions of a policy name.
+
+    Raises:
+        ValueError: neither positions of a square grid, perhaps with one action more, nor places.
+    """
+    anywhere = ContinuousLocations(frame_size, patch_size)
+    if space == anywhere.action_space:
+        return anywhere
+    num_actions = int(getattr(space, "n", 0))
+    side = math.isqrt(num_actions)
+    if num_actions not in (side**2, side**2 + 1):
+        raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
+    grid = PatchGrid(side, frame_size, patch_size)
+    return grid if num_actions == side**2 else GridOrSkip(grid)

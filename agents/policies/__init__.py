@@ -1,0 +1,1 @@
+"""Policies: networks, distributions of actions, what they see, their files."""

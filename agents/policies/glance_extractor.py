@@ -1,0 +1,42 @@
+"""GlanceMapExtractor: how `GruPPO` reads glance maps, for SB3's own policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
+
+from agents.policies.gru_policy import GlanceMapEncoder
+
+
+class GlanceMapExtractor(BaseFeaturesExtractor):
+    """`GlanceMapEncoder` as SB3's `features_extractor_class` (in configurations: `glance_map`).
+
+    A 1x1 convolution before the linear layer: of a published glance map, 62,720 numbers, the first
+    layer of an `MlpPolicy` alone would have millions of weights.
+
+    Args:
+        observation_space: `Box` of glance maps or vectors, or a `Dict` with one of them.
+        channels: of the convolution.
+        features_dim: size of the features.
+    """
+
+    def __init__(
+        self, observation_space: spaces.Space[Any], *, channels: int = 32, features_dim: int = 256
+    ):
+        super().__init__(observation_space, features_dim)
+        self._key = ""
+        if isinstance(observation_space, spaces.Dict):
+            ((self._key, observation_space),) = observation_space.spaces.items()
+        assert observation_space.shape is not None
+        self.encoder = GlanceMapEncoder(
+            observation_space.shape, channels=channels, hidden_dim=features_dim
+        )
+
+    def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
+        """`(N, ...)` to `(N, features_dim)`."""
+        seen = observations[self._key] if isinstance(observations, dict) else observations
+        features: Tensor = self.encoder(seen)
+        return features

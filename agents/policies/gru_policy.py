@@ -1,0 +1,340 @@
+"""GruActorCriticPolicy: a policy that remembers what earlier glances showed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor, nn
+
+from agents.policies.distributions import ActionDistribution, make_action_head
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """What the policy does in one step of N rows.
+
+    Attributes:
+        actions: `(N,)` int64, or `(N, 2)` as drawn, which may lie outside the frame.
+        values: `(N,)`.
+        log_probs: `(N,)` of the actions.
+        policy_state: `(N, S)` after the step.
+    """
+
+    actions: Tensor
+    values: Tensor
+    log_probs: Tensor
+    policy_state: Tensor
+
+
+class GlanceMapEncoder(nn.Module):
+    """A glance map (or vector) to `hidden_dim` features (REFERENCE section 1A).
+
+    For maps: standardise, 1x1 convolution to `channels`, ReLU, flatten, linear, ReLU. For vectors
+    the convolution is left out. With batch normalisation (REFERENCE section 1S) it stands before
+    either ReLU.
+
+    Args:
+        shape: `(C, h, w)` or `(C,)` of one observation.
+        channels: output of the 1x1 convolution.
+        hidden_dim: size of the features.
+        standardize: False leaves out the first step, which would copy all observations twice.
+        batch_norm: normalise after the convolution and after the linear layer.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        channels: int = 32,
+        hidden_dim: int = 1024,
+        standardize: bool = False,
+        batch_norm: bool = False,
+    ):
+        super().__init__()
+        self._standardize = standardize
+        inputs = shape[0]
+        self.convolution: nn.Module = nn.Identity()
+        if len(shape) == 3:
+            norm = [nn.BatchNorm2d(channels)] if batch_norm else []
+            convolution = nn.Conv2d(inputs, channels, 1, bias=False)
+            self.convolution = nn.Sequential(convolution, *norm, nn.ReLU())
+            inputs = channels * shape[1] * shape[2]
+        after = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
+        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden_dim), *after, nn.ReLU())
+        per_channel = (1, shape[0], *[1] * (len(shape) - 1))
+        self.register_buffer("mean", torch.zeros(per_channel))
+        self.register_buffer("std", torch.ones(per_channel))
+
+    def fit_scale(self, observations: Tensor) -> None:
+        """Set mean and standard deviation of each channel from observations `(N, ...)`."""
+        axes = [axis for axis in range(observations.dim()) if axis != 1]
+        self.mean.copy_(observations.mean(dim=axes, keepdim=True))
+        # A channel that never changes keeps its scale instead of being blown up.
+        std = observations.std(dim=axes, keepdim=True)
+        self.std.copy_(torch.where(std > 1e-4, std, torch.ones_like(std)))
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """`(N, ...)` to `(N, hidden_dim)`."""
+        if self._standardize:
+            observations = (observations - self.mean) / self.std
+        features: Tensor = self.linear(self.convolution(observations))
+        return features
+
+
+class GruActorCriticPolicy(BasePolicy):
+    """Encoder, one-layer GRU, and linear heads for where to look and for the value.
+
+    The state is an argument and a result. `step` acts one frame at a time; `evaluate_episodes` runs
+    whole episodes from the zero state, which is what training uses. On a grid it chooses among the
+    positions; in continuous locations it draws from a Gaussian around a mean.
+
+    In training mode batch normalisation uses the statistics of all frames passed in at once, else
+    its running ones.
+
+    Args:
+        observation_space: `Box` of glance maps or vectors.
+        action_space: `Discrete`, or `Box(0, 1, (2,))`.
+        lr_schedule: learning rate over the remaining progress.
+        use_sde: must be False; there for SB3's constructor.
+        channels: of the encoder's convolution.
+        hidden_dim: of the encoder and the GRU.
+        detach_value: keep the value loss from shaping encoder and GRU. Not published; the demo's
+            policies learn better with it.
+        standardize: scale observations per channel, by statistics of the first frames seen.
+        orthogonal: orthogonal initialisation with small action logits; False is PyTorch's own,
+            as published.
+        clamp_probs: log-probabilities of the softmax clamped to float32's resolution, as published;
+            False is log-softmax, which differs below 1e-7.
+        batch_norm: batch normalisation in the encoder, as published for Something-Something.
+        action_std: standard deviation of continuous locations, as fractions of the free range.
+        clip_log_probs: log-probabilities of continuous locations after clipping to the frame, as
+            published, instead of before it.
+        optimizer_class: as in SB3.
+        optimizer_kwargs: as in SB3.
+
+    Raises:
+        ValueError: a space that it cannot act in.
+    """
+
+    observation_space: spaces.Box
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        use_sde: bool = False,
+        *,
+        channels: int = 32,
+        hidden_dim: int = 1024,
+        detach_value: bool = False,
+        standardize: bool = False,
+        orthogonal: bool = False,
+        clamp_probs: bool = True,
+        batch_norm: bool = False,
+        action_std: float = 0.25,
+        clip_log_probs: bool = False,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ):
+        head = make_action_head(
+            action_space,
+            clamp_probs=clamp_probs,
+            action_std=action_std,
+            clip_log_probs=clip_log_probs,
+        )
+        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) not in (
+            1,
+            3,
+        ):
+            raise ValueError(f"expected a Box of glance maps or vectors, got {observation_space}")
+        if use_sde:
+            raise ValueError("GruActorCriticPolicy has no state-dependent exploration")
+        super().__init__(
+            observation_space,
+            action_space,
+            # Maps are no images: SB3 must not divide them by 255.
+            normalize_images=False,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+        self._arguments = {
+            "channels": channels,
+            "hidden_dim": hidden_dim,
+            "detach_value": detach_value,
+            "standardize": standardize,
+            "orthogonal": orthogonal,
+            "clamp_probs": clamp_probs,
+            "batch_norm": batch_norm,
+            "action_std": action_std,
+            "clip_log_probs": clip_log_probs,
+        }
+        self.hidden_dim = hidden_dim
+        self.detach_value = detach_value
+        self.batch_norm = batch_norm
+        self.head = head
+        # Kept with the weights, so that a loaded policy does not fit its scale again.
+        self.register_buffer("scale_is_fitted", torch.tensor(not standardize))
+        self.encoder = GlanceMapEncoder(
+            observation_space.shape,
+            channels=channels,
+            hidden_dim=hidden_dim,
+            standardize=standardize,
+            batch_norm=batch_norm,
+        )
+        self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
+        self.actor = nn.Linear(hidden_dim, head.num_outputs)
+        self.critic = nn.Linear(hidden_dim, 1)
+        if orthogonal:
+            self._init_orthogonal()
+        self.optimizer = optimizer_class(
+            self.parameters(),
+            lr=lr_schedule(1),  # type: ignore[call-arg]
+            **self.optimizer_kwargs,
+        )
+
+    scale_is_fitted: Tensor
+
+    def initial_state(self, num_rows: int) -> Tensor:
+        """`(N, S)` zeros."""
+        return torch.zeros(num_rows, self.hidden_dim, device=self.device)
+
+    def fit_scale_once(self, observations: Tensor) -> None:
+        """Standardise by these observations `(N, ...)`, unless that has been done or is off."""
+        if not bool(self.scale_is_fitted):
+            self.encoder.fit_scale(observations)
+            self.scale_is_fitted.fill_(True)
+
+    def step(
+        self,
+        observations: Tensor,
+        policy_state: Tensor,
+        episode_starts: Tensor,
+        *,
+        uniforms: Tensor | None = None,
+        deterministic: bool = False,
+    ) -> PolicyStep:
+        """Act on one observation in each row.
+
+        Args:
+            observations: `(N, ...)`.
+            policy_state: `(N, S)` after the step before.
+            episode_starts: `(N,)` bool; where True the state is taken as zero.
+            uniforms: `(N,)` or `(N, 2)` in [0, 1), whose inverse CDF the actions are. None draws
+                from torch's generator.
+            deterministic: take the most probable action.
+        """
+        state = policy_state * ~episode_starts[:, None]
+        outputs, last = self.gru(self.encoder(observations)[:, None], state[None].contiguous())
+        distribution, values = self._heads(outputs[:, 0])
+        if deterministic:
+            actions = distribution.best()
+        else:
+            if uniforms is None:
+                uniforms = torch.rand(len(values), *self.head.uniform_shape, device=values.device)
+            actions = distribution.draw(uniforms)
+        return PolicyStep(actions, values, distribution.log_prob(actions), last[0])
+
+    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
+        """Whole episodes from the zero state.
+
+        Args:
+            observations: `(N, T, ...)`.
+
+        Returns:
+            the distribution of actions, batch shape `(N, T)`, and values `(N, T)`.
+        """
+        shape = observations.shape[:2]
+        features = self.encoder(observations.flatten(0, 1)).unflatten(0, shape)
+        return self._heads(self.gru(features)[0])
+
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """First step of an episode: actions, values, log-probabilities (SB3's signature)."""
+        starts = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
+        step = self.step(obs, self.initial_state(len(obs)), starts, deterministic=deterministic)
+        return step.actions, step.values, step.log_probs
+
+    def predict(
+        self,
+        observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
+        state: tuple[npt.NDArray[Any], ...] | None = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
+        """SB3's predict: actions and the new state, to be passed in again.
+
+        Args:
+            observation: one observation or a batch of them.
+            state: what the last call returned; None at the start.
+            episode_start: `(N,)` bool, where a new episode begins. May be left out only together
+                with `state`.
+            deterministic: take the most probable action.
+
+        Raises:
+            ValueError: a state without `episode_start`: memory would leak between episodes.
+        """
+        if state is not None and episode_start is None:
+            raise ValueError("a recurrent policy needs episode_start together with state")
+        self.set_training_mode(False)
+        observations, batched = self.obs_to_tensor(observation)
+        assert isinstance(observations, Tensor)
+        rows = len(observations)
+        if state is None:
+            policy_state = self.initial_state(rows)
+            starts = torch.ones(rows, dtype=torch.bool, device=self.device)
+        else:
+            assert episode_start is not None
+            policy_state = torch.as_tensor(state[0], device=self.device)
+            flags = np.atleast_1d(np.asarray(episode_start, dtype=bool))
+            starts = torch.as_tensor(flags, device=self.device)
+        with torch.no_grad():
+            step = self.step(observations, policy_state, starts, deterministic=deterministic)
+        actions = self.head.within_bounds(step.actions).cpu().numpy()
+        return actions if batched else actions[0], (step.policy_state.cpu().numpy(),)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
+    def arguments(self) -> dict[str, Any]:
+        """Constructor arguments beyond the spaces, of JSON types."""
+        return dict(self._arguments)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,  # the optimizer's state has the learning rate
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
+            **self._arguments,
+        }
+
+    def _heads(self, features: Tensor) -> tuple[ActionDistribution, Tensor]:
+        for_value = features.detach() if self.detach_value else features
+        return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
+
+    def _init_orthogonal(self) -> None:
+        for module in (self.encoder, self.critic):
+            module.apply(lambda part: self.init_weights(part, gain=2**0.5))
+        nn.init.orthogonal_(self.actor.weight, gain=0.01)
+        nn.init.zeros_(self.actor.bias)
+        input_weight, state_weight, input_bias, state_bias = self.gru.parameters()
+        nn.init.orthogonal_(input_weight)
+        # Start almost reactive: the update gate lets the new frame in, and memory grows where it
+        # pays. Otherwise what is learned at the first frame, where most of the reward is, hardly
+        # carries over to frames seen with a state that is not zero.
+        nn.init.orthogonal_(state_weight, gain=0.1)
+        nn.init.zeros_(input_bias)
+        nn.init.zeros_(state_bias)
+        with torch.no_grad():
+            input_bias[self.hidden_dim : 2 * self.hidden_dim] = -2.0

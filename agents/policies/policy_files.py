@@ -1,0 +1,241 @@
+"""Policies as `policy.safetensors` and `policy.json`: loading them runs no code.
+
+An SB3 `.zip` is read here as well, but loading one can run code: only where the user trusts it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.save_util import load_from_zip_file
+
+from adafocus_env.files import atomic_path
+from adafocus_env.networks import CheckpointError
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.registry import NAMED_CLASSES
+
+WEIGHTS_FILE = "policy.safetensors"
+CONFIG_FILE = "policy.json"
+FORMAT_VERSION = 1
+SB3_FORMAT_VERSION = 2
+
+# The classes that a file may name. Nothing else is ever imported because a file says so.
+POLICY_CLASSES = {
+    "ActorCriticPolicy": "stable_baselines3.common.policies",
+    "DQNPolicy": "stable_baselines3.dqn.policies",
+    "SACPolicy": "stable_baselines3.sac.policies",
+    "TD3Policy": "stable_baselines3.td3.policies",
+    "RecurrentActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
+    "QRDQNPolicy": "sb3_contrib.qrdqn.policies",
+}
+# Policies of observations in a `Dict` of one entry have the same weights without the `Dict`.
+_WITHOUT_DICT = {
+    "MultiInputActorCriticPolicy": "ActorCriticPolicy",
+    "RecurrentMultiInputActorCriticPolicy": "RecurrentActorCriticPolicy",
+}
+_NOT_PUBLISHED = ("optimizer_class", "optimizer_kwargs")  # a policy that acts needs none
+
+
+@dataclass(frozen=True)
+class SavedPolicy:
+    """A loaded policy and where it was trained.
+
+    Attributes:
+        policy: in evaluation mode.
+        recognizer_sha256: fingerprint of the recognizer it was trained with; None from a `.zip`.
+        glancer_sha256: fingerprint of that recognizer's glancer alone; None in older files.
+    """
+
+    policy: BasePolicy
+    recognizer_sha256: str | None
+    glancer_sha256: str | None = None
+
+
+def save_policy(
+    policy: BasePolicy,
+    folder: str | Path,
+    *,
+    recognizer_sha256: str | None,
+    glancer_sha256: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a policy into a folder, made if missing.
+
+    Args:
+        policy: the policy.
+        folder: gets `policy.safetensors` and `policy.json`.
+        recognizer_sha256: `Recognizer.fingerprint()` of the recognizer it was trained with.
+        glancer_sha256: `Recognizer.glancer_fingerprint()` of that recognizer.
+        arguments: what an SB3 policy was made with beyond the spaces (`policy_arguments`).
+
+    Raises:
+        ValueError: the policy's class or an argument is none that files can name.
+    """
+    folder = Path(folder)
+    described = (
+        {"format_version": FORMAT_VERSION}
+        if isinstance(policy, GruActorCriticPolicy)
+        else {"format_version": SB3_FORMAT_VERSION, "class": _class_name(policy)}
+    )
+    given = (
+        policy.arguments()
+        if isinstance(policy, GruActorCriticPolicy)
+        else _plain_arguments(arguments or {})
+    )
+    observations = _only_box(policy.observation_space)
+    description = {
+        **described,
+        "observation_shape": list(observations.shape),
+        "observation_bound": float(observations.high.max()),
+        **_describe_actions(policy.action_space),
+        "recognizer_sha256": recognizer_sha256,
+        "glancer_sha256": glancer_sha256,
+        "arguments": given,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    # Off-policy algorithms hold some tensors under two names; safetensors does not.
+    weights = {name: value.contiguous().clone() for name, value in policy.state_dict().items()}
+    with atomic_path(folder / WEIGHTS_FILE) as part:
+        part.write_bytes(save(weights))
+    with atomic_path(folder / CONFIG_FILE) as part:
+        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def policy_arguments(model: BaseAlgorithm) -> dict[str, Any]:
+    """What an algorithm's policy was made with beyond the spaces, for `save_policy`."""
+    return {**model.policy_kwargs, "use_sde": True} if model.use_sde else dict(model.policy_kwargs)
+
+
+def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> SavedPolicy:
+    """Read what `save_policy` wrote.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        CheckpointError: the files do not fit each other or this version.
+    """
+    folder = Path(folder)
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"no policy in {folder}: {name} is missing; 'adafocus stage2' makes one"
+            )
+    try:
+        saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        policy = _rebuild(saved)
+        policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        recognizer_sha256 = saved["recognizer_sha256"]
+        glancer_sha256 = saved.get("glancer_sha256")
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, AssertionError),
+        *(RuntimeError, SafetensorError, ImportError),
+    ) as error:
+        raise CheckpointError(f"{folder} holds no usable policy: {error}") from error
+    policy.set_training_mode(False)
+    return SavedPolicy(policy.to(device), recognizer_sha256, glancer_sha256)
+
+
+def load_trusted_zip(path: str | Path, *, device: str | torch.device = "cpu") -> SavedPolicy:
+    """The policy of an algorithm that SB3 saved. This can run code that the file brings along.
+
+    Raises:
+        CheckpointError: no file of SB3, or one without a policy.
+    """
+    try:
+        data, parameters, _ = load_from_zip_file(path, device="cpu")
+        assert data is not None
+        cls, kwargs = data["policy_class"], dict(data["policy_kwargs"])
+        if data.get("use_sde"):
+            kwargs["use_sde"] = True
+        policy = cls(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
+        policy.load_state_dict(parameters["policy"])
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, AssertionError),
+        *(RuntimeError, ImportError),
+    ) as error:
+        raise CheckpointError(f"{path} holds no usable policy of SB3: {error!r}") from error
+    policy.set_training_mode(False)
+    return SavedPolicy(policy.to(device), None, None)
+
+
+def _rebuild(saved: Mapping[str, Any]) -> BasePolicy:
+    """A policy with new weights, from a description that anyone may have written."""
+    version = saved["format_version"]
+    if version not in (FORMAT_VERSION, SB3_FORMAT_VERSION):
+        raise ValueError(
+            f"format_version is {version}, this package reads "
+            f"{FORMAT_VERSION} and {SB3_FORMAT_VERSION}"
+        )
+    cls: type[Any] = GruActorCriticPolicy
+    arguments = dict(saved["arguments"])
+    if version == SB3_FORMAT_VERSION:
+        name = saved["class"]
+        if name not in POLICY_CLASSES:
+            raise ValueError(f"class {name!r} is none of {', '.join(POLICY_CLASSES)}")
+        cls = getattr(importlib.import_module(POLICY_CLASSES[name]), name)
+        for key in NAMED_CLASSES.keys() & arguments.keys():
+            arguments[key] = NAMED_CLASSES[key][arguments[key]]
+    shape = tuple(saved["observation_shape"])
+    observations = spaces.Box(0.0, saved["observation_bound"], shape, np.float32)
+    actions: spaces.Space[Any]
+    if "action_range" in saved:
+        low, high = saved["action_range"]
+        actions = spaces.Box(low, high, (2,), np.float32)
+    else:
+        actions = spaces.Discrete(saved["num_actions"])
+    policy: BasePolicy = cls(observations, actions, lr_schedule=lambda _: 0.0, **arguments)
+    return policy
+
+
+def _class_name(policy: BasePolicy) -> str:
+    name = type(policy).__name__
+    name = _WITHOUT_DICT.get(name, name)
+    if name not in POLICY_CLASSES or not type(policy).__module__.startswith(
+        POLICY_CLASSES[name].partition(".")[0]
+    ):
+        raise ValueError(f"a file cannot name the class {type(policy).__qualname__}")
+    return name
+
+
+def _plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as JSON types: classes by their names, nothing about optimisers.
+
+    Raises:
+        ValueError: something that has no name.
+    """
+    plain: dict[str, Any] = {}
+    for key, value in arguments.items():
+        if key in _NOT_PUBLISHED:
+            continue
+        names = {cls: name for name, cls in NAMED_CLASSES.get(key, {}).items()}
+        plain[key] = names.get(value, value) if isinstance(value, type) else value
+    try:
+        json.dumps(plain)
+    except TypeError as error:
+        raise ValueError(f"policy_kwargs={plain} are no JSON types ({error})") from error
+    return plain
+
+
+def _only_box(space: spaces.Space[Any]) -> spaces.Box:
+    if isinstance(space, spaces.Dict):
+        (space,) = space.spaces.values()
+    assert isinstance(space, spaces.Box)
+    return space
+
+
+def _describe_actions(space: spaces.Space[Any]) -> dict[str, Any]:
+    if isinstance(space, spaces.Discrete):
+        return {"num_actions": int(space.n)}
+    assert isinstance(space, spaces.Box)
+    return {"action_range": [float(space.low.min()), float(space.high.max())]}

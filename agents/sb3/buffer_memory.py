@@ -1,0 +1,152 @@
+"""How large an algorithm's buffer of experience will be, and what room there is for it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from agents.gru_ppo.algorithm import GruPPO
+
+# Reward, value, log-probability, advantage, return, episode start; or reward, done, timeout.
+_ROLLOUT_NUMBERS, _REPLAY_NUMBERS = 6, 3
+_UNITS = ("kB", "MB", "GB", "TB")
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")  # a container's limit, by which it is killed
+
+
+@dataclass(frozen=True)
+class BufferSize:
+    """What an algorithm will keep of its experience.
+
+    Attributes:
+        what: `"replay buffer"` or `"rollout buffer"`.
+        transitions: steps of all rows together.
+        num_bytes: when it is full.
+    """
+
+    what: str
+    transitions: int
+    num_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.transitions:,} steps, {readable_bytes(self.num_bytes)}"
+
+
+def buffer_size(
+    algorithm: type[BaseAlgorithm],
+    arguments: Mapping[str, Any],
+    observation_space: spaces.Box,
+    action_space: spaces.Space[Any],
+    *,
+    num_rows: int,
+    num_decisions: int,
+) -> BufferSize | None:
+    """The size of an algorithm's buffer; None where its kind is unknown.
+
+    Args:
+        algorithm: one of SB3's, or `GruPPO`, or a subclass.
+        arguments: of its constructor.
+        observation_space: of one row.
+        action_space: of one row.
+        num_rows: N.
+        num_decisions: T.
+    """
+    observation = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    action = int(np.prod(action_space.shape or (1,))) * np.dtype(action_space.dtype).itemsize
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        steps = max(_argument(algorithm, arguments, "buffer_size") // num_rows, 1) * num_rows
+        shared = _argument(algorithm, arguments, "optimize_memory_usage")
+        each = observation * (1 if shared else 2) + action + 4 * _REPLAY_NUMBERS
+        return BufferSize("replay buffer", steps, steps * each)
+    if issubclass(algorithm, GruPPO):
+        steps = _argument(algorithm, arguments, "episodes_per_row") * num_decisions * num_rows
+    elif issubclass(algorithm, OnPolicyAlgorithm):
+        steps = _argument(algorithm, arguments, "n_steps") * num_rows
+    else:
+        return None
+    kwargs = arguments.get("policy_kwargs", {})
+    lstm = "MlpLstmPolicy" in algorithm.policy_aliases
+    # Hidden and cell state, of actor and critic; SB3's buffers are copied once to be shuffled.
+    states = 4 * 4 * kwargs.get("lstm_hidden_size", 256) * kwargs.get("n_lstm_layers", 1)
+    each = 2 * (observation + states * lstm) + action + 4 * _ROLLOUT_NUMBERS
+    return BufferSize("rollout buffer", steps, steps * each)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Memory that can still be taken: of a GPU, or of this machine within its container."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    limits = [limit for limit in (_machine_bytes(), _container_bytes()) if limit is not None]
+    return min(limits)
+
+
+def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
+    """Refuse what would end in the kernel killing the process.
+
+    Args:
+        size: of the buffer.
+        device: where it is kept.
+        cure: what to change, for the message.
+
+    Raises:
+        ValueError: there is not enough room.
+    """
+    available = available_bytes(device)
+    if size.num_bytes > available:
+        raise ValueError(
+            f"a {size} does not fit into the {readable_bytes(available)} that are free; {cure}"
+        )
+
+
+def readable_bytes(count: int) -> str:
+    """`12.3 MB`, in powers of ten."""
+    if count < 1000:
+        return f"{count} bytes"
+    power = min((len(str(count)) - 1) // 3, len(_UNITS))
+    return f"{count / 1000**power:.1f} {_UNITS[power - 1]}"
+
+
+def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:
+    if name in arguments:
+        return int(arguments[name])
+    # The user's own class may hand its arguments on.
+    for cls in algorithm.__mro__:
+        parameter = inspect.signature(cls).parameters.get(name)
+        if parameter is not None and parameter.default is not inspect.Parameter.empty:
+            return int(parameter.default)
+    raise ValueError(f"{algorithm.__name__} needs {name}=")
+
+
+def _machine_bytes() -> int:
+    if _MEMINFO.is_file():
+        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    # Without what the page cache would give back.
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _container_bytes() -> int | None:
+    """What a container may still take (cgroup v2); None without a limit."""
+    try:
+        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        if limit == "max":
+            return None
+        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        stat = dict(
+            line.split() for line in (_CGROUP / "memory.stat").read_text("ascii").splitlines()
+        )
+    except OSError:
+        return None
+    return max(0, int(limit) - used + int(stat.get("inactive_file", 0)))

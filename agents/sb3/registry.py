@@ -1,0 +1,276 @@
+"""Algorithms by name: their classes, presets, and arguments as configuration files write them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import LinearSchedule
+
+from agents.policies.glance_extractor import GlanceMapExtractor
+
+# Imported when asked for: sb3-contrib may not be installed.
+ALGORITHMS: dict[str, str] = {
+    "gru_ppo": "agents.gru_ppo.algorithm:GruPPO",
+    "ppo": "stable_baselines3:PPO",
+    "a2c": "stable_baselines3:A2C",
+    "dqn": "stable_baselines3:DQN",
+    "sac": "stable_baselines3:SAC",
+    "td3": "stable_baselines3:TD3",
+    "recurrent_ppo": "sb3_contrib:RecurrentPPO",
+    "trpo": "sb3_contrib:TRPO",
+    "qrdqn": "sb3_contrib:QRDQN",
+}
+CUSTOM = "custom"  # nothing but the user's own class
+
+# Algorithm -> preset -> constructor arguments. Those of other algorithms are in configs/algo/.
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "gru_ppo": {
+        # Exactly the published update (REFERENCE section 4): SB3's Adam has eps 1e-5 elsewhere.
+        "paper": {
+            "learning_rate": 3e-4,
+            "gamma": 0.7,
+            "normalize_returns": True,
+            "ent_coef": 0.01,
+            "vf_coef": 0.5,
+            "policy_kwargs": {
+                "hidden_dim": 1024,
+                "clamp_probs": True,
+                "clip_log_probs": True,
+                "optimizer_kwargs": {"eps": 1e-8, "betas": (0.9, 0.999)},
+            },
+        },
+        # What the demo trains with: small networks, quick learning. Actions change nothing but
+        # the classifier's state, so a look is best credited with its own reward alone: gamma 0.
+        "demo": {
+            "learning_rate": "lin_0.002",
+            "n_epochs": 3,
+            "batch_episodes": 128,
+            "gamma": 0.0,
+            "normalize_returns": True,
+            "center_steps": True,
+            "ent_coef": "lin_0.03",
+            "vf_coef": 0.5,
+            "max_grad_norm": 0.5,
+            "policy_kwargs": {
+                "hidden_dim": 256,
+                "detach_value": True,
+                "standardize": True,
+                "orthogonal": True,
+                "clamp_probs": False,
+            },
+        },
+        # For networks and videos of the published size: what the published update leaves unused of
+        # a rollout is used, in several passes over minibatches of whole episodes.
+        "tuned": {
+            "learning_rate": "lin_0.0005",
+            "n_epochs": 4,
+            "batch_episodes": 32,
+            "gamma": 0.7,
+            "gae_lambda": 0.9,
+            "normalize_returns": False,
+            "scale_rewards": True,
+            "normalize_advantage": True,
+            "ent_coef": "lin_0.02",
+            "vf_coef": 0.5,
+            "max_grad_norm": 0.5,
+            "policy_kwargs": {
+                "hidden_dim": 512,
+                "standardize": True,
+                "orthogonal": True,
+                "clamp_probs": False,
+            },
+        },
+    }
+}
+
+# What text in a configuration means where SB3 expects a class.
+NAMED_CLASSES: dict[str, dict[str, type[Any]]] = {
+    "activation_fn": {
+        "relu": torch.nn.ReLU,
+        "tanh": torch.nn.Tanh,
+        "elu": torch.nn.ELU,
+        "gelu": torch.nn.GELU,
+        "silu": torch.nn.SiLU,
+        "leaky_relu": torch.nn.LeakyReLU,
+    },
+    "optimizer_class": {
+        "adam": torch.optim.Adam,
+        "adamw": torch.optim.AdamW,
+        "rmsprop": torch.optim.RMSprop,
+        "sgd": torch.optim.SGD,
+    },
+    "features_extractor_class": {"glance_map": GlanceMapExtractor},
+}
+
+# Arguments that the run itself gives, or that text cannot say.
+_NOT_SETTABLE = {
+    "self": "it is the algorithm",
+    "env": "the run makes it",
+    "seed": "use seed=",
+    "device": "use device=",
+    "ranks": "torchrun says it",
+    "tensorboard_log": "the run folder is the place",
+    "_init_setup_model": "the run needs it",
+    "rollout_buffer_class": "use rollouts=device or write a class of your own (algo.class_path=)",
+    "replay_buffer_class": "write a class of your own (algo.class_path=)",
+}
+
+
+def algorithm_class(name: str, class_path: str | None = None) -> type[BaseAlgorithm]:
+    """The class of an algorithm.
+
+    Args:
+        name: key of `ALGORITHMS`, or `"custom"`.
+        class_path: `package.module.Class` of the user's own class instead. Importing runs code:
+            never take this from a file that is merely loaded.
+
+    Raises:
+        ValueError: unknown name (the message has the nearest one), or a class that is not there.
+    """
+    if class_path is not None:
+        return _own_class(class_path)
+    if name == CUSTOM:
+        raise ValueError("algo=custom needs algo.class_path=my_package.MyAlgorithm")
+    module, _, attribute = _lookup(ALGORITHMS, name, "algorithm").partition(":")
+    try:
+        found: type[BaseAlgorithm] = getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise ValueError(
+            f"{name} comes with {module.replace('_', '-')}, which is not installed: "
+            "pip install 'adafocus-env[contrib]'"
+        ) from error
+    return found
+
+
+def algorithm_arguments(
+    name: str,
+    preset: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    class_path: str | None = None,
+    num_decisions: int = 1,
+) -> dict[str, Any]:
+    """Constructor arguments of a preset, with overrides; `policy_kwargs` are merged.
+
+    A value `"lin_X"` becomes a schedule that falls linearly from X to 0; `"kT"` is k times the
+    steps of an episode; names of activations and the like become classes (`NAMED_CLASSES`).
+
+    Args:
+        name: key of `ALGORITHMS`, or `"custom"`.
+        preset: key of the algorithm's `PRESETS`; None where it has none.
+        overrides: arguments that go before the preset's.
+        class_path: as of `algorithm_class`.
+        num_decisions: T.
+
+    Raises:
+        ValueError: unknown algorithm, preset or argument; the message has the nearest one.
+    """
+    algorithm = algorithm_class(name, class_path)
+    presets = PRESETS.get(name, {})
+    if preset is not None and not presets:
+        raise ValueError(f"{name} has no presets, but {preset!r} was asked for; leave algo.preset")
+    given = {} if preset is None else dict(_lookup(presets, preset, f"preset of {name}"))
+    policy_kwargs = {**given.get("policy_kwargs", {}), **overrides.get("policy_kwargs", {})}
+    _check_names(algorithm, overrides, f"argument of {name}")
+    merged = {**given, **overrides}
+    policy = policy_class(algorithm, merged.get("policy"))
+    _check_names(policy, policy_kwargs, "entry of policy_kwargs")
+    arguments = {key: _value(key, value, num_decisions) for key, value in merged.items()}
+    arguments["policy_kwargs"] = {
+        key: _class_or_value(key, value) for key, value in policy_kwargs.items()
+    }
+    return arguments
+
+
+def policy_class(algorithm: type[BaseAlgorithm], policy: str | None) -> type[BasePolicy]:
+    """The class of an algorithm's policy.
+
+    Args:
+        algorithm: whose `policy_aliases` count.
+        policy: a name such as `MlpPolicy`; None takes the constructor's default, or the first.
+
+    Raises:
+        ValueError: unknown name; the message has the nearest one.
+    """
+    aliases = algorithm.policy_aliases
+    if policy is None:
+        default = inspect.signature(algorithm).parameters["policy"].default
+        policy = default if isinstance(default, str) else next(iter(aliases), None)
+    if policy is None:
+        raise ValueError(f"{algorithm.__name__} names no policy; give algo.policy=")
+    found: type[BasePolicy] = _lookup(aliases, policy, f"policy of {algorithm.__name__}")
+    return found
+
+
+def _own_class(class_path: str) -> type[BaseAlgorithm]:
+    module, _, attribute = class_path.replace(":", ".").rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"algo.class_path={class_path} cannot be imported ({error}); write "
+            "my_package.my_module.MyAlgorithm, installed or on PYTHONPATH"
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, BaseAlgorithm)):
+        raise ValueError(f"algo.class_path={class_path} is no algorithm of Stable-Baselines3")
+    return found
+
+
+def _check_names(constructor: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> None:
+    """Refuse arguments that a constructor does not take."""
+    parameters = inspect.signature(constructor).parameters
+    if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
+        return
+    for name in arguments:
+        if name in _NOT_SETTABLE:
+            raise ValueError(f"{what} {name!r} cannot be set: {_NOT_SETTABLE[name]}")
+        _lookup({key: None for key in parameters if key not in _NOT_SETTABLE}, name, what)
+
+
+def _value(name: str, value: Any, num_decisions: int) -> Any:
+    """An argument as SB3 takes it."""
+    if name == "action_noise":  # of continuous locations: (row, column)
+        return NormalActionNoise(np.zeros(2), np.full(2, float(value)))
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, str) or name == "policy" or value.startswith("auto"):
+        return value
+    episodes = re.fullmatch(r"(\d+)T", value)
+    if episodes:
+        return int(episodes[1]) * num_decisions
+    try:
+        prefix, start = value[:4], float(value[4:])
+    except ValueError:
+        prefix = ""
+    if prefix != "lin_":
+        raise ValueError(
+            f"{name}={value!r} is no number; for a falling one write lin_0.001, say, and 2T for "
+            "the steps of two episodes"
+        )
+    return LinearSchedule(start, 0.0, 1.0)
+
+
+def _class_or_value(name: str, value: Any) -> Any:
+    if name in NAMED_CLASSES:
+        return _lookup(NAMED_CLASSES[name], value, name)
+    return value
+
+
+def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown {what} {name!r}{hint}")
+    return table[name]

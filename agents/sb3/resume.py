@@ -1,0 +1,70 @@
+"""Interrupted training with SB3's on-policy algorithms: what they need to go on exactly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+
+from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.registry import ALGORITHMS
+
+
+def why_not_continued(name: str, model: BaseAlgorithm, num_decisions: int) -> str | None:
+    """Why training with an algorithm cannot be continued exactly; None where it can.
+
+    Args:
+        name: key of `agents.sb3.registry.ALGORITHMS`.
+        model: the algorithm.
+        num_decisions: T.
+    """
+    if isinstance(model, GruPPO):
+        return None
+    if name not in ALGORITHMS or not type(model).__module__.startswith(_OURS):
+        return "nobody knows what an algorithm of your own keeps besides its weights"
+    if not isinstance(model, OnPolicyAlgorithm):
+        return "its replay buffer is not saved"
+    if model.n_steps % num_decisions:
+        return f"n_steps={model.n_steps} are no whole episodes of {num_decisions}"
+    return None
+
+
+_OURS = ("stable_baselines3.", "sb3_contrib.")
+
+
+def training_state(model: BaseAlgorithm) -> dict[str, Any]:
+    """Everything that training on needs, between two rollouts: tensors and JSON types.
+
+    Beside it the global generators of torch and NumPy count, from which SB3 draws.
+    """
+    if isinstance(model, GruPPO):
+        return model.training_state()
+    assert model.env is not None
+    return {
+        "parameters": model.get_parameters(),
+        "num_timesteps": model.num_timesteps,
+        "n_updates": model._n_updates,
+        "env": json.dumps(model.env.env_method("row_states")[0]),
+    }
+
+
+def restore_training_state(model: BaseAlgorithm, state: dict[str, Any]) -> None:
+    """Go on from what `training_state` returned, with `learn(..., reset_num_timesteps=False)`.
+
+    The algorithm must have been made with the same arguments and the same environment.
+    """
+    if isinstance(model, GruPPO):
+        model.restore_training_state(state)
+        return
+    assert model.env is not None
+    model.env.reset()  # wrappers count episodes from here
+    model.set_parameters(state["parameters"], device=model.device)
+    model.num_timesteps = state["num_timesteps"]
+    model._n_updates = state["n_updates"]
+    rows = json.loads(state["env"])
+    model._last_obs = model.env.env_method("restore_rows", rows)[0]
+    # States of an LSTM may stay zero: where an episode begins they are not used.
+    model._last_episode_starts = np.ones(model.env.num_envs, dtype=bool)

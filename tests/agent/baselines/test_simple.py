@@ -1,0 +1,215 @@
+"""Agents that do not learn: random, center, fixed, sweep, greedy oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from scipy import stats
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from agents.baselines.simple import (
+    FixedAgent,
+    GreedyOracle,
+    RandomAgent,
+    SeededAgent,
+    SweepAgent,
+    actions_of_positions,
+    center_agent,
+)
+
+MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
+
+DARK = np.zeros((5, 3, 2, 2), np.float32)
+
+
+def _draw(agent: RandomAgent, steps: int, rows: int = 5) -> np.ndarray:
+    """`(rows, steps, ...)`."""
+    return np.stack([agent.predict(DARK[:rows])[0] for _ in range(steps)], axis=1)
+
+
+# --- random ---
+
+
+def test_random_actions_are_uniform_over_the_grid() -> None:
+    actions = _draw(RandomAgent(spaces.Discrete(49)), 2000).ravel()
+    counts = np.bincount(actions, minlength=49)
+    assert len(counts) == 49
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_random_actions_are_uniform_over_the_continuous_range() -> None:
+    space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    actions = _draw(RandomAgent(space), 1000).reshape(-1, 2)
+    assert actions.dtype == np.float32
+    assert all(space.contains(action) for action in actions[:50])
+    assert stats.kstest(actions[:, 0], "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(actions.T)[0, 1]) < 0.05
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(49), spaces.Box(0.0, 1.0, (2,), np.float32)], ids=["grid", "box"]
+)
+def test_random_actions_belong_to_the_episode_and_not_to_the_batch(
+    space: spaces.Space[Any],
+) -> None:
+    whole, part = RandomAgent(space, seed=1), RandomAgent(space, seed=2)
+    whole.begin_episodes([11, 12, 13, 14, 2**64 - 1])
+    part.begin_episodes([12, 2**64 - 1])
+    together = _draw(whole, 8)
+    np.testing.assert_array_equal(_draw(part, 8, rows=2), together[[1, 4]])
+    assert not np.array_equal(together[0], together[1])
+
+
+def test_episodes_that_begin_again_get_the_same_actions() -> None:
+    agent = RandomAgent(spaces.Discrete(49))
+    agent.begin_episodes([7, 8, 9, 10, 11])
+    first = _draw(agent, 6)
+    agent.begin_episodes([7, 8, 9, 10, 11])
+    np.testing.assert_array_equal(_draw(agent, 6), first)
+
+
+def test_without_episode_seeds_the_agents_seed_decides() -> None:
+    space = spaces.Discrete(49)
+    one, same, other = (_draw(RandomAgent(space, seed=seed), 20) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one[0], one[1])
+
+
+def test_random_actions_are_the_same_when_the_best_action_is_asked_for() -> None:
+    one, other = RandomAgent(spaces.Discrete(49)), RandomAgent(spaces.Discrete(49))
+    expected = one.predict(DARK, deterministic=False)[0]
+    np.testing.assert_array_equal(other.predict(DARK, deterministic=True)[0], expected)
+
+
+def test_only_agents_of_chance_are_told_the_episodes(make_vector_env: MakeVectorEnv) -> None:
+    core = make_vector_env(1).core
+    assert isinstance(RandomAgent(spaces.Discrete(4)), SeededAgent)
+    for agent in (FixedAgent(np.int64(0)), GreedyOracle(core)):
+        assert not isinstance(agent, SeededAgent)
+
+
+# --- center ---
+
+
+@pytest.mark.parametrize(
+    # Row and column 3 of 7, 2 of 5; 1 of 4 and 3 of 8, the upper left of the four in the middle.
+    ("grid_size", "action"),
+    [(7, 24), (5, 12), (4, 5), (6, 14), (8, 27)],
+)
+def test_center_is_the_position_nearest_the_middle(
+    make_vector_env: MakeVectorEnv, grid_size: int, action: int
+) -> None:
+    env = make_vector_env(5, grid_size=grid_size)
+    actions, state = center_agent(env.core).predict(DARK)
+    assert actions.tolist() == [action] * 5
+    assert state is None
+    assert env.action_space.contains(actions)
+
+
+def test_center_of_continuous_locations_is_one_half(make_vector_env: MakeVectorEnv) -> None:
+    env = make_vector_env(5, locations="continuous")
+    actions, _ = center_agent(env.core).predict(DARK)
+    assert actions.tolist() == [[0.5, 0.5]] * 5
+    assert env.action_space.contains(actions)
+
+
+def test_a_fixed_agent_has_no_seed_state_or_observation() -> None:
+    agent = FixedAgent(np.int64(3))
+    for rows in (1, 5):
+        assert agent.predict(DARK[:rows], None, np.ones(rows, bool), True)[0].tolist() == [3] * rows
+
+
+# --- sweep ---
+
+
+def _swept(env: PatchLocalizationVectorEnv, steps: int, **arguments: Any) -> np.ndarray:
+    """`(steps, 2)` actions of two rows; the second begins anew at the third step."""
+    agent, state, actions = SweepAgent(env.core), None, []
+    for t in range(steps):
+        starts = np.array([t == 0, t in (0, 2)])
+        action, state = agent.predict(DARK[:2], state, starts, **arguments)
+        actions.append(action)
+    return np.array(actions)
+
+
+def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env: MakeVectorEnv) -> None:
+    # 2x2 positions of 7x7: (0, 0), (0, 6), (6, 0), (6, 6); then again.
+    actions = _swept(make_vector_env(2, grid_size=7), 6)
+    assert actions[:, 0].tolist() == [0, 6, 42, 48, 0, 6]
+    assert actions[:, 1].tolist() == [0, 6, 0, 6, 42, 48]
+
+
+def test_a_sweep_of_more_frames_has_more_lines(
+    make_vector_env: MakeVectorEnv, make_videos: Callable[..., Any], make_recognizer: Any
+) -> None:
+    env = PatchLocalizationVectorEnv.from_parts(
+        make_recognizer(num_frames=8), make_videos(num_frames=8), num_envs=2, grid_size=7
+    )
+    # 3x3: lines and columns 0, 3 and 6.
+    assert _swept(env, 8)[:, 0].tolist() == [0, 3, 6, 21, 24, 27, 42, 45]
+
+
+# --- positions as actions ---
+
+
+@pytest.mark.parametrize("agent", [SweepAgent, center_agent])
+def test_baselines_act_in_continuous_locations(make_vector_env: MakeVectorEnv, agent: Any) -> None:
+    env = make_vector_env(2, locations="continuous")
+    assert env.action_space.contains(agent(env.core).predict(DARK[:2])[0])
+
+
+def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env: MakeVectorEnv) -> None:
+    core = make_vector_env(1, locations="continuous", grid_size=7).core
+    actions = actions_of_positions(core, np.arange(49))
+    assert actions.dtype == np.float32
+    offsets = core.locations.offsets(torch.from_numpy(actions))
+    assert offsets.tolist() == core.grid.all_offsets().tolist()
+
+
+# --- greedy oracle ---
+
+
+def test_the_oracle_takes_the_position_of_highest_confidence(
+    make_vector_env: MakeVectorEnv,
+) -> None:
+    env = make_vector_env(5, grid_size=4, reward="expected")
+    env.reset(seed=0)
+    oracle = GreedyOracle(env.core)
+    chosen = set()
+    for _ in range(4):
+        confidences = env.core.confidences_at_all_positions()
+        actions, state = oracle.predict(DARK)
+        assert state is None
+        assert actions.tolist() == confidences.argmax(dim=1).tolist()
+        chosen |= set(actions.tolist())
+        outcome = env.core.transition(torch.as_tensor(actions))
+        torch.testing.assert_close(
+            outcome.confidences, confidences.max(dim=1).values, rtol=0.0, atol=1e-5
+        )
+        torch.testing.assert_close(
+            outcome.baseline_confidences, confidences.mean(dim=1), rtol=0.0, atol=1e-5
+        )
+    assert len(chosen) > 1
+
+
+def test_choosing_changes_nothing_in_the_episode(make_vector_env: MakeVectorEnv) -> None:
+    watched, alone = make_vector_env(5, grid_size=4), make_vector_env(5, grid_size=4)
+    oracle = GreedyOracle(watched.core)
+    for env in (watched, alone):
+        env.reset(seed=0)
+    for t in range(4):
+        oracle.predict(DARK)
+        one, other = (env.step(np.full(5, t)) for env in (watched, alone))
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_allclose(one[1], other[1], rtol=0.0, atol=1e-6)
+
+
+def test_the_oracle_refuses_continuous_locations(make_vector_env: MakeVectorEnv) -> None:
+    with pytest.raises(ValueError, match="locations='grid'"):
+        GreedyOracle(make_vector_env(2, locations="continuous").core)

@@ -1,0 +1,265 @@
+"""GruPPO in continuous locations: rollouts, updates, interruptions, learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
+from agents.evaluation import evaluate_agent
+from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+MakeAdapter = Callable[..., Sb3VecEnvAdapter]
+MakeModel = Callable[..., GruPPO]
+
+N, T = 3, 4
+# So wide that a third of the samples falls outside the frame.
+WIDE = {"action_std": 0.5}
+
+
+@pytest.fixture
+def make_env_for(
+    make_adapter: MakeAdapter, pass_through: type[Any], tmp_path: Path
+) -> Callable[[str], VecEnv]:
+    """The environment such that `GruPPO` plays it, or has to step."""
+
+    def make(way: str) -> VecEnv:
+        adapter = make_adapter(N, locations="continuous")
+        if way == "play":
+            return VecMonitor(adapter)
+        return pass_through(VecMonitor(adapter))
+
+    return make
+
+
+@pytest.mark.parametrize("episodes_per_row", [1, 2])
+def test_stepping_gives_the_rollouts_and_weights_of_playing(
+    make_env_for: Callable[[str], VecEnv],
+    make_model: MakeModel,
+    spy: type[Any],
+    episodes_per_row: int,
+) -> None:
+    spies = []
+    for way in ("play", "step"):
+        watcher = spy()
+        model = make_model(
+            make_env_for(way), episodes_per_row=episodes_per_row, policy_kwargs={**WIDE}
+        )
+        model.learn(3 * N * T * episodes_per_row, callback=watcher)
+        spies.append(watcher)
+    played, stepped = spies
+    assert played.videos == stepped.videos
+    for one, other in zip(played.rollouts, stepped.rollouts, strict=True):
+        assert one.actions.shape == (N * episodes_per_row, T, 2)
+        for name, value in vars(one).items():
+            torch.testing.assert_close(
+                value, vars(other)[name], rtol=0.0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    for name, value in played.weights[-1].items():
+        torch.testing.assert_close(value, stepped.weights[-1][name], rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("video_div", "batch_norm"), [(1, True), (1, False), (2, False)], ids=str)
+def test_stepping_equals_playing_where_a_decision_serves_several_frames(
+    make_shift_recognizer: Callable[..., Any],
+    make_videos: Callable[..., Any],
+    make_model: MakeModel,
+    pass_through: type[Any],
+    spy: type[Any],
+    video_div: int,
+    batch_norm: bool,
+) -> None:
+    recognizer = make_shift_recognizer()
+    videos = make_videos(num_frames=12, num_glance_frames=8)
+    spies = []
+    for way in ("play", "step"):
+        env: VecEnv = Sb3VecEnvAdapter(
+            PatchLocalizationVectorEnv.from_parts(
+                recognizer, videos, num_envs=N, locations="continuous", video_div=video_div
+            )
+        )
+        watcher = spy()
+        model = make_model(
+            env if way == "play" else pass_through(env),
+            policy_kwargs={**WIDE, "batch_norm": batch_norm},
+        )
+        model.learn(3 * N * video_div, callback=watcher)
+        spies.append(watcher)
+    for one, other in zip(spies[0].rollouts, spies[1].rollouts, strict=True):
+        assert one.actions.shape == (N, video_div, 2)
+        for name, value in vars(one).items():
+            torch.testing.assert_close(
+                value, vars(other)[name], rtol=0.0, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+class _Boxes(BaseCallback):
+    """Keeps where the environment was told to look, whichever way the rollout is collected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.boxes: list[np.ndarray] = []
+
+    def _on_step(self) -> bool:
+        if "result" in self.locals:
+            self.boxes.append(self.locals["result"].infos["patch_box"][:, self.n_calls - 1])
+        else:
+            self.boxes.append(np.stack([info["patch_box"] for info in self.locals["infos"]]))
+        return True
+
+
+@pytest.mark.parametrize("way", ["play", "step"])
+def test_the_buffer_keeps_the_samples_and_the_environment_gets_them_clipped(
+    make_env_for: Callable[[str], VecEnv], make_model: MakeModel, spy: type[Any], way: str
+) -> None:
+    watcher, looker = spy(), _Boxes()
+    make_model(make_env_for(way), policy_kwargs={**WIDE}).learn(N * T, callback=[watcher, looker])
+    (rollout,) = watcher.rollouts
+    outside = (rollout.actions < 0.0) | (rollout.actions > 1.0)
+    assert 0 < outside.sum() < outside.numel()
+    # The frame is 40 pixels wide and the patch 12.
+    expected = (rollout.actions.clamp(0.0, 1.0) * 28).floor().long()
+    assert np.stack(looker.boxes, axis=1)[..., :2].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("clip_log_probs", [False, True])
+def test_the_buffers_log_probs_are_of_the_samples_or_as_published_of_the_clipped_ones(
+    make_env_for: Callable[[str], VecEnv],
+    make_model: MakeModel,
+    spy: type[Any],
+    clip_log_probs: bool,
+) -> None:
+    watcher = spy()
+    model = make_model(
+        make_env_for("play"),
+        learning_rate=0.0,
+        policy_kwargs={**WIDE, "clip_log_probs": clip_log_probs},
+    )
+    model.learn(N * T, callback=watcher)
+    (rollout,) = watcher.rollouts
+    mean = model.policy.evaluate_episodes(rollout.observations)[0].best()
+    counted = rollout.actions.clamp(0.0, 1.0) if clip_log_probs else rollout.actions
+    # -log(std) - log(2 pi)/2 for each coordinate, and half the squared distance in deviations.
+    expected = 2 * (np.log(2.0) - 0.9189385) - ((counted - mean) / 0.5).square().sum(dim=-1) / 2
+    torch.testing.assert_close(rollout.old_log_probs, expected, rtol=0.0, atol=1e-5)
+
+
+def test_the_same_uniforms_are_taken_whichever_the_number_of_processes(
+    make_env_for: Callable[[str], VecEnv], make_model: MakeModel, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(make_env_for("play"), learning_rate=0.0, policy_kwargs={**WIDE})
+    uniforms = torch.rand(N, T, 2, generator=torch.Generator().manual_seed(0))
+    model.learn(N * T, callback=watcher)
+    (rollout,) = watcher.rollouts
+    mean = model.policy.evaluate_episodes(rollout.observations)[0].best()
+    expected = mean + 0.5 * torch.special.ndtri(uniforms)
+    torch.testing.assert_close(rollout.actions, expected, rtol=0.0, atol=1e-5)
+
+
+# --- predict ---
+
+
+def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy: Any) -> None:
+    policy = make_policy(actions=None, action_std=2.0)
+    observations = np.full((64, 3, 2, 2), 3.0, np.float32)
+    best, state = policy.predict(observations, deterministic=True)
+    assert best.shape == (64, 2)
+    mean = policy.evaluate_episodes(torch.from_numpy(observations)[:, None])[0].best()
+    np.testing.assert_allclose(best, mean[:, 0].detach(), atol=1e-6)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        drawn, _ = policy.predict(observations)
+    assert all(policy.action_space.contains(action) for action in drawn)
+    assert (drawn == 0.0).any()
+    assert (drawn == 1.0).any()
+    one, _ = policy.predict(observations[0], (state[0][:1],), np.array([True]), deterministic=True)
+    np.testing.assert_allclose(one, best[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("num_envs", [2, 5])
+def test_evaluation_draws_inside_the_frame_by_the_episodes_uniforms(
+    make_vector_env: Callable[..., PatchLocalizationVectorEnv], make_policy: Any, num_envs: int
+) -> None:
+    env = make_vector_env(num_envs, locations="continuous", autoreset_mode="disabled")
+    policy = make_policy(shape=env.single_observation_space.shape, actions=None, **WIDE)
+    evaluation = evaluate_agent(env, policy, deterministic=False)
+    assert evaluation.actions.shape == (5, T, 2)
+    assert 0.0 == evaluation.actions.min() < evaluation.actions.max() == 1.0
+    for video in range(5):
+        seed = derive_episode_seed(0, video, 0)
+        env.reset(options={"video_index": video, "episode_seed": seed})
+        with torch.no_grad():
+            mean = policy.evaluate_episodes(env.observe_episode()[:1])[0].best()[0]
+        uniforms = episode_rng(seed, Purpose.ACTION).random((T, 2), dtype=np.float32)
+        expected = mean + 0.5 * torch.special.ndtri(torch.from_numpy(uniforms))
+        np.testing.assert_allclose(evaluation.actions[video], expected.clamp(0, 1), atol=1e-5)
+
+
+# --- interruptions ---
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
+    make_adapter: MakeAdapter, make_model: MakeModel, locations: str, batch_norm: bool
+) -> None:
+    def new() -> GruPPO:
+        env = VecMonitor(make_adapter(N, locations=locations))
+        return make_model(env, policy_kwargs={"batch_norm": batch_norm})
+
+    whole = new().learn(4 * N * T)
+    first = new().learn(2 * N * T)
+    resumed = new()
+    resumed.restore_training_state(first.training_state())
+    resumed.learn(2 * N * T, reset_num_timesteps=False)
+    expected = whole.policy.state_dict()
+    assert batch_norm == ("encoder.linear.2.running_mean" in expected)
+    for name, value in resumed.policy.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_a_saved_model_predicts_the_same(
+    make_adapter: MakeAdapter, make_model: MakeModel, tmp_path: Path, batch_norm: bool
+) -> None:
+    env = make_adapter(N, locations="continuous")
+    model = make_model(env, policy_kwargs={"batch_norm": batch_norm}).learn(2 * N * T)
+    model.save(tmp_path / "model.zip")
+    loaded = GruPPO.load(tmp_path / "model.zip", env=env, device="cpu")
+    observations = np.random.default_rng(0).uniform(0, 6, (5, 48, 7, 7)).astype(np.float32)
+    one, other = (m.predict(observations, deterministic=True)[0] for m in (model, loaded))
+    np.testing.assert_array_equal(one, other)
+    loaded.learn(N * T, reset_num_timesteps=False)
+
+
+# --- learning ---
+
+
+def test_it_learns_where_the_reward_is(cue_env: type[Any], make_model: MakeModel) -> None:
+    class SpotEnv(cue_env):  # type: ignore[misc]
+        """Pays most at row 0.7, column 0.3, where few samples are clipped."""
+
+        def __init__(self) -> None:
+            super().__init__(num_steps=1, fixed=2)
+            self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+
+        def step(self, action: Any) -> Any:
+            distance = float(np.square(np.asarray(action) - (0.7, 0.3)).sum())
+            return self._observation(), -distance, True, False, {}
+
+    rows = DummyVecEnv([SpotEnv] * 64)
+    model = make_model(rows, learning_rate=0.02, policy_kwargs={"action_std": 0.1})
+    model.learn(60 * 64)
+    place, _ = model.predict(SpotEnv().reset()[0], deterministic=True)
+    assert place.tolist() == pytest.approx([0.7, 0.3], abs=0.05)

@@ -1,0 +1,420 @@
+"""Rollouts of GruPPO: played at once or stepped, logged, scheduled, watched by callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3.common.callbacks import (
+    BaseCallback,
+    CheckpointCallback,
+    EvalCallback,
+    StopTrainingOnMaxEpisodes,
+)
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+
+from agents.gru_ppo.algorithm import GruPPO, _native
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+MakeAdapter = Callable[..., Sb3VecEnvAdapter]
+MakeModel = Callable[..., GruPPO]
+
+N, T = 3, 4
+WAYS = ["play", "step", "monitor file"]
+
+
+@pytest.fixture
+def make_way(
+    make_adapter: MakeAdapter, pass_through: type[Any], tmp_path: Path
+) -> Callable[..., VecEnv]:
+    """The environment such that `GruPPO` plays it, or has to step."""
+
+    def make(way: str, num_envs: int = N, **rules: Any) -> VecEnv:
+        adapter = make_adapter(num_envs, **rules)
+        if way == "play":
+            return VecMonitor(adapter)
+        if way == "monitor file":
+            return VecMonitor(adapter, filename=str(tmp_path / "episodes"))
+        return pass_through(VecMonitor(adapter))
+
+    return make
+
+
+# --- playing equals stepping ---
+
+
+@pytest.mark.parametrize("way", WAYS[1:])
+@pytest.mark.parametrize("observation", ["map", "vector"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"shuffle_videos": False},
+        {"shuffle_videos": True},
+        {"shuffle_videos": False, "episodes_per_row": 2, "policy_kwargs": {"standardize": True}},
+    ],
+    ids=["own order", "scheduled", "two episodes a row"],
+)
+def test_stepping_gives_the_rollouts_and_weights_of_playing(
+    make_way: Callable[..., VecEnv],
+    make_model: MakeModel,
+    spy: type[Any],
+    way: str,
+    observation: str,
+    settings: dict[str, Any],
+) -> None:
+    spies = []
+    for each in ("play", way):
+        watcher = spy()
+        model = make_model(make_way(each, observation=observation), **settings)
+        episodes = settings.get("episodes_per_row", 1)
+        model.learn(3 * N * T * episodes, callback=watcher)
+        spies.append(watcher)
+    played, stepped = spies
+    assert played.videos == stepped.videos
+    assert len(played.rollouts) == len(stepped.rollouts) == 3
+    for one, other in zip(played.rollouts, stepped.rollouts, strict=True):
+        assert one.actions.tolist() == other.actions.tolist()
+        for name, value in vars(one).items():
+            torch.testing.assert_close(
+                value, vars(other)[name], rtol=0.0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+    for name, value in played.weights[-1].items():
+        torch.testing.assert_close(value, stepped.weights[-1][name], rtol=0.0, atol=1e-4)
+
+
+def test_rollouts_have_the_environments_observations_and_rewards(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, make_adapter: MakeAdapter, spy: Any
+) -> None:
+    watcher = spy()
+    make_model(make_way("play"), shuffle_videos=False).learn(N * T, callback=watcher)
+    (rollout,) = watcher.rollouts
+    twin = make_adapter(N)
+    twin.seed(0)
+    observation = twin.reset()
+    for t in range(T):
+        np.testing.assert_allclose(rollout.observations[:, t], observation, atol=1e-5)
+        observation, rewards, dones, _ = twin.step(rollout.actions[:, t].numpy())
+        np.testing.assert_allclose(rollout.rewards[:, t], rewards, atol=1e-5)
+    assert dones.all()
+
+
+def test_uniforms_do_not_depend_on_torchs_generator(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any]
+) -> None:
+    actions = []
+    for disturbance in (0, 1):
+        watcher = spy()
+        model = make_model(make_way("play"))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(disturbance)
+            model.learn(2 * N * T, callback=watcher)
+        actions.append([rollout.actions.tolist() for rollout in watcher.rollouts])
+    assert actions[0] == actions[1]
+
+
+# --- which way ---
+
+
+def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(
+    make_adapter: MakeAdapter,
+) -> None:
+    adapter = make_adapter(2)
+    for env in (adapter, VecMonitor(adapter), VecMonitor(VecMonitor(adapter))):
+        assert _native(env) is adapter
+
+
+def test_episodes_are_stepped_where_a_monitor_writes_a_file(
+    make_adapter: MakeAdapter, tmp_path: Path
+) -> None:
+    assert _native(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
+
+
+def test_episodes_are_stepped_behind_any_other_wrapper(
+    make_adapter: MakeAdapter, pass_through: type[Any]
+) -> None:
+    adapter = make_adapter(2)
+    assert _native(pass_through(adapter)) is None
+    assert _native(VecMonitor(pass_through(adapter))) is None
+    assert _native(pass_through(VecMonitor(adapter))) is None
+
+
+def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env: type[Any]) -> None:
+    rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert _native(VecMonitor(Sb3VecEnvAdapter(rows))) is None
+    assert _native(DummyVecEnv([cue_env])) is None
+
+
+def test_a_monitor_file_has_a_line_for_every_episode(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, tmp_path: Path, spy: type[Any]
+) -> None:
+    env, watcher = make_way("monitor file"), spy()
+    make_model(env).learn(2 * N * T, callback=watcher)
+    env.close()
+    _, header, *lines = (tmp_path / "episodes.monitor.csv").read_text().splitlines()
+    returns = torch.cat([rollout.rewards.sum(dim=1) for rollout in watcher.rollouts])
+    assert header.split(",")[:2] == ["r", "l"]
+    assert [line.split(",")[1] for line in lines] == [str(T)] * (2 * N)
+    written = [float(line.split(",")[0]) for line in lines]
+    np.testing.assert_allclose(written, returns, atol=1e-4)
+
+
+# --- logs ---
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_mean_return_length_and_success_of_the_episodes_are_logged(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: Any, record: Any, way: str
+) -> None:
+    env, watcher = make_way(way), spy()
+    model = make_model(env)
+    dumps = record(model)
+    model.learn(2 * N * T, callback=watcher)
+    assert len(dumps) == 2
+    returns = torch.cat([rollout.rewards.sum(dim=1) for rollout in watcher.rollouts])
+    for number, dump in enumerate(dumps, start=1):
+        expected = returns[: number * N].mean().item()
+        assert dump["rollout/ep_rew_mean"] == pytest.approx(expected, abs=1e-5)
+        assert dump["rollout/ep_len_mean"] == T
+        assert dump["time/total_timesteps"] == number * N * T
+    assert {"train/loss", "train/entropy", "rollout/reward_mean"} <= dumps[1].keys()
+    assert dumps[1]["rollout/reward_mean"] == pytest.approx(returns[:N].mean().item() / T, abs=1e-5)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_success_rate_is_the_share_of_episodes_that_end_with_the_right_class(
+    make_way: Callable[..., VecEnv],
+    make_model: MakeModel,
+    make_videos: Callable[..., Any],
+    record: Any,
+    way: str,
+) -> None:
+    # Every video says class 1, so all rows that are recognised rightly are those predicted as 1.
+    env = make_way(way, videos=make_videos(5, labels=[1] * 5), reward="conf")
+    model = make_model(env, shuffle_videos=False)
+    dumps = record(model)
+    watcher = _Predictions()
+    model.learn(N * T, callback=watcher)
+    assert dumps[0]["rollout/success_rate"] == pytest.approx(np.mean(watcher.last == 1))
+
+
+class _Predictions(BaseCallback):
+    """Keeps the last predicted class of each row, whichever way the rollout is collected."""
+
+    def _on_step(self) -> bool:
+        if "result" in self.locals:
+            self.last = self.locals["result"].infos["predicted_label"][:, -1]
+        else:
+            self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
+        return True
+
+
+def test_a_plain_environment_logs_through_sb3s_own_monitor(
+    cue_env: type[Any], make_model: MakeModel, record: Any
+) -> None:
+    model = make_model(cue_env(fixed=2))
+    dumps = record(model)
+    model.learn(9)
+    assert [dump["rollout/ep_len_mean"] for dump in dumps] == [3.0, 3.0, 3.0]
+
+
+# --- videos ---
+
+
+def test_every_video_is_shown_once_an_epoch_over_all_rows(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(make_way("play", videos=make_videos(7)))
+    model.learn(6 * N * T, callback=watcher)  # two batches of three an epoch, one video left out
+    epochs = [[*watcher.videos[i], *watcher.videos[i + 1]] for i in (0, 2, 4)]
+    for epoch in epochs:
+        assert len(set(epoch)) == 6
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_videos_of_an_epoch_go_on_where_learning_goes_on(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: Any, way: str
+) -> None:
+    watcher = spy()
+    model = make_model(make_way(way, videos=make_videos(9)))
+    for rollout in range(3):
+        model.learn(N * T, callback=watcher, reset_num_timesteps=rollout == 0)
+    assert sorted(chain.from_iterable(watcher.videos)) == list(range(9))
+
+
+def test_without_shuffling_rows_walk_through_the_split_by_themselves(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(make_way("play", videos=make_videos(4)), shuffle_videos=False)
+    model.learn(4 * N * T, callback=watcher)
+    for row in range(N):
+        assert sorted(videos[row] for videos in watcher.videos) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)], ids=["same seed", "other seed"])
+def test_the_order_of_videos_belongs_to_the_seed(
+    make_way: Callable[..., VecEnv],
+    make_model: MakeModel,
+    make_videos: Any,
+    spy: type[Any],
+    seeds: tuple[int, int],
+) -> None:
+    shown = []
+    for seed in seeds:
+        watcher = spy()
+        model = make_model(make_way("play", videos=make_videos(12)), seed=seed)
+        model.learn(4 * N * T, callback=watcher)
+        shown.append(watcher.videos)
+    assert (shown[0] == shown[1]) == (seeds[0] == seeds[1])
+
+
+# --- callbacks ---
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_callbacks_are_called_once_a_step(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any], way: str
+) -> None:
+    watcher = spy()
+    model = make_model(make_way(way))
+    model.learn(2 * N * T, callback=watcher)
+    assert watcher.calls == 2 * T
+    assert watcher.steps_before_rollouts == [0, N * T]
+    assert model.num_timesteps == 2 * N * T
+
+
+class _StopAt(BaseCallback):
+    def __init__(self, call: int):
+        super().__init__()
+        self._call = call
+        self.ended = False
+
+    def _on_step(self) -> bool:
+        return self.n_calls < self._call
+
+    def _on_training_end(self) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("call", "updates"), [(1, 0), (T, 0), (T + 2, 1)])
+def test_a_callback_can_stop_training(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str, call: int, updates: int
+) -> None:
+    model, stop = make_model(make_way(way)), _StopAt(call)
+    model.learn(10 * N * T, callback=stop)
+    assert model.num_timesteps == call * N
+    assert model._n_updates == updates
+    assert stop.ended
+
+
+class _Locals(BaseCallback):
+    """Keeps what SB3 lets callbacks see at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[Any, ...]] = []
+
+    def _on_step(self) -> bool:
+        infos = self.locals["infos"]
+        self.seen.append(
+            (
+                self.locals["dones"].tolist(),
+                self.locals["rewards"].tolist(),
+                ["episode" in info for info in infos],
+                ["is_success" in info for info in infos],
+            )
+        )
+        return True
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_callbacks_see_rewards_ends_and_infos_of_each_step(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any], way: str
+) -> None:
+    watcher, looker = spy(), _Locals()
+    make_model(make_way(way)).learn(2 * N * T, callback=[watcher, looker])
+    rewards = torch.cat([rollout.rewards for rollout in watcher.rollouts], dim=1).T
+    for t, (dones, seen_rewards, episodes, successes) in enumerate(looker.seen):
+        last = [t % T == T - 1] * N
+        assert dones == episodes == successes == last
+        np.testing.assert_allclose(seen_rewards, rewards[t], atol=1e-6)
+    assert len(looker.seen) == 2 * T
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_sb3s_callback_can_end_training_after_some_episodes(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
+) -> None:
+    model = make_model(make_way(way))
+    model.learn(10 * N * T, callback=StopTrainingOnMaxEpisodes(max_episodes=2))
+    assert model.num_timesteps == 2 * N * T  # two episodes in every row
+
+
+@pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
+@pytest.mark.parametrize("way", WAYS)
+def test_sb3s_callbacks_evaluate_and_save(
+    make_way: Callable[..., VecEnv],
+    make_model: MakeModel,
+    make_adapter: MakeAdapter,
+    tmp_path: Path,
+    way: str,
+) -> None:
+    evaluate = EvalCallback(
+        VecMonitor(make_adapter(2)), n_eval_episodes=2, eval_freq=T, verbose=0, warn=False
+    )
+    save = CheckpointCallback(save_freq=T, save_path=str(tmp_path / "models"))
+    make_model(make_way(way)).learn(2 * N * T, callback=[evaluate, save])
+    assert np.isfinite(evaluate.last_mean_reward)
+    names = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert names == [f"rl_model_{steps}_steps.zip" for steps in (N * T, 2 * N * T)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_learning_goes_on_after_a_callback_stopped_it_within_an_episode(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
+) -> None:
+    model = make_model(make_way(way))
+    model.learn(10 * N * T, callback=_StopAt(2))
+    model.learn(N * T, reset_num_timesteps=False)
+    assert model._n_updates == 1
+
+
+def test_it_learns_on_normalised_observations_and_rewards(
+    make_adapter: MakeAdapter, make_model: MakeModel, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(VecNormalize(make_adapter(N)))
+    model.learn(2 * N * T, callback=watcher)
+    assert model._n_updates == 2
+    assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
+
+
+def test_steps_are_counted_in_whole_rollouts(
+    make_way: Callable[..., VecEnv], make_model: MakeModel
+) -> None:
+    model = make_model(make_way("play"), episodes_per_row=2)
+    model.learn(1)
+    assert model.num_timesteps == 2 * N * T
+
+
+# --- the frozen networks ---
+
+
+def test_learning_changes_no_bit_of_the_recognizer(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, tiny_recognizer: Any
+) -> None:
+    before = tiny_recognizer.fingerprint()
+    for way in ("play", "step"):
+        make_model(make_way(way), learning_rate=0.1).learn(2 * N * T)
+    assert tiny_recognizer.fingerprint() == before
+    assert all(parameter.grad is None for parameter in tiny_recognizer.parameters())
+    assert not any(module.training for module in tiny_recognizer.modules())

@@ -1,0 +1,287 @@
+"""Batch normalisation in the policy's encoder: whose statistics count, and when they are kept."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.process_group import ProcessGroup
+from agents.gru_ppo.rollout_cache import check_one_batch, rollout_statistics
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+MakePolicy = Callable[..., GruActorCriticPolicy]
+MakeAdapter = Callable[..., Sb3VecEnvAdapter]
+MakeModel = Callable[..., GruPPO]
+
+N, T = 3, 4
+NORMS = ("encoder.convolution.1.", "encoder.linear.2.")
+
+
+def _observations(seed: int = 0) -> Tensor:
+    """`(N, T, 3, 2, 2)` within 0..6."""
+    return 6.0 * torch.rand(N, T, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
+
+
+def _statistics(policy: GruActorCriticPolicy) -> dict[str, Tensor]:
+    """Copies of all running statistics and counters."""
+    buffers = dict(policy.named_buffers())
+    return {name: buffers[name].clone() for name in buffers if name.startswith(NORMS)}
+
+
+def _values_by_hand(policy: GruActorCriticPolicy, frames: Tensor) -> Tensor:
+    """Values of first steps `(N, 3, 2, 2)`, normalised over all of them."""
+    weights = policy.state_dict()
+    x = torch.einsum("nchw,oc->nohw", frames, weights["encoder.convolution.0.weight"][..., 0, 0])
+    mean = x.mean(dim=(0, 2, 3), keepdim=True)
+    variance = ((x - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
+    x = ((x - mean) / (variance + 1e-5).sqrt()).relu().flatten(1)
+    x = x @ weights["encoder.linear.1.weight"].T + weights["encoder.linear.1.bias"]
+    mean, variance = x.mean(dim=0), ((x - x.mean(dim=0)) ** 2).mean(dim=0)
+    x = ((x - mean) / (variance + 1e-5).sqrt()).relu()
+    state = policy.gru(x[:, None])[0][:, 0]
+    return F.linear(state, policy.critic.weight, policy.critic.bias)[:, 0]
+
+
+def test_it_stands_before_either_activation(make_policy: MakePolicy) -> None:
+    encoder = make_policy(batch_norm=True).encoder
+    assert [type(part).__name__ for part in encoder.convolution.children()] == [
+        *("Conv2d", "BatchNorm2d", "ReLU")
+    ]
+    assert [type(part).__name__ for part in encoder.linear] == [
+        *("Flatten", "Linear", "BatchNorm1d", "ReLU")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("actions", "batch_norm", "count"),
+    [(49, True, 10_218_674), (None, True, 10_170_499), (None, False, 10_168_323)],
+    ids=["grid", "continuous", "continuous without"],
+)
+def test_the_published_policies_have_their_numbers_of_parameters(
+    actions: int | None, batch_norm: bool, count: int
+) -> None:
+    space = spaces.Box(0.0, 1.0, (2,), np.float32) if actions is None else spaces.Discrete(actions)
+    with torch.device("meta"):
+        policy = GruActorCriticPolicy(
+            spaces.Box(0.0, 6.0, (10240, 7, 7), np.float32),
+            space,
+            lambda _: 3e-4,
+            channels=64,
+            batch_norm=batch_norm,
+        )
+    assert sum(parameter.numel() for parameter in policy.parameters()) == count
+
+
+def test_vectors_are_normalised_after_the_linear_layer_alone(make_policy: MakePolicy) -> None:
+    encoder = make_policy(shape=(3,), batch_norm=True).encoder
+    assert [type(part).__name__ for part in encoder.linear][2] == "BatchNorm1d"
+    assert [name for name, _ in encoder.named_buffers() if "running_var" in name] == [
+        "linear.2.running_var"
+    ]
+
+
+# --- whose statistics ---
+
+
+def test_in_training_all_frames_that_are_passed_in_are_normalised_together(
+    make_policy: MakePolicy,
+) -> None:
+    policy = make_policy(batch_norm=True)
+    policy.set_training_mode(True)
+    first = _observations()[:, :1]
+    _, values = policy.evaluate_episodes(first)
+    torch.testing.assert_close(values[:, 0], _values_by_hand(policy, first[:, 0]))
+    _, with_later = policy.evaluate_episodes(_observations())
+    assert (with_later[:, 0] - values[:, 0]).abs().max() > 1e-3
+
+
+def test_in_evaluation_a_row_does_not_depend_on_the_others(make_policy: MakePolicy) -> None:
+    policy = make_policy(batch_norm=True)
+    policy.set_training_mode(True)
+    policy.evaluate_episodes(_observations(1))  # moves the running statistics
+    policy.set_training_mode(False)
+    together = policy.evaluate_episodes(_observations())[1]
+    alone = torch.cat([policy.evaluate_episodes(row[None])[1] for row in _observations()])
+    torch.testing.assert_close(together, alone)
+    step = policy.step(
+        _observations()[:, 0], policy.initial_state(N), torch.ones(N).bool(), deterministic=True
+    )
+    torch.testing.assert_close(step.values, together[:, 0])
+
+
+def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy: MakePolicy) -> None:
+    policy = make_policy(batch_norm=True)
+    twin = copy.deepcopy(policy)
+    twin.set_training_mode(True)
+    expected = twin.evaluate_episodes(_observations())[1]
+    policy.set_training_mode(False)
+    before = _statistics(policy)
+    with rollout_statistics(policy):
+        acted = policy.evaluate_episodes(_observations())[1]
+    assert torch.equal(acted, expected)
+    for name, value in _statistics(policy).items():
+        assert torch.equal(value, before[name]), name
+    assert not any(module.training for module in policy.modules())
+    policy.set_training_mode(True)
+    policy.evaluate_episodes(_observations())
+    assert _statistics(policy)["encoder.linear.2.num_batches_tracked"] == 1
+
+
+# --- updates ---
+
+
+def test_an_update_moves_the_running_statistics_once_by_a_tenth(
+    make_adapter: MakeAdapter, make_model: MakeModel, spy: type[Any]
+) -> None:
+    watcher = spy()
+    model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
+    model.learn(N * T, callback=watcher)
+    (rollout,), (before,) = watcher.rollouts, watcher.weights
+    weight = before["encoder.convolution.0.weight"]
+    maps = torch.einsum("nchw,oc->nohw", rollout.observations.flatten(0, 1), weight[..., 0, 0])
+    moved = _statistics(model.policy)
+    torch.testing.assert_close(moved[f"{NORMS[0]}running_mean"], 0.1 * maps.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(
+        moved[f"{NORMS[0]}running_var"], 0.9 + 0.1 * maps.var(dim=(0, 2, 3), unbiased=True)
+    )
+    assert [moved[f"{norm}num_batches_tracked"].item() for norm in NORMS] == [1, 1]
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+def test_before_anything_is_learned_every_ratio_is_1(
+    make_adapter: MakeAdapter, make_model: MakeModel, record: Any, locations: str
+) -> None:
+    env = make_adapter(N, locations=locations)
+    model = make_model(env, learning_rate=0.0, n_epochs=2, policy_kwargs={"batch_norm": True})
+    record(model)
+    model.learn(N * T)
+    logged = model.logger.name_to_value
+    assert logged["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    assert logged["train/clip_fraction"] == 0.0
+
+
+class _Predicts(BaseCallback):
+    """Asks the policy for an action at every step, which switches it to evaluation."""
+
+    def _on_step(self) -> bool:
+        self.model.predict(np.zeros((2, 48, 7, 7), np.float32))
+        return True
+
+
+def test_a_callback_that_evaluates_within_a_rollout_changes_nothing(
+    make_adapter: MakeAdapter, make_model: MakeModel
+) -> None:
+    states = []
+    for callback in (None, _Predicts()):
+        model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
+        with torch.random.fork_rng(devices=[]):
+            model.learn(2 * N * T, callback=callback)
+        states.append(model.policy.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(value, states[1][name]), name
+
+
+# --- settings under which acting and learning would differ ---
+
+FITS: dict[str, Any] = {
+    "num_rows": 8,
+    "num_decisions": 4,
+    "episodes_per_row": 1,
+    "batch_episodes": None,
+    "num_processes": 1,
+    "plays": True,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"batch_episodes": 8},
+        {"batch_episodes": 100},
+        {"num_decisions": 1, "plays": False},  # a step is the whole episode
+        {"num_rows": 1},
+        {"num_rows": 2, "num_decisions": 1},
+    ],
+    ids=str,
+)
+def test_settings_with_one_batch_are_taken(changes: dict[str, Any]) -> None:
+    check_one_batch(**{**FITS, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [
+        ({"batch_episodes": 7}, "batch_episodes=8"),
+        ({"episodes_per_row": 2}, "episodes_per_row=1"),
+        ({"num_processes": 2}, "without torchrun"),
+        ({"plays": False}, "leave out the wrapper"),
+        ({"num_rows": 1, "num_decisions": 1}, "more rows"),
+    ],
+    ids=str,
+)
+def test_settings_with_several_batches_are_refused_with_the_cure(
+    changes: dict[str, Any], cure: str
+) -> None:
+    with pytest.raises(ValueError, match=f"batch_norm=True .*{cure}.*; or batch_norm=False"):
+        check_one_batch(**{**FITS, **changes})
+
+
+@pytest.mark.parametrize(
+    ("settings", "wrapped", "cure"),
+    [
+        ({"batch_episodes": 2}, False, "batch_episodes=3"),
+        ({"episodes_per_row": 2}, False, "episodes_per_row=1"),
+        ({"ranks": ProcessGroup(0, 2)}, False, "without torchrun"),
+        ({}, True, "leave out the wrapper"),
+    ],
+    ids=["minibatches", "several episodes", "processes", "steps"],
+)
+def test_the_algorithm_refuses_them_before_it_learns(
+    make_adapter: MakeAdapter,
+    make_model: MakeModel,
+    pass_through: type[Any],
+    settings: dict[str, Any],
+    wrapped: bool,
+    cure: str,
+) -> None:
+    env = VecMonitor(make_adapter(N))
+    with pytest.raises(ValueError, match=cure):
+        make_model(
+            pass_through(env) if wrapped else env, policy_kwargs={"batch_norm": True}, **settings
+        )
+    make_model(pass_through(env) if wrapped else env, **settings)
+
+
+def test_another_environment_that_has_to_be_stepped_is_refused(
+    make_adapter: MakeAdapter, make_model: MakeModel, pass_through: type[Any]
+) -> None:
+    model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
+    with pytest.raises(ValueError, match="leave out the wrapper"):
+        model.set_env(pass_through(make_adapter(N)))
+
+
+def test_episodes_of_one_step_may_be_stepped(
+    cue_env: type[Any], make_model: MakeModel, spy: type[Any]
+) -> None:
+    rows = [lambda: cue_env(num_steps=1)] * 4
+    watcher = spy()
+    model = make_model(DummyVecEnv(rows), learning_rate=0.0, policy_kwargs={"batch_norm": True})
+    model.learn(4, callback=watcher)
+    model.policy.set_training_mode(True)
+    (rollout,) = watcher.rollouts
+    distribution, values = model.policy.evaluate_episodes(rollout.observations)
+    torch.testing.assert_close(values, rollout.old_values)
+    torch.testing.assert_close(distribution.log_prob(rollout.actions), rollout.old_log_probs)

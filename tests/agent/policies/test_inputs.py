@@ -1,0 +1,113 @@
+"""Policies on environments of other observations and locations than they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.vec_env import VecEnv
+
+from adafocus_env.envs import PatchGrid
+from agents.evaluation import evaluate_agent, replay_actions
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.inputs import act_on_episodes, look_at, seen_by
+from agents.sb3.vec_env import CenteredActions
+
+GRID = PatchGrid(7, 40, 12)  # free range 28, so origins lie 28 / 6 apart, rounded down
+
+
+# --- what it sees ---
+
+
+def test_a_policy_of_vectors_sees_the_mean_of_a_map(
+    make_policy: Callable[..., GruActorCriticPolicy],
+) -> None:
+    maps = torch.arange(2.0 * 3 * 4 * 2 * 2).view(2, 3, 4, 2, 2)
+    seen = seen_by(make_policy(shape=(4,)), maps)
+    assert seen.shape == (2, 3, 4)
+    assert seen[0, 0].tolist() == [1.5, 5.5, 9.5, 13.5]
+    assert seen_by(make_policy(shape=(4,)), seen) is seen
+    assert seen_by(make_policy(shape=(4, 2, 2)), maps) is maps
+    assert seen_by(object(), maps) is maps
+
+
+def test_a_policy_of_vectors_acts_on_maps_as_on_vectors(
+    make_vector_env: Callable[..., Any], make_adapter: Callable[..., VecEnv]
+) -> None:
+    model = DQN("MlpPolicy", make_adapter(2, observation="vector"), seed=0, buffer_size=10)
+    evaluations = [
+        evaluate_agent(
+            make_vector_env(2, observation=observation, autoreset_mode="disabled"), model
+        )
+        for observation in ("map", "vector")
+    ]
+    np.testing.assert_array_equal(evaluations[0].actions, evaluations[1].actions)
+
+
+# --- how it acts ---
+
+
+def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(
+    make_adapter: Callable[..., VecEnv],
+) -> None:
+    env = make_adapter(3, observation="vector")
+    model = RecurrentPPO("MlpLstmPolicy", env, n_steps=4, batch_size=12, seed=0, device="cpu")
+    observations = 6 * torch.rand(3, 4, 48, generator=torch.Generator().manual_seed(0))
+    actions = act_on_episodes(model.policy, observations)
+    state = None
+    for t in range(4):
+        expected, state = model.policy.predict(
+            observations[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
+        )
+        assert actions[:, t].tolist() == expected.tolist()
+    assert (act_on_episodes(model.policy, observations) == actions).all()
+
+
+# --- where it looks ---
+
+
+@pytest.mark.parametrize(
+    ("space", "actions", "offsets"),
+    [
+        (spaces.Discrete(49), [0, 8, 48], [[0, 0], [4, 4], [28, 28]]),
+        (spaces.Box(0.0, 1.0, (2,)), [[0.0, 1.0], [0.5, 0.25]], [[0, 28], [14, 7]]),
+        (spaces.Box(-1.0, 1.0, (2,)), [[-1.0, 1.0], [0.0, -0.5]], [[0, 28], [14, 7]]),
+    ],
+    ids=str,
+)
+def test_an_action_is_a_place_in_pixels(
+    space: spaces.Space[Any], actions: list[Any], offsets: list[list[int]]
+) -> None:
+    got = look_at(space, actions, GRID, frame_size=40, patch_size=12)
+    assert got.offsets.tolist() == offsets
+    assert got.focused.all()
+
+
+@pytest.mark.parametrize("trained_on", ["grid", "continuous"])
+def test_a_policy_looks_at_the_same_places_whatever_the_environments_actions_are(
+    make_vector_env: Callable[..., Any], make_adapter: Callable[..., VecEnv], trained_on: str
+) -> None:
+    env = make_adapter(2, locations=trained_on)
+    model = PPO("MlpPolicy", env, n_steps=4, batch_size=8, seed=0, device="cpu")
+    one, other = (
+        evaluate_agent(make_vector_env(2, locations=locations, autoreset_mode="disabled"), model)
+        for locations in ("grid", "continuous")
+    )
+    np.testing.assert_array_equal(one.boxes, other.boxes)
+    np.testing.assert_allclose(one.rewards, other.rewards, atol=1e-6)
+    again = replay_actions(make_vector_env(2, autoreset_mode="disabled"), one)
+    np.testing.assert_array_equal(again.boxes, one.boxes)
+
+
+def test_centred_actions_span_the_environments_range(make_adapter: Callable[..., VecEnv]) -> None:
+    env = CenteredActions(make_adapter(3, locations="continuous"))
+    assert env.action_space == spaces.Box(-1.0, 1.0, (2,), np.float32)
+    env.reset()
+    _, _, _, infos = env.step(np.array([[-1.0, -1.0], [0.0, 1.0], [1.0, -0.5]]))
+    assert [info["patch_box"][:2].tolist() for info in infos] == [[0, 0], [14, 28], [28, 7]]

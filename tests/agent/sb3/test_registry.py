@@ -1,0 +1,137 @@
+"""Algorithms and presets by name."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.registry import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+
+def test_gru_ppo_is_known_by_its_name() -> None:
+    assert algorithm_class("gru_ppo") is GruPPO
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("preset", PRESETS["gru_ppo"])
+def test_every_preset_makes_an_algorithm(
+    make_adapter: Callable[..., Sb3VecEnvAdapter], preset: str, locations: str
+) -> None:
+    small = {"policy_kwargs": {"hidden_dim": 8}}
+    model = GruPPO(
+        env=make_adapter(2, locations=locations),
+        device="cpu",
+        **algorithm_arguments("gru_ppo", preset, small),
+    )
+    model.learn(8)
+    assert model.num_timesteps == 8
+
+
+def test_the_preset_paper_has_the_published_constants() -> None:
+    arguments = algorithm_arguments("gru_ppo", "paper", {})
+    published = {"learning_rate": 3e-4, "gamma": 0.7, "ent_coef": 0.01, "vf_coef": 0.5}
+    assert arguments.items() >= {**published, "normalize_returns": True}.items()
+    policy = arguments["policy_kwargs"]
+    assert (policy["hidden_dim"], policy["clamp_probs"]) == (1024, True)
+    assert policy["clip_log_probs"]
+    assert policy["optimizer_kwargs"] == {"eps": 1e-8, "betas": (0.9, 0.999)}
+    assert not policy.get("detach_value", False)
+    assert not policy.get("standardize", False)
+    assert not policy.get("orthogonal", False)
+
+
+def test_overrides_go_before_the_preset_and_the_rest_stays() -> None:
+    plain = algorithm_arguments("gru_ppo", "paper", {})
+    changed = algorithm_arguments("gru_ppo", "paper", {"gamma": 0.5, "n_epochs": 3})
+    assert changed == {**plain, "gamma": 0.5, "n_epochs": 3}
+
+
+def test_a_linear_schedule_falls_from_its_value_to_0() -> None:
+    overrides = {"learning_rate": "lin_0.002", "ent_coef": "lin_1e-2", "gamma": 0.5}
+    arguments = algorithm_arguments("gru_ppo", "paper", overrides)
+    for name, start in {"learning_rate": 0.002, "ent_coef": 0.01}.items():
+        values = [arguments[name](left) for left in (1.0, 0.5, 0.0)]
+        assert values == pytest.approx([start, start / 2, 0.0])
+    assert arguments["gamma"] == 0.5
+
+
+def test_steps_can_be_counted_in_episodes_and_classes_named() -> None:
+    given = {
+        "n_steps": "3T",
+        "train_freq": [2, "step"],
+        "action_noise": 0.5,
+        "ent_coef": "auto_0.1",
+        "policy": "MlpPolicy",
+        "policy_kwargs": {"activation_fn": "gelu", "optimizer_class": "adamw"},
+    }
+    arguments = algorithm_arguments("sac", None, given, num_decisions=8)
+    assert (arguments["n_steps"], arguments["train_freq"]) == (24, (2, "step"))
+    assert (arguments["ent_coef"], arguments["policy"]) == ("auto_0.1", "MlpPolicy")
+    assert arguments["action_noise"]._sigma.tolist() == [0.5, 0.5]
+    policy = arguments["policy_kwargs"]
+    assert policy == {"activation_fn": torch.nn.GELU, "optimizer_class": torch.optim.AdamW}
+
+
+@pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"gru_ppo"}))
+def test_every_algorithm_has_a_configuration_of_its_own_arguments(name: str) -> None:
+    file = Path(__file__).parents[3] / "configs" / "algo" / f"{name}.yaml"
+    config = OmegaConf.to_container(OmegaConf.load(file).algo, resolve=True)
+    assert isinstance(config, dict)
+    assert config.pop("name") == name
+    assert config.pop("class_path") is None
+    arguments = algorithm_arguments(name, None, config, num_decisions=4)
+    assert arguments.keys() == config.keys()
+
+
+@pytest.mark.parametrize("value", ["lin_", "lin_fast", "lin_0,1"])
+def test_a_schedule_that_is_none_is_refused_with_an_example(value: str) -> None:
+    with pytest.raises(ValueError, match=r"write lin_0\.001"):
+        algorithm_arguments("gru_ppo", "paper", {"learning_rate": value})
+
+
+def test_policy_arguments_are_merged() -> None:
+    plain = algorithm_arguments("gru_ppo", "demo", {})
+    changed = algorithm_arguments("gru_ppo", "demo", {"policy_kwargs": {"hidden_dim": 16}})
+    assert changed["policy_kwargs"] == {**plain["policy_kwargs"], "hidden_dim": 16}
+    assert len(changed["policy_kwargs"]) > 1
+
+
+def test_overriding_changes_no_preset() -> None:
+    before = copy.deepcopy(PRESETS)
+    arguments: dict[str, Any] = algorithm_arguments(
+        "gru_ppo", "paper", {"gamma": 0.1, "policy_kwargs": {"hidden_dim": 16}}
+    )
+    arguments["policy_kwargs"]["hidden_dim"] = 1
+    assert before == PRESETS
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: algorithm_class("gru-ppo"), "unknown algorithm 'gru-ppo'; did you mean 'gru_ppo'"),
+        (lambda: algorithm_class("qr_dqn"), "unknown algorithm 'qr_dqn'; did you mean 'qrdqn'"),
+        (
+            lambda: algorithm_arguments("gruppo", "paper", {}),
+            "unknown algorithm 'gruppo'; did you mean 'gru_ppo'",
+        ),
+        (
+            lambda: algorithm_arguments("gru_ppo", "papper", {}),
+            "unknown preset of gru_ppo 'papper'; did you mean 'paper'",
+        ),
+        (
+            lambda: algorithm_arguments("gru_ppo", "dmeo", {}),
+            "unknown preset of gru_ppo 'dmeo'; did you mean 'demo'",
+        ),
+    ],
+)
+def test_an_unknown_name_gives_the_nearest(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,306 @@
+"""Sb3VecEnvAdapter: a Gymnasium vector environment behaves as SB3's own vectors do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import TimeLimit
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+MakeAdapter = Callable[..., Sb3VecEnvAdapter]
+AssertEqual = Callable[[object, object], None]
+
+N, T = 3, 4
+
+
+def _actions(env: VecEnv, steps: int) -> list[np.ndarray]:
+    env.action_space.seed(0)
+    return [np.stack([env.action_space.sample() for _ in range(N)]) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("observation", ["map", "vector"])
+def test_it_equals_sb3s_own_vector_of_single_environments(
+    make_adapter: MakeAdapter,
+    make_env: Callable[..., Any],
+    assert_equal: AssertEqual,
+    locations: str,
+    observation: str,
+) -> None:
+    rules = {"locations": locations, "observation": observation}
+    adapter = make_adapter(N, **rules)
+    own = DummyVecEnv([lambda: make_env(**rules)] * N)
+    assert adapter.observation_space == own.observation_space
+    assert adapter.action_space == own.action_space
+    assert adapter.num_envs == own.num_envs
+    for env in (adapter, own):
+        env.seed(20)
+    assert_equal(adapter.reset(), own.reset())
+    assert_equal(adapter.reset_infos, own.reset_infos)
+    for t, actions in enumerate(_actions(adapter, 2 * T)):
+        (obs, rewards, dones, infos), (own_obs, own_rewards, own_dones, own_infos) = (
+            env.step(actions) for env in (adapter, own)
+        )
+        for info in infos:  # SB3 reads it with the default False
+            info.setdefault("TimeLimit.truncated", False)
+        assert_equal((obs, rewards, dones), (own_obs, own_rewards, own_dones))
+        assert_equal(infos, own_infos)
+        assert dones.tolist() == [t % T == T - 1] * N
+        assert_equal(adapter.reset_infos, own.reset_infos)
+
+
+def test_a_step_is_four_arrays_of_sb3s_types(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.reset()
+    observations, rewards, dones, infos = env.step(np.zeros(N, np.int64))
+    assert observations.shape == (N, 48, 7, 7)
+    assert observations.dtype == rewards.dtype == np.float32
+    assert (rewards.shape, dones.shape, dones.dtype) == ((N,), (N,), bool)
+    assert isinstance(infos, list)
+    assert [type(info) for info in infos] == [dict] * N
+
+
+def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    seen = env.reset()
+    for t in range(T):
+        before = seen
+        seen, _, _, infos = env.step(np.zeros(N, np.int64))
+        for info in infos:
+            assert ("terminal_observation" in info) == (t == T - 1)
+            assert ("is_success" in info) == (t == T - 1)
+    for row, info in enumerate(infos):
+        np.testing.assert_array_equal(info["terminal_observation"], before[row])
+        assert np.abs(info["terminal_observation"] - seen[row]).max() > 1e-3
+        assert info["TimeLimit.truncated"] is False
+        assert type(info["is_success"]) is bool
+        assert info["frame_index"] == T - 1
+        assert not {"final_obs", "final_info"} & info.keys()
+
+
+def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env: type[Any]) -> None:
+    rows = SyncVectorEnv(
+        [
+            lambda: TimeLimit(cue_env(num_steps=5), max_episode_steps=2),
+            lambda: cue_env(num_steps=2),
+        ],
+        autoreset_mode=AutoresetMode.SAME_STEP,
+    )
+    env = Sb3VecEnvAdapter(rows)
+    env.reset()
+    env.step(np.zeros(2, np.int64))
+    _, _, dones, infos = env.step(np.zeros(2, np.int64))
+    assert dones.tolist() == [True, True]
+    assert [info["TimeLimit.truncated"] for info in infos] == [True, False]
+    assert [info["terminal_observation"].shape for info in infos] == [(4, 1, 1)] * 2
+
+
+def test_infos_are_pythons_own_types_and_belong_to_their_rows(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.set_options([{"video_index": video} for video in (4, 0, 2)])
+    env.reset()
+    _, _, _, infos = env.step(np.array([0, 6, 48]))
+    assert [info["video_index"] for info in infos] == [4, 0, 2]
+    assert [info["patch_box"][:2].tolist() for info in infos] == [[0, 0], [0, 28], [28, 28]]
+    for info in infos:
+        assert type(info["video_index"]) is int
+        assert type(info["confidence"]) is float
+
+
+def test_observations_do_not_change_afterwards(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    kept = [env.reset()]
+    copies = [kept[0].copy()]
+    for actions in _actions(env, T + 1):
+        observations, _, _, _ = env.step(actions)
+        kept.append(observations)
+        copies.append(observations.copy())
+    for one, other in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter: MakeAdapter) -> None:
+    env = VecMonitor(make_adapter(N))
+    env.reset()
+    total = np.zeros(N)
+    for t, actions in enumerate(_actions(env, 2 * T)):
+        _, rewards, _, infos = env.step(actions)
+        total += rewards
+        if t % T == T - 1:
+            got = [info["episode"]["r"] for info in infos]
+            np.testing.assert_allclose(got, total, atol=1e-6)
+            assert [info["episode"]["l"] for info in infos] == [T] * N
+            total[:] = 0.0
+
+
+# --- seeds and options ---
+
+
+def test_seeds_are_used_once(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N, reward="random")
+    env.seed(3)
+    first = env.reset().copy()
+    second = env.reset().copy()
+    env.seed(3)
+    np.testing.assert_array_equal(env.reset(), first)
+    np.testing.assert_array_equal(env.reset(), second)
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_rows_have_seeds_one_after_the_other(make_adapter: MakeAdapter) -> None:
+    whole, last = make_adapter(3), make_adapter(1)
+    whole.seed(5)
+    last.seed(7)
+    np.testing.assert_allclose(whole.reset()[2], last.reset()[0], atol=1e-5)
+
+
+def test_options_are_used_once(make_adapter: MakeAdapter, make_videos: Any) -> None:
+    env = make_adapter(N, videos=make_videos(64))
+    env.set_options({"video_index": 2, "episode_seed": 9})
+    env.reset()
+    assert [info["video_index"] for info in env.reset_infos] == [2, 2, 2]
+    env.reset()
+    assert [info["video_index"] for info in env.reset_infos] != [2, 2, 2]
+
+
+def test_options_may_differ_by_row(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.set_options([{"video_index": video} for video in (1, 4, 1)])
+    env.reset()
+    assert [info["video_index"] for info in env.reset_infos] == [1, 4, 1]
+
+
+def test_an_option_for_some_rows_only_is_refused(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.set_options([{"video_index": 1}, {}, {"video_index": 2}])
+    with pytest.raises(ValueError, match="'video_index' must be given for every row or for none"):
+        env.reset()
+
+
+def test_an_unknown_option_is_refused(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.set_options({"video": 1})
+    with pytest.raises(ValueError, match=r"unknown reset options \['video'\]"):
+        env.reset()
+
+
+# --- attributes and methods ---
+
+
+@pytest.mark.parametrize(("indices", "count"), [(None, 3), (0, 1), ([0, 2], 2)])
+def test_an_attribute_is_given_for_each_index(
+    make_adapter: MakeAdapter, indices: Any, count: int
+) -> None:
+    env = make_adapter(N)
+    assert env.get_attr("num_decisions", indices) == [T] * count
+    assert env.get_attr("num_videos", indices) == [5] * count
+
+
+def test_an_attribute_that_is_not_there_is_an_attribute_error(make_adapter: MakeAdapter) -> None:
+    with pytest.raises(AttributeError, match="num_patches"):
+        make_adapter(N).get_attr("num_patches")
+
+
+def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.set_attr("note", 7)
+    assert env.get_attr("note") == [7] * N
+    with pytest.raises(ValueError, match="the rows share one environment"):
+        env.set_attr("note", 8, indices=[0])
+    assert env.get_attr("note") == [7] * N
+
+
+def test_a_method_is_called_once_for_all_rows(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    calls: list[Any] = []
+    env.set_attr("call", lambda *args, **kwargs: (calls.append((args, kwargs)), 5)[1])
+    assert env.env_method("call", 1, key=2) == [5] * N
+    assert calls == [((1,), {"key": 2})]
+    with pytest.raises(ValueError, match="the rows share one environment"):
+        env.env_method("call", indices=[1])
+
+
+def test_the_environment_can_be_told_its_next_videos(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    env.env_method("schedule_videos", [3, 1, 3])
+    env.reset()
+    assert [info["video_index"] for info in env.reset_infos] == [3, 1, 3]
+
+
+def test_no_row_is_wrapped(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N)
+    assert env.env_is_wrapped(TimeLimit) == [False] * N
+    assert env.env_is_wrapped(TimeLimit, indices=[1]) == [False]
+
+
+def test_images_are_drawn_one_a_row_and_tiled(make_adapter: MakeAdapter) -> None:
+    env = make_adapter(N, render_mode="rgb_array")
+    env.reset()
+    images = env.get_images()
+    assert len(images) == N
+    for image in images:
+        assert image is not None
+        assert (image.dtype, image.shape) == (np.uint8, images[0].shape)  # type: ignore[union-attr]
+    tiled = env.render()
+    assert tiled is not None
+    assert tiled.shape[0] >= images[0].shape[0]  # type: ignore[union-attr]
+
+
+# --- whole episodes ---
+
+
+def test_it_plays_episodes_where_the_environment_can(
+    make_adapter: MakeAdapter, cue_env: type[Any], assert_equal: AssertEqual
+) -> None:
+    adapter, twin = make_adapter(N), make_adapter(N)
+    assert adapter.plays_episodes
+    for env in (adapter, twin):
+        env.seed(4)
+    observations = torch.from_numpy(adapter.reset())
+    twin.reset()
+    torch.testing.assert_close(adapter.observe_episode()[:, 0], observations)
+    actions = np.stack(_actions(adapter, T), axis=1)
+    played = adapter.play(actions)
+    for t in range(T):
+        after, rewards, _, _ = twin.step(actions[:, t])
+        np.testing.assert_allclose(played.rewards[:, t], rewards, atol=1e-5)
+    assert_equal(adapter.observe_episode()[:, 0].numpy(), after)
+    rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
+    assert not Sb3VecEnvAdapter(rows).plays_episodes
+
+
+# --- refused environments ---
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+def test_other_autoreset_modes_are_refused(cue_env: type[Any], mode: AutoresetMode) -> None:
+    rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=mode)
+    with pytest.raises(ValueError, match=f"SAME_STEP, and this environment has .*{mode.name}"):
+        Sb3VecEnvAdapter(rows)
+
+
+def test_an_environment_made_for_evaluation_is_refused(
+    make_vector_env: Callable[..., Any],
+) -> None:
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        Sb3VecEnvAdapter(make_vector_env(2, autoreset_mode="disabled"))
+
+
+def test_an_environment_that_does_not_say_its_mode_is_refused(cue_env: type[Any]) -> None:
+    rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
+    rows.metadata = {}
+    with pytest.raises(ValueError, match="SAME_STEP, and this environment has None"):
+        Sb3VecEnvAdapter(rows)
+
+
+def test_closing_closes_the_environment(cue_env: type[Any]) -> None:
+    rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
+    Sb3VecEnvAdapter(rows).close()
+    assert rows.closed

@@ -1,0 +1,173 @@
+"""AdaFocus: whole videos, streams, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import CheckpointError, Recognizer
+from agents.evaluation import evaluate_agent
+from agents.inference import AdaFocus
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import save_policy
+
+N, T = 3, 4
+
+
+def _policy(
+    shape: tuple[int, ...], num_actions: int | None = 49, **arguments: Any
+) -> GruActorCriticPolicy:
+    """For continuous locations where there is no number of actions."""
+    anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        policy = GruActorCriticPolicy(
+            spaces.Box(0.0, 6.0, shape, np.float32),
+            anywhere if num_actions is None else spaces.Discrete(num_actions),
+            lambda _: 1e-3,
+            hidden_dim=32,
+            **arguments,
+        )
+        if num_actions is None:  # away from the middle, where a new policy looks
+            torch.nn.init.normal_(policy.actor.weight)
+    policy.set_training_mode(False)
+    return policy
+
+
+@pytest.fixture
+def policy(tiny_recognizer: Recognizer) -> GruActorCriticPolicy:
+    return _policy(tiny_recognizer.map_shape())
+
+
+@pytest.fixture
+def frames(make_videos: Callable[..., Any]) -> Tensor:
+    """`(3, 4, 3, 40, 40)` uint8."""
+    frames: Tensor = make_videos(N).frames[:, :T]
+    return frames
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("trained_in", ["grid", "continuous"])
+def test_predict_gives_what_evaluation_gives(
+    tiny_recognizer: Recognizer, make_videos: Callable[..., Any], locations: str, trained_in: str
+) -> None:
+    num_actions = 49 if trained_in == "grid" else None
+    policy = _policy(tiny_recognizer.map_shape(), num_actions)
+    videos = make_videos(N)
+    videos.frames = videos.frames[:, ::2].repeat_interleave(2, dim=1)  # no choice of frames
+    env = PatchLocalizationVectorEnv.from_parts(
+        tiny_recognizer, videos, num_envs=N, autoreset_mode="disabled", locations=locations
+    )
+    evaluation = evaluate_agent(env, policy)
+    frames = torch.stack([videos.clip(index, 0).frames for index in range(N)])
+    logits, origins = AdaFocus(tiny_recognizer, policy).predict(frames)
+    np.testing.assert_allclose(logits.numpy(), evaluation.logits, rtol=0, atol=1e-5)
+    # 28 free pixels over six intervals: offsets are the origins' exact floor.
+    rounding = 1e-6 if trained_in == "grid" else 0.0
+    offsets = (origins.double() * 28 + rounding).floor().numpy()
+    np.testing.assert_array_equal(offsets, evaluation.boxes[..., :2])
+    assert len(np.unique(offsets)) > 2
+
+
+@pytest.mark.parametrize("sees", ["map", "vector"])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"num_actions": None}, {"num_actions": None, "batch_norm": True}],
+    ids=["grid", "continuous", "batch norm"],
+)
+def test_streams_give_what_predict_gives(
+    tiny_recognizer: Recognizer, frames: Tensor, sees: str, arguments: dict[str, Any]
+) -> None:
+    shape = tiny_recognizer.map_shape()
+    policy = _policy(shape if sees == "map" else shape[:1], **arguments)
+    model = AdaFocus(tiny_recognizer, policy)
+    logits, origins = model.predict(frames)
+    state = None
+    for t in range(T):
+        now, boxes, state = model.push(frames[:, t], state)
+        torch.testing.assert_close(now, logits[:, t], rtol=0, atol=1e-5)
+        assert boxes.dtype == torch.int64
+        corners = (origins[:, t].double() * 28 + 1e-6).floor().long()
+        assert boxes.tolist() == [[top, left, 12, 12] for top, left in corners.tolist()]
+
+
+def test_a_state_can_be_kept_and_gone_on_from_twice(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
+) -> None:
+    model = AdaFocus(tiny_recognizer, policy)
+    _, _, state = model.push(frames[:, 0])
+    first = model.push(frames[:, 1], state)[0]
+    model.push(frames[:, 2], state)
+    assert torch.equal(model.push(frames[:, 1], state)[0], first)
+    from_start = model.push(frames[:, 1], model.initial_state(N))[0]
+    assert torch.equal(from_start, model.push(frames[:, 1])[0])
+    assert not torch.allclose(from_start, first)
+
+
+def test_videos_may_be_longer_than_those_it_was_trained_on(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, make_videos: Callable[..., Any]
+) -> None:
+    model = AdaFocus(tiny_recognizer, policy)
+    frames = make_videos(2).frames
+    logits, origins = model.predict(frames)
+    assert (logits.shape, origins.shape) == ((2, 8, 3), (2, 8, 2))
+    torch.testing.assert_close(model.predict(frames[:, :4])[0], logits[:, :4], rtol=0, atol=1e-5)
+    assert 0.0 <= origins.min() <= origins.max() <= 1.0
+
+
+def test_bf16_is_within_its_tolerance(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
+) -> None:
+    exact, rounded = (
+        AdaFocus(tiny_recognizer, policy, amp=amp).push(frames[:, 0]) for amp in ("none", "bf16")
+    )
+    same = (exact[1] == rounded[1]).all(dim=1)  # where rounding does not turn the policy's choice
+    assert same.any()
+    difference = exact[0].softmax(dim=1) - rounded[0].softmax(dim=1)
+    assert 0 < difference[same].abs().max() < 0.05
+
+
+def test_a_run_folder_is_loaded(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor, tmp_path: Path
+) -> None:
+    tiny_recognizer.save(tmp_path / "recognizer")
+    with pytest.raises(FileNotFoundError, match="policy"):
+        AdaFocus.load(tmp_path, device="cpu")
+    save_policy(policy, tmp_path / "policy", recognizer_sha256=tiny_recognizer.fingerprint())
+    loaded = AdaFocus.load(tmp_path, device="cpu")
+    expected = AdaFocus(tiny_recognizer, policy).predict(frames)
+    for got, wanted in zip(loaded.predict(frames), expected, strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_parts_that_do_not_fit_are_refused(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, tmp_path: Path
+) -> None:
+    other = _policy((7, 3, 3))
+    with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
+        AdaFocus(tiny_recognizer, other)
+    with pytest.raises(ValueError, match="51 actions, which are no square grid"):
+        AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 51))
+    tiny_recognizer.save(tmp_path / "recognizer")
+    save_policy(other, tmp_path / "policy", recognizer_sha256="")
+    with pytest.raises(CheckpointError, match="but the recognizer's glances are"):
+        AdaFocus.load(tmp_path, device="cpu")
+
+
+def test_frames_that_do_not_fit_are_refused(
+    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
+) -> None:
+    model = AdaFocus(tiny_recognizer, policy)
+    for wrong in (frames.float(), frames[0], frames[..., :39], frames[:0]):
+        with pytest.raises(ValueError, match=r"expected uint8 frames \(N, T, 3, 40, 40\), got"):
+            model.predict(wrong)
+    with pytest.raises(ValueError, match=r"expected uint8 frames \(N, 3, 40, 40\), got"):
+        model.push(frames)

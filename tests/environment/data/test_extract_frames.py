@@ -1,0 +1,242 @@
+"""Videos to folders of JPEG files: one video at a time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from adafocus_env.data.media.extract_frames import (
+    ExtractJob,
+    ExtractSettings,
+    extract_video,
+    frames_extracted,
+    plan_extraction,
+    remove_unfinished,
+    scale_to_height,
+)
+from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
+from adafocus_env.data.media.video_files import decode_frames
+
+AS_IT_IS = ExtractSettings(height=None)
+
+
+@pytest.fixture
+def job(video_folder: Path, tmp_path: Path) -> ExtractJob:
+    """12 frames of 64 x 48 pixels, 8 a second."""
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(video_folder / "videos" / "v0.mp4", source)
+    return ExtractJob(source / "v0.mp4", tmp_path / "target" / "v0", AS_IT_IS)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_each_frame_becomes_a_numbered_jpeg(job: ExtractJob) -> None:
+    result = extract_video(job)
+    assert (result.num_frames, result.error) == (12, None)
+    images = [f"image_{t:05d}.jpg" for t in range(1, 13)]
+    assert _names(job.folder) == ["extracted.json", *images]
+    assert _names(job.folder.parent) == ["v0"]
+    assert frames_extracted(job) == 12
+
+
+@pytest.mark.parametrize("frame_rate", [None, 8, 4, 3, 16])
+def test_jpeg_k_shows_what_decoding_frame_k_shows(
+    job: ExtractJob, frame_rate: float | None
+) -> None:
+    job = ExtractJob(job.video, job.folder, ExtractSettings(None, frame_rate))
+    count = extract_video(job).num_frames
+    decoded = decode_frames(job.video, frame_rate=frame_rate)
+    assert len(decoded) == count
+    read = FrameFolderReader(job.folder.resolve()).read(job.folder, range(count))
+    for (_, jpeg), frame in zip(read, decoded, strict=True):
+        assert np.abs(jpeg.astype(int) - frame).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "asked", "expected"),
+    [
+        (64, 48, 24, 32),
+        (64, 48, 360, 480),
+        (1920, 1080, 360, 640),
+        (854, 480, 360, 641),  # 640.5: to the nearest, halves up; not to an even number
+        (853, 480, 360, 640),  # 639.75
+        (720, 1280, 360, 203),  # 202.5
+        (3, 500, 36, 1),  # .216
+        (64, 48, 48, 64),
+        (65, 49, None, 65),
+    ],
+)
+def test_the_width_keeps_the_aspect(
+    width: int, height: int, asked: int | None, expected: int
+) -> None:
+    frame = np.full((height, width, 3), 90, np.uint8)
+    scaled = scale_to_height(frame, asked)
+    assert scaled.shape == (asked or height, expected, 3)
+    assert scaled.min() == scaled.max() == 90
+
+
+def test_frames_are_scaled_before_they_are_written(job: ExtractJob) -> None:
+    job = ExtractJob(job.video, job.folder, ExtractSettings(24))
+    extract_video(job)
+    assert read_image(job.folder / "image_00012.jpg").shape == (24, 32, 3)
+
+
+def test_a_video_that_breaks_off_fails_and_leaves_no_folder(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    whole = tmp_path / "half.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48))
+    for frame in np.random.default_rng(0).integers(0, 256, video_frames.shape, np.uint8):
+        writer.write(frame)
+    writer.release()
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    result = extract_video(ExtractJob(whole, tmp_path / "target" / "half", AS_IT_IS))
+    assert result.num_frames == 0
+    assert result.error is not None
+    assert "half.avi: the video breaks off after" in result.error
+    assert "of 12 frames; replace it" in result.error
+    assert _names(tmp_path / "target") == []
+
+
+@pytest.mark.parametrize("content", [b"", b"no video\n" * 50])
+def test_a_file_that_is_no_video_fails_and_leaves_no_folder(
+    job: ExtractJob, content: bytes
+) -> None:
+    job.video.write_bytes(content)
+    result = extract_video(job)
+    assert result.error == f"{job.video}: OpenCV cannot decode this file; is it a complete video?"
+    assert _names(job.folder.parent) == []
+
+
+@pytest.mark.parametrize(
+    "name", ['it\'s "good"; touch x', "two\nlines", "ünï %05d", "-rf", "$HOME `id` & *"]
+)
+def test_names_mean_nothing_but_themselves(job: ExtractJob, name: str) -> None:
+    video = job.video.rename(job.video.with_name(f"{name}.mp4"))
+    [planned] = plan_extraction(video.parent, job.folder.parent, AS_IT_IS)
+    assert extract_video(planned).num_frames == 12
+    assert _names(job.folder.parent) == [name]
+    assert not Path("x").exists()
+
+
+def test_a_name_that_is_no_text_fails_and_crashes_nothing(job: ExtractJob) -> None:
+    video = job.video.rename(job.video.with_name("\udce9.mp4"))
+    [planned] = plan_extraction(video.parent, job.folder.parent, AS_IT_IS)
+    error = extract_video(planned).error
+    assert error is not None
+    assert "the file name is no UTF-8 text; rename it" in error
+
+
+# --- the plan ---
+
+
+def _plan(tmp_path: Path, *names: str) -> list[ExtractJob]:
+    for name in names:
+        path = tmp_path / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return plan_extraction(tmp_path / "source", tmp_path / "target", AS_IT_IS)
+
+
+def test_folders_have_the_videos_paths_without_extension(tmp_path: Path) -> None:
+    jobs = _plan(tmp_path, "b.mkv", "sub/a.1.mp4", "sub/A.WEBM", "notes.txt", "sub/c.avi", "d.jpg")
+    folders = [str(job.folder.relative_to(tmp_path / "target")) for job in jobs]
+    assert folders == ["b", "sub/A", "sub/a.1", "sub/c"]
+
+
+def test_linked_folders_are_followed_but_none_twice(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "v.mp4").touch()
+    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
+    assert [job.folder.name for job in _plan(tmp_path)] == ["v"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("a.mp4", "a.mkv"), r"a\.mkv and .*a\.mp4 would both be extracted to .*target/a; remove"),
+        (("a.mp4", "a/b.mp4"), r"frames of .*a/b\.mp4 would lie in .*target/a, the folder of"),
+        (("notes.txt",), r"holds no videos \(\.mp4, \.mkv, \.webm, \.avi\)"),
+    ],
+)
+def test_a_plan_that_cannot_be_carried_out_is_refused(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        _plan(tmp_path, *names)
+
+
+# --- a second run ---
+
+
+def test_other_settings_are_refused_with_the_difference(job: ExtractJob) -> None:
+    extract_video(job)
+    other = ExtractJob(job.video, job.folder, ExtractSettings(360, 4.0))
+    with pytest.raises(ValueError, match=r"\(height None there, 360 now; frame_rate None there, 4"):
+        frames_extracted(other)
+    record = json.loads((job.folder / "extracted.json").read_text())
+    (job.folder / "extracted.json").write_text(json.dumps({**record, "opencv": "1.0"}))
+    with pytest.raises(ValueError, match=r"\(opencv 1\.0 there, "):
+        frames_extracted(job)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"height": null}'])
+def test_a_folder_made_by_something_else_is_refused(job: ExtractJob, content: str | None) -> None:
+    job.folder.mkdir(parents=True)
+    if content is not None:
+        (job.folder / "extracted.json").write_text(content)
+    with pytest.raises(ValueError, match=r"target/v0 exists but holds no extracted\.json"):
+        frames_extracted(job)
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(
+    job: ExtractJob, monkeypatch: pytest.MonkeyPatch, make_left_over: Callable[[], Path]
+) -> None:
+    left_over = make_left_over()
+    other = job.folder.with_name("other")
+    other.mkdir()
+    assert frames_extracted(job) is None
+    remove_unfinished([job])
+    assert not left_over.exists()
+    assert other.exists()
+
+
+@pytest.fixture
+def make_left_over(job: ExtractJob, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+    """Stops an extraction after three frames, as a kill would: nothing is tidied up."""
+
+    class Killed(BaseException):
+        pass
+
+    def make() -> Path:
+        written: list[Path] = []
+
+        def write(path: Path, data: bytes) -> int:
+            written.append(path)
+            if len(written) == 4:
+                raise Killed
+            return path.open("wb").write(data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_bytes", write)
+            patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+            with pytest.raises(Killed):
+                extract_video(job)
+        [left_over] = job.folder.parent.iterdir()
+        assert left_over.name.startswith(".extracting-")
+        assert len(_names(left_over)) == 3
+        return left_over
+
+    return make

@@ -1,0 +1,129 @@
+"""Frames of videos that were extracted before."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from adafocus_env.data.clips import VideoError
+from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
+
+
+@pytest.fixture
+def folder(video_frames: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
+    """Five frames; frame t has grey level 20 t."""
+    path = tmp_path.resolve() / "v_abc"
+    path.mkdir()
+    for t in range(5):
+        bgr = cv2.cvtColor(video_frames[t], cv2.COLOR_RGB2BGR)
+        cv2.imwrite(str(path / f"image_{t + 1:05d}.jpg"), bgr)
+    return path
+
+
+def test_frame_k_is_image_k_plus_1_in_rgb(folder: Path) -> None:
+    frames = list(FrameFolderReader(folder).read(folder, [4, 0, 4, 2]))
+    assert [index for index, _ in frames] == [0, 2, 4]
+    assert [round(float(frame[24:, 24:].mean()) / 20) for _, frame in frames] == [0, 2, 4]
+    red, green, blue = frames[0][1][4:12, 4:12].mean(axis=(0, 1))
+    assert red > green + 100
+    assert red > blue + 100
+
+
+def test_the_template_names_the_files(folder: Path) -> None:
+    (folder / "image_00003.jpg").rename(folder / "img3.jpg")
+    assert len(list(FrameFolderReader(folder, "img{}.jpg").read(folder, [2]))) == 1
+
+
+def test_a_list_of_video_files_finds_their_folders(folder: Path) -> None:
+    assert FrameFolderReader(folder.parent).find(folder.with_name("v_abc.mp4")) == folder
+    with pytest.raises(VideoError, match=r"v_abc\.txt: no such folder of frames"):
+        FrameFolderReader(folder.parent).find(folder.with_name("v_abc.txt"))
+
+
+def test_a_frame_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+    inside, outside = folder / "image_00002.jpg", folder / "image_00003.jpg"
+    secret = tmp_path / "secret.jpg"
+    outside.rename(secret)
+    outside.symlink_to(secret)
+    inside.unlink()
+    inside.symlink_to(folder / "image_00001.jpg")
+    reader = FrameFolderReader(folder.resolve())
+    assert len(list(reader.read(folder, [0, 1]))) == 2
+    with pytest.raises(VideoError, match=r"image_00003\.jpg: a link that leaves the data folder"):
+        list(reader.read(folder, [2]))
+
+
+def test_a_folder_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path.resolve() / "frames"
+    root.mkdir()
+    (root / "v").symlink_to(folder)
+    for name in ("v", "v.mp4"):
+        with pytest.raises(VideoError, match=r"frames/v: a link that leaves the data folder"):
+            FrameFolderReader(root).find(root / name)
+
+
+def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"v_none: no such folder .*'adafocus extract-frames'"):
+        list(FrameFolderReader(tmp_path).read(tmp_path / "v_none", [0]))
+
+
+def test_too_large_a_frame_count_is_named_with_its_cure(folder: Path) -> None:
+    with pytest.raises(
+        VideoError, match=r"image_00006\.jpg: no such frame; correct the frame count"
+    ):
+        list(FrameFolderReader(folder).read(folder, [4, 5]))
+
+
+def _damaged(data: bytes, damage: str) -> bytes:
+    return {
+        "zero bytes": b"",
+        "text": b"not an image\n" * 20,
+        "most": data[: len(data) * 9 // 10],
+        "last byte": data[:-1],
+        "head": data[:20],
+    }[damage]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("zero bytes", "the file is empty"),
+        ("text", "OpenCV cannot decode"),
+        ("most", "the JPEG file breaks off"),
+        ("last byte", "the JPEG file breaks off"),
+        ("head", "OpenCV cannot decode"),
+    ],
+)
+def test_a_damaged_image_is_named_and_never_replaced(
+    folder: Path, damage: str, message: str
+) -> None:
+    image = folder / "image_00003.jpg"
+    image.write_bytes(_damaged(image.read_bytes(), damage))
+    with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
+        list(FrameFolderReader(folder).read(folder, [0, 2]))
+
+
+def test_images_are_read_as_they_are_stored(tmp_path: Path) -> None:
+    # A tag that says "turn by 90 degrees" is followed neither here nor by the published code.
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", exif=exif)
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(buffer.getvalue())
+    np.testing.assert_allclose(read_image(path), np.asarray(Image.open(path)), atol=1)
+
+
+def test_grey_images_have_three_equal_channels(tmp_path: Path) -> None:
+    path = tmp_path / "grey.jpg"
+    Image.fromarray(np.full((16, 16), 100, np.uint8)).save(path)
+    image = read_image(path)
+    assert image.shape == (16, 16, 3)
+    assert image.min() == image.max() == 100

@@ -1,0 +1,162 @@
+"""The built-in videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from adafocus_env.data.glyphs.videos import (
+    CLASS_NAMES,
+    SPLITS,
+    GlyphVideos,
+    render_video,
+    write_mp4,
+    write_video,
+)
+from adafocus_env.data.media.video_files import decode_frames
+
+VAL_SEED = SPLITS["val"][0]
+MIDDLE_FRAMES = [1, 3, 5, 7, 9, 11, 13, 15]  # floor(16 / 8 * (i + 1/2)) = 2 i + 1
+
+
+def test_a_video_is_determined_by_split_seed_and_index() -> None:
+    frames, label, centers = render_video(VAL_SEED, 7)
+    again, same_label, same_centers = render_video(VAL_SEED, 7)
+    assert label == same_label == 7
+    np.testing.assert_array_equal(frames, again)
+    np.testing.assert_array_equal(centers, same_centers)
+
+
+@pytest.mark.parametrize("other", [(VAL_SEED, 17), (SPLITS["train"][0], 7), (SPLITS["test"][0], 7)])
+def test_videos_of_other_indices_and_splits_differ(other: tuple[int, int]) -> None:
+    frames, label, centers = render_video(VAL_SEED, 7)
+    other_frames, other_label, other_centers = render_video(*other)
+    assert label == other_label
+    assert not np.allclose(centers, other_centers, atol=5.0)
+    assert np.abs(frames.astype(int) - other_frames).mean() > 10
+
+
+def test_a_video_has_sixteen_rgb_frames_of_112_pixels_and_a_center_for_each() -> None:
+    frames, label, centers = render_video(VAL_SEED, 0)
+    assert frames.shape == (16, 112, 112, 3)
+    assert frames.dtype == np.uint8
+    assert centers.shape == (16, 2)
+    assert centers.dtype == np.float32
+    assert isinstance(label, int)
+
+
+@pytest.mark.parametrize(("split", "count"), [("train", 800), ("val", 250), ("test", 500)])
+def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
+    split: str, count: int
+) -> None:
+    videos = GlyphVideos(split)
+    assert len(videos) == count
+    assert np.bincount(videos.labels).tolist() == [count // 10] * 10
+    assert tuple(videos.class_names) == CLASS_NAMES
+    assert all(videos.clip(i, 0).label == videos.labels[i] for i in (0, 3, count - 1))
+
+
+def test_split_seeds_are_all_different() -> None:
+    assert len({seed for seed, _ in SPLITS.values()}) == len(SPLITS)
+
+
+def test_target_center_lies_on_a_yellow_disc() -> None:
+    # 8 pixels left and right of the middle: beyond the digit, inside the disc of radius 10 to 12.
+    for index in range(10):
+        frames, _, centers = render_video(VAL_SEED, index)
+        for frame, (row, col) in zip(frames, centers.round().astype(int), strict=True):
+            for side in (col - 8, col + 8):
+                color = frame[row - 1 : row + 2, side - 1 : side + 2].mean(axis=(0, 1))
+                pixel = color.round().astype(np.uint8)[None, None]
+                hue, saturation, value = cv2.cvtColor(pixel, cv2.COLOR_RGB2HSV)[0, 0]
+                assert 19 <= hue <= 34
+                assert saturation > 150
+                assert value > 150
+
+
+def test_target_moves_three_to_six_pixels_a_frame_and_stays_in_the_frame() -> None:
+    for index in range(10):
+        _, _, centers = render_video(VAL_SEED, index)
+        assert centers.min() >= 10
+        assert centers.max() <= 102
+        moved = np.linalg.norm(np.diff(centers, axis=0), axis=1)
+        assert moved.max() < 6.001
+        # Bounces shorten a few steps.
+        assert np.median(moved) > 2.999
+
+
+def test_digit_on_the_target_is_dark_and_differs_between_classes() -> None:
+    # Segment "a" of a seven, the bar on top, is missing in a four: above the middle of the disc a
+    # seven is darker. Half the digit's height is 6.2 to 7.4 pixels.
+    def top(index: int) -> float:
+        frames, _, centers = render_video(VAL_SEED, index)
+        row, col = centers[0].round().astype(int)
+        return float(frames[0, row - 9 : row - 4, col - 1 : col + 2].min(axis=0).mean())
+
+    sevens = [top(index) for index in range(7, 100, 10)]
+    fours = [top(index) for index in range(4, 100, 10)]
+    assert np.mean(sevens) < np.mean(fours) - 50
+
+
+def test_center_sampling_shows_the_middle_frame_of_each_segment() -> None:
+    frames, label, centers = render_video(VAL_SEED, 12)
+    clip = GlyphVideos("val").clip(12, episode_seed=99)
+    assert clip.label == label == 2
+    assert clip.frames.dtype == torch.uint8
+    np.testing.assert_array_equal(clip.frames.numpy(), frames[MIDDLE_FRAMES].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(GlyphVideos("val").target_centers(12), centers[MIDDLE_FRAMES])
+
+
+@pytest.mark.parametrize("num_frames", [1, 5, 16, 20])
+def test_clips_and_target_centers_have_the_asked_number_of_frames(num_frames: int) -> None:
+    videos = GlyphVideos("test", num_frames=num_frames)
+    assert videos.clip(0, 0).frames.shape == (num_frames, 3, 112, 112)
+    assert videos.target_centers(0).shape == (num_frames, 2)
+
+
+def test_random_sampling_takes_one_frame_of_each_segment_by_the_episode_seed() -> None:
+    videos = GlyphVideos("train", frame_sampling="random")
+    frames, _, _ = render_video(SPLITS["train"][0], 3)
+    pairs = frames.transpose(0, 3, 1, 2).reshape(8, 2, 3, 112, 112)
+    chosen = set()
+    for seed in range(3):
+        clip = videos.clip(3, seed).frames.numpy()
+        assert np.array_equal(clip, videos.clip(3, seed).frames.numpy())
+        is_second = tuple(bool((clip[i] == pairs[i, 1]).all()) for i in range(8))
+        assert all((clip[i] == pairs[i, int(second)]).all() for i, second in enumerate(is_second))
+        chosen.add(is_second)
+    assert len(chosen) == 3
+
+
+def test_unknown_split_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="train, val, test, not 'valid'"):
+        GlyphVideos("valid")
+
+
+def test_written_video_reads_back_as_the_frames_in_memory(tmp_path: Path) -> None:
+    centers = write_video("val", 4, tmp_path / "4.mp4")
+    frames, _, expected_centers = render_video(VAL_SEED, 4)
+    np.testing.assert_array_equal(centers, expected_centers)
+    read = np.stack(decode_frames(tmp_path / "4.mp4"))
+    assert read.shape == frames.shape
+    # distances[i, j]: read frame i to drawn frame j. The codec smooths the pixel noise, whose mean
+    # size is 6.4 levels; neighbouring frames are about 18 levels apart.
+    distances = np.abs(read[:, None].astype(np.int16) - frames[None]).mean(axis=(2, 3, 4))
+    assert np.diag(distances).max() < 10
+    assert distances.argmin(axis=1).tolist() == list(range(16))
+    # Colours keep their order: swapped red and blue would be far off the yellow target.
+    row, col = centers[0].round().astype(int)
+    red, _, blue = read[0, row - 1 : row + 2, col - 9 : col - 6].mean(axis=(0, 1))
+    assert red > blue + 60
+
+
+def test_a_video_needs_frames_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no frames to write"):
+        write_mp4(tmp_path / "empty.mp4", [], 8)
+    frame = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(OSError, match=r"missing.a\.mp4: is the folder there and writable"):
+        write_mp4(tmp_path / "missing" / "a.mp4", [frame], 8)

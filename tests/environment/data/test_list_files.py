@@ -1,0 +1,225 @@
+"""List files and class files."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adafocus_env.data.lists.list_files import (
+    ListFileError,
+    ListFormat,
+    VideoRecord,
+    read_class_file,
+    read_list_file,
+    scan_list_file,
+)
+
+
+@pytest.fixture
+def list_file(tmp_path: Path) -> Path:
+    (tmp_path / "videos").mkdir()
+    return tmp_path / "val.txt"
+
+
+def _read(list_file: Path, text: str, separator: str = ",", **form: Any) -> list[VideoRecord]:
+    list_file.write_text(text, encoding="utf-8")
+    root = list_file.parent / "videos"
+    return read_list_file(list_file, root, 3, ListFormat(separator, **form))
+
+
+def test_list_file_gives_a_record_a_line(list_file: Path) -> None:
+    records = _read(list_file, "a.mp4,12,0\n\n  sub/b.mp4 , 7 , 2 \n\n")
+    root = list_file.parent.resolve() / "videos"
+    assert records == [
+        VideoRecord(root / "a.mp4", 12, (0,)),
+        VideoRecord(root / "sub" / "b.mp4", 7, (2,)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("separator", "line", "name"),
+    [
+        (",", "a,b,c.mp4,12,1", "a,b,c.mp4"),
+        (" ", "my first video.mp4 12 1", "my first video.mp4"),
+        (" ", "a,b.mp4 12 1", "a,b.mp4"),
+        (" ", "my first video.mp4  12\t1", "my first video.mp4"),  # a blank is any white space
+        ("\t", "a b.mp4\t12\t1", "a b.mp4"),
+        (",", "d/../a.mp4,12,1", "a.mp4"),  # does not leave the folder
+        (",", "ünï.mp4,12,1", "ünï.mp4"),
+    ],
+)
+def test_a_path_may_contain_the_separator(
+    list_file: Path, separator: str, line: str, name: str
+) -> None:
+    [record] = _read(list_file, line, separator)
+    root = list_file.parent.resolve() / "videos"
+    assert record == VideoRecord(root / name, 12, (1,))
+
+
+def test_windows_line_ends_are_taken(list_file: Path) -> None:
+    list_file.write_bytes(b"a.mp4,12,0\r\nb.mp4,7,2\r\n")
+    records = read_list_file(list_file, list_file.parent, num_classes=3)
+    assert [(r.path.name, r.num_frames, r.label) for r in records] == [
+        ("a.mp4", 12, 0),
+        ("b.mp4", 7, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.mp4,12", "expected 'path,frames,label', got 'a.mp4,12'"),
+        ("a.mp4", "expected 'path,frames,label'"),
+        (",12,1", "expected 'path,frames,label'"),
+        ("a.mp4 12 1", "expected 'path,frames,label'"),
+        ("a.mp4,twelve,1", "must be integers, got 'twelve' and '1'; expected 'path,frames,label'"),
+        ("a.mp4,12,1.0", "must be integers, got '12' and '1.0'"),
+        ("a.mp4,12,", "must be integers, got '12' and ''"),
+        ("a.mp4,0,1", "at least one frame, got 0"),
+        ("a.mp4,-3,1", "at least one frame, got -3"),
+        ("a.mp4,12,3", r"label 3 is not in 0\.\.2; is this the right class file\?"),
+        ("a.mp4,12,-1", r"label -1 is not in 0\.\.2"),
+        ("/etc/passwd,12,1", "leaves the data folder .*; use a path inside it"),
+        ("../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
+        ("sub/../../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
+        ("a\0.mp4,12,1", "use a path inside it"),
+    ],
+)
+def test_a_bad_line_is_named_with_its_cure(list_file: Path, line: str, message: str) -> None:
+    with pytest.raises(ListFileError, match=f"val.txt:3: .*{message}") as error:
+        _read(list_file, f"a.mp4,12,0\n\n{line}\n")
+    assert str(list_file) in str(error.value)
+
+
+def test_a_symlink_must_not_leave_the_folder(list_file: Path) -> None:
+    inside, outside = list_file.parent / "videos", list_file.parent / "outside.mp4"
+    outside.touch()
+    (inside / "real.mp4").touch()
+    (inside / "good.mp4").symlink_to(inside / "real.mp4")
+    (inside / "bad.mp4").symlink_to(outside)
+    assert _read(list_file, "good.mp4,12,1")[0].path.name == "real.mp4"
+    with pytest.raises(ListFileError, match=r"val\.txt:1: .*leaves the data folder"):
+        _read(list_file, "bad.mp4,12,1")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_list_is_refused_with_the_format(list_file: Path, text: str) -> None:
+    with pytest.raises(ListFileError, match=r"val\.txt: .*empty; write 'path frames label' a line"):
+        _read(list_file, text, separator=" ")
+
+
+def test_a_missing_list_or_class_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"list file .*val\.txt does not exist"):
+        read_list_file(tmp_path / "val.txt", tmp_path, 3)
+    with pytest.raises(FileNotFoundError, match=r"class file .*classes\.txt does not exist"):
+        read_class_file(tmp_path / "classes.txt")
+
+
+def test_a_file_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("Fußball.mp4,12,1\n".encode("latin-1"))
+    with pytest.raises(ListFileError, match=r"latin\.txt.*UTF-8"):
+        read_list_file(latin, tmp_path, 3)
+    with pytest.raises(ListFileError, match=r"latin\.txt.*UTF-8"):
+        read_class_file(latin)
+
+
+def test_class_file_gives_a_name_a_line(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("long jump\n high jump \n\n\n")
+    assert read_class_file(tmp_path / "classes.txt") == ("long jump", "high jump")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n\nb\n", r"classes\.txt:2: blank line .*; remove it"),
+        ("\na\n", r"classes\.txt:1: blank line .*; remove it"),
+        ("", r"classes\.txt: .*empty; write one class name a line"),
+        ("\n\n", r"classes\.txt: .*empty"),
+    ],
+)
+def test_a_bad_class_file_is_named_with_its_cure(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(ListFileError, match=message):
+        read_class_file(tmp_path / "classes.txt")
+
+
+# --- the published lists ---
+
+
+def test_labels_are_distinct_and_ascending_and_the_first_is_the_label(list_file: Path) -> None:
+    records = _read(list_file, "v_a,12,2,0,2\nv_b,7,1\n", multi_label=True)
+    assert [record.labels for record in records] == [(0, 2), (1,)]
+    assert [record.label for record in records] == [0, 1]
+
+
+def test_a_video_may_have_any_number_of_labels(list_file: Path) -> None:
+    # The published code stops at three.
+    list_file.write_text("v_a,12,7,1,5,3,0\n")
+    [record] = read_list_file(list_file, list_file.parent, 8, ListFormat(multi_label=True))
+    assert record.labels == (0, 1, 3, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("v_a,12", r"expected 'path,frames,label\[,label \.\.\.\]', got 'v_a,12'"),
+        ("a,b.mp4,12,1", "must be integers, got 'b.mp4' and '12' and '1'; expected 'path,frames"),
+        ("v_a,12,0,3", r"label 3 is not in 0\.\.2"),
+        ("v_a,12,0,", "must be integers, got '12' and '0' and ''"),
+    ],
+)
+def test_a_bad_multi_label_line_is_named(list_file: Path, line: str, message: str) -> None:
+    with pytest.raises(ListFileError, match=rf"val\.txt:2: .*{message}"):
+        _read(list_file, f"v_b,12,0\n{line}\n", multi_label=True)
+
+
+def test_short_videos_are_left_out_with_a_warning(
+    list_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        records = _read(list_file, "a,0,1\nb,2,1\nc,3,1\nd,4,1\n", min_frames=3)
+    assert [(record.path.name, record.line) for record in records] == [("c", 3), ("d", 4)]
+    [warning] = caplog.messages
+    assert warning == f"{list_file}: 2 of 4 videos with fewer than 3 frames left out"
+
+
+def test_a_list_of_short_videos_alone_is_refused(list_file: Path) -> None:
+    with pytest.raises(ListFileError, match=r"val\.txt: all 2 videos have fewer than 3 frames"):
+        _read(list_file, "a,0,1\nb,2,1\n", min_frames=3)
+
+
+def test_every_bad_line_is_found_and_the_good_ones_kept(list_file: Path) -> None:
+    list_file.write_text("a,12,0\nb,12\nc,12,9\n\nd,12,1\n../e,12,1\n")
+    contents = scan_list_file(list_file, list_file.parent, 3, ListFormat())
+    assert [record.path.name for record in contents.records] == ["a", "d"]
+    assert [problem.split(":")[1] for problem in contents.problems] == ["2", "3", "6"]
+
+
+def test_the_data_folder_may_be_a_link(list_file: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(list_file.parent / "videos")
+    list_file.write_text("a.mp4,12,0\n")
+    [record] = read_list_file(list_file, link, 3)
+    assert record.path == list_file.parent.resolve() / "videos" / "a.mp4"
+
+
+def test_a_link_that_goes_round_is_refused(list_file: Path) -> None:
+    (list_file.parent / "videos" / "round").symlink_to("round")
+    with pytest.raises(ListFileError, match=r"val\.txt:1: "):
+        _read(list_file, "round/../../x,12,0\n")
+
+
+def test_the_class_file_of_another_data_set_is_refused_by_its_number_of_classes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "classInd.txt"
+    path.write_text("".join(f"class {k}\n" for k in range(200)))
+    assert len(read_class_file(path, num_classes=200)) == 200
+    with pytest.raises(
+        ListFileError, match=r"classInd\.txt: 200 classes, but the data set has 239; is this"
+    ):
+        read_class_file(path, num_classes=239)

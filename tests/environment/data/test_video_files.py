@@ -1,0 +1,220 @@
+"""Frames of video files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adafocus_env.data.clips import VideoError
+from adafocus_env.data.glyphs.videos import write_mp4
+from adafocus_env.data.media.video_files import (
+    OpenVideo,
+    VideoFileReader,
+    decode_frames,
+    output_index,
+)
+
+
+def _grey_levels(frames: list[npt.NDArray[np.uint8]]) -> list[int]:
+    """Which of the frames of `video_frames`, whose lower right is 20 t, each one is."""
+    return [round(float(frame[24:, 24:].mean()) / 20) for frame in frames]
+
+
+def test_decoding_keeps_the_asked_frames_in_rgb(video_folder: Path) -> None:
+    path = video_folder / "videos" / "v0.mp4"
+    frames = decode_frames(path, [1, 4, 4, 11])
+    assert _grey_levels(frames) == [1, 4, 4, 11]
+    assert {frame.shape for frame in frames} == {(48, 64, 3)}
+    assert {frame.dtype for frame in frames} == {np.dtype(np.uint8)}
+    red, green, blue = frames[0][4:12, 4:12].mean(axis=(0, 1))
+    assert red > green + 100
+    assert red > blue + 100
+
+
+def test_decoding_without_indices_gives_all_frames(video_folder: Path) -> None:
+    assert _grey_levels(decode_frames(video_folder / "videos" / "v0.mp4")) == list(range(12))
+
+
+@pytest.mark.parametrize("indices", [None, [0], [3, 5]])
+@pytest.mark.parametrize("kind", ["text", "zero bytes", "truncated"])
+def test_a_file_that_is_no_video_is_named(
+    video_folder: Path, tmp_path: Path, kind: str, indices: list[int] | None
+) -> None:
+    video = (video_folder / "videos" / "v0.mp4").read_bytes()
+    content = {"text": b"hello\n" * 50, "zero bytes": b"", "truncated": video[: len(video) // 2]}
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content[kind])
+    with pytest.raises(VideoError, match=r"broken\.mp4: .*complete video\?"):
+        decode_frames(path, indices)
+
+
+def test_a_missing_video_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match=r"gone\.mp4: no such video file"):
+        decode_frames(tmp_path / "gone.mp4", [0])
+
+
+def test_a_video_that_breaks_off_says_after_how_many_frames(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.avi"
+    writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48))
+    noise = np.random.default_rng(0).integers(0, 256, video_frames.shape, np.uint8)
+    for frame in noise:
+        writer.write(frame)
+    writer.release()
+    half = tmp_path / "half.avi"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(
+        VideoError, match=r"half\.avi: .*ends after [4-7] readable frames but frame 11"
+    ):
+        decode_frames(half, [0, 11])
+    assert len(decode_frames(half, [0, 3])) == 2
+
+
+def test_frames_come_in_the_asked_order(video_folder: Path) -> None:
+    frames = decode_frames(video_folder / "videos" / "v0.mp4", [9, 1, 11, 1, 0])
+    assert _grey_levels(frames) == [9, 1, 11, 1, 0]
+
+
+@pytest.mark.parametrize("frame_rate", [None, 8, 1, 30])
+def test_a_video_of_one_frame_has_one_at_any_rate(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path, frame_rate: float | None
+) -> None:
+    write_mp4(tmp_path / "one.mp4", video_frames[5:6], 8)
+    assert _grey_levels(decode_frames(tmp_path / "one.mp4", frame_rate=frame_rate)) == [5]
+
+
+# --- another frame rate; the videos here have 12 frames at 8 a second ---
+
+
+@pytest.mark.parametrize(
+    ("frame_rate", "shown"),
+    [
+        (8, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]),
+        # Frame i is due at i / 2, halves up: 0 1 1 2 2 3 3 4 4 5 5 6. Output k shows the last one.
+        (4, [0, 2, 4, 6, 8, 10, 11]),
+        # Due at i / 4: 0 0 1 1 1 1 2 2 2 2 3 3. The last output is shown by the last frame.
+        (2, [1, 5, 9, 11]),
+        # Due at i / 8: 0 0 0 0 1 1 1 1 1 1 1 1.
+        (1, [3, 11]),
+        # Due at 3 i / 8: 0 0 1 1 2 2 2 3 3 3 4 4.
+        (3, [1, 3, 6, 9, 11]),
+        # Due at 2 i: every frame twice, but the last one only once.
+        (16, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11]),
+        # Due at 3 i / 2: 0 2 3 5 6 8 9 11 12 14 15 17.
+        (12, [0, 0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8, 8, 9, 10, 10, 11]),
+        # Due at i / 80: all at 0.
+        (0.1, [11]),
+    ],
+)
+def test_another_frame_rate_shows_the_last_frame_that_is_due(
+    video_folder: Path, frame_rate: float, shown: list[int]
+) -> None:
+    path = video_folder / "videos" / "v0.mp4"
+    assert _grey_levels(decode_frames(path, frame_rate=frame_rate)) == shown
+    # Any choice of them, in any order, is the same frames.
+    order = np.random.default_rng(0).permutation(len(shown))
+    assert _grey_levels(decode_frames(path, order, frame_rate=frame_rate)) == [
+        shown[k] for k in order
+    ]
+    with pytest.raises(VideoError, match=f"after {len(shown)} readable frames at frame_rate="):
+        decode_frames(path, [0, len(shown)], frame_rate=frame_rate)
+    with OpenVideo(path, frame_rate) as video:
+        assert video.frames_promised == len(shown)
+
+
+@given(
+    fps=st.fractions(1, 60, max_denominator=1001),
+    rate=st.fractions(Fraction(1, 10), 90, max_denominator=10),
+    k=st.integers(0, 300),
+)
+def test_the_last_frame_due_at_k_is_that_of_the_closed_form(
+    fps: Fraction, rate: Fraction, k: int
+) -> None:
+    shown = -((-(2 * k + 1) * fps / rate / 2) // 1) - 1  # ceil((k + 1/2) fps / R) - 1
+    if shown >= 0:
+        assert output_index(int(shown), rate / fps) <= k
+    assert output_index(int(shown) + 1, rate / fps) > k
+
+
+def test_rates_are_compared_exactly() -> None:
+    # 29.97 frames a second are 30000 / 1001: output 1001 of 30 a second is frame 1000.
+    assert output_index(1000, Fraction(30) / Fraction(30000, 1001)) == 1001
+    assert output_index(12345, Fraction(1)) == 12345
+
+
+def test_extracted_and_decoded_frames_follow_the_same_rotation(
+    video_frames: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    path = tmp_path / "turned.mp4"
+    write_mp4(path, video_frames, 8)
+    data = bytearray(path.read_bytes())
+    # The track header's matrix: identity (1 0, 0 1) becomes a quarter turn (0 1, -1 0).
+    one = (0x10000).to_bytes(4, "big")
+    zero, minus = bytes(4), (0x1_0000_0000 - 0x10000).to_bytes(4, "big")
+    identity = one + zero + zero + zero + one + zero
+    at = data.index(identity, data.index(b"tkhd"))
+    data[at : at + len(identity)] = zero + one + zero + minus + zero + zero
+    path.write_bytes(bytes(data))
+    streamed = decode_frames(path)
+    assert streamed[0].shape == (64, 48, 3)
+    np.testing.assert_array_equal(decode_frames(path, [3])[0], streamed[3])
+
+
+# --- from the name in a list to a file ---
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Callable[..., Path]:
+    """Finds the video `v_abc` in a folder that holds the given names."""
+    root = tmp_path.resolve() / "videos"
+    root.mkdir()
+
+    def look(*names: str, asked: str = "v_abc") -> Path:
+        for name in names:
+            (root / name).touch()
+        return VideoFileReader(root).find(root / asked)
+
+    return look
+
+
+@pytest.mark.parametrize("suffix", ["", ".mp4", ".mkv", ".webm", ".avi", ".MP4"])
+def test_a_video_is_found_with_and_without_extension(
+    find: Callable[..., Path], suffix: str
+) -> None:
+    assert find(f"v_abc{suffix}", "v_abcd.mp4").name == f"v_abc{suffix}"
+
+
+def test_a_dot_in_a_name_is_no_extension(find: Callable[..., Path]) -> None:
+    assert find("v_1.5.mp4", asked="v_1.5").name == "v_1.5.mp4"
+
+
+def test_a_video_that_is_not_there_or_there_twice_is_named(find: Callable[..., Path]) -> None:
+    with pytest.raises(VideoError, match=r"v_abc: no such video file, nor with \.mp4, \.mkv"):
+        find()
+    with pytest.raises(VideoError, match=r"v_abc: .*v_abc\.mp4, .*v_abc\.webm all have this name"):
+        find("v_abc.mp4", "v_abc.webm")
+
+
+def test_the_file_behind_a_name_must_not_be_a_link_out_of_the_folder(
+    find: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "outside.mp4").touch()
+    (tmp_path / "videos" / "v_abc.mp4").symlink_to(tmp_path / "outside.mp4")
+    with pytest.raises(VideoError, match=r"v_abc\.mp4: a link that leaves the data folder"):
+        find()
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "\udce9.mp4"
+    path.touch()
+    with pytest.raises(VideoError, match="no UTF-8 text; rename it"):
+        decode_frames(path)

@@ -1,0 +1,438 @@
+"""PatchLocalizationCore: stepping, playing, and the frozen networks below it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gymnasium.error import ResetNeeded
+from torch import Tensor
+
+from adafocus_env.envs import REWARDS, Outcome, PatchLocalizationCore
+from adafocus_env.envs.factory import make_core_from_parts
+from adafocus_env.features import EpisodeStart, LiveFeatures
+from adafocus_env.networks import Recognizer
+
+MakeCore = Callable[..., PatchLocalizationCore]
+AssertEqual = Callable[[object, object], None]
+
+STARTS = [EpisodeStart(0, 11), EpisodeStart(3, 12), EpisodeStart(1, 2**64 - 1)]
+
+
+@pytest.fixture
+def make_core(tiny_recognizer: Recognizer, make_videos: Callable[..., Any]) -> MakeCore:
+    """Three rows that have begun the episodes `STARTS`."""
+
+    def make(**rules: Any) -> PatchLocalizationCore:
+        videos = rules.pop("videos", None) or make_videos()
+        core = make_core_from_parts(
+            rules.pop("recognizer", tiny_recognizer), videos, num_rows=3, **rules
+        )
+        core.reset_rows([0, 1, 2], STARTS)
+        return core
+
+    return make
+
+
+def _actions(core: PatchLocalizationCore, seed: int = 0) -> Tensor:
+    """`(N, T)` or `(N, T, 2)` actions, the corners among them."""
+    generator = torch.Generator().manual_seed(seed)
+    if core.locations is core.grid:
+        actions = torch.randint(0, core.grid.num_actions, (3, 4), generator=generator)
+        actions[0, 0], actions[1, 3] = 0, core.grid.num_actions - 1
+        return actions
+    places = torch.rand(3, 4, 2, generator=generator)
+    places[0, 0], places[1, 3] = 0.0, 1.0
+    return places
+
+
+def _stacked(outcomes: list[Outcome]) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([vars(o)[name] for o in outcomes], dim=1) for name in vars(outcomes[0])
+    }
+
+
+@pytest.mark.parametrize("locations", ["grid", "continuous"])
+@pytest.mark.parametrize("baseline_positions", ["pixel", "grid"])
+@pytest.mark.parametrize("reward", REWARDS)
+def test_play_equals_stepping_through_the_episode(
+    make_core: MakeCore,
+    assert_equal: AssertEqual,
+    reward: str,
+    baseline_positions: str,
+    locations: str,
+) -> None:
+    rules = {"reward": reward, "baseline_positions": baseline_positions, "locations": locations}
+    playing, stepping = make_core(**rules), make_core(**rules)
+    actions = _actions(playing)
+    played = playing.play(actions)
+    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
+    assert_equal(vars(played), stepped)
+    assert played.confidences.std() > 0.1  # the numbers compared do vary
+    assert playing.steps.tolist() == stepping.steps.tolist() == [4, 4, 4]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_play_equals_stepping_on_a_gpu(
+    make_core: MakeCore, tiny_recognizer: Recognizer, assert_equal: AssertEqual
+) -> None:
+    recognizer = copy.deepcopy(tiny_recognizer).to("cuda")
+    playing, stepping = make_core(recognizer=recognizer), make_core(recognizer=recognizer)
+    actions = _actions(playing)
+    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
+    assert_equal(vars(playing.play(actions)), stepped)
+
+
+@pytest.mark.parametrize("reward", ["random", "expected"])
+def test_play_equals_stepping_at_any_pixel(
+    make_core: MakeCore, assert_equal: AssertEqual, reward: str
+) -> None:
+    playing, stepping = make_core(reward=reward), make_core(reward=reward)
+    offsets = torch.randint(0, 29, (3, 4, 2), generator=torch.Generator().manual_seed(0))
+    offsets[0, 0], offsets[2, 3] = 0, 28  # 40 - 12, the last that fits
+    played = playing.play(offsets=offsets)
+    stepped = _stacked([stepping.transition(offsets=offsets[:, t]) for t in range(4)])
+    assert_equal(vars(played), stepped)
+    assert torch.equal(played.offsets, offsets)
+
+
+def test_offsets_of_actions_give_what_the_actions_give(
+    make_core: MakeCore, assert_equal: AssertEqual
+) -> None:
+    by_action, by_offset = make_core(), make_core()
+    actions = _actions(by_action)
+    offsets = by_action.grid.offsets(actions)
+    assert_equal(vars(by_action.play(actions)), vars(by_offset.play(offsets=offsets)))
+
+
+@pytest.mark.parametrize("observation", ["map", "vector"])
+def test_observe_episode_equals_the_observations_of_stepping(
+    make_core: MakeCore, observation: str
+) -> None:
+    core = make_core(observation=observation)
+    episode = core.observe_episode()
+    assert episode.shape == ((3, 4, 48, 7, 7) if observation == "map" else (3, 4, 48))
+    actions = _actions(core)
+    for t in range(4):
+        assert torch.equal(core.observe(), episode[:, t])
+        core.transition(actions[:, t])
+    assert torch.equal(core.observe(), episode[:, 3])  # no fifth frame: the last one again
+
+
+def test_vector_observation_is_the_mean_of_the_map(make_core: MakeCore) -> None:
+    maps, vectors = make_core().observe_episode(), make_core(observation="vector").observe_episode()
+    torch.testing.assert_close(maps.mean(dim=(3, 4)), vectors)
+
+
+def test_observations_lie_within_the_declared_bounds(make_core: MakeCore) -> None:
+    core = make_core()
+    observations = core.observe_episode()
+    assert core.source.observation_bound == 6.0
+    assert observations.min() >= 0
+    assert observations.max() <= 6
+    assert observations.std() > 0.1
+
+
+def test_a_small_cap_bounds_the_observations(
+    make_core: MakeCore, make_recognizer: Callable[..., Recognizer]
+) -> None:
+    observations = make_core(recognizer=make_recognizer(activation_cap=0.5)).observe_episode()
+    assert observations.max() == 0.5
+
+
+def test_observations_are_copies(make_core: MakeCore) -> None:
+    core = make_core()
+    episode = core.observe_episode()
+    expected = episode.clone()
+    core.observe().fill_(-1.0)
+    core.observe_episode().fill_(-1.0)
+    assert torch.equal(core.observe_episode(), expected)
+    core.reset_rows([0], [EpisodeStart(2, 5)])
+    assert torch.equal(episode, expected)
+
+
+def test_observations_do_not_depend_on_actions(make_core: MakeCore) -> None:
+    one, other = make_core(), make_core()
+    for t in range(4):
+        one.transition(torch.full((3,), t))
+        other.transition(torch.full((3,), 48 - t))
+        assert torch.equal(one.observe(), other.observe())
+
+
+def test_observations_do_not_depend_on_the_label(
+    make_core: MakeCore, make_videos: Callable[..., Any]
+) -> None:
+    one = make_core(videos=make_videos(labels=[0, 1, 2, 0, 1]))
+    other = make_core(videos=make_videos(labels=[1, 2, 0, 2, 0]))
+    assert (one.labels != other.labels).all()
+    assert torch.equal(one.observe_episode(), other.observe_episode())
+    actions = _actions(one)
+    for t in range(4):
+        first, second = one.transition(actions[:, t]), other.transition(actions[:, t])
+        assert torch.equal(one.observe(), other.observe())
+        assert torch.equal(first.logits, second.logits)
+        assert not torch.equal(first.confidences, second.confidences)
+
+
+@pytest.mark.parametrize("reward", sorted(REWARDS.keys() - {"conf"}))
+def test_random_baseline_leaves_the_classifier_state_untouched(
+    make_core: MakeCore, reward: str
+) -> None:
+    plain, with_baseline = make_core(reward="conf"), make_core(reward=reward)
+    actions = _actions(plain)
+    for t in range(4):
+        expected, outcome = plain.transition(actions[:, t]), with_baseline.transition(actions[:, t])
+        assert torch.equal(outcome.logits, expected.logits)
+        assert torch.equal(outcome.confidences, expected.confidences)
+    assert torch.equal(plain._classifier_state, with_baseline._classifier_state)
+
+
+def test_baseline_starts_from_the_state_before_the_step(make_core: MakeCore) -> None:
+    # The random look's confidence is what one gets by looking there oneself.
+    watching = make_core(reward="random", baseline_positions="grid")
+    actions = _actions(watching)
+    for t in range(4):
+        looking = make_core(reward="conf")
+        for earlier in range(t):
+            looking.transition(actions[:, earlier])
+        instead = looking.transition(offsets=watching._random_offsets[:, t])
+        outcome = watching.transition(actions[:, t])
+        torch.testing.assert_close(
+            outcome.baseline_confidences, instead.confidences, rtol=0, atol=1e-5
+        )
+
+
+def test_confidences_at_all_positions_are_those_of_looking_there(make_core: MakeCore) -> None:
+    core = make_core(grid_size=4)
+    core.transition(torch.tensor([3, 3, 3]))
+    everywhere = core.confidences_at_all_positions()
+    assert everywhere.shape == (3, 16)
+    for action in range(16):
+        trial = copy.deepcopy(core)
+        outcome = trial.transition(torch.full((3,), action))
+        torch.testing.assert_close(everywhere[:, action], outcome.confidences, rtol=0, atol=1e-5)
+    assert core.steps.tolist() == [1, 1, 1]
+    assert torch.equal(core.confidences_at_all_positions(), everywhere)
+
+
+def test_expected_subtracts_the_mean_over_all_positions(make_core: MakeCore) -> None:
+    core = make_core(reward="expected", grid_size=5)
+    for action in (3, 17):
+        mean = core.confidences_at_all_positions().mean(dim=1)
+        outcome = core.transition(torch.full((3,), action))
+        torch.testing.assert_close(outcome.baseline_confidences, mean, rtol=0, atol=1e-5)
+
+
+def test_frozen_networks_do_not_change_by_a_bit(
+    tiny_recognizer: Recognizer, make_core: MakeCore
+) -> None:
+    recognizer = copy.deepcopy(tiny_recognizer).train().requires_grad_(True)
+    before = {name: tensor.clone() for name, tensor in recognizer.state_dict().items()}
+    assert any("running_mean" in name for name in before)
+    for reward in REWARDS:
+        core = make_core(recognizer=recognizer, reward=reward)
+        actions = _actions(core)
+        core.play(actions)
+        core.reset_rows([0, 1, 2], STARTS)
+        for t in range(4):
+            outcome = core.transition(actions[:, t])
+            core.confidences_at_all_positions()
+            assert not any(tensor.requires_grad for tensor in vars(outcome).values())
+        assert not core.observe().requires_grad
+    after = recognizer.state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    assert not any(module.training for module in recognizer.modules())
+    assert all(p.grad is None and not p.requires_grad for p in recognizer.parameters())
+
+
+def test_new_episodes_in_some_rows_leave_the_others_as_they_are(
+    make_core: MakeCore, assert_equal: AssertEqual
+) -> None:
+    disturbed, alone = make_core(), make_core()
+    actions = _actions(disturbed)
+    disturbed.transition(actions[:, 0])
+    alone.transition(actions[:, 0])
+    disturbed.reset_rows([1], [EpisodeStart(4, 99)])
+    assert disturbed.steps.tolist() == [1, 0, 1]
+    others = torch.tensor([0, 2])
+    for t in (1, 2, 3):
+        one, other = disturbed.transition(actions[:, t]), alone.transition(actions[:, t])
+        for name in vars(one):
+            assert_equal(vars(one)[name][others], vars(other)[name][others])
+        assert torch.equal(disturbed.observe()[others], alone.observe()[others])
+    assert disturbed.steps.tolist() == [4, 3, 4]
+    with pytest.raises(ResetNeeded, match=r"rows \[0, 2\] are over"):
+        disturbed.transition(actions[:, 0])
+    assert disturbed.steps.tolist() == [4, 3, 4]
+
+
+def test_an_outcome_is_not_changed_by_what_comes_after_it(make_core: MakeCore) -> None:
+    for reward in REWARDS:
+        core = make_core(reward=reward)
+        actions = _actions(core)
+        outcomes = [core.transition(actions[:, t]) for t in range(4)]
+        copies = copy.deepcopy(outcomes)
+        core.reset_rows([0, 1, 2], STARTS)
+        core.transition(actions[:, 0])
+        for outcome, expected in zip(outcomes, copies, strict=True):
+            for name, tensor in vars(outcome).items():
+                assert torch.equal(tensor, vars(expected)[name]), (reward, name)
+
+
+def test_changing_an_outcome_changes_no_later_one(
+    make_core: MakeCore, assert_equal: AssertEqual
+) -> None:
+    for reward in REWARDS:
+        disturbed, alone = make_core(reward=reward), make_core(reward=reward)
+        actions = _actions(alone)
+        for tensor in vars(disturbed.transition(actions[:, 0])).values():
+            tensor.zero_()
+        alone.transition(actions[:, 0])
+        assert_equal(
+            vars(disturbed.transition(actions[:, 1])), vars(alone.transition(actions[:, 1]))
+        )
+
+
+def test_nothing_works_before_the_first_reset(
+    tiny_recognizer: Recognizer, make_videos: Callable[..., Any]
+) -> None:
+    core = make_core_from_parts(tiny_recognizer, make_videos(), num_rows=2)
+    core.reset_rows([1], [EpisodeStart(0, 0)])
+    for call in (
+        core.observe,
+        core.observe_episode,
+        lambda: core.transition(torch.tensor([0, 0])),
+        lambda: core.play(torch.zeros(2, 4, dtype=torch.int64)),
+        core.confidences_at_all_positions,
+    ):
+        with pytest.raises(ResetNeeded, match=r"reset first: rows \[0\]"):
+            call()
+
+
+def test_whole_episodes_need_every_row_at_its_first_frame(make_core: MakeCore) -> None:
+    core = make_core()
+    actions = _actions(core)
+    core.transition(actions[:, 0])
+    core.reset_rows([0, 1], STARTS[:2])
+    with pytest.raises(ResetNeeded, match="play needs every row at its first frame"):
+        core.play(actions)
+    with pytest.raises(ResetNeeded, match="observe_episode needs every row at its first frame"):
+        core.observe_episode()
+    core.reset_rows([2], STARTS[2:])
+    core.play(actions)
+    with pytest.raises(ResetNeeded):
+        core.play(actions)
+
+
+@pytest.mark.parametrize("index", [-1, 5])
+def test_a_video_outside_the_split_is_refused(make_core: MakeCore, index: int) -> None:
+    core = make_core()
+    core.transition(torch.tensor([0, 0, 0]))
+    with pytest.raises(IndexError, match=rf"video_index {index} is not in 0\.\.4"):
+        core.reset_rows([0, 1], [EpisodeStart(0, 0), EpisodeStart(index, 0)])
+    assert core.steps.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "message"),
+    [
+        ([[0, 29], [0, 0], [0, 0]], r"must lie in 0\.\.28"),
+        ([[0, 0], [-1, 0], [0, 0]], r"must lie in 0\.\.28"),
+        ([[0, 0], [0, 0]], "shape"),
+        ([[0, 0]], "shape"),
+        ([0, 0, 0], "shape"),
+        ([[0.5, 0.0], [0.0, 0.0], [0.0, 0.0]], "integer"),
+    ],
+)
+def test_bad_offsets_are_refused(make_core: MakeCore, offsets: list[Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_core().transition(offsets=torch.tensor(offsets))
+
+
+def test_a_look_is_an_action_or_an_offset_and_not_both(make_core: MakeCore) -> None:
+    core = make_core()
+    actions = torch.tensor([0, 0, 0])
+    with pytest.raises(ValueError, match="either actions or offsets"):
+        core.transition()
+    with pytest.raises(ValueError, match="either actions or offsets"):
+        core.transition(actions, offsets=core.grid.offsets(actions))
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"reward": "accuracy"}, "unknown reward 'accuracy'; known are random, expected"),
+        ({"baseline_positions": "corner"}, "'pixel' or 'grid', not 'corner'"),
+        ({"locations": "polar"}, "'grid', 'continuous' or 'skip', not 'polar'"),
+        ({"observation": "frame"}, "'map' or 'vector', not 'frame'"),
+        ({"grid_size": 3}, "grid_size must be 4 to 10, not 3"),
+        ({"patch_size": 41}, r"patch_size must be in 1\.\.40, not 41"),
+        ({"patch_size": 0}, r"patch_size must be in 1\.\.40, not 0"),
+    ],
+    ids=str,
+)
+def test_unknown_rules_are_refused(
+    make_core: MakeCore, rules: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_core(**rules)
+
+
+def test_at_least_one_row_is_needed(
+    tiny_recognizer: Recognizer, make_videos: Callable[..., Any]
+) -> None:
+    with pytest.raises(ValueError, match="at least one row is needed, got 0"):
+        make_core_from_parts(tiny_recognizer, make_videos(), num_rows=0)
+
+
+@pytest.mark.parametrize("patch_size", [1, 25, 40])
+def test_patches_of_another_size_than_trained_with_are_cut(
+    make_core: MakeCore, assert_equal: AssertEqual, patch_size: int
+) -> None:
+    playing, stepping = (make_core(patch_size=patch_size) for _ in range(2))
+    actions = _actions(playing)
+    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
+    assert_equal(vars(playing.play(actions)), stepped)
+    assert int(stepped["offsets"].max()) == 40 - patch_size
+
+
+def test_micro_batches_change_no_number(
+    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, assert_equal: AssertEqual
+) -> None:
+    actions = _actions(make_core())
+    whole = make_core(reward="expected").play(actions)
+    monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 7 * 12 * 12})
+    monkeypatch.setattr("adafocus_env.networks.frozen._IMAGES_AT_ONCE", 1)
+    parts = make_core(reward="expected").play(actions)
+    assert_equal(vars(parts), vars(whole))
+
+
+@pytest.mark.parametrize(
+    ("videos", "message"),
+    [
+        ({"num_classes": 4}, "knows 3 classes .* videos have 4; .*trained on these videos"),
+        ({"frame_size": 48}, "takes frames of 40 pixels, the videos give 48"),
+        ({"num_videos": 0}, "the split has no videos"),
+    ],
+    ids=str,
+)
+def test_videos_that_do_not_fit_the_recognizer_are_refused(
+    tiny_recognizer: Recognizer,
+    make_videos: Callable[..., Any],
+    videos: dict[str, int],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        LiveFeatures(tiny_recognizer, make_videos(**videos))
+
+
+def test_a_frame_is_shown_as_it_was_sampled(
+    make_core: MakeCore, make_videos: Callable[..., Any]
+) -> None:
+    clip = make_videos().clip(STARTS[1].video_index, STARTS[1].episode_seed)
+    shown = make_core().frame(1, 2)
+    assert torch.equal(shown, clip.frames[2].permute(1, 2, 0))

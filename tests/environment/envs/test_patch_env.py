@@ -1,0 +1,354 @@
+"""PatchLocalizationEnv: one video at a time, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.error import InvalidAction, ResetNeeded
+
+from adafocus_env.data.media.video_files import decode_frames
+from adafocus_env.envs import REWARDS, PatchLocalizationEnv
+
+MakeEnv = Callable[..., PatchLocalizationEnv]
+AssertEqual = Callable[[object, object], None]
+
+RESET_KEYS = {"video_index", "frame_index", "label"}
+STEP_KEYS = RESET_KEYS | {"confidence", "baseline_confidence", "predicted_label", "patch_box"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "observation_shape", "action_space"),
+    [
+        ({}, (48, 7, 7), spaces.Discrete(49)),
+        ({"grid_size": 4}, (48, 7, 7), spaces.Discrete(16)),
+        ({"observation": "vector"}, (48,), spaces.Discrete(49)),
+        ({"locations": "continuous"}, (48, 7, 7), spaces.Box(0, 1, (2,), np.float32)),
+    ],
+    ids=str,
+)
+def test_spaces_are_the_documented_ones(
+    make_env: MakeEnv,
+    rules: dict[str, Any],
+    observation_shape: tuple[int, ...],
+    action_space: spaces.Space[Any],
+) -> None:
+    env = make_env(**rules)
+    assert env.observation_space == spaces.Box(0, 6, observation_shape, np.float32)
+    assert env.action_space == action_space
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_an_episode_is_exactly_t_frames_and_ends_with_terminated(
+    make_env: MakeEnv, reward: str
+) -> None:
+    env = make_env(reward=reward)
+    for episode in range(2):
+        observation, info = env.reset(seed=3 if episode == 0 else None)
+        assert env.observation_space.contains(observation)
+        assert info.keys() == RESET_KEYS
+        assert info["frame_index"] == 0
+        video, label = info["video_index"], info["label"]
+        for t in range(4):
+            observation, step_reward, terminated, truncated, info = env.step(t)
+            assert env.observation_space.contains(observation)
+            assert type(step_reward) is float
+            assert terminated is (t == 3)
+            assert truncated is False
+            assert info.keys() == (STEP_KEYS | {"is_success"} if terminated else STEP_KEYS)
+            assert info["frame_index"] == t
+            assert (info["video_index"], info["label"]) == (video, label)
+            gain = info["confidence"] - info["baseline_confidence"]
+            assert step_reward == pytest.approx(gain, abs=1e-6)
+        assert info["is_success"] is (info["predicted_label"] == label)
+
+
+def test_infos_are_python_numbers_and_a_new_box(make_env: MakeEnv) -> None:
+    env = make_env()
+    _, info = env.reset(seed=0)
+    assert {name: type(value) for name, value in info.items()} == dict.fromkeys(RESET_KEYS, int)
+    _, _, _, _, info = env.step(0)
+    types = {name: type(value) for name, value in info.items()}
+    numbers = {"confidence": float, "baseline_confidence": float, "predicted_label": int}
+    assert types == {**dict.fromkeys(RESET_KEYS, int), **numbers, "patch_box": np.ndarray}
+    assert (info["patch_box"].dtype, info["patch_box"].shape) == (np.int64, (4,))
+    assert 0 < info["confidence"] < 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "action", "box"),
+    [
+        ({}, 0, [0, 0, 12, 12]),
+        ({}, 48, [28, 28, 12, 12]),
+        ({}, 10, [4, 14, 12, 12]),  # row 1: 28 // 6, column 3: 84 // 6
+        ({"grid_size": 4, "patch_size": 30}, 7, [3, 10, 30, 30]),  # row 1: 10 // 3, column 3: 10
+        ({"locations": "continuous"}, np.array([1.0, 0.5], np.float32), [28, 14, 12, 12]),
+    ],
+)
+def test_patch_box_is_top_left_height_width_in_pixels(
+    make_env: MakeEnv, rules: dict[str, Any], action: Any, box: list[int]
+) -> None:
+    env = make_env(**rules)
+    env.reset(seed=0)
+    assert env.step(action)[4]["patch_box"].tolist() == box
+
+
+@pytest.mark.parametrize("action", [3, np.int64(3), np.int32(3), np.array(3), np.uint8(3)])
+def test_an_action_may_be_any_integer_scalar(make_env: MakeEnv, action: Any) -> None:
+    env = make_env()
+    env.reset(seed=0)
+    assert env.step(action)[4]["patch_box"].tolist() == [0, 14, 12, 12]
+
+
+def test_observation_after_the_last_step_repeats_the_last_frames(make_env: MakeEnv) -> None:
+    env = make_env()
+    observations = [env.reset(seed=0)[0], *(env.step(0)[0] for _ in range(4))]
+    assert not np.array_equal(observations[2], observations[3])
+    np.testing.assert_array_equal(observations[4], observations[3])
+
+
+def test_observations_and_infos_are_copies(make_env: MakeEnv) -> None:
+    env = make_env()
+    env.reset(seed=0)
+    kept = [env.step(0) for _ in range(3)]
+    saved = copy.deepcopy(kept)
+    for observation, _, _, _, info in kept:
+        observation[:] = -1.0
+        info["patch_box"][:] = -1
+    last = env.step(0)
+    env.reset(seed=0)
+    again = [env.step(0) for _ in range(4)]
+    for one, other in zip([*saved, last], again, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[4]["patch_box"], other[4]["patch_box"])
+
+
+def test_the_label_is_for_evaluation_only(
+    make_env: MakeEnv, make_videos: Callable[..., Any]
+) -> None:
+    one = make_env(videos=make_videos(labels=[0, 1, 2, 0, 1]))
+    other = make_env(videos=make_videos(labels=[1, 2, 0, 2, 0]))
+    first, info = one.reset(seed=0)
+    second, other_info = other.reset(seed=0)
+    assert info["label"] != other_info["label"]
+    np.testing.assert_array_equal(first, second)
+    rewards = []
+    for action in (3, 30, 7, 48):
+        first, reward, _, _, info = one.step(action)
+        second, other_reward, _, _, other_info = other.step(action)
+        np.testing.assert_array_equal(first, second)
+        assert info["predicted_label"] == other_info["predicted_label"]
+        rewards.append((reward, other_reward))
+    assert any(one != another for one, another in rewards)
+
+
+def _play_on(env: PatchLocalizationEnv, actions: list[int]) -> list[Any]:
+    """Step on; a new episode where one ends."""
+    record: list[Any] = []
+    for action in actions:
+        record.append(env.step(action))
+        if record[-1][2]:
+            record.append(env.reset())
+    return record
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))],
+    ids=["deepcopy", "pickle"],
+)
+@pytest.mark.parametrize("render_mode", [None, "rgb_array"])
+def test_a_copy_made_within_an_episode_goes_on_in_the_same_way(
+    make_env: MakeEnv,
+    assert_equal: AssertEqual,
+    copied: Callable[[PatchLocalizationEnv], PatchLocalizationEnv],
+    render_mode: str | None,
+) -> None:
+    env = make_env(render_mode=render_mode)
+    env.reset(seed=0)
+    env.step(5)
+    env.step(9)
+    other = copied(env)
+    actions = [int(a) for a in np.random.default_rng(0).integers(0, 49, 24)]  # beyond one pass
+    expected = _play_on(env, actions)
+    assert_equal(_play_on(other, actions), expected)
+    if render_mode is not None:
+        np.testing.assert_array_equal(env.render(), other.render())
+
+
+def test_a_video_may_be_chosen_at_reset(make_env: MakeEnv) -> None:
+    env = make_env()
+    for index in (4, np.int64(2), 0):
+        _, info = env.reset(options={"video_index": index})
+        assert info["video_index"] == index
+        assert info["label"] == index % 3
+
+
+def test_an_episode_seed_may_be_chosen_at_reset(
+    make_env: MakeEnv, assert_equal: AssertEqual
+) -> None:
+    env = make_env()
+    options = {"video_index": 1, "episode_seed": 2**64 - 1}
+    record = []
+    for seed in (0, 1):
+        record.append([env.reset(seed=seed, options=options), *(env.step(3) for _ in range(4))])
+    assert_equal(record[0], record[1])
+    assert env.core.starts[0] is not None
+    assert env.core.starts[0].episode_seed == 2**64 - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"video": 3}, ValueError, r"unknown reset options \['video'\]; known are video_index"),
+        ({"reset_mask": None}, ValueError, "unknown reset options"),
+        ({"video_index": 5}, IndexError, r"video_index 5 is not in 0\.\.4"),
+        ({"video_index": -1}, ValueError, r"'video_index'\] must be an integer, 0 or more, got -1"),
+        ({"video_index": 1.0}, ValueError, "must be an integer"),
+        ({"video_index": "1"}, ValueError, "must be an integer"),
+        ({"video_index": True}, ValueError, "must be an integer"),
+        ({"video_index": [1]}, ValueError, "must be an integer"),
+        ({"episode_seed": -1}, ValueError, r"'episode_seed'\] must be an integer"),
+        ({"episode_seed": 2**64}, ValueError, r"'episode_seed'\] must be an integer"),
+    ],
+    ids=str,
+)
+def test_a_bad_reset_option_is_refused(
+    make_env: MakeEnv, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    env = make_env()
+    env.reset(seed=0)
+    with pytest.raises(error, match=message):
+        env.reset(options=options)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [49, -1, 3.0, np.float32(3), [3], np.array([3]), "3", None, True, np.nan],
+    ids=str,
+)
+def test_an_action_that_is_no_grid_position_is_refused(make_env: MakeEnv, action: Any) -> None:
+    env = make_env()
+    env.reset(seed=0)
+    with pytest.raises(InvalidAction):
+        env.step(action)
+    assert env.step(3)[4]["frame_index"] == 0  # nothing has happened
+
+
+@pytest.mark.parametrize(
+    "action",
+    [[1.01, 0.0], [0.0, -0.01], [np.nan, 0.0], 0.5, [0.5], [0.5, 0.5, 0.5], [[0.5, 0.5]], "ab"],
+    ids=str,
+)
+def test_an_action_that_is_no_place_is_refused(make_env: MakeEnv, action: Any) -> None:
+    env = make_env(locations="continuous")
+    env.reset(seed=0)
+    with pytest.raises(InvalidAction):
+        env.step(action)
+    assert env.step([0.5, 0.5])[4]["frame_index"] == 0
+
+
+def test_a_step_needs_an_episode_that_is_not_over(make_env: MakeEnv) -> None:
+    env = make_env()
+    with pytest.raises(ResetNeeded, match="call reset first"):
+        env.step(0)
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(0)
+    with pytest.raises(ResetNeeded, match="over; reset them before another step"):
+        env.step(0)
+    env.reset()
+    env.step(0)
+
+
+def test_render_returns_uint8_rgb_at_any_time_of_an_episode(make_env: MakeEnv) -> None:
+    env = make_env(render_mode="rgb_array")
+    env.reset(seed=0)
+    shapes = set()
+    for t in range(5):
+        image = env.render()
+        assert isinstance(image, np.ndarray)
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        shapes.add(image.shape)
+        if t < 4:
+            env.step(0)
+    assert len(shapes) == 1  # a video needs frames of one size
+
+
+def test_rendering_changes_no_state(make_env: MakeEnv, assert_equal: AssertEqual) -> None:
+    plain, drawn = make_env(), make_env(render_mode="rgb_array")
+    assert_equal(plain.reset(seed=0), drawn.reset(seed=0))
+    for _ in range(2):
+        for action in (0, 10, 20, 48):
+            first = drawn.render()
+            np.testing.assert_array_equal(drawn.render(), first)
+            assert_equal(plain.step(action), drawn.step(action))
+        drawn.render()
+        assert_equal(plain.reset(), drawn.reset())
+
+
+def test_render_without_a_mode_returns_none_and_says_why(make_env: MakeEnv) -> None:
+    env = make_env()
+    env.reset(seed=0)
+    with pytest.warns(UserWarning, match="render_mode='rgb_array'"):
+        assert env.render() is None
+
+
+def test_an_unknown_render_mode_is_refused(make_env: MakeEnv) -> None:
+    with pytest.raises(ValueError, match="None or 'rgb_array', not 'human'"):
+        make_env(render_mode="human")
+
+
+def test_record_video_writes_every_frame_of_an_episode(
+    glyph_recognizer_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("moviepy", reason="RecordVideo needs moviepy: pip install moviepy")
+    env = gym.make(
+        "AdaFocus/PatchLocalization-v0",
+        recognizer=str(glyph_recognizer_folder),
+        render_mode="rgb_array",
+        num_frames=3,
+    )
+    recorder = gym.wrappers.RecordVideo(
+        env, str(tmp_path / "new"), episode_trigger=lambda i: i == 0
+    )
+    recorder.reset(seed=0)
+    for _ in range(3):
+        recorder.step(24)
+    recorder.close()  # type: ignore[no-untyped-call]
+    [video] = (tmp_path / "new").glob("*.mp4")
+    frames = decode_frames(video)
+    assert len(frames) == 4  # before the first look, and after each of the three
+    image = env.render()
+    assert isinstance(image, np.ndarray)
+    assert frames[-1].shape == image.shape
+    assert np.abs(frames[-1].astype(int) - image).mean() < 10
+
+
+def test_networks_may_be_shared_and_are_frozen(make_env: MakeEnv) -> None:
+    one, other = make_env(), make_env(reward="conf")
+    first, second = one.core.source, other.core.source
+    assert first.recognizer is second.recognizer  # type: ignore[attr-defined]
+    one.reset(seed=0)
+    other.reset(seed=0)
+    confidences = [one.step(3)[4]["confidence"], other.step(3)[4]["confidence"]]
+    assert confidences[0] == pytest.approx(confidences[1], abs=1e-5)
+
+
+def test_no_gradient_is_recorded(make_env: MakeEnv) -> None:
+    env = make_env()
+    with torch.enable_grad():
+        env.reset(seed=0)
+        env.step(0)
+    assert env.core.observe().grad_fn is None
+    assert env.core._classifier_state.grad_fn is None

@@ -1,0 +1,151 @@
+"""The ids, and what `gymnasium.make` takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec, registry
+
+import adafocus_env
+from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv, shipped_recognizer
+
+GRID = "AdaFocus/PatchLocalization-v0"
+CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
+SKIP = "AdaFocus/PatchLocalizationSkip-v0"
+REPOSITORY = Path(__file__).parents[3]
+
+
+def _in_a_new_process(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return result.stdout.strip()
+
+
+def test_importing_the_package_registers_the_ids_without_torch() -> None:
+    code = (
+        "import sys, adafocus_env, gymnasium;"
+        "print([i for i in gymnasium.registry if i.startswith('AdaFocus/')],"
+        " sorted({'torch', 'torchvision', 'cv2'} & set(sys.modules)))"
+    )
+    assert _in_a_new_process(code) == f"{[GRID, CONTINUOUS, SKIP]} []"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "action_space"),
+    [
+        (GRID, spaces.Discrete(49)),
+        (CONTINUOUS, spaces.Box(0.0, 1.0, (2,), np.float32)),
+        (SKIP, spaces.Discrete(50)),
+    ],
+)
+def test_make_works_with_no_arguments(env_id: str, action_space: spaces.Space[Any]) -> None:
+    env = gym.make(env_id)
+    assert isinstance(env.unwrapped, PatchLocalizationEnv)
+    assert env.action_space == action_space
+    assert env.observation_space == spaces.Box(0.0, 6.0, (48, 7, 7), np.float32)
+    env.action_space.seed(0)
+    observation, info = env.reset(seed=0)
+    assert env.observation_space.contains(observation)
+    assert info["label"] == info["video_index"] % 10
+    flags = [env.step(env.action_space.sample())[2] for _ in range(8)]
+    assert flags == [False] * 7 + [True]
+
+
+@pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
+def test_make_vec_works_with_no_arguments(env_id: str) -> None:
+    env = gym.make_vec(env_id, num_envs=2)
+    assert isinstance(env, PatchLocalizationVectorEnv)
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    for _ in range(8):
+        terminated = env.step(env.action_space.sample())[2]
+    assert terminated.tolist() == [True, True]
+
+
+@pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
+def test_episodes_end_by_themselves_without_a_time_limit(env_id: str) -> None:
+    spec = gym.spec(env_id)
+    assert spec.max_episode_steps is None
+    assert not spec.nondeterministic
+    assert not any("TimeLimit" in str(wrapper) for wrapper in spec.additional_wrappers)
+
+
+def test_registering_again_leaves_the_ids_alone() -> None:
+    before = {env_id: registry[env_id] for env_id in (GRID, CONTINUOUS)}
+    adafocus_env.register_envs()
+    assert all(registry[env_id] is spec for env_id, spec in before.items())
+
+
+def test_a_spec_survives_json() -> None:
+    env = gym.make(GRID, reward="prev", grid_size=5, split="test", num_frames=2, device="cpu")
+    assert env.spec is not None
+    text = env.spec.to_json()
+    assert json.loads(text)["kwargs"]["grid_size"] == 5
+    again = gym.make(EnvSpec.from_json(text))
+    first, info = env.reset(seed=3)
+    second, other_info = again.reset(seed=3)
+    np.testing.assert_array_equal(first, second)
+    assert info == other_info
+    assert env.step(24)[1] == again.step(24)[1]
+
+
+def test_arguments_are_keywords() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        PatchLocalizationEnv("glyphs")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        PatchLocalizationVectorEnv(2)  # type: ignore[call-arg]
+
+
+def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos() -> None:
+    files = {file.name: file.stat().st_size for file in shipped_recognizer().iterdir()}
+    assert files.keys() >= {"recognizer.json", "recognizer.safetensors"}
+    assert sum(files.values()) < 5_000_000
+    config = json.loads((shipped_recognizer() / "recognizer.json").read_text())
+    assert (config["num_frames"], config["frame_size"], config["patch_size"]) == (8, 112, 32)
+    assert config["glance_size"] == 28
+
+
+def test_each_built_in_task_has_its_own_shipped_recognizer() -> None:
+    second = shipped_recognizer("glyphs_memory")
+    assert shipped_recognizer() == shipped_recognizer("glyphs") == second.parent / "glyphs"
+    assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
+    third = shipped_recognizer("glyphs_order")
+    assert third == second.parent / "glyphs_order"
+    for folder in (second, third):
+        assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
+
+
+def test_the_split_is_val_unless_another_is_asked_for() -> None:
+    sizes = {"train": 800, "val": 250, "test": 500}
+    for split, size in sizes.items():
+        assert gym.make(GRID, split=split).unwrapped.core.source.num_videos == size  # type: ignore[attr-defined]
+    assert gym.make(GRID).unwrapped.core.source.num_videos == 250  # type: ignore[attr-defined]
+
+
+def test_the_training_split_has_random_frames_and_the_others_do_not() -> None:
+    options = {"video_index": 0}
+    for rules, random in (
+        ({"split": "train"}, True),
+        ({"split": "train", "augment": False}, False),
+        ({"split": "val"}, False),
+        ({"split": "val", "augment": True}, True),
+    ):
+        env = gym.make(GRID, **rules)
+        first, _ = env.reset(options={**options, "episode_seed": 1})
+        second, _ = env.reset(options={**options, "episode_seed": 2})
+        assert np.array_equal(first, second) is not random

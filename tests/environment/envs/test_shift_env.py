@@ -1,0 +1,302 @@
+"""The environments over a recognizer of the Something-Something family."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env as check_with_gymnasium
+from stable_baselines3.common.env_checker import check_env as check_with_sb3
+from torch import Tensor
+
+from adafocus_env.data.clips import Clip
+from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos
+from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.factory import make_core_from_parts
+from adafocus_env.features import EpisodeStart, FeatureBank
+from adafocus_env.networks import ShiftRecognizer
+from agents.sb3.vec_env import Sb3VecEnvAdapter
+
+AssertEqual = Callable[[object, object], None]
+DIVISIONS = [1, 2, 4]
+
+
+@pytest.fixture(scope="module")
+def recognizer(make_shift_recognizer: Callable[..., ShiftRecognizer]) -> ShiftRecognizer:
+    return make_shift_recognizer()
+
+
+@pytest.fixture(scope="module")
+def videos(make_videos: Callable[..., Any]) -> Any:
+    return make_videos(num_frames=12, num_glance_frames=8)
+
+
+@pytest.fixture(scope="module")
+def folder(
+    make_shift_recognizer: Callable[..., ShiftRecognizer],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> str:
+    """A recognizer for the built-in videos, saved."""
+    path = tmp_path_factory.mktemp("shift_recognizer")
+    make_shift_recognizer(
+        class_names=CLASS_NAMES, frame_size=112, patch_size=32, num_frames=12
+    ).save(path)
+    return str(path)
+
+
+def _core(recognizer: ShiftRecognizer, videos: Any, rows: int, **rules: Any) -> Any:
+    core = make_core_from_parts(recognizer, videos, num_rows=rows, **rules)
+    core.reset_rows(range(rows), [EpisodeStart(i, 10 + i) for i in range(rows)])
+    return core
+
+
+@pytest.mark.parametrize("video_div", DIVISIONS)
+def test_observations_are_a_divisions_glance_maps_side_by_side(
+    recognizer: ShiftRecognizer, videos: Any, video_div: int
+) -> None:
+    core = _core(recognizer, videos, 2, video_div=video_div)
+    pooled = _core(recognizer, videos, 2, video_div=video_div, observation="vector")
+    count = 8 // video_div
+    assert core.num_decisions == video_div
+    assert core.source.observation_shape == (48 * count, 7, 7)
+    seen = core.observe_episode()
+    clip = videos.clip(1, 11)
+    assert clip.glance_frames is not None
+    with torch.no_grad():
+        maps = recognizer.glance(clip.glance_frames)[0]
+    for frame in range(8):
+        division, place = divmod(frame, count)
+        got = seen[1, division, 48 * place : 48 * (place + 1)]
+        torch.testing.assert_close(got, maps[frame], rtol=0.0, atol=1e-4)
+    torch.testing.assert_close(pooled.observe_episode(), seen.mean(dim=(3, 4)), rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("video_div", DIVISIONS)
+@torch.no_grad()
+def test_logits_are_those_of_the_networks_on_the_patches_so_far(
+    recognizer: ShiftRecognizer, videos: Any, video_div: int
+) -> None:
+    core = _core(recognizer, videos, 1, video_div=video_div)
+    divided = recognizer.divided(video_div)
+    offsets = torch.tensor([[[3, 5], [20, 0], [28, 28], [7, 9]]])[:, :video_div]
+    outcome = core.play(offsets=offsets)
+    clip, count = videos.clip(0, 10), 12 // video_div
+    own = recognizer.glance_logits(recognizer.glance(clip.glance_frames)[1][None])
+    vectors = []
+    for division, (top, left) in enumerate(offsets[0].tolist()):
+        frames = clip.frames[division * count : (division + 1) * count]
+        vectors.append(divided.focus(frames[:, :, top : top + 12, left : left + 12]))
+        expected = recognizer.classifier(torch.cat(vectors)[None]) + own
+        got = outcome.logits[:, division]
+        torch.testing.assert_close(got, expected, rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("video_div", DIVISIONS)
+@pytest.mark.parametrize("reward", ["random", "expected", "padding", "prev", "conf"])
+def test_play_equals_steps(
+    recognizer: ShiftRecognizer,
+    videos: Any,
+    assert_equal: AssertEqual,
+    video_div: int,
+    reward: str,
+) -> None:
+    rules = {"video_div": video_div, "reward": reward, "grid_size": 4}
+    stepped, played = (_core(recognizer, videos, 3, **rules) for _ in range(2))
+    actions = torch.arange(3 * video_div).view(3, video_div) * 5 % 16
+    outcomes = [stepped.transition(actions[:, step]) for step in range(video_div)]
+    whole = vars(played.play(actions))
+    for name, values in whole.items():
+        assert_equal(torch.stack([getattr(one, name) for one in outcomes], dim=1), values)
+
+
+class _OneVideo:
+    """Videos of which one is kept and all others are replaced by noise."""
+
+    def __init__(self, videos: Any, kept: int):
+        self._videos, self._kept = videos, kept
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_videos"], name)
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        clip: Clip = self._videos.clip(index, episode_seed)
+        if index == self._kept:
+            return clip
+        assert clip.glance_frames is not None
+        return dataclasses.replace(
+            clip, frames=255 - clip.frames, glance_frames=255 - clip.glance_frames
+        )
+
+
+@pytest.mark.parametrize("video_div", DIVISIONS)
+def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
+    recognizer: ShiftRecognizer, videos: Any, video_div: int
+) -> None:
+    actions = torch.arange(3 * video_div).view(3, video_div) * 11 % 49
+    together = _core(recognizer, videos, 3, video_div=video_div)
+    beside_others = _core(recognizer, _OneVideo(videos, 1), 3, video_div=video_div)
+    expected, got = together.play(actions).logits, beside_others.play(actions).logits
+    assert torch.equal(got[1], expected[1])
+    assert (got[0] - expected[0]).abs().max() > 1e-2
+    # Moved to another row, beside nobody.
+    alone = make_core_from_parts(recognizer, videos, num_rows=1, video_div=video_div)
+    alone.reset_rows([0], [EpisodeStart(1, 11)])
+    torch.testing.assert_close(alone.play(actions[1:2]).logits[0], expected[1], rtol=0.0, atol=1e-5)
+
+
+def _make(env_id: str, folder: str, **rules: Any) -> gym.Env[Any, Any]:
+    return gym.make(f"AdaFocus/{env_id}", recognizer=folder, **rules)
+
+
+CASES = [
+    ("PatchLocalization-v0", {"video_div": 1, "observation": "vector"}),
+    ("PatchLocalization-v0", {"video_div": 4, "grid_size": 10}),
+    ("PatchLocalizationContinuous-v0", {"video_div": 2, "render_mode": "rgb_array"}),
+]
+
+
+@pytest.mark.parametrize(("env_id", "rules"), CASES)
+def test_both_checkers_accept_the_environments(
+    folder: str, env_id: str, rules: dict[str, Any]
+) -> None:
+    env = _make(env_id, folder, **rules)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_with_gymnasium(env.unwrapped)
+        warnings.filterwarnings("ignore", message=".*observation  ?(space )?.*is an image")
+        warnings.filterwarnings("ignore", message="The minimal resolution|Treating image space")
+        warnings.filterwarnings("ignore", message="We recommend you to use a symmetric")
+        check_with_sb3(env)
+
+
+@pytest.mark.parametrize(("env_id", "rules"), CASES)
+def test_vector_rows_equal_single_environments(
+    folder: str, assert_equal: AssertEqual, env_id: str, rules: dict[str, Any]
+) -> None:
+    vector: Any = gym.make_vec(f"AdaFocus/{env_id}", num_envs=2, recognizer=folder, **rules)
+    singles = [_make(env_id, folder, **rules) for _ in range(2)]
+    observations, _ = vector.reset(seed=5)
+    starts = [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)]
+    assert_equal(np.stack(starts), observations)
+    space = vector.action_space
+    space.seed(0)
+    for _ in range(rules["video_div"]):
+        actions = space.sample()
+        _, rewards, ended, _, infos = vector.step(actions)
+        steps = [env.step(action) for env, action in zip(singles, actions, strict=True)]
+        assert_equal(np.array([step[1] for step in steps]), rewards)
+        assert [step[2] for step in steps] == ended.tolist()
+        last = infos.get("final_info", infos)
+        assert [step[4]["frame_index"] for step in steps] == last["frame_index"].tolist()
+    assert ended.all()
+
+
+@pytest.mark.parametrize("grid_size", [4, 7, 10])
+def test_sb3s_adapter_and_every_grid_size(
+    recognizer: ShiftRecognizer, videos: Any, grid_size: int
+) -> None:
+    env = PatchLocalizationVectorEnv.from_parts(
+        recognizer, videos, num_envs=2, video_div=2, grid_size=grid_size
+    )
+    adapted = Sb3VecEnvAdapter(env)
+    assert adapted.action_space == gym.spaces.Discrete(grid_size**2)
+    adapted.seed(0)
+    assert adapted.reset().shape == (2, 192, 7, 7)
+    last = np.full(2, grid_size**2 - 1)
+    _, _, dones, infos = adapted.step(last)
+    assert not dones.any()
+    # 40 - 12 = 28 free pixels.
+    assert infos[0]["patch_box"].tolist() == [28, 28, 12, 12]
+    assert adapted.step(last)[2].all()
+
+
+def test_a_rendered_frame_is_the_middle_one_of_its_division(
+    recognizer: ShiftRecognizer, videos: Any
+) -> None:
+    core: PatchLocalizationCore = _core(recognizer, videos, 1, video_div=2)
+    frames: Tensor = videos.clip(0, 10).frames
+    assert torch.equal(core.frame(0, 0), frames[3].permute(1, 2, 0))
+    assert torch.equal(core.frame(0, 1), frames[9].permute(1, 2, 0))
+
+
+def test_workers_load_the_same_glance_frames(
+    recognizer: ShiftRecognizer, videos: Any, assert_equal: AssertEqual
+) -> None:
+    here, there = (_core(recognizer, videos, 2, num_workers=n) for n in (0, 1))
+    assert_equal(there.observe_episode(), here.observe_episode())
+
+
+@pytest.mark.parametrize("video_div", [1, 4])
+def test_a_bank_gives_what_live_networks_give(
+    recognizer: ShiftRecognizer, videos: Any, tmp_path: Path, video_div: int
+) -> None:
+    rules = {"video_div": video_div, "grid_size": 4, "baseline_positions": "grid"}
+    live = make_core_from_parts(recognizer, videos, num_rows=3, **rules)
+    positions = live.grid.all_offsets()
+    divided = recognizer.divided(video_div)
+    bank = FeatureBank.build(tmp_path / "val", divided, videos, positions=positions)
+    banked = make_core_from_parts(recognizer, videos, num_rows=3, bank=bank, **rules)
+    starts = [EpisodeStart(i, bank.episode_seed(i, 0)) for i in range(3)]
+    actions = torch.arange(3 * video_div).view(3, video_div) % 16
+    for core in (live, banked):
+        core.reset_rows(range(3), starts)
+    # float16 has 11 bits: maps up to 6 are within 2^-9.
+    torch.testing.assert_close(
+        banked.observe_episode(), live.observe_episode(), rtol=0.0, atol=2**-9
+    )
+    one, other = banked.play(actions), live.play(actions)
+    torch.testing.assert_close(one.rewards, other.rewards, rtol=0.0, atol=5e-3)
+    torch.testing.assert_close(one.logits, other.logits, rtol=1e-2, atol=5e-2)
+    assert torch.equal(torch.from_numpy(banked.frame(0, 0).numpy()), live.frame(0, 0))
+
+
+def test_the_built_in_videos_have_glance_frames_at_their_own_uniform_times() -> None:
+    videos = GlyphVideos("val", num_frames=16, num_glance_frames=4, frame_sampling="test")
+    clip = videos.clip(3, 0)
+    assert clip.glance_frames is not None
+    assert torch.equal(clip.glance_frames, clip.frames[[2, 6, 10, 14]])
+
+
+def test_single_environments_share_a_recognizer_in_several_divisions(
+    recognizer: ShiftRecognizer, videos: Any
+) -> None:
+    envs = [
+        PatchLocalizationEnv.from_parts(recognizer, videos, video_div=video_div)
+        for video_div in DIVISIONS
+    ]
+    assert [env.num_decisions for env in envs] == DIVISIONS
+
+
+def test_clips_of_other_lengths_are_refused(
+    recognizer: ShiftRecognizer, make_videos: Callable[..., Any], folder: str
+) -> None:
+    for sizes in ({"num_frames": 8, "num_glance_frames": 8}, {"num_frames": 12}):
+        with pytest.raises(ValueError, match="num_frames=12 and num_glance_frames=8"):
+            PatchLocalizationEnv.from_parts(recognizer, make_videos(**sizes))
+    with pytest.raises(ValueError, match="open them with num_frames=12"):
+        gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, num_frames=8)
+
+
+def test_divisions_are_for_temporal_shift_alone(folder: str) -> None:
+    with pytest.raises(ValueError, match="leave video_div=None"):
+        gym.make("AdaFocus/PatchLocalization-v0", video_div=2)
+    with pytest.raises(ValueError, match="video_div=3 does not divide"):
+        gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, video_div=3)
+
+
+def test_clips_with_glance_frames_are_not_for_the_recurrent_family(
+    tiny_recognizer: Any, videos: Any
+) -> None:
+    with pytest.raises(ValueError, match="leave num_glance_frames=None"):
+        PatchLocalizationEnv.from_parts(tiny_recognizer, videos)

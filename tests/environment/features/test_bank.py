@@ -1,0 +1,364 @@
+"""Episodes on a feature bank are those on live features, within float16's precision."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from adafocus_env.data import VideoError, VideoOptions, Videos, open_videos
+from adafocus_env.data.glyphs.videos import SPLITS, GlyphVideos
+from adafocus_env.data.media.video_files import decode_frames
+from adafocus_env.envs import (
+    REWARDS,
+    PatchGrid,
+    PatchLocalizationEnv,
+    PatchLocalizationVectorEnv,
+)
+from adafocus_env.features import FeatureBank
+from adafocus_env.networks import Recognizer
+
+N = 3
+# Half a step of float16 between 4 and 8, the largest values of a map of bound 6.
+MAP_ATOL = 2.0**-9
+CONFIDENCE_ATOL = 2e-3
+
+
+class BankClips:
+    """Videos whose clips are those that a bank holds, for the live side of a comparison."""
+
+    def __init__(self, videos: Videos, bank: FeatureBank):
+        self._videos = videos
+        self._bank = bank
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._videos, name)
+
+    def __len__(self) -> int:
+        return len(self._videos)
+
+    def clip(self, index: int, episode_seed: int) -> Any:
+        view = self._bank.view_of(episode_seed)
+        return self._videos.clip(index, self._bank.episode_seed(index, view))
+
+
+class NoClips(BankClips):
+    """Videos whose files are gone."""
+
+    def clip(self, index: int, episode_seed: int) -> Any:
+        raise VideoError(f"video {index} is gone")
+
+
+@dataclass(frozen=True)
+class Banked:
+    """A bank and what it was made of."""
+
+    bank: FeatureBank
+    recognizer: Recognizer
+    videos: Videos
+
+    def vector(self, *, live: bool = False, gone: bool = False, **rules: Any) -> Any:
+        videos: Any = NoClips(self.videos, self.bank) if gone else self.videos
+        return PatchLocalizationVectorEnv.from_parts(
+            self.recognizer,
+            BankClips(self.videos, self.bank) if live else videos,  # type: ignore[arg-type]
+            **({} if live else {"bank": self.bank}),
+            **{"num_envs": N, "baseline_positions": "grid", **rules},
+        )
+
+    def single(self, *, live: bool = False, **rules: Any) -> PatchLocalizationEnv:
+        return PatchLocalizationEnv.from_parts(
+            self.recognizer,
+            BankClips(self.videos, self.bank) if live else self.videos,  # type: ignore[arg-type]
+            **({} if live else {"bank": self.bank}),
+            **{"baseline_positions": "grid", **rules},
+        )
+
+
+def _build(folder: Path, recognizer: Recognizer, videos: Videos, views: int = 1) -> Banked:
+    sizes = recognizer.config
+    grid = PatchGrid(7, sizes.frame_size, sizes.patch_size)
+    bank = FeatureBank.build(folder, recognizer, videos, positions=grid.all_offsets(), views=views)
+    return Banked(bank, recognizer, videos)
+
+
+def _glyphs(folder: Path) -> Videos:
+    return GlyphVideos("val")
+
+
+def _video_files(folder: Path) -> Videos:
+    return open_videos("videos", "train", VideoOptions(4, 40), data_dir=folder)
+
+
+def _frame_folders(folder: Path) -> Videos:
+    for path in (folder / "videos").iterdir():
+        frames = folder / "frames" / path.stem
+        if not frames.is_dir():
+            frames.mkdir(parents=True)
+            for number, frame in enumerate(decode_frames(path), start=1):
+                cv2.imwrite(str(frames / f"image_{number:05d}.jpg"), frame[..., ::-1])
+    return open_videos("videos", "val", VideoOptions(4, 40, media="frames"), data_dir=folder)
+
+
+SOURCES = {"built_in": _glyphs, "video_files": _video_files, "frame_folders": _frame_folders}
+
+
+@pytest.fixture(scope="module")
+def tiny(
+    tiny_recognizer: Recognizer,
+    make_videos: Callable[..., Videos],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Banked:
+    """Three views of each of five videos in memory, whose clips are drawn by chance."""
+    return _build(tmp_path_factory.mktemp("bank") / "train", tiny_recognizer, make_videos(), 3)
+
+
+@pytest.fixture(scope="module", params=SOURCES)
+def banked(
+    request: pytest.FixtureRequest,
+    tiny_recognizer: Recognizer,
+    glyph_recognizer: Recognizer,
+    video_folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Banked:
+    """The built-in videos (five of them), video files, and folders of frames."""
+    recognizer = glyph_recognizer if request.param == "built_in" else tiny_recognizer
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SPLITS, "val", (SPLITS["val"][0], 5))
+        videos = SOURCES[request.param](video_folder)
+    return _build(tmp_path_factory.mktemp("bank") / "val", recognizer, videos)
+
+
+def _actions(env: Any, seed: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, 49, (N, env.num_decisions))
+
+
+def _assert_close(got: Any, expected: Any) -> None:
+    """Floats within the stated tolerances, all else identical, as in infos and outcomes."""
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        mine = got[name]
+        if isinstance(value, dict):
+            _assert_close(mine, value)
+        elif np.asarray(value).dtype == object:
+            for one, other in zip(mine, value, strict=True):
+                np.testing.assert_allclose(one, other, rtol=0, atol=MAP_ATOL)
+        elif np.asarray(value).dtype.kind == "f":
+            atol = 0.05 if name == "logits" else CONFIDENCE_ATOL
+            np.testing.assert_allclose(mine, value, rtol=0, atol=atol, err_msg=name)
+        else:
+            np.testing.assert_array_equal(mine, value, err_msg=name)
+
+
+def _assert_played_alike(bank: Any, live: Any) -> None:
+    bank.reset(seed=6)
+    live.reset(seed=6)
+    for episode in range(2):
+        one, other = bank.observe_episode(), live.observe_episode()
+        assert float(other.max()) > 0.5
+        torch.testing.assert_close(one, other, rtol=0, atol=MAP_ATOL)
+        actions = _actions(bank, episode)
+        _assert_close(vars(bank.play(actions)), vars(live.play(actions)))
+
+
+def _assert_stepped_alike(bank: Any, live: Any) -> None:
+    got, expected = bank.reset(seed=6), live.reset(seed=6)
+    np.testing.assert_allclose(got[0], expected[0], rtol=0, atol=MAP_ATOL)
+    _assert_close(got[1], expected[1])
+    for action in _actions(bank, 0).T:  # through the autoreset
+        got, expected = bank.step(action), live.step(action)
+        np.testing.assert_allclose(got[0], expected[0], rtol=0, atol=MAP_ATOL)
+        np.testing.assert_allclose(got[1], expected[1], rtol=0, atol=CONFIDENCE_ATOL)
+        np.testing.assert_array_equal(got[2], expected[2])
+        _assert_close(got[4], expected[4])
+
+
+@pytest.mark.parametrize("reward", ["random", "expected"])
+def test_episodes_on_a_bank_are_live_ones(banked: Banked, reward: str) -> None:
+    make = [banked.vector(live=live, reward=reward) for live in (False, True)]
+    _assert_played_alike(*make)
+    _assert_stepped_alike(*make)
+
+
+@pytest.mark.parametrize("observation", ["map", "vector"])
+@pytest.mark.parametrize("reward", REWARDS)
+def test_every_reward_and_observation_is_there(tiny: Banked, reward: str, observation: str) -> None:
+    rules = {"reward": reward, "observation": observation}
+    _assert_played_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
+    _assert_stepped_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
+
+
+def test_playing_on_a_bank_equals_stepping_on_it(
+    tiny: Banked, assert_equal: Callable[..., None]
+) -> None:
+    playing, stepping = tiny.vector(), tiny.vector()
+    playing.reset(seed=2)
+    stepping.reset(seed=2)
+    actions = _actions(playing, 3)
+    played = playing.play(actions)
+    rewards = np.stack([stepping.step(action)[1] for action in actions.T], axis=1)
+    assert_equal(played.rewards.double().numpy(), rewards)
+
+
+def test_a_single_environment_on_a_bank_is_a_live_one(banked: Banked) -> None:
+    bank, live = banked.single(), banked.single(live=True)
+    for seed in (4, None):
+        (one, info), (other, live_info) = bank.reset(seed=seed), live.reset(seed=seed)
+        assert info == live_info
+        for action in (0, 24, 48):
+            np.testing.assert_allclose(one, other, rtol=0, atol=MAP_ATOL)
+            one, reward, *flags, info = bank.step(action)
+            other, live_reward, *live_flags, live_info = live.step(action)
+            assert reward == pytest.approx(live_reward, abs=CONFIDENCE_ATOL)
+            assert flags == live_flags
+            _assert_close(info, live_info)
+
+
+def test_the_greedy_oracle_sees_what_it_sees_live(tiny: Banked) -> None:
+    bank, live = tiny.vector(gone=True), tiny.vector(live=True)
+    bank.reset(seed=6)
+    live.reset(seed=6)
+    for action in _actions(bank, 1).T:
+        one = bank.core.confidences_at_all_positions()
+        other = live.core.confidences_at_all_positions()
+        assert one.shape == (N, 49)
+        assert float(other.std(dim=1).min()) > 1e-3
+        torch.testing.assert_close(one, other, rtol=0, atol=CONFIDENCE_ATOL)
+        bank.step(action)
+        live.step(action)
+
+
+def test_no_video_is_read_but_for_drawing(tiny: Banked) -> None:
+    env = tiny.vector(gone=True, reward="expected", render_mode="rgb_array")
+    env.reset(seed=6)
+    env.play(_actions(env, 0))
+    with pytest.raises(VideoError, match="is gone"):
+        env.render()
+
+
+def test_drawing_shows_the_frames_of_the_banks_clips(tiny: Banked) -> None:
+    rules = {"render_mode": "rgb_array", "autoreset_mode": "disabled"}
+    bank, live = tiny.vector(**rules), tiny.vector(live=True, **rules)
+    for env in (bank, live):
+        env.reset(seed=6)
+        env.play(_actions(env, 0))
+    for one, other in zip(bank.render(), live.render(), strict=True):
+        assert np.abs(one[:440].astype(int) - other[:440]).max() == 0  # above the bars
+
+
+def test_an_episode_shows_the_view_that_its_seed_picks(tiny: Banked) -> None:
+    views = [tiny.bank.view_of(seed) for seed in range(60)]
+    assert {views.count(view) > 10 for view in (0, 1, 2)} == {True}
+    assert views == [tiny.bank.view_of(seed) for seed in range(60)]
+    env = tiny.vector()
+    shown = {}
+    for seed in range(12):
+        options = {"video_index": 1, "episode_seed": seed}
+        observation = env.reset(seed=0, options=options)[0]
+        np.testing.assert_array_equal(observation[0], observation[1])
+        first = shown.setdefault(views[seed], env.observe_episode()[0])
+        torch.testing.assert_close(env.observe_episode()[0], first, rtol=0, atol=0)
+    assert len(shown) == 3
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert float((shown[one] - shown[other]).abs().max()) > 0.1
+
+
+def test_observations_are_copies(tiny: Banked) -> None:
+    env = tiny.vector()
+    observation = env.reset(seed=6)[0]
+    episode = env.observe_episode()
+    kept, whole = observation.copy(), episode.clone()
+    observation[:] = -1.0
+    episode[:] = -1.0
+    np.testing.assert_array_equal(env.reset(seed=6)[0], kept)
+    torch.testing.assert_close(env.observe_episode(), whole, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("observation", ["map", "vector"])
+def test_gymnasiums_checker_has_nothing_to_say_about_a_bank(tiny: Banked, observation: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        # It makes no second environment, because this one has no id.
+        warnings.filterwarnings("ignore", message=".*alternative render modes.*spec.*")
+        check_env(tiny.single(observation=observation))
+
+
+def test_observations_stay_within_a_bound_that_float16_would_round_up(
+    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Videos], tmp_path: Path
+) -> None:
+    recognizer = make_recognizer(activation_cap=0.3)  # 0.30005 in float16
+    env = _build(tmp_path / "val", recognizer, make_videos(2)).single()
+    observation, _ = env.reset(seed=0)
+    assert observation.max() > 0.29
+    assert env.observation_space.contains(observation)
+
+
+def test_a_recognizer_after_stage_3_uses_the_bank_with_its_own_classifier(
+    tiny: Banked, make_recognizer: Callable[..., Recognizer]
+) -> None:
+    later = make_recognizer()
+    with torch.no_grad():
+        later.classifier.fc.bias += torch.tensor([2.0, 0.0, -2.0])
+    after = Banked(tiny.bank, later, tiny.videos)
+    _assert_played_alike(after.vector(), after.vector(live=True))
+    before, now = tiny.vector(), after.vector()
+    for env in (before, now):
+        env.reset(seed=6)
+    one, other = (env.play(_actions(env, 0)).logits for env in (before, now))
+    torch.testing.assert_close(one + torch.tensor([2.0, 0.0, -2.0]), other)
+
+
+@pytest.mark.parametrize("made", ["make", "make_vec"])
+def test_make_takes_the_bank_of_its_split(
+    tmp_path: Path,
+    glyph_recognizer: Recognizer,
+    glyph_recognizer_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    made: str,
+) -> None:
+    monkeypatch.setitem(SPLITS, "val", (SPLITS["val"][0], 2))
+    arguments: dict[str, Any] = {
+        "recognizer": str(glyph_recognizer_folder),
+        "features": f"bank:{tmp_path}",
+        "baseline_positions": "grid",
+        "device": "cpu",
+    }
+    make: Any = getattr(gym, made)
+    with pytest.raises(
+        FileNotFoundError, match=r"no feature bank in .*/val: .*adafocus bank split"
+    ):
+        make("AdaFocus/PatchLocalization-v0", **arguments)
+    _build(tmp_path / "val", glyph_recognizer, GlyphVideos("val"))
+    bank = make("AdaFocus/PatchLocalization-v0", **arguments)
+    live = make("AdaFocus/PatchLocalization-v0", **{**arguments, "features": "live"})
+    one, other = bank.reset(seed=1), live.reset(seed=1)
+    np.testing.assert_allclose(one[0], other[0], rtol=0, atol=MAP_ATOL)
+    _assert_close(one[1], other[1])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("bank_device", ["auto", "cpu", "cuda"])
+def test_a_bank_serves_a_gpu_from_there_and_from_files(tiny: Banked, bank_device: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    recognizer = Recognizer(tiny.recognizer.config)
+    recognizer.load_state_dict(tiny.recognizer.state_dict())
+    there = Banked(tiny.bank, recognizer.to("cuda"), tiny.videos)
+    on_gpu, on_cpu = there.vector(bank_device=bank_device), tiny.vector()
+    for env in (on_gpu, on_cpu):
+        env.reset(seed=6)
+    one, other = on_gpu.observe_episode(), on_cpu.observe_episode()
+    assert one.device.type == "cuda"
+    torch.testing.assert_close(one.cpu(), other, rtol=0, atol=0)
+    played = [env.play(_actions(env, 0)).rewards.cpu() for env in (on_gpu, on_cpu)]
+    torch.testing.assert_close(*played, rtol=0, atol=1e-4)

@@ -1,0 +1,236 @@
+"""Temporal shift, where it stands in the networks, and the recognizer that is made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.envs.factory import shipped_recognizer
+from adafocus_env.networks import (
+    AveragingClassifier,
+    CheckpointError,
+    FrozenNetworks,
+    Recognizer,
+    ShiftRecognizer,
+    ShiftRecognizerConfig,
+    TemporalShift,
+    add_temporal_shift,
+    build_backbone,
+    load_recognizer,
+    shift_channels,
+)
+from adafocus_env.networks.temporal_shift import unshifted_name
+
+MakeShift = Callable[..., ShiftRecognizer]
+
+
+def _noise(count: int, side: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, side, side), generator=generator).to(torch.uint8)
+
+
+def test_the_first_eighth_comes_from_the_next_frame_and_the_second_from_the_previous() -> None:
+    # Two clips of three frames; channel c of frame t of clip n is 100 n + 10 t + c.
+    n, t, c = torch.meshgrid(torch.arange(2), torch.arange(3), torch.arange(8), indexing="ij")
+    frames = (100 * n + 10 * t + c).float().view(6, 8, 1, 1)
+    shifted = shift_channels(frames, 3).view(2, 3, 8)
+    assert shifted[..., 0].tolist() == [[10, 20, 0], [110, 120, 0]]
+    assert shifted[..., 1].tolist() == [[0, 1, 11], [0, 101, 111]]
+    assert torch.equal(shifted[..., 2:], frames.view(2, 3, 8)[..., 2:])
+
+
+def test_shifting_keeps_the_memory_format_and_the_input() -> None:
+    frames = torch.randn(4, 16, 5, 5).to(memory_format=torch.channels_last)
+    before = frames.clone()
+    assert shift_channels(frames, 2).is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(frames, before)
+
+
+def test_mobilenet_shifts_before_the_expansion_of_its_ten_residual_blocks() -> None:
+    with torch.device("meta"):
+        net = build_backbone("mobilenet_v2", 5).net
+    add_temporal_shift(net, 8)
+    wrapped = [name for name, part in net.named_modules() if isinstance(part, TemporalShift)]
+    blocks = [3, 5, 6, 8, 9, 10, 12, 13, 15, 16]
+    assert wrapped == [f"features.{block}.conv.0.0" for block in blocks]
+
+
+def test_resnet_shifts_before_the_first_convolution_of_all_sixteen_blocks() -> None:
+    with torch.device("meta"):
+        net = build_backbone("resnet50", 5).net
+    add_temporal_shift(net, 12)
+    wrapped = [name for name, part in net.named_modules() if isinstance(part, TemporalShift)]
+    assert len(wrapped) == 16
+    assert all(re.fullmatch(r"layer[1-4]\.\d\.conv1", name) for name in wrapped)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "mobilenet_v2_small", "resnet_small"])
+def test_shifted_networks_take_the_weights_of_plain_ones(name: str) -> None:
+    with torch.device("meta"):
+        plain, shifted = build_backbone(name, 5).net, build_backbone(name, 5).net
+    add_temporal_shift(shifted, 4)
+    shapes = {unshifted_name(key): value.shape for key, value in shifted.state_dict().items()}
+    assert shapes == {key: value.shape for key, value in plain.state_dict().items()}
+
+
+def test_networks_without_a_known_place_and_second_shifts_are_refused() -> None:
+    with pytest.raises(ValueError, match="no place for temporal shift is known in a Linear"):
+        add_temporal_shift(nn.Linear(2, 2), 4)
+    net = build_backbone("resnet_small", 5).net
+    add_temporal_shift(net, 4)
+    with pytest.raises(ValueError, match="has temporal shift already"):
+        add_temporal_shift(net, 4)
+
+
+def test_the_published_networks_have_the_published_numbers_of_weights() -> None:
+    with torch.device("meta"):
+        recognizer = ShiftRecognizer(ShiftRecognizerConfig(tuple(map(str, range(174)))))
+
+    def count(part: nn.Module) -> int:
+        return sum(weight.numel() for weight in part.parameters())
+
+    assert count(recognizer.glancer) == 2_446_766
+    assert count(recognizer.focuser) - count(recognizer.focuser.head) == 23_508_032
+    assert count(recognizer.classifier) == 356_526
+
+
+@torch.no_grad()
+def test_without_shift_frames_are_seen_one_by_one(make_shift_recognizer: MakeShift) -> None:
+    plain = make_shift_recognizer(temporal_shift=False)
+    shifted = make_shift_recognizer()
+    frames = _noise(8, 40)
+    backwards = frames.flip(0)
+    for recognizer, same in ((plain, True), (shifted, False)):
+        one, other = recognizer.glance(frames)[1], recognizer.glance(backwards)[1].flip(0)
+        assert torch.allclose(one, other, atol=1e-5) == same
+
+
+@pytest.mark.parametrize("video_div", [1, 2, 4])
+@torch.no_grad()
+def test_frozen_networks_see_what_the_recognizer_sees(
+    make_shift_recognizer: MakeShift, video_div: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small parts, so that several divisions and several parts are in play.
+    monkeypatch.setattr("adafocus_env.networks.frozen._IMAGES_AT_ONCE", 5)
+    monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 1})
+    recognizer = make_shift_recognizer(video_div=video_div)
+    frozen = FrozenNetworks(recognizer)
+    frames, patches = _noise(24, 40), _noise(36, 12, seed=1)
+    offsets = torch.zeros(36, 2, dtype=torch.int64)
+    for got, expected in zip(frozen.glance(frames), recognizer.glance(frames), strict=True):
+        torch.testing.assert_close(got, expected, rtol=0.0, atol=1e-4)
+    got = frozen.focus(patches, offsets, patch_size=12)
+    torch.testing.assert_close(got, recognizer.focus(patches), rtol=0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize("video_div", [2, 4])
+@torch.no_grad()
+def test_a_division_sees_no_patch_of_another(
+    make_shift_recognizer: MakeShift, video_div: int
+) -> None:
+    recognizer = make_shift_recognizer(video_div=video_div)
+    count = 12 // video_div
+    patches = _noise(12, 12)
+    changed = torch.cat([_noise(count, 12, seed=1), patches[count:]])
+    before, after = recognizer.focus(patches), recognizer.focus(changed)
+    assert torch.equal(before[count:], after[count:])
+    assert (before[:count] - after[:count]).abs().max() > 1e-2
+
+
+def test_dividing_otherwise_shares_the_weights(make_shift_recognizer: MakeShift) -> None:
+    whole = make_shift_recognizer()
+    halves = whole.divided(2)
+    assert (whole.config.video_div, halves.config.video_div) == (1, 2)
+    assert (whole.focus_group, halves.focus_group, halves.glance_group) == (12, 6, 8)
+    mine, theirs = whole.state_dict(), halves.state_dict()
+    assert all(mine[name].data_ptr() == theirs[name].data_ptr() for name in mine)
+    assert whole.divided(1) is whole
+    built = ShiftRecognizer(halves.config).eval()
+    built.load_state_dict(theirs)
+    patches = _noise(12, 12)
+    with torch.no_grad():
+        assert torch.equal(halves.focus(patches), built.focus(patches))
+        assert not torch.allclose(halves.focus(patches), whole.focus(patches), atol=1e-3)
+    assert whole.focuser_fingerprint() != halves.focuser_fingerprint()
+    assert whole.glancer_fingerprint() == halves.glancer_fingerprint()
+
+
+@pytest.mark.parametrize(("video_div", "name"), [(3, "num_glance_frames=8"), (8, "num_frames=12")])
+def test_divisions_that_do_not_come_out_even_are_refused(
+    make_shift_recognizer: MakeShift, video_div: int, name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"video_div={video_div} does not divide {name}"):
+        make_shift_recognizer().divided(video_div)
+
+
+def test_logits_are_the_mean_over_patches_plus_the_mean_over_glances() -> None:
+    classifier = AveragingClassifier(2, 1)
+    with torch.no_grad():
+        classifier.fc.weight.copy_(torch.tensor([[1.0, 10.0]]))
+        classifier.fc.bias.fill_(0.5)
+    patches = torch.tensor([[[1.0, 0.0], [3.0, 2.0]]])
+    # (1 + 0.5 + 3 + 20 + 0.5) / 2
+    assert classifier(patches).item() == 12.5
+    assert classifier.after(patches.sum(dim=1), torch.tensor([[2]])).item() == 12.5
+
+
+@torch.no_grad()
+def test_steps_alternatives_sequences_and_clips_give_the_same_logits(
+    make_shift_recognizer: MakeShift,
+) -> None:
+    recognizer = make_shift_recognizer(video_div=4)
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randn(2, 12, 128, generator=generator)
+    glances = torch.rand(2, 8, 48, generator=generator)
+    decisions, own = frames.view(2, 4, 3, 128).mean(dim=2), recognizer.glance_logits(glances)
+    logits, states = recognizer.classify_sequence(decisions, own)
+    state = torch.zeros(2, 128)
+    for step in range(4):
+        steps = torch.full((2,), step)
+        each = recognizer.classify_each(decisions[:, step, None], own, steps, state)
+        one, state = recognizer.classify_step(decisions[:, step], own, steps, state)
+        torch.testing.assert_close(one, logits[:, step], rtol=0.0, atol=1e-5)
+        torch.testing.assert_close(each[:, 0], one, rtol=0.0, atol=1e-5)
+        torch.testing.assert_close(state, states[:, step], rtol=0.0, atol=1e-5)
+    whole = recognizer.classify_clip(frames, glances)
+    torch.testing.assert_close(whole, logits[:, -1], rtol=0.0, atol=1e-5)
+
+
+def test_either_family_is_loaded_as_what_it_is(
+    make_shift_recognizer: MakeShift, tmp_path: Path
+) -> None:
+    recognizer = make_shift_recognizer(video_div=2)
+    recognizer.save(tmp_path)
+    loaded = load_recognizer(tmp_path)
+    assert isinstance(loaded, ShiftRecognizer)
+    assert loaded.config == recognizer.config
+    assert loaded.fingerprint() == recognizer.fingerprint()
+    assert type(load_recognizer(shipped_recognizer())) is Recognizer
+    with pytest.raises(CheckpointError, match="of the family temporal_shift, where one of"):
+        Recognizer.load(tmp_path)
+
+
+def test_an_unknown_family_is_refused(make_shift_recognizer: MakeShift, tmp_path: Path) -> None:
+    make_shift_recognizer().save(tmp_path)
+    file = tmp_path / "recognizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "family": "pooling"}))
+    with pytest.raises(CheckpointError, match=r"recognizer.json: unknown family 'pooling'; known"):
+        load_recognizer(tmp_path)
+
+
+@pytest.mark.parametrize("entry", ["temporal_shift", "num_glance_frames"])
+def test_what_decides_glances_enters_the_glancers_fingerprint(
+    make_shift_recognizer: MakeShift, entry: str
+) -> None:
+    recognizer = make_shift_recognizer()
+    before = recognizer.glancer_fingerprint()
+    value = {"temporal_shift": False, "num_glance_frames": 4}[entry]
+    recognizer.config = dataclasses.replace(recognizer.config, **{entry: value})
+    assert recognizer.glancer_fingerprint() != before

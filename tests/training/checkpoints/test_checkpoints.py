@@ -1,0 +1,205 @@
+"""What stages hand on: finding parts, what fits, and messages that name the command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.networks import (
+    CheckpointError,
+    Glancer,
+    Recognizer,
+    placeholder_class_names,
+)
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import save_policy
+from train.checkpoints.load import (
+    check_classes,
+    check_sizes,
+    find_part,
+    load_fitting_policy,
+    load_recognizer,
+    save_backbone,
+)
+from train.config.sections import ConfigError, RunConfig
+
+NAMES = ("class 0", "class 1", "class 2")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A stage-0 run folder that holds a glancer."""
+    torch.manual_seed(0)
+    network = Glancer("mobilenet_v2_small", 3)
+    save_backbone(network, "mobilenet_v2_small", NAMES, tmp_path / "run" / "glancer")
+    return tmp_path / "run"
+
+
+def test_a_part_is_found_in_its_run_folder_and_by_itself(run: Path) -> None:
+    for path in (run, run / "glancer"):
+        assert find_part(str(path), "glancer", "adafocus stage0") == run / "glancer"
+
+
+@pytest.mark.parametrize("part", ["recognizer", "policy", "glancer", "focuser"])
+def test_a_missing_part_is_named_with_the_command_that_makes_it(tmp_path: Path, part: str) -> None:
+    for folder in (tmp_path, tmp_path / "not there"):
+        with pytest.raises(ConfigError, match=f"no {part} in {folder}; 'adafocus this' makes one"):
+            find_part(str(folder), part, "adafocus this")
+
+
+def test_another_part_is_not_taken_for_the_one_asked_for(run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no focuser in .*run; 'adafocus stage0' makes one"):
+        find_part(str(run), "focuser", "adafocus stage0")
+    with pytest.raises((ConfigError, FileNotFoundError), match=r"no recognizer in .*glancer"):
+        load_recognizer(str(run / "glancer"), "resume", "cpu")
+
+
+def test_a_recognizer_is_loaded_from_its_run(
+    make_recognizer: Callable[..., Recognizer], tmp_path: Path
+) -> None:
+    recognizer = make_recognizer()
+    recognizer.save(tmp_path / "run" / "recognizer")
+    for path in (tmp_path / "run", tmp_path / "run" / "recognizer"):
+        loaded = load_recognizer(str(path), "resume", "cpu")
+        assert loaded.fingerprint() == recognizer.fingerprint()
+
+
+def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER; 'adafocus stage1' makes one"):
+        load_recognizer(None, "resume", "cpu")
+    with pytest.raises(ConfigError, match=r"no recognizer in .*; 'adafocus stage1' makes one"):
+        load_recognizer(str(tmp_path), "resume", "cpu")
+
+
+# --- what does not fit a command ---
+
+
+@pytest.mark.parametrize("part", ["recognizer", "policy"])
+def test_a_file_is_to_be_converted_first(tmp_path: Path, part: str) -> None:
+    file = tmp_path / "128s3_checkpoint.pth.tar"
+    file.write_bytes(b"")
+    with pytest.raises(ConfigError, match=f"convert it first: adafocus convert source={file} targ"):
+        find_part(str(file), part, "adafocus stage1")
+
+
+SIZES = (
+    *("glancer=mobilenet_v2_small", "focuser=resnet_small", "num_frames=4", "frame_size=40"),
+    *("patch_size=12", "glance_size=28", "glance_resize=area", "hidden_dim=16", "dropout=0.5"),
+)
+
+
+def test_the_sizes_of_the_checkpoint_are_accepted(
+    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig]
+) -> None:
+    for command in ("stage2", "stage3", "evaluate"):
+        check_sizes(tiny_recognizer, make_config(command, *SIZES, "policy_frames=2"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "saved"),
+    [
+        ("patch_size", 16, 12),
+        ("glance_size", 32, 28),
+        ("glance_resize", "nearest", "area"),
+        ("hidden_dim", 1024, 16),
+        ("glancer", "mobilenet_v2", "mobilenet_v2_small"),
+        ("focuser", "resnet50", "resnet_small"),
+        ("num_frames", 16, 4),
+        ("frame_size", 224, 40),
+    ],
+)
+def test_a_size_that_is_not_the_checkpoints_is_refused(
+    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig], name: str, value: Any,
+    saved: Any,
+) -> None:  # fmt: skip
+    config = make_config("evaluate", *SIZES, f"{name}={value}")
+    message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
+    with pytest.raises(ConfigError, match=message):
+        check_sizes(tiny_recognizer, config)
+
+
+def test_another_dropout_matters_where_the_classifier_is_trained(
+    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig]
+) -> None:
+    check_sizes(tiny_recognizer, make_config("evaluate", *SIZES, "dropout=0.8"))
+    with pytest.raises(ConfigError, match=r"dropout=0\.8 \(checkpoint: 0\.5\)"):
+        check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
+
+
+def test_classes_must_be_the_videos(
+    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Any]
+) -> None:
+    recognizer = make_recognizer()
+    check_classes(recognizer, make_videos())
+    with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
+        check_classes(recognizer, make_videos(num_classes=4))
+    other = make_recognizer(class_names=("class 0", "class 2", "class 1"))
+    with pytest.raises(ConfigError, match="class 1 is 'class 2' to the recognizer but 'class 1'"):
+        check_classes(other, make_videos())
+
+
+def test_placeholder_names_are_compared_by_their_number(
+    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Any]
+) -> None:
+    recognizer = make_recognizer(class_names=placeholder_class_names(3))
+    check_classes(recognizer, make_videos())
+    with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
+        check_classes(recognizer, make_videos(num_classes=4))
+
+
+# --- a policy and the glancer it was trained with ---
+
+
+@pytest.fixture
+def save_small_policy(tmp_path: Path) -> Callable[[str | None], str]:
+    """Saves a policy with the fingerprint of a glancer; gives its run folder."""
+
+    def save_with(glancer_sha256: str | None) -> str:
+        policy = GruActorCriticPolicy(
+            spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
+            spaces.Discrete(16),
+            lambda _: 0.0,
+            hidden_dim=8,
+            channels=4,
+        )
+        folder = tmp_path / "run" / "policy"
+        save_policy(policy, folder, recognizer_sha256="00", glancer_sha256=glancer_sha256)
+        return str(tmp_path / "run")
+
+    return save_with
+
+
+def test_a_policy_of_another_glancer_is_used_with_a_warning(
+    save_small_policy: Callable[[str | None], str],
+    tiny_recognizer: Recognizer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    load_fitting_policy(save_small_policy("ab" * 32), PatchGrid(4, 40, 12), tiny_recognizer)
+    assert "was trained with another glancer than the recognizer in use" in caplog.text
+
+
+def test_a_policy_is_used_silently_with_its_own_glancer_and_from_older_files(
+    save_small_policy: Callable[[str | None], str],
+    make_recognizer: Callable[..., Recognizer],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    recognizer = make_recognizer()
+    sha256 = recognizer.glancer_fingerprint()
+    recognizer.classifier.fc.bias.data.add_(1.0)  # as stage 3 does
+    for saved in (sha256, None):
+        load_fitting_policy(save_small_policy(saved), PatchGrid(4, 40, 12), recognizer)
+    assert caplog.text == ""
+
+
+def test_a_policy_on_another_grid_is_refused(
+    save_small_policy: Callable[[str | None], str], tiny_recognizer: Recognizer
+) -> None:
+    with pytest.raises(CheckpointError, match=r"has 16 actions, but here they are .* and 49; set"):
+        load_fitting_policy(save_small_policy(None), PatchGrid(7, 40, 12), tiny_recognizer)

@@ -1,0 +1,118 @@
+"""`adafocus convert` on the command line: the same metrics, and the published size."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_class_names
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import load_policy, save_policy
+
+# Names and shapes of REFERENCE section 8: 200 classes, 49 actions, hidden size 1024.
+KEYS = json.loads((Path(__file__).parent / "published_keys.json").read_text())
+
+
+def test_a_converted_run_is_judged_as_the_run_itself(
+    pipeline: dict[str, Path],
+    run_command: Callable[..., Any],
+    tiny: list[str],
+    tmp_path: Path,
+) -> None:
+    recognizer = Recognizer.load(pipeline["stage3_learned"] / "recognizer")
+    recognizer.save(tmp_path / "run" / "recognizer")
+    policy = GruActorCriticPolicy(
+        spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
+        spaces.Discrete(16),
+        lambda _: 0.0,
+        hidden_dim=8,
+        channels=4,
+    )
+    save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256=recognizer.fingerprint())
+
+    def run(command: str, *overrides: str) -> None:
+        done = run_command(command, *tiny, *overrides)
+        assert done.code == 0, done.err
+
+    run("evaluate", f"resume={tmp_path / 'run'}", f"output_dir={tmp_path / 'before'}")
+    file = f"{tmp_path / 'run.pth.tar'}"
+    out = f"output_dir={tmp_path / 'convert'}"
+    run("convert", f"source={tmp_path / 'run'}", f"target={file}", "format=published", out)
+    run("convert", f"source={file}", f"target={tmp_path / 'back'}", out)
+    run("evaluate", f"resume={tmp_path / 'back'}", f"output_dir={tmp_path / 'after'}")
+    before, after = (
+        json.loads((tmp_path / name / "evaluate.json").read_text()) for name in ("before", "after")
+    )
+    for result in (before, after):
+        del result["seconds"], result["videos_per_second"]
+    assert before["policies"][0]["name"] == "learned"
+    assert before["recognizer_sha256"] == recognizer.fingerprint()
+    assert after == before
+
+
+def test_a_pickle_with_code_ends_the_command_with_one_line(
+    run_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    class Canary:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "it ran"),)
+
+    torch.save({"glancer": Canary()}, tmp_path / "x.pth.tar")
+    given = [f"source={tmp_path / 'x.pth.tar'}", f"target={tmp_path / 'back'}"]
+    done = run_command("convert", *given, f"output_dir={tmp_path / 'out'}")
+    assert done.code == 1
+    assert "mkdir, which is code and no weights; nothing of it was run" in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "it ran").exists()
+    assert not (tmp_path / "back").exists()
+
+
+# The only test that writes 200 MB files; smaller networks have no published names.
+def test_published_networks_have_the_published_names_and_shapes_and_come_back(
+    run_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    sizes = RecognizerConfig(placeholder_class_names(200), dropout=0.8)
+    recognizer = Recognizer(sizes)
+    recognizer.save(tmp_path / "run" / "recognizer")
+    policy = GruActorCriticPolicy(
+        spaces.Box(0.0, 6.0, (1280, 7, 7), np.float32), spaces.Discrete(49), lambda _: 0.0
+    )
+    save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256=recognizer.fingerprint())
+    file, out = tmp_path / "128s3_checkpoint.pth.tar", f"output_dir={tmp_path / 'out'}"
+    given = [f"source={tmp_path / 'run'}", f"target={file}", out]
+    done = run_command("convert", "experiment=actnet_patch128", "format=published", *given)
+    assert done.code == 0, done.err
+
+    entries = torch.load(file, weights_only=True, mmap=True)
+    shapes = {
+        entry: {name: list(value.shape) for name, value in entries[entry].items()}
+        for entry in ("glancer", "focuser", "fc", "policy")
+    }
+    inside = {
+        f"policy.{copy}.{name}": shape
+        for copy in ("policy", "policy_old")
+        for name, shape in KEYS["policy"].items()
+    }
+    assert shapes["glancer"] == KEYS["glancer"]
+    assert shapes["focuser"] == {**KEYS["focuser_stage01"], **inside}
+    assert shapes["fc"] == KEYS["fc"]
+    assert shapes["policy"] == KEYS["policy"]
+    assert [len(shapes[entry]) for entry in shapes] == [314, 342, 6, 11]
+
+    given = [f"source={file}", f"target={tmp_path / 'back'}", out]
+    done = run_command("convert", "experiment=actnet_patch128", *given)
+    assert done.code == 0, done.err
+    back = Recognizer.load(tmp_path / "back" / "recognizer")
+    assert back.config == sizes
+    assert back.fingerprint() == recognizer.fingerprint()
+    loaded = load_policy(tmp_path / "back" / "policy").policy.state_dict()
+    for name, value in policy.state_dict().items():
+        assert torch.equal(value, loaded[name]), name

@@ -1,0 +1,407 @@
+"""Published `.pth.tar` files: what is read, what is refused, and that no code in them runs."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adafocus_env.networks import CheckpointError
+from train.checkpoints.published.files import (
+    read_published,
+    read_published_part,
+    read_torch_file,
+    write_published,
+)
+from train.checkpoints.weight_report import compare_weights
+
+Entries = dict[str, Any]
+
+
+@pytest.fixture
+def entries() -> Entries:
+    """The entries of a stage-3 file, with one or two weights of each network."""
+    policy = {"state_encoder.0.weight": torch.ones(2, 3, 1, 1), "critic.0.bias": torch.ones(1)}
+    inside = {
+        f"policy.{copy}.{name}": value.clone()
+        for copy in ("policy", "policy_old")
+        for name, value in policy.items()
+    }
+    return {
+        "epoch": 7,
+        "model_state_dict": {},
+        "glancer": {"net.features.0.0.weight": torch.full((2, 3), 2.0)},
+        "focuser": {"net.conv1.weight": torch.full((4, 3), 3.0), **inside},
+        "fc": {"gru.weight_hh_l0": torch.zeros(6, 2), "fc.weight": torch.zeros(5, 2)},
+        "scaler": None,
+        "policy": policy,
+        "acc": torch.tensor(74.5),
+        "best_acc": torch.tensor(75.25),
+        "optimizer": None,
+    }
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "128s3_checkpoint.pth.tar"
+
+
+# --- reading ---
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_networks_policy_and_metrics_are_read(entries: Entries, file: Path, zipped: bool) -> None:
+    torch.save(entries, file, _use_new_zipfile_serialization=zipped)
+    read = read_published(file)
+    assert read.glancer.keys() == {"net.features.0.0.weight"}
+    assert read.focuser.keys() == {"net.conv1.weight"}
+    assert torch.equal(read.focuser["net.conv1.weight"], torch.full((4, 3), 3.0))
+    assert read.classifier.keys() == {"gru.weight_hh_l0", "fc.weight"}
+    assert read.policy is not None
+    assert read.policy.keys() == entries["policy"].keys()
+    assert (read.epoch, read.acc, read.best_acc) == (7, 74.5, 75.25)
+    assert read.notes == []
+
+
+def test_a_file_of_stage_1_has_no_policy(entries: Entries, file: Path) -> None:
+    entries["focuser"] = {"net.conv1.weight": torch.zeros(4, 3)}
+    torch.save({**entries, "policy": None}, file)
+    assert read_published(file).policy is None
+
+
+def test_without_the_entry_policy_the_copy_that_acts_is_taken(entries: Entries, file: Path) -> None:
+    entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
+    torch.save({**entries, "policy": None}, file)
+    read = read_published(file)
+    assert read.policy is not None
+    assert read.policy["critic.0.bias"].item() == 5
+    assert read.notes == ["the policy is taken from focuser's policy.policy_old.*"]
+
+
+def test_copies_of_the_policy_that_differ_are_noted(entries: Entries, file: Path) -> None:
+    entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
+    torch.save(entries, file)
+    read = read_published(file)
+    assert read.policy is not None
+    assert read.policy["critic.0.bias"].item() == 1
+    (note,) = read.notes
+    assert note == "focuser's policy.policy_old.* differ from the entry policy, which is taken"
+
+
+def test_the_prefix_of_data_parallel_is_taken_off(entries: Entries, file: Path) -> None:
+    for part in ("glancer", "focuser", "fc", "policy"):
+        entries[part] = {f"module.{name}": value for name, value in entries[part].items()}
+    torch.save(entries, file)
+    read = read_published(file)
+    assert read.glancer.keys() == {"net.features.0.0.weight"}
+    assert read.focuser.keys() == {"net.conv1.weight"}
+    assert read.classifier.keys() == {"gru.weight_hh_l0", "fc.weight"}
+    assert read.policy is not None
+    assert "critic.0.bias" in read.policy
+    assert read.notes == []
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (torch.tensor([71.5]), 71.5),  # top-1 of Mini-Kinetics has one axis
+        (71.5, 71.5),
+        (np.float64(71.5), 71.5),
+        (np.float32(0.1), float(np.float32(0.1))),
+        (np.int64(-3), -3.0),
+        (np.bool_(True), 1.0),
+        (torch.tensor([1.0, 2.0]), None),
+        (float("nan"), None),
+        (np.float64("inf"), None),
+        ("71.5", None),
+        (None, None),
+    ],
+    ids=repr,
+)
+def test_metrics_may_be_numbers_of_python_numpy_and_torch(
+    entries: Entries, file: Path, value: Any, expected: float | None
+) -> None:
+    torch.save({**entries, "acc": value, "best_acc": value}, file)
+    read = read_published(file)
+    assert (read.acc, read.best_acc) == (expected, expected)
+
+
+def test_numpy_numbers_under_their_name_before_numpy_2_are_read(
+    entries: Entries, file: Path, tmp_path: Path
+) -> None:
+    torch.save({**entries, "acc": np.float64(71.5)}, tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "new") as new, zipfile.ZipFile(file, "w") as old:
+        for name in new.namelist():
+            content = new.read(name)
+            if name.endswith("data.pkl"):
+                assert b"numpy._core.multiarray\n" in content
+                content = content.replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n")
+            old.writestr(name, content)
+    assert read_published(file).acc == 71.5
+
+
+def test_tensors_of_a_gpu_come_to_the_cpu(entries: Entries, file: Path, tmp_path: Path) -> None:
+    torch.save(entries, tmp_path / "cpu", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "cpu").read_bytes()
+    on_cpu = b"X\x03\x00\x00\x00cpu"  # a pickled text of three letters
+    assert on_cpu in content
+    file.write_bytes(content.replace(on_cpu, b"X\x06\x00\x00\x00cuda:0"))
+    read = read_published(file)
+    assert read.best_acc == 75.25
+    assert read.glancer["net.features.0.0.weight"].device.type == "cpu"
+
+
+# --- files of other kinds ---
+
+
+class Canary:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path):
+        self._folder = str(folder)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self._folder,)
+
+
+def _save_plain(content: Any, file: Path) -> None:
+    file.write_bytes(pickle.dumps(content))
+
+
+def _save_legacy(content: Any, file: Path) -> None:
+    torch.save(content, file, _use_new_zipfile_serialization=False)
+
+
+@pytest.mark.parametrize("save", [torch.save, _save_legacy, _save_plain])
+@pytest.mark.parametrize("place", ["acc", "glancer", None])
+def test_code_in_a_file_does_not_run(
+    entries: Entries,
+    file: Path,
+    tmp_path: Path,
+    save: Callable[[Any, Path], None],
+    place: str | None,
+) -> None:
+    canary = Canary(tmp_path / "it ran")
+    save(canary if place is None else {**entries, place: canary}, file)
+    for read in (read_published, lambda path: read_published_part(path, "glancer")):
+        with pytest.raises(CheckpointError) as error:
+            read(file)
+        assert str(error.value).startswith(str(file))
+        assert "weights_only" not in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "it ran").exists()
+
+
+def test_code_in_a_file_is_named(entries: Entries, file: Path, tmp_path: Path) -> None:
+    torch.save({**entries, "acc": Canary(tmp_path / "it ran")}, file)
+    with pytest.raises(CheckpointError, match=r"holds \w+\.mkdir, which is code .* not read"):
+        read_published(file)
+
+
+def test_numpy_objects_that_could_hold_code_are_refused(
+    entries: Entries, file: Path, tmp_path: Path
+) -> None:
+    class ObjectNumber:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return np.float64(1).__reduce__()[0], (np.dtype("O"), Canary(tmp_path / "it ran"))
+
+    class Record:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return np.float64(1).__reduce__()[0], (np.dtype([("a", "O")]), b"12345678")
+
+    for value in (ObjectNumber(), Record(), np.zeros(3)):
+        torch.save({**entries, "acc": value}, file)
+        with pytest.raises(CheckpointError, match=str(file)):
+            read_published(file)
+    assert not (tmp_path / "it ran").exists()
+
+
+def _damaged(kind: str, whole: bytes) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "other zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("readme.txt", "no weights")
+    elif kind == "tar":
+        with tarfile.open(fileobj=buffer, mode="w"):
+            pass
+    elif kind == "NumPy":
+        np.save(buffer, np.zeros(3))
+    simple = {
+        "nothing": b"",
+        "text": b"this is no checkpoint\n" * 20,
+        "HTML": b"<!DOCTYPE html><html>Too many downloads</html>",
+        "half": whole[: len(whole) // 2],
+        "but the last bytes": whole[:-40],
+    }
+    return simple.get(kind, buffer.getvalue())
+
+
+KINDS = ["nothing", "text", "HTML", "half", "but the last bytes", "other zip", "tar", "NumPy"]
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_is_no_checkpoint_gives_one_line(
+    entries: Entries, file: Path, kind: str, zipped: bool
+) -> None:
+    torch.save(entries, file, _use_new_zipfile_serialization=zipped)
+    file.write_bytes(_damaged(kind, file.read_bytes()))
+    with pytest.raises(CheckpointError, match=f"{file} cannot be read as a checkpoint") as error:
+        read_published(file)
+    assert "weights_only" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(file: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=f"no checkpoint file {file}"):
+        read_published(file)
+
+
+@pytest.mark.parametrize("content", [[1, 2], 7, torch.zeros(3), {1: torch.zeros(2)}], ids=repr)
+def test_a_file_without_named_entries_is_refused(file: Path, content: Any) -> None:
+    torch.save(content, file)
+    with pytest.raises(CheckpointError, match="holds no named entries"):
+        read_torch_file(file)
+
+
+@pytest.mark.parametrize("part", ["glancer", "focuser", "fc"])
+@pytest.mark.parametrize("value", [None, {}, 3, {"a": 3}])
+def test_a_checkpoint_without_one_of_the_networks_is_refused(
+    entries: Entries, file: Path, part: str, value: Any
+) -> None:
+    torch.save({**entries, part: value}, file)
+    with pytest.raises(CheckpointError, match=f"no weights under '{part}'; a published checkpoint"):
+        read_published(file)
+
+
+# --- other families ---
+
+
+def _without(entries: Entries, **changes: Any) -> Entries:
+    return {**entries, **changes}
+
+
+def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(
+    entries: Entries, file: Path
+) -> None:
+    torch.save(entries, file)
+    assert read_published(file).family == "recurrent"
+    torch.save(_without(entries, fc={"weight": torch.zeros(174, 8)}), file)
+    read = read_published(file)
+    assert (read.family, list(read.classifier)) == ("temporal_shift", ["weight"])
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ("glancer", ["net.features.3.conv.0.net.weight", "net.classifier.weight"]),
+        ("focuser", ["net.features.3.conv.0.net.weight", "net.fc.weight"]),
+    ],
+)
+def test_a_file_of_the_tsm_repository_is_read_as_either_part(
+    file: Path, part: str, names: list[str]
+) -> None:
+    weights = {
+        "base_model.features.3.conv.0.net.weight": torch.zeros(2),
+        "new_fc.weight": torch.ones(1),
+    }
+    state = {f"module.{name}": value for name, value in weights.items()}
+    torch.save({"epoch": 50, "arch": "mobilenetv2", "state_dict": state, "best_prec1": 40.0}, file)
+    assert list(read_published_part(file, part)) == names
+
+
+def test_a_state_dict_of_something_else_is_refused(file: Path) -> None:
+    torch.save({"state_dict": {"module.backbone.conv1.weight": torch.zeros(2)}}, file)
+    with pytest.raises(CheckpointError, match=r"'backbone.conv1.weight' .* module.base_model.*"):
+        read_published_part(file, "glancer")
+
+
+def test_a_classifier_without_memory_is_refused(entries: Entries, file: Path) -> None:
+    fc = {"fc.weight": torch.zeros(200, 3328), "fc.bias": torch.zeros(200)}
+    torch.save(_without(entries, fc=fc), file)
+    with pytest.raises(CheckpointError, match="consensus=fc"):
+        read_published(file)
+
+
+def test_a_policy_without_convolution_is_refused(entries: Entries, file: Path) -> None:
+    policy = {f"state_encoder.{k}.weight": torch.zeros(2, 2) for k in (0, 2)}
+    torch.save(_without(entries, policy=policy), file)
+    with pytest.raises(CheckpointError, match="policy_conv=false"):
+        read_published(file)
+
+
+# --- writing ---
+
+
+def _write(file: Path, policy: dict[str, Tensor] | None) -> Entries:
+    parts = {
+        "glancer": {"net.a": torch.ones(2)},
+        "focuser": {"net.b": torch.ones(3)},
+        "classifier": {"fc.weight": torch.ones(4)},
+    }
+    write_published(file, **parts, policy=policy, epoch=3, acc=1.5, best_acc=2.5)  # type: ignore[arg-type]
+    entries: Entries = torch.load(file, weights_only=True)
+    return entries
+
+
+def test_a_written_file_has_the_published_entries(file: Path) -> None:
+    entries = _write(file, None)
+    assert list(entries) == [
+        *("epoch", "model_state_dict", "glancer", "focuser", "fc"),
+        *("scaler", "policy", "acc", "best_acc", "optimizer"),
+    ]
+    assert [entries[name] for name in ("epoch", "scaler", "policy", "optimizer")] == [
+        *(3, None, None, None)
+    ]
+    assert entries["acc"].shape == entries["best_acc"].shape == ()
+    assert (entries["acc"].item(), entries["best_acc"].item()) == (1.5, 2.5)
+    names = ["glancer.net.a", "focuser.net.b", "classifier.fc.weight"]
+    assert list(entries["model_state_dict"]) == names
+    assert os.listdir(file.parent) == [file.name]
+
+
+def test_a_written_policy_is_there_three_times_and_stored_once(file: Path) -> None:
+    large = torch.arange(250_000, dtype=torch.float32)
+    entries = _write(file, {"critic.0.bias": large})
+    assert torch.equal(entries["policy"]["critic.0.bias"], large)
+    for copy in ("policy", "policy_old"):
+        assert torch.equal(entries["focuser"][f"policy.{copy}.critic.0.bias"], large)
+    assert 1_000_000 < file.stat().st_size < 1_100_000
+
+
+# --- the report ---
+
+
+def test_a_report_names_what_is_missing_unexpected_and_of_another_shape() -> None:
+    given = {"a": torch.zeros(2), "b": torch.zeros(2, 3), "x": torch.zeros(1)}
+    expected = {"a": torch.zeros(2), "b": torch.zeros(2, 4), "c": torch.zeros(1)}
+    report = compare_weights(given, expected)
+    assert (report.read, report.missing, report.unexpected) == (1, ("c",), ("x",))
+    assert report.wrong_shapes == ("b is (2, 3) in the file but (2, 4) here",)
+    assert not report.complete
+    assert str(report) == (
+        "1 missing: c; 1 of another shape: b is (2, 3) in the file but (2, 4) here; 1 unexpected: x"
+    )
+
+
+def test_unexpected_weights_do_not_hinder_and_optional_ones_may_be_missing() -> None:
+    report = compare_weights({"x": torch.zeros(1)}, {"c": torch.zeros(1)}, optional=["c"])
+    assert report.complete
+    assert not report.exact
+    assert compare_weights({}, {}).exact
+
+
+def test_a_long_report_shows_the_first_names() -> None:
+    report = compare_weights({}, {f"w{k}": torch.zeros(1) for k in range(314)})
+    assert str(report) == "314 missing: w0, w1, w2, w3, and 310 more"
+    assert len(report.as_json()["missing"]) == 314

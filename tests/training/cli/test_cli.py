@@ -1,0 +1,182 @@
+"""The command line: help at once, exit codes, and where it works."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adafocus_env
+from train.cli.main import COMMANDS
+
+Run = Callable[..., Any]
+
+CONSOLE_COMMAND = Path(sys.executable).with_name("adafocus")
+
+
+# --- help and version ---
+
+
+def test_help_and_version_come_without_torch_or_hydra() -> None:
+    script = f"""
+import sys
+from train.cli.main import main
+assert main(["--help"]) == 0
+assert main(["--version"]) == 0
+for name in {list(COMMANDS)!r}:
+    assert main([name, "--help"]) == 0
+    assert main([name, "seed=1", "-h"]) == 0
+assert main(["stage7"]) == 2
+assert main([]) == 2
+heavy = {{"torch", "torchvision", "hydra", "omegaconf", "stable_baselines3", "cv2", "matplotlib"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert adafocus_env.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("asked", [["-h"], ["--help"], ["help"]])
+def test_the_overview_names_every_command(run_command: Run, asked: list[str]) -> None:
+    done = run_command(*asked)
+    assert done.code == 0
+    for name, command in COMMANDS.items():
+        assert any(
+            line.split()[:1] == [name] and command.summary in line for line in done.out.splitlines()
+        ), name
+
+
+def test_without_a_command_the_overview_is_shown_and_nothing_is_done(run_command: Run) -> None:
+    done = run_command()
+    assert done.code == 2
+    assert "usage: adafocus COMMAND" in done.out
+
+
+def test_the_version_is_the_packages(run_command: Run) -> None:
+    assert run_command("--version").out == f"adafocus-env {adafocus_env.__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_commands_help_names_its_keys(run_command: Run, name: str) -> None:
+    done = run_command(name, "--help")
+    assert done.code == 0
+    assert f"usage: adafocus {name} [key=value ...]" in done.out
+    for key, meaning in COMMANDS[name].keys:
+        assert key in done.out
+        assert meaning in done.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_keys_in_a_commands_help_exist(name: str, compose_config: Callable[..., Any]) -> None:
+    cfg = compose_config("stage1")
+    groups = {"experiment", "dataset", "model"}
+    for text, _ in COMMANDS[name].keys:
+        for item in text.split():
+            if "=" in item:
+                key = item.split("=")[0].split(".")[0]
+                assert key in cfg or key in groups, key
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"), [("stage4", "stage"), ("benchmrk", "benchmark"), ("dmeo", "demo")]
+)
+def test_an_unknown_command_is_refused_with_the_nearest(
+    run_command: Run, given: str, nearest: str
+) -> None:
+    done = run_command(given)
+    assert done.code == 2
+    assert done.out == ""
+    assert f"unknown command {given!r}; did you mean '{nearest}" in done.err
+
+
+# --- mistakes ---
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["epoch=3"], "adafocus stage1: unknown configuration key 'epoch'; did you mean epochs=?"),
+        (["+note=1"], "unknown configuration key 'note'"),
+        (["epochs"], "expected key=value, got 'epochs'"),
+        (["experiment=glyph"], "unknown experiment=glyph; did you mean experiment=glyphs?"),
+        (["algo=recurrent_dqn"], "unknown algo=recurrent_dqn; did you mean algo=recurrent_ppo?"),
+    ],
+)
+def test_an_unknown_key_ends_the_command_before_anything_is_written(
+    run_command: Run, tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *overrides)
+    assert done.code == 2
+    assert message in done.err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("algo.learning_rat=1", "did you mean 'learning_rate'"),
+        ("recipes.stage1.epoch=1", "epoch"),
+        ("epochs=[1", "[1"),
+    ],
+)
+def test_what_hydra_or_the_algorithm_refuses_ends_the_command(
+    run_command: Run, tmp_path: Path, override: str, named: str
+) -> None:
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", override)
+    assert done.code == 1
+    assert named in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_bad_value_is_one_line(run_command: Run, tmp_path: Path) -> None:
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=0")
+    assert done.code == 1
+    assert done.err == "adafocus stage1: epochs=0 must be at least 1\n"
+
+
+@pytest.mark.parametrize("order", [["epochs=3", "--cfg=job"], ["--cfg=job", "epochs=3"]], ids=str)
+def test_hydra_can_show_the_configuration(
+    run_command: Run, tmp_path: Path, order: list[str]
+) -> None:
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *order)
+    assert done.code == 0
+    assert "command: stage1\n" in done.out
+    assert "epochs: 3\n" in done.out
+    assert not (tmp_path / "run").exists()
+
+
+# --- where it works ---
+
+
+def test_it_works_from_a_folder_with_a_train_and_agents_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("raise SystemExit('the wrong train')\n")
+    for package in ("agents", "configs", "adafocus_env"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise SystemExit('the wrong package')\n")
+    done = subprocess.run(
+        [CONSOLE_COMMAND, "stage1"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("adafocus stage1: stage1 needs pretrained_glancer=RUN_FOLDER")
+    (run,) = (tmp_path / "outputs").glob("*/*")
+    assert (run / "config.yaml").is_file()
+
+
+def test_it_can_be_run_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "train", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, f"adafocus-env {adafocus_env.__version__}\n")

@@ -1,0 +1,176 @@
+"""`adafocus extract-frames`: whole folders of videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import train.data_tools.extract_frames
+from train.config.sections import ConfigError, RunConfig
+from train.data_tools.extract_frames import run_extract_frames
+from train.runs.progress import ProgressDisplay
+
+Extract = Callable[..., Any]
+
+
+@pytest.fixture
+def source(video_folder: Path, tmp_path: Path) -> Path:
+    """Six videos of 12 frames, two of them in a folder of their own."""
+    folder = tmp_path / "source"
+    shutil.copytree(video_folder / "videos", folder)
+    (folder / "sub").mkdir()
+    for name in ("v4.mp4", "v5.mp4"):
+        (folder / name).rename(folder / "sub" / name)
+    return folder
+
+
+@pytest.fixture
+def extract(source: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Extract:
+    """Runs the command on `source`, to `target`."""
+
+    def run(*overrides: str) -> Any:
+        return run_command(
+            "extract-frames",
+            *(
+                f"source={source}",
+                f"target={tmp_path / 'target'}",
+                f"output_dir={tmp_path / 'out'}",
+            ),
+            *overrides,
+        )
+
+    return run
+
+
+def _report(tmp_path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((tmp_path / "out" / "extract_frames.json").read_text())
+    return report
+
+
+def _tree(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and "lock" not in path.name)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_all_videos_are_extracted_and_counted(extract: Extract, tmp_path: Path) -> None:
+    done = extract("height=24")
+    assert done.code == 0, done.err
+    names = ["sub/v4.mp4", "sub/v5.mp4", "v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
+    assert _report(tmp_path) == {"frames": dict.fromkeys(names, 12), "failed": []}
+    assert len(list((tmp_path / "target").rglob("image_*.jpg"))) == 6 * 12
+    assert (tmp_path / "target" / "sub" / "v5" / "image_00012.jpg").is_file()
+    assert "the frames of 3 more videos will take about" in done.out
+    assert "GB are free" in done.out
+
+
+def test_videos_that_fail_are_reported_and_the_others_done(
+    extract: Extract, source: Path, tmp_path: Path
+) -> None:
+    (source / "v1.mp4").write_bytes(b"")
+    (source / "v2.mp4").write_bytes((source / "v0.mp4").read_bytes()[:500])
+    done = extract()
+    assert done.code == 1
+    assert "2 of 6 videos failed, the first with: " in done.err
+    assert f"{source / 'v1.mp4'}: OpenCV cannot decode" in done.err
+    report = _report(tmp_path)
+    assert [Path(item["video"]).name for item in report["failed"]] == ["v1.mp4", "v2.mp4"]
+    assert len(report["frames"]) == 4
+    folders = sorted(path.name for path in (tmp_path / "target").iterdir() if path.is_dir())
+    assert folders == ["sub", "v0", "v3"]
+    # With the videos replaced, only these are done.
+    shutil.copy(source / "v0.mp4", source / "v1.mp4")
+    shutil.copy(source / "v0.mp4", source / "v2.mp4")
+    done = extract()
+    assert done.code == 0, done.err
+    assert "videos: 6, extracted already: 4" in done.out
+    assert len(_report(tmp_path)["frames"]) == 6
+
+
+def test_other_settings_in_the_same_folder_are_refused(extract: Extract) -> None:
+    assert extract().code == 0
+    done = extract("height=none")
+    assert done.code == 1
+    assert "was extracted with other settings (height 360 there, None now)" in done.err
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("height=high", "height=high must be a number of pixels, or none"),
+        ("height=0", "height=0 must be a number of pixels, or none"),
+        ("frame_rate=0", "frame_rate=0 must be above 0"),
+        ("source=nothing_here", "source=nothing_here is no folder"),
+        ("target=null", "extract-frames needs target=..."),
+    ],
+)
+def test_a_bad_key_is_named(extract: Extract, override: str, message: str) -> None:
+    done = extract(override)
+    assert done.code == 1
+    assert message in done.err
+
+
+def test_a_disk_that_is_too_small_is_refused_with_the_estimate(
+    make_config: Callable[..., RunConfig],
+    source: Path,
+    tmp_path: Path,
+    quiet: Callable[[], ProgressDisplay],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = make_config("extract-frames", f"source={source}", f"target={tmp_path / 'target'}")
+    usage = namedtuple("usage", "total used free")(10, 10, 1000)
+    monkeypatch.setattr(train.data_tools.extract_frames.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(ConfigError, match=r"will take about .* GB but the disk of .* has 1e-06 GB"):
+        run_extract_frames(config, quiet())
+    assert len(list((tmp_path / "target").rglob("extracted.json"))) == 3
+
+
+def test_two_runs_into_one_folder_are_refused(extract: Extract, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    with train.data_tools.extract_frames._alone_in(tmp_path / "target"):
+        done = extract()
+    assert done.code == 1
+    assert "another extract-frames is writing to" in done.err
+
+
+# Over 5 seconds: two processes are started, which import torch.
+def test_a_killed_run_is_taken_up_and_its_processes_end(
+    source: Path, extract: Extract, tmp_path: Path
+) -> None:
+    for index in range(40):
+        shutil.copy(source / "v0.mp4", source / f"more{index}.mp4")
+    target = tmp_path / "target"
+    command = [sys.executable, "-m", "train", "extract-frames", f"source={source}"]
+    command += [f"target={target}", f"output_dir={tmp_path / 'killed'}", "num_workers=1"]
+    command += ["height=1080"]
+    root = Path(train.data_tools.extract_frames.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    run = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(target.glob("more*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    time.sleep(0.5)  # its process notices
+    before = _tree(target)
+    time.sleep(0.3)
+    assert _tree(target) == before
+    whole = [path for path in target.glob("more*") if (path / "extracted.json").is_file()]
+    assert 3 <= len(whole) < 40
+    assert all(len(list(path.glob("image_*.jpg"))) == 12 for path in whole)
+    done = extract("height=1080")
+    assert done.code == 0, done.err
+    assert len(_report(tmp_path)["frames"]) == 46
+    assert not list(target.rglob(".extracting*"))
+    # Done by another process before, or by this one now: the same bytes.
+    assert all(_tree(path) == _tree(target / "v0") for path in target.glob("more*"))

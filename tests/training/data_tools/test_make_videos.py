@@ -1,0 +1,193 @@
+"""The built-in videos as files: layout, what a second run does, and reading them back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adafocus_env.data import VideoOptions, open_videos
+from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, render_video
+from train.config.sections import ConfigError
+from train.data_tools import make_videos as module
+from train.data_tools.make_videos import make_videos
+from train.runs.progress import ProgressDisplay
+
+OPTIONS = VideoOptions(num_frames=8, frame_size=112)
+
+
+@pytest.fixture
+def make(
+    monkeypatch: pytest.MonkeyPatch, quiet: Callable[[], ProgressDisplay]
+) -> Callable[[Path], list[str]]:
+    """Makes videos of 3, 2 and 2 in this process; returns the videos that were drawn."""
+    for split, count in {"train": 3, "val": 2, "test": 2}.items():
+        monkeypatch.setitem(SPLITS, split, (SPLITS[split][0], count))
+    monkeypatch.setattr(
+        module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
+    )
+
+    def run(folder: Path) -> list[str]:
+        drawn: list[str] = []
+        write = module.write_video
+
+        def noted(split: str, index: int, path: Path) -> Any:
+            drawn.append(f"{split} {index}")
+            return write(split, index, path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "write_video", noted)
+            make_videos(folder, quiet(), workers=1)
+        return drawn
+
+    return run
+
+
+# --- the session's folder, drawn by a worker process ---
+
+
+def test_every_split_has_its_list_targets_and_videos(tiny_videos: Path) -> None:
+    for split, count in {"train": 20, "val": 10, "test": 12}.items():
+        lines = (tiny_videos / f"{split}.txt").read_text().splitlines()
+        assert lines == [f"{split}/{i:05d}.mp4,16,{i % 10}" for i in range(count)]
+        assert np.load(tiny_videos / f"{split}_targets.npy").shape == (count, 16, 2)
+        files = sorted(path.name for path in (tiny_videos / "videos" / split).iterdir())
+        assert files == [f"{i:05d}.mp4" for i in range(count)]
+    assert (tiny_videos / "classes.txt").read_text().split("\n")[:-1] == list(CLASS_NAMES)
+
+
+def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos: Path) -> None:
+    description = json.loads((tiny_videos / "videos.json").read_text())
+    splits = {"train": [1001, 20], "val": [1002, 10], "test": [2001, 12]}
+    assert description == {"dataset": "glyphs", "splits": splits}
+    assert not (tiny_videos / ".incomplete").exists()
+
+
+@pytest.mark.parametrize(("split", "seed"), [("train", 1001), ("val", 1002), ("test", 2001)])
+def test_videos_are_read_back_with_their_targets(tiny_videos: Path, split: str, seed: int) -> None:
+    videos = open_videos("glyphs", split, OPTIONS, data_dir=tiny_videos)
+    frames, label, centers = render_video(seed, 7)
+    clip = videos.clip(7, episode_seed=0)
+    assert clip.label == label == 7
+    expected = torch.from_numpy(frames[1::2]).permute(0, 3, 1, 2)
+    assert (clip.frames.float() - expected.float()).abs().mean() < 10
+    np.testing.assert_allclose(videos.target_centers(7), centers[1::2], atol=1e-5)
+
+
+def test_the_target_is_yellow_where_the_targets_say_it_is(tiny_videos: Path) -> None:
+    videos = open_videos("glyphs", "test", OPTIONS, data_dir=tiny_videos)
+    yellow = []
+    for index in range(12):
+        centers = videos.target_centers(index)
+        assert centers is not None
+        for frame, (row, column) in zip(videos.clip(index, 0).frames, centers, strict=True):
+            top, left = round(float(row)) - 10, round(float(column)) - 10
+            red, green, blue = frame[:, top : top + 20, left : left + 20].float().mean(dim=(1, 2))
+            yellow.append(bool(red > blue + 40 and green > blue + 40))
+    assert np.mean(yellow) > 0.95
+
+
+# --- a second run ---
+
+
+def test_complete_videos_are_left_as_they_are(
+    make: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    assert len(make(tmp_path / "videos")) == 7
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").rglob("*")}
+    assert make(tmp_path / "videos") == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").rglob("*")} == before
+
+
+def test_an_interrupted_run_is_made_good(
+    make: Callable[[Path], list[str]],
+    quiet: Callable[[], ProgressDisplay],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "videos"
+    write = module.write_video
+
+    def full_disk(split: str, index: int, path: Path) -> Any:
+        if (split, index) == ("val", 1):
+            path.write_bytes(b"half a video")
+            raise OSError("No space left on device")
+        return write(split, index, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_video", full_disk)
+        with pytest.raises(OSError, match="No space left on device"):
+            make_videos(folder, quiet(), workers=1)
+    assert not (folder / "videos.json").exists()
+    assert "val 1" in make(folder)
+    for split, count in {"train": 3, "val": 2, "test": 2}.items():
+        videos = open_videos("glyphs", split, OPTIONS, data_dir=folder)
+        assert len(videos) == count
+        for index in range(count):
+            assert videos.clip(index, 0).frames.shape == (8, 3, 112, 112)
+
+
+def test_videos_of_other_seeds_are_not_taken_for_these(
+    make: Callable[[Path], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "videos")
+    monkeypatch.setitem(SPLITS, "val", (1002, 1))
+    with pytest.raises(ConfigError, match="holds other files"):
+        make(tmp_path / "videos")
+    assert len(list((tmp_path / "videos" / "videos" / "val").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "videos.json"])
+def test_a_folder_with_other_files_is_refused_and_left_alone(
+    make: Callable[[Path], list[str]], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ConfigError, match=r"holds other files; name an empty folder with data_dir"):
+        make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "{}"
+
+
+def test_the_command_says_where_the_videos_are(
+    make: Callable[[Path], list[str]],
+    run_command: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_command("make-videos")
+    assert done.code == 0, done.err
+    assert "videos, lists and class file are in outputs/glyphs" in done.out
+    assert len(open_videos("glyphs", "val", OPTIONS, data_dir="outputs/glyphs")) == 2
+    done = run_command("make-videos", "data_dir=elsewhere")
+    assert (done.code, "are in elsewhere" in done.out) == (0, True)
+    assert (tmp_path / "elsewhere" / "videos.json").is_file()
+
+
+def test_an_empty_folder_is_used(make: Callable[[Path], list[str]], tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    assert len(make(tmp_path / "videos")) == 7
+
+
+def test_an_empty_folder_on_another_disk_is_used(
+    make: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "videos").symlink_to(tmp_path / "disk")
+    assert len(make(tmp_path / "videos")) == 7
+    assert (tmp_path / "disk" / "videos.json").is_file()
+
+
+def test_a_file_in_the_folders_place_is_refused(
+    make: Callable[[Path], list[str]], tmp_path: Path
+) -> None:
+    (tmp_path / "videos").write_text("a file")
+    with pytest.raises((ConfigError, OSError), match="videos"):
+        make(tmp_path / "videos")
+    assert (tmp_path / "videos").read_text() == "a file"

@@ -1,0 +1,220 @@
+"""`adafocus evaluate`: what it judges by default, what it costs, what it writes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from adafocus_env.networks import FrozenNetworks
+from agents.evaluation import evaluate_agent
+from train.evaluation import evaluator as policy_bench
+from train.evaluation.report.evaluate_text import write_report
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def judge(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs `evaluate`; gives its JSON, with the one policy's fields in the top level too."""
+
+    def run(resume: Path, *overrides: str) -> dict[str, Any]:
+        done = run_command(
+            "evaluate", *tiny, f"resume={resume}", f"output_dir={tmp_path}", *overrides
+        )
+        assert done.code == 0, done.err
+        result: dict[str, Any] = json.loads((tmp_path / "evaluate.json").read_text())
+        (policy,) = result["policies"]
+        return {
+            **result,
+            **policy,
+            "out": done.out,
+            "markdown": (tmp_path / "evaluate.md").read_text(),
+        }
+
+    return run
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Notes how many patches the focuser looks at in each call."""
+    seen: list[int] = []
+    focus = FrozenNetworks.focus
+
+    def count(
+        networks: FrozenNetworks, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
+    ) -> torch.Tensor:
+        seen.append(len(offsets))
+        return focus(networks, frames, offsets, **how)
+
+    monkeypatch.setattr(FrozenNetworks, "focus", count)
+    return seen
+
+
+# --- the published protocol is the default ---
+
+
+def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_frame(
+    pipeline: dict[str, Path], judge: Any, counted: list[int]
+) -> None:
+    result = judge(pipeline["stage3_learned"], "batch_size=6")
+    # 12 videos of 2 frames, and once more a video whose multiply-adds are counted.
+    assert counted == [6 * 2, 6 * 2, 2]
+    assert (result["name"], result["num_draws"], result["videos"]) == ("learned", 1, 12)
+    assert result["reward"] is None
+    assert "reward_mean" not in result
+
+
+def test_a_reward_that_is_asked_for_is_measured(
+    pipeline: dict[str, Path], judge: Any, counted: list[int]
+) -> None:
+    result = judge(pipeline["stage3_learned"], "batch_size=6", "reward=random")
+    assert counted == [2 * 6 * 2, 2 * 6 * 2, 2 * 2]
+    assert result["reward"] == "random"
+    assert -1.0 < result["reward_mean"] < 1.0
+
+
+def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(
+    pipeline: dict[str, Path], judge: Any
+) -> None:
+    result = judge(pipeline["stage1"], "draws=null")
+    assert (result["name"], result["num_draws"]) == ("random_offsets", 1)
+    assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier"}
+    for text in (result["out"], result["markdown"]):
+        assert "random_offsets: patches at random pixels, as stage 1 is validated" in text
+    again = judge(pipeline["stage1"], "policy=random_offsets", "draws=null")
+    assert again["top1_per_step"] == result["top1_per_step"]
+    assert again["map_per_step"] == result["map_per_step"]
+
+
+def test_a_policy_that_is_named_must_be_there(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    given = [f"resume={pipeline['stage1']}", f"policy={pipeline['stage1']}"]
+    done = run_command("evaluate", *tiny, *given, f"output_dir={tmp_path}")
+    assert done.code == 1
+    assert "no policy in" in done.err
+
+
+def test_draws_of_a_random_policy_are_averaged(pipeline: dict[str, Path], judge: Any) -> None:
+    result = judge(pipeline["stage1"], "draws=3")
+    assert result["num_draws"] == 3
+    assert "mean of 3 draws" in result["markdown"]
+
+
+# --- numbers ---
+
+
+def test_every_number_is_the_one_of_the_evaluations_logits(
+    pipeline: dict[str, Path], judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def remember(*arguments: Any, **settings: Any) -> Any:
+        seen.append(evaluate_agent(*arguments, **settings))
+        return seen[-1]
+
+    monkeypatch.setattr(policy_bench, "evaluate_agent", remember)
+    result = judge(pipeline["stage3_learned"])
+    logits, labels = seen[0].logits, seen[0].label
+    for t in range(2):
+        best = np.argsort(-logits[:, t], axis=1, kind="stable")
+        top5 = np.mean([label in row[:5] for label, row in zip(labels, best, strict=True)])
+        assert result["top1_per_step"][t] == pytest.approx((best[:, 0] == labels).mean())
+        assert result["top5_per_step"][t] == pytest.approx(top5)
+    for name in ("top1", "top5", "map"):
+        assert result[name] == result[f"{name}_per_step"][-1]
+    # 12 videos of the ten classes in turn.
+    assert result["map_missing_classes"] == 0
+    assert result["gmacs_per_video"] == pytest.approx(sum(result["gmacs_by_part"].values()))
+    assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier", "policy"}
+
+
+def test_the_time_it_took_and_where_are_said(pipeline: dict[str, Path], judge: Any) -> None:
+    result = judge(pipeline["stage1"], "draws=2")
+    assert result["seconds"] > 0.0
+    # Two draws of 12 videos were played.
+    assert result["videos_per_second"] == pytest.approx(24 / result["seconds"])
+    assert result["device"].startswith("cpu")
+    assert f"{result['videos_per_second']:.1f}" in result["out"]
+
+
+def test_the_rule_of_the_mean_average_precision_can_be_the_published_one(
+    pipeline: dict[str, Path], judge: Any
+) -> None:
+    result = judge(pipeline["stage3_learned"], "map_rule=published", "map_labels=first")
+    standard = judge(pipeline["stage3_learned"])
+    assert (result["map_rule"], result["map_labels"]) == ("published", "first")
+    # Every class occurs and has one label a video: both rules agree.
+    assert result["map"] == pytest.approx(standard["map"], abs=1e-5)
+    assert "mAP by the published rule over the first label" in " ".join(result["out"].split())
+
+
+# --- the report ---
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
+    """Writes a report of made-up numbers; gives the Markdown and what was printed."""
+
+    def write(**changes: Any) -> tuple[str, str]:
+        policy: dict[str, Any] = {
+            "name": "learned", "num_draws": 1, "top1": 0.71234, "top1_ci95": [0.70, 0.72],
+            "top5": 0.9, "map": 0.7501, "top1_per_step": [0.5, 0.71234],
+            "top5_per_step": [0.8, 0.9], "map_per_step": [0.55, 0.7501], "map_missing_classes": 0,
+            "on_target": None, "gmacs_per_video": 26.522,
+            "gmacs_executed_per_video": 26.522, "kept_share": 1.0, "skip_cost": None,
+            "gmacs_by_part": {
+                "glancer": 4.792, "focuser": 21.353, "classifier": 0.217, "policy": 0.159
+            },
+        }  # fmt: skip
+        result: dict[str, Any] = {
+            "videos": 4926, "classes": 200, "split": "val", "reward": None, "map_rule": "standard",
+            "map_labels": "all", "seconds": 100.0, "videos_per_second": 49.26, "device": "cpu",
+            "features": "live",
+        }  # fmt: skip
+        for name, value in changes.items():
+            (policy if name in policy or name == "reward_mean" else result)[name] = value
+        printed = io.StringIO()
+        write_report({**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80))
+        return (tmp_path / "evaluate.md").read_text(), printed.getvalue()
+
+    return write
+
+
+def test_the_report_has_the_result_each_step_and_the_cost(report: Any) -> None:
+    markdown, printed = report()
+    assert "| 0.7123 | 0.700 to 0.720 | 0.9000 | 0.7501 | 26.52 | 49.3 |" in markdown
+    assert "| 1 | 0.5000 | 0.8000 | 0.5500 |" in markdown
+    assert "| 2 | 0.7123 | 0.9000 | 0.7501 |" in markdown
+    cost = "glancer 4.792 + focuser 21.35 + classifier 0.217 + policy 0.159 = 26.52 G"
+    assert cost in markdown
+    assert "learned: 4926 videos, split val" in printed
+    assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
+
+
+def test_missing_classes_are_counted_in_the_report(report: Any) -> None:
+    text = report(map_missing_classes=3)[0]
+    assert "3 of 200 classes have no video and are left out of the mAP" in text
+    text = report(map_missing_classes=3, map_rule="published")[0]
+    assert "3 of 200 classes have no video; the published rule counts as many as 0" in text
+    assert "have no video" not in report()[0]
+
+
+def test_with_fewer_than_five_classes_the_column_says_so(report: Any) -> None:
+    markdown, _ = report(classes=3)
+    assert "top-3" in markdown
+    assert "top-5" not in markdown
+
+
+def test_reward_and_target_are_shown_where_they_are_known(report: Any) -> None:
+    markdown, printed = report(reward="random", reward_mean=0.0312, on_target=0.72)
+    assert "| 0.0312 | 0.72 |" in markdown
+    assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80

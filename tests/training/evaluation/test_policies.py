@@ -1,0 +1,149 @@
+"""Which policies a benchmark compares: names, run folders, sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from train.config.sections import ConfigError, RunConfig
+from train.evaluation.policies import PolicyEntry, group_runs, read_entries, recognizer_source
+from train.evaluation.results import learned_after
+
+MakeConfig = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """Makes the shell of a finished stage-2 run."""
+
+    def make(name: str, **config: Any) -> Path:
+        folder = tmp_path / name
+        (folder / "policy").mkdir(parents=True)
+        (folder / "recognizer").mkdir()
+        values = {"command": "stage2", "algo": {"name": "gru_ppo", "preset": "demo"}, "seed": 0}
+        (folder / "config.yaml").write_text(yaml.safe_dump({**values, **config}))
+        return folder
+
+    return make
+
+
+def _entries(make_config: MakeConfig, *overrides: str) -> list[PolicyEntry]:
+    return read_entries(make_config("benchmark", *overrides))
+
+
+def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(
+    make_config: MakeConfig,
+) -> None:
+    assert _entries(make_config, "resume=a") == [
+        PolicyEntry("random"),
+        PolicyEntry("center"),
+        PolicyEntry("learned", ("a",)),
+        PolicyEntry("greedy_oracle"),
+    ]
+    (entry,) = _entries(make_config, "resume=a", "policy=b", "policies=[learned]")
+    assert entry.checkpoints == ("b",)
+
+
+def test_a_name_given_twice_is_one_policy_of_two_seeds(
+    make_config: MakeConfig, make_run: Callable[..., Path]
+) -> None:
+    one, other = make_run("one"), make_run("other")
+    given = f"policies=[ppo:{one},fixed:24,ppo:{other}]"
+    assert _entries(make_config, "resume=a", given) == [
+        PolicyEntry("ppo", (str(one), str(other))),
+        PolicyEntry("fixed:24"),
+    ]
+
+
+def test_the_runs_of_a_sweep_stand_where_learned_is_by_algorithm(
+    make_config: MakeConfig, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    ppo = {"name": "ppo", "preset": "default"}
+    a, b = make_run("sweep/0", seed=0), make_run("sweep/1", seed=1)
+    c = make_run("sweep/2", algo=ppo)
+    make_run("sweep/stage3", command="stage3")  # holds a copy of a policy
+    config = make_config("benchmark", f"runs={tmp_path / 'sweep'}", "policies=[learned,random]")
+    entries = read_entries(config)
+    assert entries == [
+        PolicyEntry("gru_ppo", (str(a), str(b))),
+        PolicyEntry("ppo", (str(c),)),
+        PolicyEntry("random"),
+    ]
+    assert recognizer_source(config, entries) == str(a)
+    without = make_config("benchmark", f"runs=[{a},{c}]", "policies=[random]")
+    assert [entry.name for entry in read_entries(without)] == ["random", "gru_ppo", "ppo"]
+
+
+def test_what_runs_of_an_algorithm_differ_in_is_in_their_names(
+    make_run: Callable[..., Path],
+) -> None:
+    runs = [
+        make_run("0", reward="prev", seed=0, output_dir="a"),
+        make_run("1", reward="prev", seed=1, output_dir="b"),
+        make_run("2", reward="random", seed=0, output_dir="c"),
+    ]
+    assert group_runs(runs) == {
+        "gru_ppo[reward=prev]": [str(runs[0]), str(runs[1])],
+        "gru_ppo[reward=random]": [str(runs[2])],
+    }
+
+
+def test_an_unfinished_run_is_left_out_with_a_warning(
+    make_config: MakeConfig,
+    make_run: Callable[..., Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done, cut = make_run("sweep/0"), make_run("sweep/1", seed=1)
+    (cut / "training_state.pt").touch()
+    (entry,) = _entries(make_config, f"runs={tmp_path / 'sweep'}", "policies=[learned]")
+    assert entry.checkpoints == (str(done),)
+    assert f"{cut} is not finished and left out; resume=auto continues it" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["policies=[centre]"], "did you mean center"),
+        (["policies=[learnt]"], "did you mean learned"),
+        (["policies=[a b:folder]"], "unknown policies"),
+        (["policies=[ppo:]"], "NAME:RUN_FOLDER"),
+        (["policies=[random:folder]"], "random takes nothing after its name"),
+        (["policies=[center,random,center]"], "names center twice"),
+        (["policies=[ppo:nowhere]"], "no finished policy in nowhere"),
+        (["runs=nowhere"], "no finished policy in nowhere"),
+        (["runs={learned: x}", "policies=[random]"], r"runs= names \['learned'\]"),
+    ],
+)
+def test_names_and_folders_that_are_none_are_refused(
+    make_config: MakeConfig, given: list[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        _entries(make_config, "resume=a", *given)
+
+
+def test_a_learned_policy_needs_a_folder(make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
+        _entries(make_config, "policies=[learned]")
+
+
+def test_learned_policies_are_compared_with_the_learned_ones_below_them() -> None:
+    entries = [
+        PolicyEntry("random"),
+        PolicyEntry("gru_ppo", ("a", "b")),
+        PolicyEntry("center"),
+        PolicyEntry("ppo", ("c",)),
+        PolicyEntry("dqn", ("d",)),
+    ]
+    found = {entry.name: learned_after(entry, entries) for entry in entries}
+    assert found == {
+        "random": [],
+        "gru_ppo": ["ppo", "dqn"],
+        "center": [],
+        "ppo": ["dqn"],
+        "dqn": [],
+    }

@@ -1,0 +1,157 @@
+"""`adafocus record`: the file has the chosen videos, with each policy's looks in a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from train.config.sections import ConfigError
+from train.evaluation.record import choose, output_file
+from train.evaluation.report.video import side_by_side
+
+Run = Callable[..., Any]
+SIDE = 448  # frames of 112 pixels are drawn four times as large
+HEIGHT = 24 + SIDE + 70  # title, frame, bars
+
+
+@pytest.fixture
+def record(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> Callable[..., Any]:
+    """Runs the command on the pipeline's recognizer, in `tmp_path / "run"`."""
+
+    def run(*overrides: str) -> Any:
+        place = [f"resume={pipeline['stage2']}", f"output_dir={tmp_path / 'run'}"]
+        return run_command("record", *tiny, *place, *overrides)
+
+    return run
+
+
+def _frames(path: Path) -> list[np.ndarray]:
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        ok, frame = capture.read()
+        if not ok:
+            return frames
+        frames.append(frame[..., ::-1])
+
+
+def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(
+    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    done = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{pipeline['stage2']}]")
+    assert done.code == 0, done.err
+    file = tmp_path / "run" / "record.mp4"
+    assert f"{file}: videos [0, 3] of test, center, fixed:0, learned, ppo" in done.out.replace(
+        "\n", ""
+    )
+    frames = _frames(file)
+    assert len(frames) == 2 * 2  # two videos of two frames
+    assert frames[0].shape == (HEIGHT, 4 * SIDE, 3)
+    # The same policy under two names looks at the same places.
+    _, _, learned, ppo = np.split(frames[1][24 : 24 + SIDE].astype(int), 4, axis=1)
+    assert np.abs(learned - ppo).mean() < 2
+    # fixed:0 looks at the upper left corner: patches of 32 pixels, four times as large.
+    green = np.abs(frames[1][24 : 24 + SIDE, SIDE : 2 * SIDE].astype(int) - (60, 255, 90))
+    line = (green.max(axis=2) < 70)[1]
+    assert line[4:124].mean() > 0.9
+    assert line[136:].mean() < 0.2
+    assert not list(file.parent.glob(".*part*"))
+
+
+def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(
+    record: Callable[..., Any], tmp_path: Path
+) -> None:
+    target = tmp_path / "new" / "looks.gif"
+    given = ["videos=3", f"output={target}", "policies=[random,center]", "split=val", "fps=5"]
+    done = record(*given)
+    assert done.code == 0, done.err
+    with Image.open(target) as gif:
+        assert (gif.format, gif.size) == ("GIF", (SIDE, HEIGHT // 2))
+        assert (gif.n_frames, gif.info["duration"]) == (3 * 2, 200)
+
+
+def test_seeds_of_one_policy_have_a_panel_each(
+    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    run = pipeline["stage2"]
+    given = ["videos=[1]", f"policies=[ppo:{run},ppo:{run}]", f"output={tmp_path / 'a.mp4'}"]
+    done = record(*given)
+    assert done.code == 0, done.err
+    assert "ppo, ppo (2)" in done.out
+    assert _frames(tmp_path / "a.mp4")[0].shape[1] == 2 * SIDE
+
+
+def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(
+    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    files = [tmp_path / "common.mp4", tmp_path / "own.mp4"]
+    given = ["videos=[1]", "policies=[learned]"]
+    for file, runs in zip(files, ([], [f"runs={{learned: {pipeline['stage1']}}}"]), strict=True):
+        done = record(*given, *runs, f"output={file}")
+        assert done.code == 0, done.err
+    common, own = (_frames(file)[1] for file in files)
+    assert np.abs(common[24 : 24 + SIDE].astype(int) - own[24 : 24 + SIDE]).mean() < 1
+    assert own.shape == common.shape
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["videos=[0,12]"], "videos=[0, 12]: name some of 0..11, the split's videos"),
+        (["videos=0"], "videos=0 must be at least 1, or a list such as [0,3]"),
+        (["videos=some"], "videos='some' must be a list of whole numbers"),
+        (["output=looks.avi"], "output=looks.avi must be the name of a file that ends in .mp4 or"),
+        (["policies=[centre]"], "did you mean center"),
+        (["fps=0"], "fps=0 must be above 0"),
+    ],
+)
+def test_what_cannot_be_recorded_is_one_line(
+    record: Callable[..., Any], tmp_path: Path, given: list[str], message: str
+) -> None:
+    done = record(*given)
+    assert done.code == 1
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+    assert not list(tmp_path.rglob("*.mp4"))
+
+
+def test_videos_are_named_or_spread_evenly_over_the_split() -> None:
+    assert choose([3, 0, 3], 10) == [3, 0]
+    assert choose(3, 11) == [0, 5, 10]
+    assert choose(None, 10) == [0, 3, 6, 9]
+    assert choose(7, 2) == [0, 1]
+    for wrong in ([], [-1], [10]):
+        with pytest.raises(ConfigError, match="the split's videos"):
+            choose(wrong, 10)
+
+
+def test_a_folder_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(ConfigError, match="name of a file"):
+        output_file(str(tmp_path / "a.mp4"), tmp_path)
+    assert output_file("b.GIF", tmp_path) == Path("b.GIF")
+
+
+def test_more_policies_than_columns_go_below_each_other(
+    make_vector_env: Callable[..., Any], make_videos: Callable[..., Any]
+) -> None:
+    from agents.baselines.simple import center_agent
+    from agents.evaluation import evaluate_agent
+
+    env = make_vector_env(1, autoreset_mode="disabled")
+    evaluation = evaluate_agent(env, center_agent(env.core), videos=[0])
+    shown = dict.fromkeys("abcde", evaluation)
+    (first, *_) = side_by_side(make_videos(), 0, shown, seed=0, columns=4)
+    (one, *_) = side_by_side(make_videos(), 0, {"a": evaluation}, seed=0, columns=4)
+    height, width = one.shape[:2]
+    assert first.shape == (2 * height, 4 * width, 3)
+    np.testing.assert_array_equal(first[:height, :width], one)
+    assert first[height:, :width].any()
+    assert not first[height:, width:].any()

@@ -1,0 +1,287 @@
+"""report.html in headless Chromium: the player steps, nothing is logged, labels stay text."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from agents.baselines.simple import RandomAgent, center_agent
+from agents.evaluation import evaluate_agent
+from train.evaluation.report.figures import write_figures
+from train.evaluation.report.page import write_page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+EVIL = "</script><img src=x onerror=alert(1)>"
+FLAGS = [
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio"),
+    *("--disable-dev-shm-usage", "--disable-extensions", "--remote-debugging-pipe"),
+]
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
+)
+
+
+class Browser:
+    """Chromium spoken to over the pipe of its debugging protocol; no library is needed.
+
+    Args:
+        home: an empty folder for its profile.
+        seconds: longest wait for an answer.
+    """
+
+    def __init__(self, home: Path, seconds: float = 30.0):
+        assert CHROMIUM is not None
+        to_read, self._write = os.pipe()
+        self._read, to_write = os.pipe()
+        # Chromium reads commands from file descriptor 3 and answers on 4.
+        script = f'exec "$@" 3<&{to_read} 4>&{to_write}'
+        command = ["bash", "-c", script, "bash", CHROMIUM, *FLAGS, f"--user-data-dir={home}"]
+        self._process = subprocess.Popen(
+            [*command, "about:blank"],
+            pass_fds=(to_read, to_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": str(home)},
+        )
+        os.close(to_read)
+        os.close(to_write)
+        self._seconds = seconds
+        self._rest = b""
+        self._ids = itertools.count(1)
+        self._session: str | None = None
+        self.events: list[dict[str, Any]] = []
+        pages = self.send("Target.getTargets")["targetInfos"]
+        (page,) = [target["targetId"] for target in pages if target["type"] == "page"]
+        attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+
+    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command and its answer; what happens meanwhile goes to `events`."""
+        number = next(self._ids)
+        message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                result: dict[str, Any] = answer["result"]
+                return result
+            self.events.append(answer)
+
+    def _receive(self) -> dict[str, Any]:
+        deadline = time.monotonic() + self._seconds
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], deadline - time.monotonic())
+            assert ready, "Chromium does not answer"
+            part = os.read(self._read, 1 << 20)
+            assert part, "Chromium has ended"
+            self._rest += part
+        text, self._rest = self._rest.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(text)
+        return message
+
+    def open(self, file: Path) -> None:
+        """Load a file and wait for all of it."""
+        self.events.clear()
+        self.send("Page.navigate", url=file.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._receive())
+
+    def value(self, expression: str) -> Any:
+        """What a JavaScript expression gives, promises awaited."""
+        found = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def press(self, key: str) -> None:
+        """Press and let go of a key."""
+        for kind in ("keyDown", "keyUp"):
+            text = {"text": " "} if key == " " and kind == "keyDown" else {}
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, **text)
+
+    def place(self) -> tuple[str, str]:
+        """Video and frame that the player shows."""
+        data = self.value("({...document.getElementById('player').dataset})")
+        return data["video"], data["frame"]
+
+    def complaints(self) -> list[dict[str, Any]]:
+        """Errors, warnings and dialogs since the page was opened."""
+        wanted = (
+            *("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"),
+            *("Page.javascriptDialogOpening", "Network.loadingFailed"),
+        )
+        return [event for event in self.events if event.get("method") in wanted]
+
+    def close(self) -> None:
+        """End the browser that was started here."""
+        os.close(self._write)
+        os.close(self._read)
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def report(
+    make_videos: Callable[..., Any],
+    tiny_recognizer: Any,
+    benchmark_result: Callable[..., dict[str, Any]],
+    policy_row: Callable[..., dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A report of three policies on five videos of four frames, with evil labels."""
+    videos = make_videos()
+    env = PatchLocalizationVectorEnv.from_parts(
+        tiny_recognizer, videos, num_envs=5, autoreset_mode="disabled"
+    )
+    random = evaluate_agent(env, RandomAgent(env.single_action_space), seed=3)
+    center = evaluate_agent(env, center_agent(env.core), seed=3)
+    evaluations = {"random": random, "center": center, EVIL: random}
+    folder = tmp_path_factory.mktemp("report")
+    rows = [policy_row(name, learned=name == EVIL) for name in evaluations]
+    result = benchmark_result(*rows, videos=5)
+    write_figures(result, folder)
+    videos.class_names = (EVIL, "class 1", "class 2")
+    write_page(result, evaluations, videos, folder, range(5))
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One Chromium for the tests of this file."""
+    started = Browser(tmp_path_factory.mktemp("chromium"))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, report: Path) -> Browser:
+    """The browser with the report, at the first frame of the first video."""
+    browser.open(report)
+    return browser
+
+
+def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
+    opened: Browser, report: Path
+) -> None:
+    assert opened.place() == ("0", "0")
+    opened.press("ArrowRight")
+    assert opened.complaints() == []
+    asked = [
+        event["params"]["request"]["url"]
+        for event in opened.events
+        if event.get("method") == "Network.requestWillBeSent"
+    ]
+    assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
+
+
+def test_arrow_keys_step_through_the_frames_and_round_again(opened: Browser) -> None:
+    for frame in ("1", "2", "3", "0"):
+        opened.press("ArrowRight")
+        assert opened.place() == ("0", frame)
+    opened.press("ArrowLeft")
+    assert opened.place() == ("0", "3")
+    assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {EVIL}"
+
+
+def test_in_the_player_up_and_down_go_through_the_videos(opened: Browser) -> None:
+    opened.press("ArrowDown")
+    assert opened.place() == ("0", "0")  # elsewhere on the page the key scrolls
+    opened.value("document.getElementById('player').focus()")
+    opened.press("ArrowDown")
+    assert opened.place() == ("1", "0")
+    opened.press("ArrowUp")
+    opened.press("ArrowUp")
+    assert opened.place() == ("4", "0")
+
+
+def test_space_plays_until_it_is_pressed_again(opened: Browser) -> None:
+    opened.value("document.getElementById('player').focus()")
+    opened.press(" ")
+    changed = """new Promise((done) => {
+      const look = () => document.getElementById('player').dataset.frame !== '0'
+        ? done(true) : setTimeout(look, 20);
+      look();
+    })"""
+    assert opened.value(changed)
+    assert opened.value("document.getElementById('play').textContent") == "pause"
+    opened.press(" ")
+    assert opened.value("document.getElementById('play').textContent") == "play"
+
+
+def test_buttons_list_and_slider_do_the_same(opened: Browser) -> None:
+    opened.value("document.getElementById('forward').click()")
+    assert opened.place() == ("0", "1")
+    opened.value("document.getElementById('back').click()")
+    assert opened.place() == ("0", "0")
+    for name, set_, event, place in (
+        ("video", "selectedIndex = 2", "change", ("2", "0")),
+        ("frame", "value = 3", "input", ("2", "3")),
+    ):
+        element = f"document.getElementById('{name}')"
+        opened.value(f"{element}.{set_}; {element}.dispatchEvent(new Event('{event}'))")
+        assert opened.place() == place
+
+
+def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened: Browser) -> None:
+    assert opened.value("[...document.querySelectorAll('.panel h3')].map(e => e.textContent)") == [
+        "random", "center", EVIL,
+    ]  # fmt: skip
+    assert opened.value("document.querySelectorAll('.panel polyline').length") == 3
+    assert opened.value("document.querySelectorAll('.panel .bar').length") == 9  # three classes
+    # 40 pixels are drawn eleven times as large; the center's box begins at (14, 14).
+    green = """new Promise((done) => {
+      const look = () => {
+        const canvas = document.querySelectorAll('.panel canvas')[1];
+        const at = (x, y) => [...canvas.getContext('2d').getImageData(x, y, 1, 1).data];
+        const pixel = at(14 * 11, 20 * 11);
+        if (pixel[3] === 255 && at(2, 2)[3] === 255) done([canvas.width, pixel]);
+        else setTimeout(look, 20);
+      };
+      look();
+    })"""
+    assert opened.value(green) == [440, [60, 255, 90, 255]]
+
+
+def test_evil_labels_stay_text_everywhere(opened: Browser) -> None:
+    for _ in range(5):
+        opened.press("ArrowRight")
+    assert opened.value("document.querySelectorAll('img[src=\"x\"]').length") == 0
+    assert opened.value("document.querySelectorAll('script').length") == 2
+    assert opened.value("document.body.innerText").count(EVIL) > 3
+    assert opened.value("document.querySelector('option').textContent") == f"0: {EVIL}"
+    assert opened.complaints() == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_the_background(opened: Browser, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    opened.send("Emulation.setEmulatedMedia", features=features)
+    brightness = """(name) => {
+      const numbers = getComputedStyle(document.body)[name].match(/[0-9.]+/g).map(Number);
+      return 0.2126 * numbers[0] + 0.7152 * numbers[1] + 0.0722 * numbers[2];
+    }"""
+    ink, paper = (opened.value(f"({brightness})('{n}')") for n in ("color", "backgroundColor"))
+    assert abs(ink - paper) > 150
+    assert (paper > ink) == (scheme == "light")

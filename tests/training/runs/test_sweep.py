@@ -1,0 +1,143 @@
+"""Sweeps: one folder of jobs, of which only what is missing is made again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from train.cli import commands
+from train.evaluation.policies import find_policies
+from train.stages.stage2_policy import KeepBestPolicy
+
+Run = Callable[..., Any]
+DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """The seed and folder of each run of stage 2 that is begun."""
+    begun: list[tuple[int, str]] = []
+    train = commands.run_stage2
+
+    def counted(config: Any, *rest: Any) -> float:
+        begun.append((config.seed, config.output_dir.name))
+        return train(config, *rest)
+
+    monkeypatch.setattr(commands, "run_stage2", counted)
+    return begun
+
+
+@pytest.fixture
+def sweep(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> Callable[..., Any]:
+    """Runs a sweep of stage 2 on the pipeline's recognizer, in `tmp_path / "sweep"`."""
+
+    def run(*overrides: str) -> Any:
+        given = [item for item in tiny if not any(o.startswith("algo=") for o in overrides)
+                 or "policy_kwargs" not in item]  # fmt: skip
+        place = [f"resume={pipeline['stage1']}", f"output_dir={tmp_path / 'sweep'}"]
+        return run_command("stage2", "-m", *given, *place, *overrides)
+
+    return run
+
+
+def _cut(seed: int, sweep: Callable[..., Any], *overrides: str) -> None:
+    """A sweep that ends, as by Ctrl-C, when this seed has done its first epoch."""
+    end_epoch = KeepBestPolicy._end_epoch
+
+    def end_and_cut(self: KeepBestPolicy, ended: int) -> None:
+        end_epoch(self, ended)
+        if ended == 1 and self._context.config.seed == seed:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KeepBestPolicy, "_end_epoch", end_and_cut)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(*overrides)
+
+
+def test_an_interrupted_sweep_makes_only_what_is_missing(
+    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path, run_command: Run,
+    tiny: list[str],
+) -> None:  # fmt: skip
+    folder = tmp_path / "sweep"
+    _cut(1, sweep, "seed=0,1", "epochs=2")
+    assert runs == [(0, "0"), (1, "1")]
+    assert find_policies(folder) == [folder / "0"]
+    runs.clear()
+    # One more seed in front: the jobs have other numbers now, and their runs are found anyway.
+    done = sweep("seed=2,0,1", "epochs=2")
+    assert done.code == 0, done.err
+    assert runs == [(2, "2"), (1, "1")]
+    assert f"sweep in {folder}; the same command with output_dir={folder} makes only" in done.out
+    assert f"is finished in {folder / '0'}: skipped" in done.out
+    assert done.out.count(": skipped") == 1
+    assert "continuing after epoch 1 of 2" in (folder / "1" / "stage2.log").read_text()
+    runs.clear()
+    assert sweep("seed=2,0,1", "epochs=2").out.count(": skipped") == 3
+    assert runs == []
+    shutil.rmtree(folder / "0")
+    assert sweep("seed=0,1,2", "epochs=2").code == 0
+    assert runs == [(0, "0")]
+    assert find_policies(folder) == [folder / name for name in "012"]
+    given = [f"runs={folder}", "policies=[random]", f"output_dir={tmp_path / 'benchmark'}"]
+    assert run_command("benchmark", *tiny, *given).code == 0
+    assert "gru_ppo" in (tmp_path / "benchmark" / "benchmark.md").read_text()
+
+
+def test_other_settings_are_other_runs_in_folders_of_their_own(
+    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    assert sweep("seed=0").code == 0
+    for other in (["epochs=2"], ["algo.gamma=0.3"]):
+        assert sweep("seed=0", *other).code == 0
+    assert runs == [(0, "0"), (0, "1"), (0, "2")]
+    saved = [yaml.safe_load((tmp_path / f"sweep/{name}/config.yaml").read_text()) for name in "012"]
+    assert [config["epochs"] for config in saved] == [1, 2, 1]
+
+
+def test_an_aborted_run_that_cannot_be_continued_begins_anew_in_its_folder(
+    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "sweep"
+    _cut(0, sweep, "algo=dqn", "seed=0", "epochs=2", *DQN)
+    assert (folder / "0" / "policy").is_dir()
+    (folder / "0" / "tensorboard" / "old").touch()
+    with pytest.raises(ValueError, match="no finished policy"):
+        find_policies(folder / "..")
+    done = sweep("algo=dqn", "seed=0", "epochs=2", *DQN)
+    assert done.code == 0, done.err
+    assert runs == [(0, "0"), (0, "0")]
+    assert not (folder / "0" / "tensorboard" / "old").exists()
+    assert "begins anew" in (folder / "0" / "stage2.log").read_text()
+
+
+def test_a_job_that_fails_does_not_keep_the_others_from_running(
+    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
+) -> None:
+    done = sweep("epochs=0,1")
+    assert done.code == 1
+    assert "epochs=0 must be at least 1" in done.err
+    assert runs == [(0, "1")]
+    assert (tmp_path / "sweep" / "1" / "finished.json").is_file()
+
+
+def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(
+    sweep: Callable[..., Any], runs: list[tuple[int, str]]
+) -> None:
+    same = "hydra.sweep.subdir=mine"
+    assert sweep("seed=0", same).code == 0
+    assert ": skipped" in sweep("seed=0", same).out
+    _cut(1, sweep, "seed=1", "epochs=2", same)
+    done = sweep("seed=3", same)
+    assert done.code == 1
+    assert (
+        "holds an unfinished run with other settings (epochs: 1 here, 2 there; seed: " in done.err
+    )
+    assert runs == [(0, "mine"), (1, "mine")]

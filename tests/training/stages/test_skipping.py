@@ -1,0 +1,306 @@
+"""Skipping frames in training, evaluation and benchmarks (AdaFocus+)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import load_policy, save_policy
+from train.config.sections import ConfigError, RunConfig
+from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries, read_frames
+from train.evaluation.report.figures import _families
+from train.stages.stage1_random_patches import RandomPatchStage
+from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
+from train.stages.supervised.skipping import clip_costs, frames_focused
+
+Run = Callable[..., Any]
+MakeConfig = Callable[..., RunConfig]
+GRID = PatchGrid(4, 40, 12)
+# Two clips of four frames: rates 0.25 and 0.75.
+UNIFORMS = torch.stack(
+    [
+        torch.zeros(2, 4),
+        torch.zeros(2, 4),
+        torch.tensor([[0.0, 0.2, 0.3, 0.9], [0.0, 0.2, 0.3, 0.9]]),
+        torch.tensor([[0.25] * 4, [0.75] * 4]),
+    ],
+    dim=2,
+).double()
+
+
+def test_a_frame_is_kept_where_its_number_reaches_the_rate() -> None:
+    assert frames_focused(UNIFORMS, 0.25)[0].tolist() == [False, False, True, True]
+    assert frames_focused(UNIFORMS, "random").tolist() == [
+        [False, False, True, True],
+        [False, False, False, True],
+    ]
+    assert frames_focused(UNIFORMS, None).all()
+    assert not frames_focused(UNIFORMS, 1.0).any()
+    assert frames_focused(UNIFORMS, 0.0).all()
+
+
+def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them() -> None:
+    assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
+    assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
+
+
+@pytest.fixture
+def frames(make_videos: Callable[..., Any]) -> Tensor:
+    """`(2, 4, 3, 40, 40)`."""
+    videos = make_videos(2)
+    return torch.stack([videos.clip(index, index).frames for index in range(2)])
+
+
+@pytest.fixture
+def recognizer(tiny_recognizer: Recognizer) -> Recognizer:
+    """With weights that may be trained."""
+    copied = Recognizer(tiny_recognizer.config)
+    copied.load_state_dict(tiny_recognizer.state_dict())
+    return copied.eval()
+
+
+def _logits_with_zeros(recognizer: Recognizer, frames: Tensor, focused: Tensor) -> Tensor:
+    """Patches in the upper left corner of the kept frames."""
+    networks = FrozenRecognizer(recognizer)
+    flat = frames.flatten(0, 1)
+    _, glances = networks.glance(flat)
+    patches = networks.focus(flat, torch.zeros(len(flat), 2, dtype=torch.int64))
+    features = torch.cat([glances, patches * focused.flatten()[:, None]], dim=1)
+    return networks.classify_sequence(features.unflatten(0, frames.shape[:2]))[0]
+
+
+@pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])
+def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(
+    recognizer: Recognizer, frames: Tensor, skip_rate: Any
+) -> None:
+    expected = _logits_with_zeros(recognizer, frames, frames_focused(UNIFORMS, skip_rate))
+    corner = choose_looks("random", GRID, recognizer)  # uniforms of 0 are position 0
+    stages = [
+        RandomPatchStage(recognizer, 0.1, 0.1, skip_rate=skip_rate),
+        ChosenPatchStage(recognizer, corner, 0.1, skip_rate=skip_rate),
+    ]
+    for stage in stages:
+        with torch.no_grad():
+            torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+
+
+def test_stage_3_focuses_on_kept_patches_alone(
+    recognizer: Recognizer, frames: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+    focus = FrozenNetworks.focus
+    monkeypatch.setattr(
+        FrozenNetworks,
+        "focus",
+        lambda self, *args, **more: counts.append(len(args[1])) or focus(self, *args, **more),
+    )
+    corner = choose_looks("random", GRID, recognizer)
+    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(frames, UNIFORMS)
+    assert counts == [3]
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_stage_3_skips_where_a_policy_skips(
+    recognizer: Recognizer, frames: Tensor, tmp_path: Path, told: int
+) -> None:
+    channels, *places = recognizer.map_shape()
+    torch.manual_seed(2)
+    policy = GruActorCriticPolicy(
+        spaces.Box(0.0, 6.0, (channels + told, *places), np.float32),
+        spaces.Discrete(17),
+        lambda _: 0.0,
+        channels=4,
+        hidden_dim=8,
+    )
+    with torch.no_grad():
+        policy.actor.weight.zero_()
+        policy.actor.bias[-1] += 10.0
+    save_policy(policy, tmp_path / "policy", recognizer_sha256="")
+    choose = choose_looks(str(tmp_path), GRID, recognizer)
+    stage = ChosenPatchStage(recognizer, choose, 0.1)
+    expected = _logits_with_zeros(recognizer, frames, torch.zeros(2, 4, dtype=torch.bool))
+    with torch.no_grad():
+        torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+
+
+@pytest.mark.parametrize("given", ["skip_cost=-1", "skip_cost=free", "skip_rate=1.5"])
+def test_costs_and_rates_are_numbers_or_random(make_config: MakeConfig, given: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be a number, 0 .*, or random"):
+        make_config("stage3", given)
+
+
+def test_a_cost_for_a_policy_that_cannot_skip_is_refused(make_config: MakeConfig) -> None:
+    with pytest.raises(ConfigError, match=r"skip_cost=0\.1 is for policies that skip: locations="):
+        make_config("stage2", "skip_cost=0.1")
+
+
+def _entries(make_config: MakeConfig, *policies: str) -> list[PolicyEntry]:
+    listed = ",".join(f"'{policy}'" for policy in policies)
+    return read_entries(make_config("benchmark", "resume=a", f"policies=[{listed}]"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The shell of a run folder with a policy."""
+    (tmp_path / "run" / "policy").mkdir(parents=True)
+    return tmp_path / "run"
+
+
+def test_a_cost_after_the_name_is_told_to_the_policy(make_config: MakeConfig, run: Path) -> None:
+    assert _entries(make_config, f"plus@0.05:{run}", f"plus@0.1:{run}", "learned@.25") == [
+        PolicyEntry("plus@0.05", (str(run),), skip_cost=0.05),
+        PolicyEntry("plus@0.1", (str(run),), skip_cost=0.1),
+        PolicyEntry("learned@0.25", ("a",), skip_cost=0.25),
+    ]
+
+
+def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(
+    make_config: MakeConfig, run: Path
+) -> None:
+    plus = f"plus@0.05:{run}"
+    found = _entries(
+        make_config,
+        *(plus, "random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24"),
+    )
+    assert found[1:] == [
+        PolicyEntry(
+            "random_skip:plus@0.05:plus@0.05",
+            (str(run),),
+            skip_cost=0.05,
+            frames=BlindFrames("random_skip", "plus@0.05", "plus@0.05"),
+        ),
+        PolicyEntry("uniform_skip:4:fixed:24", frames=BlindFrames("uniform_skip", 4.0, "fixed:24")),
+    ]
+    assert [entry.is_learned for entry in found] == [True, False, False]
+    assert found[2].looker == "fixed:24"
+
+
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (["random_skip"], r"write random_skip:AMOUNT:POLICY, such as random_skip:0\.5:learned"),
+        (["uniform_skip:3"], "write uniform_skip:AMOUNT:POLICY, such as uniform_skip:4:learned"),
+        (["random_skip:0.5:plus"], "needs the policy plus before it in policies="),
+        (["random", "random_skip:plus:random"], "needs the policy plus before it in policies="),
+        (
+            ["random_skip:0.5:random", "uniform_skip:2:random_skip:0.5:random"],
+            "random_skip:0.5:random skips frames itself; name the policy it is of",
+        ),
+    ],
+    ids=str,
+)
+def test_what_frames_are_kept_of_must_be_said(
+    make_config: MakeConfig, policies: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _entries(make_config, *policies)
+
+
+def test_names_without_amounts_are_no_kept_frames() -> None:
+    assert read_frames("random") is None
+    assert read_frames("plus:folder") is None
+
+
+def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(
+    policy_row: Callable[..., dict[str, Any]],
+) -> None:
+    names = ("plain", "plus@0.05", "plus@0.1", "greedy_oracle")
+    rows = [policy_row(name) for name in names]
+    rows.append(policy_row("random_skip:plus@0.05:plus@0.05", looker="plus@0.05"))
+    rows.append(policy_row("random_skip:0.5:plus@0.1", looker="plus@0.1"))
+    families = {name: [row["name"] for row in members] for name, members in _families(rows).items()}
+    assert families == {
+        "plain": ["plain"],
+        "plus": ["plus@0.05", "plus@0.1"],
+        "random_skip:plus": ["random_skip:plus@0.05:plus@0.05", "random_skip:0.5:plus@0.1"],
+    }
+
+
+@pytest.fixture(scope="module")
+def skip_run(
+    run_command: Run,
+    tiny: list[str],
+    pipeline: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Stage 2 with one policy for all costs."""
+    folder = tmp_path_factory.mktemp("skip")
+    done = run_command(
+        "stage2", *tiny, f"resume={pipeline['stage1']}", f"output_dir={folder}",
+        "locations=skip", "reward=skip", "skip_cost=random",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return folder
+
+
+def test_stage_2_trains_one_policy_for_all_costs(skip_run: Path) -> None:
+    policy = load_policy(skip_run / "policy").policy
+    assert policy.action_space == spaces.Discrete(17)
+    assert policy.observation_space.shape == (49, 7, 7)
+
+
+def test_stage_3_continues_from_it(
+    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
+) -> None:
+    done = run_command("stage3", *tiny, f"resume={skip_run}", f"output_dir={tmp_path}")
+    assert done.code == 0, done.err
+    assert (tmp_path / "policy").is_dir()
+
+
+def test_evaluate_says_what_was_executed(
+    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
+) -> None:
+    given = [f"resume={skip_run}", f"output_dir={tmp_path}"]
+    untold = run_command("evaluate", *tiny, *given)
+    assert untold.code == 1
+    assert "must be told one: use skip_cost=0.05" in untold.err
+    done = run_command("evaluate", *tiny, *given, "skip_cost=0.05")
+    assert done.code == 0, done.err
+    (row,) = json.loads((tmp_path / "evaluate.json").read_text())["policies"]
+    assert 0.0 <= row["kept_share"] <= 1.0
+    assert row["skip_cost"] == 0.05
+    # Nothing but the inference itself is computed: no reward is asked for.
+    assert row["gmacs_per_video"] == pytest.approx(row["gmacs_executed_per_video"], rel=1e-6)
+
+
+def test_a_benchmark_compares_skipping_at_the_same_cost(
+    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
+) -> None:
+    policies = [
+        "random",
+        f"plus@0.05:{skip_run}",
+        f"plus@0.0:{skip_run}",
+        "random_skip:plus@0.05:plus@0.05",
+        "uniform_skip:1:plus@0.05",
+        "random_skip:0.5:center",
+    ]
+    listed = ",".join(f"'{policy}'" for policy in policies)
+    done = run_command(
+        "benchmark", *tiny, f"resume={skip_run}", f"policies=[{listed}]", f"output_dir={tmp_path}",
+        "conditional_exit=true",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    result = json.loads((tmp_path / "benchmark.json").read_text())
+    rows = {row["name"]: row for row in result["policies"]}
+    plain = rows["random"]
+    assert plain["kept_share"] == 1.0
+    assert rows["uniform_skip:1:plus@0.05"]["kept_share"] == 0.5  # one of two frames
+    for row in rows.values():
+        assert sum(row["gmacs_per_step"]) == pytest.approx(row["gmacs_per_video"])
+        assert np.mean(row["kept_per_step"]) == pytest.approx(row["kept_share"])
+    assert "random_skip:plus@0.05:plus@0.05" in rows["plus@0.05"]["differences"]
+    assert not rows["random_skip:0.5:center"]["learned"]
+    assert rows["plus@0.05"]["conditional_exit"] is not None
+    assert rows["random_skip:0.5:center"]["conditional_exit"] is None
+    assert "Skipping frames" in (tmp_path / "benchmark.md").read_text()

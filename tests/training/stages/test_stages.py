@@ -1,0 +1,381 @@
+"""Stages 0, 1 and 3: which networks learn, in which mode, on which patches (REFERENCE 1A, 5A)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ConstantLR
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.networks import CheckpointError, Recognizer
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.policy_files import load_policy, save_policy
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.processes import Processes
+from train.stages.stage0_backbones import BackboneStage
+from train.stages.stage1_random_patches import RandomPatchStage
+from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
+from train.stages.supervised.data import Batch
+from train.stages.supervised.loop import Validation, train_one_epoch
+
+GRID = PatchGrid(4, 40, 12)
+PARTS = ("glancer", "focuser", "classifier")
+
+
+@pytest.fixture
+def recognizer(tiny_recognizer: Recognizer) -> Recognizer:
+    """New weights that can be trained: 3 classes, 4 frames of 40 pixels, patches of 12."""
+    torch.manual_seed(0)
+    return Recognizer(tiny_recognizer.config)
+
+
+@pytest.fixture
+def batch(make_videos: Callable[..., Any]) -> Batch:
+    """Five clips of blocks."""
+    videos = make_videos(5)
+    clips = [videos.clip(index, index) for index in range(5)]
+    uniforms = torch.from_numpy(np.random.default_rng(0).random((5, 4, 2)))
+    labels = torch.tensor([clip.label for clip in clips])
+    frames = torch.stack([clip.frames for clip in clips])
+    return Batch(frames, labels, uniforms, torch.arange(5))
+
+
+def _logits(stage: Any, batch: Batch) -> Tensor:
+    logits: Tensor = stage(batch.frames, batch.uniforms)
+    return logits
+
+
+def _make_stage(name: str, recognizer: Recognizer) -> Any:
+    if name == "stage 0 glancer":
+        return BackboneStage(recognizer, "glancer", 0.05, None)
+    if name == "stage 0 focuser":
+        return BackboneStage(recognizer, "focuser", 0.05, None)
+    if name == "stage 1":
+        return RandomPatchStage(recognizer, 0.05, 0.05)
+    return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
+
+
+@pytest.fixture
+def train(make_config: Callable[..., RunConfig]) -> Callable[[Any, Batch], None]:
+    """Trains a stage on one batch."""
+    processes = Processes(make_config("stage1", "device=cpu"))
+    return lambda stage, batch: _train(stage, batch, processes)
+
+
+def _train(stage: Any, batch: Batch, processes: Processes) -> None:
+    groups = [{"params": list(module.parameters()), "lr": rate} for module, rate in stage.trained]
+    optimizer = SGD(groups)
+    scheduler = ConstantLR(optimizer, factor=1.0)
+    train_one_epoch(stage, stage, iter([batch]), optimizer, scheduler, processes)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def _moved(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """`parameters` and/or `statistics` (of BatchNorm) that are not what they were."""
+    after = module.state_dict()
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    kinds = {True: "statistics", False: "parameters"}
+    return {kinds["running" in name or "num_batches" in name] for name in changed}
+
+
+BOTH = {"parameters", "statistics"}
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        ("stage 0 glancer", {"glancer": BOTH, "focuser": set(), "classifier": set()}),
+        ("stage 0 focuser", {"glancer": set(), "focuser": BOTH, "classifier": set()}),
+        ("stage 1", {"glancer": set(), "focuser": BOTH, "classifier": {"parameters"}}),
+        ("stage 3", {"glancer": set(), "focuser": set(), "classifier": {"parameters"}}),
+    ],
+)
+def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
+    recognizer: Recognizer,
+    batch: Batch,
+    train: Callable[[Any, Batch], None],
+    name: str,
+    moved: dict[str, set[str]],
+) -> None:
+    stage = _make_stage(name, recognizer)
+    before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
+    train(stage, batch)
+    got = {part: _moved(recognizer.get_submodule(part), before[part]) for part in PARTS}
+    assert got == moved
+
+
+class _Modes:
+    """Notes the modes of BatchNorm and Dropout layers, and gradients, while they run."""
+
+    def __init__(self, recognizer: Recognizer):
+        self.norm: dict[str, set[bool]] = {}
+        self.dropout: dict[str, set[bool]] = {}
+        self.gradients: dict[str, set[bool]] = {}
+        for part in PARTS:
+            for module in recognizer.get_submodule(part).modules():
+                kinds = {nn.BatchNorm2d: self.norm, nn.Dropout: self.dropout}
+                if type(module) in kinds:
+                    modes = kinds[type(module)].setdefault(part, set())
+                    module.register_forward_hook(self._note(modes, part))
+
+    def _note(self, modes: set[bool], part: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def note(module: nn.Module, _: Any, output: Tensor) -> None:
+            modes.add(module.training)
+            self.gradients.setdefault(part, set()).add(output.requires_grad)
+
+        return note
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "dropout", "gradients"),
+    [
+        # REFERENCE section 1A's table; the glancer's dropout lies before its stage-0 head.
+        ("stage 0 glancer", {"glancer": True}, {"glancer": True}, {"glancer": True}),
+        ("stage 0 focuser", {"focuser": True}, {}, {"focuser": True}),
+        (
+            "stage 1",
+            {"glancer": False, "focuser": True},
+            {"classifier": True},
+            {"glancer": False, "focuser": True, "classifier": True},
+        ),
+        # Glancer and focuser see through folded copies, which have no BatchNorm.
+        ("stage 3", {}, {"classifier": True}, {"classifier": True}),
+    ],
+)
+def test_modes_while_training(
+    recognizer: Recognizer,
+    batch: Batch,
+    train: Callable[[Any, Batch], None],
+    name: str,
+    norm: dict[str, bool],
+    dropout: dict[str, bool],
+    gradients: dict[str, bool],
+) -> None:
+    stage = _make_stage(name, recognizer)
+    modes = _Modes(recognizer)
+    train(stage, batch)
+    for got, expected in (
+        (modes.norm, norm),
+        (modes.dropout, dropout),
+        (modes.gradients, gradients),
+    ):
+        ran = {part: values for part, values in got.items() if values}
+        assert ran == {part: {value} for part, value in expected.items()}
+
+
+@pytest.mark.parametrize("name", ["stage 0 glancer", "stage 0 focuser", "stage 1", "stage 3"])
+def test_everything_is_in_evaluation_mode_while_judging(
+    recognizer: Recognizer,
+    make_videos: Callable[..., Any],
+    make_config: Callable[..., RunConfig],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    stage = _make_stage(name, recognizer)
+    before = _weights(recognizer)
+    modes = _Modes(recognizer)
+    context = RunContext(make_config("stage1", "device=cpu"), tmp_path)
+    Validation(stage, make_videos(5), context).score(0)
+    seen = [
+        values for got in (modes.norm, modes.dropout, modes.gradients) for values in got.values()
+    ]
+    assert set().union(*seen) == {False}
+    assert _moved(recognizer, before) == set()
+
+
+def test_dropout_changes_the_classifiers_logits_in_training_only(
+    recognizer: Recognizer, batch: Batch
+) -> None:
+    stage = _make_stage("stage 3", recognizer)
+    recognizer.classifier.train()
+    assert not torch.equal(_logits(stage, batch), _logits(stage, batch))
+    recognizer.classifier.eval()
+    assert torch.equal(_logits(stage, batch), _logits(stage, batch))
+
+
+# --- stage 0 ---
+
+
+def test_the_focuser_is_pretrained_on_whole_frames(recognizer: Recognizer, batch: Batch) -> None:
+    stage = BackboneStage(recognizer, "focuser", 0.05, None)
+    recognizer.eval()
+    frames = batch.frames[1, 2][None].float() / 255.0
+    normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
+    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
+
+
+def test_the_glancer_is_pretrained_on_what_it_will_see(
+    recognizer: Recognizer, batch: Batch
+) -> None:
+    stage = BackboneStage(recognizer, "glancer", 0.05, None)
+    recognizer.eval()
+    frames = recognizer.glance_input(batch.frames[1, 2][None])
+    assert frames.shape == (1, 3, 28, 28)
+    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.glancer(frames)[0])
+
+
+@pytest.mark.parametrize(
+    ("frames_per_clip", "chosen"),
+    [
+        (None, [0, 1, 2, 3]),
+        (1, [0]),
+        (2, [0, 3]),
+        (3, [0, 2, 3]),
+        (4, [0, 1, 2, 3]),
+        (9, [0, 1, 2, 3]),
+    ],
+)
+def test_stage_0_takes_evenly_spaced_frames(
+    recognizer: Recognizer, batch: Batch, frames_per_clip: int | None, chosen: list[int]
+) -> None:
+    recognizer.eval()
+    some = _logits(BackboneStage(recognizer, "focuser", 0.05, frames_per_clip), batch)
+    every = _logits(BackboneStage(recognizer, "focuser", 0.05, None), batch)
+    torch.testing.assert_close(some, every[:, chosen])
+
+
+# --- stage 1 ---
+
+
+def _logits_at(recognizer: Recognizer, batch: Batch, offsets: list[list[list[int]]]) -> Tensor:
+    """`(N, T, K)` of patches at (top, left) offsets, cut by slicing."""
+    patches = torch.stack(
+        [
+            torch.stack(
+                [
+                    frame[:, top : top + 12, left : left + 12]
+                    for frame, (top, left) in zip(clip, corners, strict=True)
+                ]
+            )
+            for clip, corners in zip(batch.frames, offsets, strict=True)
+        ]
+    )
+    rows, steps = batch.frames.shape[:2]
+    _, glances = recognizer.glance(batch.frames.flatten(0, 1))
+    features = torch.cat([glances, recognizer.focus(patches.flatten(0, 1))], dim=1)
+    return recognizer.classify_sequence(features.view(rows, steps, -1))[0]
+
+
+def test_random_patches_lie_at_any_pixel_but_the_last(recognizer: Recognizer, batch: Batch) -> None:
+    # 28 pixels are free: offsets 0..27, as numpy.random.randint(0, 28) draws them.
+    stage = _make_stage("stage 1", recognizer)
+    recognizer.eval()
+    uniforms = torch.tensor([[0.0, 0.999999], [0.5, 0.49999], [1 / 28, 0.0357], [0.99, 0.25]])
+    expected = [[0, 27], [14, 13], [1, 0], [27, 7]]
+    drawn = dataclasses.replace(batch, uniforms=uniforms.double().expand(5, 4, 2))
+    with torch.no_grad():
+        torch.testing.assert_close(
+            _logits(stage, drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
+        )
+
+
+# --- stage 3 ---
+
+
+def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: Batch) -> None:
+    # Action t of episode n is n + 3 t: rows and columns of offsets 0, 9, 18, 28.
+    actions = torch.arange(5)[:, None] + 3 * torch.arange(4)
+    line = [0, 9, 18, 28]
+    offsets = [[[line[a // 4], line[a % 4]] for a in episode] for episode in actions.tolist()]
+    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.looks(actions), 0.05)
+    recognizer.eval()
+    with torch.no_grad():
+        expected = _logits_at(recognizer, batch, offsets)
+        torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
+
+
+def test_random_is_a_uniform_position_of_the_grid(recognizer: Recognizer) -> None:
+    choose = choose_looks("random", GRID, recognizer)
+    uniforms = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
+    looks = choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double())
+    assert looks.offsets.tolist() == [[[0, 0], [0, 0]], [[0, 9], [28, 28]]]
+    spread = torch.stack([(torch.arange(1600) + 0.5) / 1600] * 2, dim=-1)[None]
+    offsets = choose(torch.zeros(1, 1600, 48, 7, 7), spread).offsets[0]
+    assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
+
+
+def test_center_is_the_grid_position_nearest_the_middle(recognizer: Recognizer) -> None:
+    choose = choose_looks("center", GRID, recognizer)
+    looks = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
+    assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
+
+
+@pytest.fixture
+def saved_policy(tmp_path: Path) -> str:
+    """Folder of a policy with 16 actions on maps of 48x7x7."""
+    torch.manual_seed(1)
+    policy = GruActorCriticPolicy(
+        spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
+        spaces.Discrete(16),
+        lambda _: 0.0,
+        hidden_dim=16,
+        channels=8,
+    )
+    save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256="00")
+    return str(tmp_path / "run")
+
+
+@pytest.fixture
+def continuous_policy(tmp_path: Path) -> str:
+    """Folder of a policy of continuous locations on maps of 48x7x7."""
+    torch.manual_seed(1)
+    space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    maps = spaces.Box(0.0, 6.0, (48, 7, 7), np.float32)
+    policy = GruActorCriticPolicy(maps, space, lambda _: 0.0, hidden_dim=16, channels=8)
+    torch.nn.init.normal_(policy.actor.weight)
+    save_policy(policy, tmp_path / "anywhere" / "policy", recognizer_sha256="00")
+    return str(tmp_path / "anywhere")
+
+
+@pytest.mark.parametrize("kind", ["saved_policy", "continuous_policy"])
+def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
+    recognizer: Recognizer, request: pytest.FixtureRequest, kind: str
+) -> None:
+    folder = request.getfixturevalue(kind)
+    choose = choose_looks(folder, GRID, recognizer)
+    maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
+    looks = choose(maps, torch.zeros(3, 4, 2))
+    policy, state = load_policy(f"{folder}/policy").policy, None
+    for t in range(4):
+        best, state = policy.predict(
+            maps[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
+        )
+        chosen = torch.from_numpy(best)
+        # The frame has 40 pixels, a patch 12.
+        on_grid = kind == "saved_policy"
+        expected = GRID.offsets(chosen) if on_grid else (chosen * 28).floor()
+        assert looks.offsets[:, t].tolist() == expected.tolist()
+    assert len(looks.offsets.flatten(0, 1).unique(dim=0)) > 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "entries"),
+    [(PatchGrid(7, 40, 12), {}), (GRID, {"glance_size": 40})],
+    ids=["other grid", "other maps"],
+)
+def test_a_policy_for_other_maps_or_another_grid_is_refused(
+    make_recognizer: Callable[..., Recognizer],
+    saved_policy: str,
+    grid: PatchGrid,
+    entries: dict[str, Any],
+) -> None:
+    with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
+        choose_looks(saved_policy, grid, make_recognizer(**entries))
+
+
+def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer: Recognizer) -> None:
+    with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
+        choose_looks("nowhere", GRID, recognizer)

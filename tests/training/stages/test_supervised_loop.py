@@ -1,0 +1,529 @@
+"""Losses, schedules, clips and the choice of the best epoch in stages 0, 1 and 3."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.data import Videos
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.loop import Score, Validation, fit
+from train.stages.supervised.optim import make_optimizer, make_scheduler
+from train.stages.supervised.stage import FrameLoss, StepLoss
+
+LOG_3 = math.log(3.0)
+
+
+class MeanColour(StepLoss):
+    """A linear layer on each frame's mean colour: the smallest stage there is."""
+
+    def __init__(self, learning_rate: float = 0.1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 3))
+        self.trained: Sequence[tuple[nn.Module, float]] = [(self.layer, learning_rate)]
+        self.modes: list[bool] = []
+        self.sizes: list[int] = []
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        self.modes.append(self.layer.training)
+        self.sizes.append(len(frames))
+        logits: Tensor = self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
+        return logits
+
+
+class Unfrozen(FrameLoss):
+    """Stage 0's loss; trains nothing."""
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        raise NotImplementedError
+
+
+Scalars = dict[str, list[float]]
+
+
+@pytest.fixture
+def config(make_config: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
+    """A stage-1 configuration with overrides, on the CPU."""
+    return lambda *overrides: make_config("stage1", "device=cpu", *overrides)
+
+
+@pytest.fixture
+def make_context(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[RunConfig], tuple[RunContext, Scalars]]:
+    """A run in a new folder, and the values that it records."""
+
+    def make(config: RunConfig) -> tuple[RunContext, Scalars]:
+        context = RunContext(config, tmp_path_factory.mktemp("run"))
+        values: Scalars = {}
+
+        def record(name: str, value: float, step: int) -> None:
+            assert step >= len(values.setdefault(name, []))
+            values[name].append(value)
+
+        context.record = record  # type: ignore[method-assign]
+        return context, values
+
+    return make
+
+
+@pytest.fixture
+def run_fit(
+    quiet: Callable[[], ProgressDisplay],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+) -> Callable[..., tuple[Score, Scalars]]:
+    """Fits a stage on five videos of blocks, and keeps what it records."""
+
+    def run(stage: Any, config: RunConfig) -> tuple[Score, Scalars]:
+        context, values = make_context(config)
+        with quiet().part("fit", 1) as progress:
+            result = fit(stage, make_videos(5), make_videos(4), context, progress)
+        return result, values
+
+    return run
+
+
+# --- losses ---
+
+
+def test_stage_0_takes_the_loss_of_the_mean_logits() -> None:
+    # Means (log 3, 0) and (log 3 / 2, log 3 / 2): log(4/3) and log 2, halved.
+    logits = torch.tensor([[[2 * LOG_3, 0.0], [0.0, 0.0]], [[0.0, LOG_3], [LOG_3, 0.0]]])
+    loss = Unfrozen().loss(logits, torch.tensor([0, 1]))
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+    assert Unfrozen().final(logits)[0].tolist() == pytest.approx([LOG_3, 0.0])
+
+
+def test_stages_1_and_3_take_the_mean_loss_of_all_steps() -> None:
+    # Probability of the true class at the four steps: 3/4, 1/4 for label 0; 1/2, 3/4 for label 1.
+    logits = torch.tensor([[[LOG_3, 0.0], [0.0, LOG_3]], [[0.0, 0.0], [0.0, LOG_3]]])
+    loss = MeanColour().loss(logits, torch.tensor([0, 1]))
+    steps = [math.log(4 / 3), math.log(4), math.log(2), math.log(4 / 3)]
+    assert loss.item() == pytest.approx(sum(steps) / 4)
+    assert MeanColour().final(logits).tolist() == [pytest.approx([0.0, LOG_3])] * 2
+
+
+# --- schedules and optimisers ---
+
+
+def _rates(config: RunConfig, epochs: int, batches: int, base: float = 0.4) -> list[float]:
+    """The learning rate of every batch."""
+    optimizer = make_optimizer([(nn.Linear(1, 1), base)], config)
+    scheduler = make_scheduler(optimizer, config, epochs, batches)
+    rates = []
+    for _ in range(epochs * batches):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_cosine_is_the_published_one_without_its_epoch_of_rate_0(
+    config: Callable[..., RunConfig], optimizer: str
+) -> None:
+    rates = _rates(config("lr_type=cos", f"optimizer={optimizer}"), epochs=4, batches=3)
+    # 0.4 / 2 * (1 + cos(pi e / 4)) for e = 0..3, set at the start of each epoch
+    by_epoch = [0.4, 0.2 + 0.2 * math.sqrt(0.5), 0.2, 0.2 - 0.2 * math.sqrt(0.5)]
+    assert rates == pytest.approx([rate for rate in by_epoch for _ in range(3)])
+    assert min(rates) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("[2]", [0.4, 0.4, 0.04, 0.04, 0.04]),
+        ("[1,3]", [0.4, 0.04, 0.04, 0.004, 0.004]),
+        ("[50,100]", [0.4] * 5),
+    ],
+)
+def test_the_step_divides_by_ten_at_each_of_its_epochs(
+    config: Callable[..., RunConfig], steps: str, expected: list[float]
+) -> None:
+    settings = config("lr_type=step", "optimizer=sgd", f"lr_steps={steps}")
+    rates = _rates(settings, epochs=5, batches=2)
+    assert rates == pytest.approx([rate for rate in expected for _ in range(2)])
+
+
+def test_one_cycle_warms_up_to_the_rate_and_anneals(config: Callable[..., RunConfig]) -> None:
+    rates = _rates(config("lr_type=onecycle", "optimizer=adamw"), epochs=10, batches=10)
+    assert max(rates) == pytest.approx(0.4)
+    assert rates.index(max(rates)) == 29
+    assert rates[0] == pytest.approx(0.4 / 25)
+    assert rates[-1] < 1e-4
+    assert rates[:30] == sorted(rates[:30])
+    assert rates[29:] == sorted(rates[29:], reverse=True)
+
+
+@pytest.mark.parametrize("lr_type", ["cos", "step", "onecycle"])
+def test_every_schedule_keeps_the_ratio_of_the_groups(
+    config: Callable[..., RunConfig], lr_type: str
+) -> None:
+    groups = [(nn.Linear(1, 1), 0.4), (nn.Linear(1, 1), 0.1)]
+    settings = config(f"lr_type={lr_type}", "optimizer=sgd")
+    optimizer = make_optimizer(groups, settings)
+    scheduler = make_scheduler(optimizer, settings, 4, 2)
+    for _ in range(7):
+        first, second = (group["lr"] for group in optimizer.param_groups)
+        assert first == pytest.approx(4 * second, rel=1e-6)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_sgd_has_the_published_momentum_and_decay_in_every_group(
+    config: Callable[..., RunConfig],
+) -> None:
+    modules = [nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)]
+    optimizer = make_optimizer(
+        [(modules[0], 0.1), (modules[1], 0.2)], config("optimizer=sgd", "lr_type=cos")
+    )
+    assert type(optimizer) is torch.optim.SGD
+    for module, group, rate in zip(modules, optimizer.param_groups, (0.1, 0.2), strict=True):
+        assert [id(p) for p in group["params"]] == [id(p) for p in module.parameters()]
+        assert (group["lr"], group["momentum"], group["weight_decay"]) == (rate, 0.9, 1e-4)
+
+
+def test_adamw_takes_the_configured_decay(config: Callable[..., RunConfig]) -> None:
+    optimizer = make_optimizer([(nn.Linear(1, 1), 0.1)], config("weight_decay=0.5"))
+    assert type(optimizer) is torch.optim.AdamW
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+# --- clips ---
+
+
+def _clips(
+    videos: Any, *, epoch: int = 0, batch_size: int = 2, workers: int = 0, train: bool = True
+) -> list[Batch]:
+    clips = LabelledClips(videos, seed=3)
+    return list(load_batches(clips, epoch, batch_size=batch_size, workers=workers, train=train))
+
+
+def _joined(batches: list[Batch]) -> list[Tensor]:
+    return [
+        torch.cat([getattr(batch, name) for batch in batches])
+        for name in ("frames", "labels", "uniforms")
+    ]
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_clips_and_their_order_do_not_depend_on_the_workers(
+    make_videos: Callable[..., Any], train: bool
+) -> None:
+    alone, shared = (_clips(make_videos(7), workers=count, train=train) for count in (0, 2))
+    for one, other in zip(_joined(alone), _joined(shared), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_clips_and_their_order_do_not_depend_on_the_batch_size(
+    make_videos: Callable[..., Any], train: bool
+) -> None:
+    small, large = (_clips(make_videos(8), batch_size=size, train=train) for size in (2, 4))
+    for one, other in zip(_joined(small), _joined(large), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_training_batches_are_shuffled_and_whole(make_videos: Callable[..., Any]) -> None:
+    videos = make_videos(7, num_classes=7)
+    epochs = [_joined(_clips(videos, epoch=epoch, batch_size=3))[1].tolist() for epoch in range(3)]
+    for labels in epochs:
+        assert len(set(labels)) == len(labels) == 6
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert epochs[0] == _joined(_clips(videos, epoch=0, batch_size=3))[1].tolist()
+
+
+def test_processes_and_parts_share_the_batches_of_one(make_videos: Callable[..., Any]) -> None:
+    clips = LabelledClips(make_videos(17, num_classes=17), seed=3)
+
+    def indices(share: Share | None) -> list[list[int]]:
+        loaded = load_batches(clips, 0, batch_size=8, workers=0, train=True, share=share)
+        return [batch.indices.tolist() for batch in loaded]
+
+    whole = indices(None)
+    assert [len(batch) for batch in whole] == [8, 8]
+    shares = [indices(Share(rank, count=2, parts=2)) for rank in (0, 1)]
+    for k, batch in enumerate(whole):
+        (a, b), (c, d) = (share[2 * k : 2 * k + 2] for share in shares)
+        assert a + b + c + d == batch
+
+
+def test_processes_share_validation_videos_without_repeats(
+    make_videos: Callable[..., Any],
+) -> None:
+    clips = LabelledClips(make_videos(7), seed=3)
+    shares = [
+        [
+            batch.indices.tolist()
+            for batch in load_batches(
+                clips, 0, batch_size=2, workers=0, train=False, share=Share(rank, 3)
+            )
+        ]
+        for rank in range(3)
+    ]
+    assert shares == [[[0, 3], [6]], [[1, 4]], [[2, 5]]]
+
+
+def test_validation_sees_every_video_once_in_order(make_videos: Callable[..., Any]) -> None:
+    batches = _clips(make_videos(7, num_classes=7), batch_size=3, train=False)
+    assert [len(batch.labels) for batch in batches] == [3, 3, 1]
+    assert _joined(batches)[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_every_epoch_has_clips_of_its_own(make_videos: Callable[..., Any]) -> None:
+    videos = make_videos(4)
+    first, second, again = (
+        _joined(_clips(videos, epoch=epoch, train=False)) for epoch in (0, 1, 0)
+    )
+    for name, one, other, same in zip(
+        ("frames", "labels", "uniforms"), first, second, again, strict=True
+    ):
+        assert torch.equal(one, same)
+        assert torch.equal(one, other) == (name == "labels")
+
+
+def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(
+    make_videos: Callable[..., Any],
+) -> None:
+    frames, _, uniforms = _joined(_clips(make_videos(40), train=False))
+    assert uniforms.shape == (40, 4, 4)
+    assert (uniforms[..., 3] == uniforms[:, :1, 3]).all()
+    assert frames.dtype == torch.uint8
+    assert uniforms.dtype == torch.float64
+    assert 0.0 <= uniforms.min() < 0.05
+    assert 0.95 < uniforms.max() < 1.0
+    assert uniforms.mean().item() == pytest.approx(0.5, abs=0.06)
+
+
+# --- fit ---
+
+
+def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    stage = MeanColour()
+    run_fit(stage, config("epochs=2", "batch_size=2", "eval_freq=1"))
+    # Five training videos make two batches of two, four validation videos two.
+    assert stage.modes == [True, True, False, False] * 2
+    assert stage.sizes == [2] * 8
+
+
+def test_a_split_smaller_than_the_batch_makes_one_batch(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    stage = MeanColour()
+    run_fit(stage, config("epochs=1", "batch_size=64"))
+    assert stage.sizes == [5, 4]
+
+
+def _judged(
+    monkeypatch: pytest.MonkeyPatch, stage: MeanColour, scores: list[Score]
+) -> list[Tensor]:
+    """Gives these scores; returns the weights that were judged."""
+    seen: list[Tensor] = []
+
+    def judge(_: Validation, epoch: int) -> Score:
+        seen.append(stage.layer[1].weight.detach().clone())
+        return dataclasses.replace(scores[len(seen) - 1], epoch=epoch)
+
+    monkeypatch.setattr(Validation, "score", judge)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("epochs", "eval_freq", "evaluated"), [(5, 2, [1, 3, 4]), (4, 2, [1, 3]), (3, 5, [2])]
+)
+def test_it_judges_every_few_epochs_and_at_the_end(
+    config: Callable[..., RunConfig],
+    run_fit: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    epochs: int,
+    eval_freq: int,
+    evaluated: list[int],
+) -> None:
+    stage = MeanColour()
+    # Each better than the one before, so the last one judged is kept.
+    scores = [Score(0, k / 10, 1.0, 0.5) for k in range(3)]
+    seen = _judged(monkeypatch, stage, scores)
+    result, _ = run_fit(stage, config(f"epochs={epochs}", "batch_size=2", f"eval_freq={eval_freq}"))
+    assert len(seen) == len(evaluated)
+    assert result.epoch == evaluated[-1]
+
+
+@pytest.mark.parametrize(
+    ("select_by", "best"), [("top1", 1), ("map", 2)], ids=["top-1", "mean average precision"]
+)
+def test_it_keeps_the_first_best_epoch_by_the_chosen_metric(
+    config: Callable[..., RunConfig],
+    run_fit: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    select_by: str,
+    best: int,
+) -> None:
+    stage = MeanColour()
+    values = [(0.2, 0.1), (0.9, 0.3), (0.5, 0.4), (0.9, 0.4)]
+    seen = _judged(monkeypatch, stage, [Score(0, top1, 1.0, mean) for top1, mean in values])
+    settings = config("epochs=4", "batch_size=2", "eval_freq=1", f"select_by={select_by}")
+    result, recorded = run_fit(stage, settings)
+    assert result == Score(best, values[best][0], 1.0, values[best][1])
+    assert torch.equal(stage.layer[1].weight, seen[best])
+    assert not torch.equal(seen[0], seen[1])
+    assert recorded["val/top1"] == [top1 for top1, _ in values]
+    assert recorded["val/map"] == [mean for _, mean in values]
+
+
+def test_the_events_have_the_rate_that_each_epoch_trained_with(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    settings = config("epochs=4", "batch_size=2", "lr_type=cos", "optimizer=sgd")
+    _, values = run_fit(MeanColour(0.4), settings)
+    expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
+    assert values["train/learning_rate"] == pytest.approx(expected)
+
+
+def test_the_events_have_loss_and_top1_of_every_epoch(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    _, values = run_fit(MeanColour(), config("epochs=3", "batch_size=2", "eval_freq=2"))
+    assert len(values["train/loss"]) == 3
+    assert all(0.0 <= value <= 1.0 for value in values["train/top1"])
+    assert len(values["val/top1"]) == 2
+    assert values["train/loss"][0] == pytest.approx(math.log(3), abs=0.6)
+
+
+def test_the_same_seed_gives_the_same_weights(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        stage = MeanColour()
+        run_fit(stage, config("epochs=2", "batch_size=2", f"seed={seed}"))
+        weights.append(stage.layer[1].weight.detach())
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
+    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
+) -> None:
+    stage = MeanColour()
+    with torch.no_grad():
+        stage.layer[1].bias.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match=r"loss became nan; lower backbone_lr or fc_lr"):
+        run_fit(stage, config("epochs=1", "batch_size=2"))
+
+
+@pytest.mark.parametrize("batch_size", [2, 64])
+def test_the_score_is_that_of_the_last_step(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    batch_size: int,
+) -> None:
+    class Constant(MeanColour):
+        """Class 1 at the last step, class 0 before."""
+
+        def forward(
+            self,
+            frames: Tensor,
+            uniforms: Tensor,
+            frozen: Tensor | None = None,
+            glance_frames: Tensor | None = None,
+        ) -> Tensor:
+            logits = torch.zeros(*frames.shape[:2], 3)
+            logits[:, :-1, 0] = 1.0
+            logits[:, -1, 1] = 1.0
+            return logits
+
+    # Labels 0, 1, 2, 0, 1: two of five; three classes are all among the first five.
+    context, _ = make_context(config(f"batch_size={batch_size}"))
+    score = Validation(Constant(), make_videos(5), context).score(3)
+    assert (score.epoch, score.top1, score.top5) == (3, pytest.approx(0.4), 1.0)
+
+
+class Remembering(MeanColour):
+    """Mean colours as frozen features; counts how often they are asked for."""
+
+    def __init__(self, frozen_is_all: bool):
+        super().__init__()
+        self.frozen_is_all = frozen_is_all
+        self.looks = 0
+        self.frames: list[int] = []
+
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
+        self.looks += len(frames)
+        return frames.float().mean(dim=(3, 4)) / 255.0
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        self.frames.append(frames.numel())
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms)
+        logits: Tensor = self.layer(frozen)
+        return logits
+
+
+@pytest.mark.parametrize("frozen_is_all", [False, True])
+def test_what_is_frozen_is_computed_once_for_each_validation_video(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    frozen_is_all: bool,
+) -> None:
+    context, _ = make_context(config("batch_size=2"))
+    stage = Remembering(frozen_is_all)
+    validation = Validation(stage, make_videos(5), context)
+    first, second = validation.score(0), validation.score(0)
+    assert stage.looks == 5
+    assert first == second
+    assert [count > 0 for count in stage.frames] == [True] * 3 + [not frozen_is_all] * 3
+    assert first == Validation(MeanColour(), make_videos(5), context).score(0)
+
+
+def test_the_splits_must_have_the_same_classes(
+    config: Callable[..., RunConfig],
+    make_videos: Callable[..., Any],
+    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
+    quiet: Callable[[], ProgressDisplay],
+) -> None:
+    context, _ = make_context(config("epochs=1"))
+    videos: tuple[Videos, Videos] = (make_videos(5), make_videos(5, num_classes=4))
+    with (
+        quiet().part("fit", 1) as progress,
+        pytest.raises(ConfigError, match="training and validation split have different class"),
+    ):
+        fit(MeanColour(), *videos, context, progress)
+
+
+def test_validation_clips_are_no_training_epochs() -> None:
+    assert VALIDATION_EPOCH == 2**32 - 1

@@ -1,0 +1,465 @@
+"""Stage 2 with any algorithm: it trains, its policy is published and acts the same again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from stable_baselines3 import PPO
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents.policies.policy_files import load_policy
+from agents.sb3 import buffer_memory
+from train.stages.stage2_policy import KeepBestPolicy
+
+Run = Callable[..., Any]
+Train = Callable[..., Any]
+
+# Networks and buffers of a few units; T is 2, and 20 videos are two updates an epoch.
+SMALL = {
+    "ppo": ["algo.policy_kwargs.net_arch=[8]", "algo.batch_size=10"],
+    "a2c": ["algo.policy_kwargs.net_arch=[8]"],
+    "trpo": ["algo.policy_kwargs.net_arch=[8]", "algo.batch_size=10"],
+    "recurrent_ppo": ["algo.policy_kwargs.lstm_hidden_size=8", "algo.policy_kwargs.net_arch=[8]"],
+    "dqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
+    "qrdqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
+    "sac": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
+    "td3": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
+}
+CASES = [
+    *([name, []] for name in SMALL),
+    ["ppo", ["locations=continuous"]],
+    ["gru_ppo", ["locations=continuous", "algo.policy_kwargs.batch_norm=true"]],
+    ["ppo", ["rollouts=device"]],
+    [
+        "ppo",
+        [
+            "observation=map",
+            "algo.policy_kwargs.features_extractor_class=glance_map",
+            "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
+        ],
+    ],
+    ["dqn", ["observation=map"]],
+]
+
+
+@pytest.fixture
+def train_policy(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> Train:
+    """Runs stage 2 with an algorithm on the pipeline's recognizer, in `tmp_path / "run"`."""
+
+    def run(name: str, *overrides: str) -> Any:
+        given = [item for item in tiny if "policy_kwargs" not in item]
+        place = [f"output_dir={tmp_path / 'run'}", f"algo={name}", *SMALL.get(name, [])]
+        if not any(item.startswith(("resume=", "recognizer=")) for item in overrides):
+            place.append(f"resume={pipeline['stage1']}")
+        return run_command("stage2", *given, *place, *overrides)
+
+    return run
+
+
+@pytest.fixture
+def evaluate(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Evaluates a policy on the validation split; what `evaluate.json` says of it."""
+
+    def run(*overrides: str) -> dict[str, Any]:
+        folder = tmp_path / "evaluate"
+        done = run_command("evaluate", *tiny, "split=val", f"output_dir={folder}", *overrides)
+        assert done.code == 0, done.err
+        result = json.loads((folder / "evaluate.json").read_text())
+        (policy,) = result["policies"]
+        return dict(policy)
+
+    return run
+
+
+def _returns(folder: Path) -> list[float]:
+    log = (folder / "stage2.log").read_text()
+    found = re.findall(r"epoch \d+/\d+: val return (-?\d+\.\d+)", log)
+    return [float(value) for value in found]
+
+
+def _check_events(folder: Path, returns: list[float]) -> None:
+    """TensorBoard has each evaluation, reward parts, and pictures of where the policy looks."""
+    events = EventAccumulator(str(folder)).Reload()
+    scalars = {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    assert scalars["val/return"] == pytest.approx(returns, abs=1e-4)
+    parts = [scalars[f"val/{name}confidence"] for name in ("", "baseline_")]
+    for mean_return, confidence, baseline in zip(returns, *parts, strict=True):
+        assert 2 * (confidence - baseline) == pytest.approx(mean_return, abs=1e-4)  # T is 2
+    assert {"rollout/confidence", "rollout/baseline_confidence"} <= scalars.keys()
+    assert min(scalars["rollout/location_entropy_bits"]) >= 0
+    assert max(scalars["val/location_entropy_bits"]) <= 4  # of 16 positions
+    assert {"rollout/locations", "val/locations", "val/episode"} <= set(events.Tags()["images"])
+    assert len(events.Images("val/episode")) == 1  # after the last epoch
+
+
+@pytest.mark.parametrize(("name", "overrides"), CASES, ids=str)
+def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
+    train_policy: Train,
+    evaluate: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    name: str,
+    overrides: list[str],
+) -> None:
+    done = train_policy(name, "epochs=2", "reward=expected", *overrides)
+    assert done.code == 0, done.err
+    assert re.search(rf"{name}: (replay|rollout) buffer of [\d,]+ steps, \d+\.\d [kM]B", done.out)
+    run = tmp_path / "run"
+    assert sorted(file.name for file in (run / "policy").iterdir()) == [
+        "policy.json",
+        "policy.safetensors",
+    ]
+    assert not (run / "training_state.pt").exists()
+    returns = _returns(run)
+    assert len(returns) == 2
+    _check_events(run / "tensorboard", returns)
+    policy = evaluate(f"resume={run}", "reward=expected")
+    assert policy["return_mean"] == pytest.approx(max(returns), abs=1e-4)
+    assert policy["gmacs_per_video"] > 0
+
+
+@pytest.mark.parametrize("name", ["ppo", "sac"])
+def test_stage_3_learns_on_the_patches_of_any_policy(
+    train_policy: Train,
+    evaluate: Callable[..., dict[str, Any]],
+    run_command: Run,
+    tiny: list[str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    assert train_policy(name).code == 0
+    stage3 = tmp_path / "stage3"
+    done = run_command("stage3", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={stage3}")
+    assert done.code == 0, done.err
+    one, other = (load_policy(folder / "policy").policy for folder in (tmp_path / "run", stage3))
+    for key, value in one.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+    evaluate(f"resume={stage3}")
+    given = ["policies=[random,learned]", f"runs={{learned: {stage3}}}"]
+    done = run_command(
+        "benchmark", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={tmp_path / 'b'}", *given
+    )
+    assert done.code == 0, done.err
+
+
+# --- what an algorithm is told ---
+
+
+def test_arguments_of_the_constructor_reach_it(train_policy: Train, tmp_path: Path) -> None:
+    given = ["algo.target_kl=0.5", "algo.n_steps=2T", "algo.policy_kwargs.activation_fn=tanh"]
+    assert train_policy("ppo", "algo.learning_rate=1e-4", "algo.gamma=0.3", *given).code == 0
+    model = PPO.load(tmp_path / "run" / "algorithm.zip", device="cpu")
+    assert (model.target_kl, model.n_steps, model.gamma) == (0.5, 4, 0.3)
+    assert model.lr_schedule(0.5) == 1e-4
+    assert model.policy_kwargs["activation_fn"] is torch.nn.Tanh
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "ppo",
+            ["algo.learning_rte=1"],
+            "unknown argument of ppo 'learning_rte'; did you mean 'le",
+        ),
+        ("ppo", ["algo.policy_kwargs.net_arc=[8]"], "unknown entry of policy_kwargs 'net_arc'"),
+        (
+            "ppo",
+            ["algo.policy=MlpLstm"],
+            "unknown policy of PPO 'MlpLstm'; did you mean 'MlpPolicy'",
+        ),
+        ("ppo", ["algo.policy_kwargs.activation_fn=rel"], "did you mean 'relu'"),
+        ("ppo", ["algo.preset=paper"], "ppo has no presets"),
+        ("ppo", ["algo.gamma=high"], "gamma='high' is no number"),
+        ("ppo", ["algo.env=1"], "'env' cannot be set: the run makes it"),
+        ("dqn", ["locations=continuous"], "algo=dqn cannot use locations=continuous"),
+        ("sac", ["locations=grid"], "algo=sac cannot use locations=grid"),
+        (
+            "gru_ppo",
+            ["algo.policy_kwargs.batch_norm=true", "algo.batch_episodes=2"],
+            "needs the rollout's 10 episodes in one batch: batch_episodes=10",
+        ),
+        (
+            "gru_ppo",
+            ["locations=continuous", "algo.policy_kwargs.action_std=0"],
+            "must be positive",
+        ),
+        ("dqn", ["rollouts=device"], "algo=dqn cannot keep rollouts=device; ppo, a2c and trpo can"),
+        ("gru_ppo", ["rollouts=device"], "gru_ppo stays there anyway"),
+        ("ppo", ["observation=pixels"], "observation=pixels is unknown; known are map, vector"),
+        ("custom", [], "algo=custom needs algo.class_path="),
+        ("custom", ["algo.class_path=nowhere.Algo"], "algo.class_path=nowhere.Algo cannot be"),
+        ("custom", ["algo.class_path=json.JSONDecoder"], "is no algorithm of Stable-Baselines3"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_one_line_with_the_cure(
+    train_policy: Train, name: str, overrides: list[str], message: str
+) -> None:
+    done = train_policy(name, *overrides)
+    assert done.code in (1, 2)  # before or after the run folder is made
+    assert message in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_missing_package_is_named_with_its_cure(
+    train_policy: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in [name for name in sys.modules if name.split(".")[0] == "sb3_contrib"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setattr(sys, "meta_path", [_Without("sb3_contrib"), *sys.meta_path])
+    done = train_policy("trpo")
+    assert done.code == 1
+    assert "trpo comes with sb3-contrib, which is not installed: pip install 'adafocus" in done.err
+
+
+class _Without:
+    """An import system in which a package is not installed."""
+
+    def __init__(self, package: str):
+        self._package = package
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.split(".")[0] == self._package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def test_several_processes_are_for_gru_ppo(
+    train_policy: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.runs.processes import Processes
+
+    monkeypatch.setattr(Processes, "share_of", lambda self, batch: batch // 2)
+    monkeypatch.setattr(Processes, "count", 2, raising=False)
+    init = Processes.__init__
+
+    def two(self: Processes, config: Any) -> None:
+        init(self, config)
+        self.count = 2
+
+    monkeypatch.setattr(Processes, "__init__", two)
+    done = train_policy("ppo")
+    assert done.code == 1
+    assert "algo=ppo trains in one process; start it without torchrun" in done.err
+
+
+# --- interrupted runs ---
+
+
+class _Cut(BaseException):
+    """Ends a run as a signal would: nothing is tidied up."""
+
+
+def _cut_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
+    end_epoch = KeepBestPolicy._end_epoch
+
+    def end_and_cut(self: KeepBestPolicy, ended: int) -> None:
+        end_epoch(self, ended)
+        if ended == epoch:
+            raise _Cut
+
+    patch.setattr(KeepBestPolicy, "_end_epoch", end_and_cut)
+
+
+@pytest.mark.parametrize("name", ["ppo", "recurrent_ppo"])
+def test_a_cut_run_of_an_on_policy_algorithm_ends_with_the_weights_of_a_whole_one(
+    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path], name: str
+) -> None:
+    given = [f"recognizer={pipeline['stage1']}", "epochs=4", "eval_freq=2", "resume=auto"]
+    assert train_policy(name, *given).code == 0
+    whole = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        _cut_after(2, patch)
+        with pytest.raises(_Cut):
+            train_policy(name, *given)
+    done = train_policy(name, *given)
+    assert done.code == 0, done.err
+    assert "continuing after epoch 2 of 4" in (tmp_path / "run" / "stage2.log").read_text()
+    again = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
+    assert whole.keys() == again.keys()
+    for key, value in whole.items():
+        assert torch.equal(again[key], value), key
+
+
+def test_a_run_that_cannot_be_continued_says_so(
+    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path]
+) -> None:
+    source = f"recognizer={pipeline['stage1']}"
+    done = train_policy("dqn", "resume=auto", source)
+    assert done.code == 1
+    assert "algo=dqn cannot continue an interrupted run: its replay buffer is not saved" in done.err
+    with pytest.MonkeyPatch.context() as patch:
+        _cut_after(1, patch)
+        with pytest.raises(_Cut):
+            train_policy("dqn", source, "epochs=2")
+    assert not (tmp_path / "run" / "training_state.pt").exists()
+    done = train_policy("dqn", f"resume={tmp_path / 'run'}", "epochs=2")
+    assert done.code == 1
+    assert "run is an interrupted stage2 that left nothing to continue from" in done.err
+
+
+# --- memory ---
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "cure"),
+    [
+        ("dqn", [], "smaller algo.buffer_size"),
+        ("ppo", [], "fewer algo.n_steps"),
+        ("gru_ppo", [], "observation=vector"),
+    ],
+)
+def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(
+    train_policy: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    overrides: list[str],
+    cure: str,
+) -> None:
+    monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
+    done = train_policy(name, *overrides)
+    assert done.code == 1
+    assert re.search(r"a (replay|rollout) buffer of .* does not fit into the 1\.0 kB", done.err)
+    assert cure in done.err
+
+
+# --- a class of one's own ---
+
+
+OWN = """
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+class MyPPO(PPO):
+    made = 0
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        MyPPO.made += 1
+
+class MyPolicy(ActorCriticPolicy):
+    pass
+
+class WithOwnPolicy(PPO):
+    policy_aliases = {"MyPolicy": MyPolicy}
+"""
+
+
+@pytest.fixture
+def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A module of the user's, importable as `my_algorithms`."""
+    (tmp_path / "my_algorithms.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_algorithms", raising=False)
+
+
+def test_a_class_of_ones_own_trains_by_its_import_path(
+    own_package: None, train_policy: Train, evaluate: Callable[..., Any], tmp_path: Path
+) -> None:
+    given = ["algo.class_path=my_algorithms.MyPPO", "algo.gamma=0.2"]
+    assert train_policy("ppo", *given).code == 0
+    assert sys.modules["my_algorithms"].MyPPO.made == 1
+    evaluate(f"resume={tmp_path / 'run'}")
+
+
+def test_a_policy_class_that_files_cannot_name_is_kept_as_a_zip_to_trust(
+    own_package: None, train_policy: Train, run_command: Run, tiny: list[str], tmp_path: Path
+) -> None:
+    given = ["algo.class_path=my_algorithms.WithOwnPolicy", "algo.policy=MyPolicy"]
+    done = train_policy("custom", *given, "algo.n_steps=1T", "algo.batch_size=10")
+    assert done.code == 0, done.err
+    run = tmp_path / "run"
+    assert not (run / "policy").exists()
+    given = [*tiny, f"resume={run}", f"output_dir={tmp_path / 'e'}"]
+    done = run_command("evaluate", *given)
+    assert done.code == 1
+    assert "add trust=true if you know where it comes from" in done.err
+    assert run_command("evaluate", *given, "trust=true").code == 0
+
+
+def test_no_file_that_is_loaded_can_name_a_class_to_import(
+    own_package: None, train_policy: Train, run_command: Run, tiny: list[str], tmp_path: Path
+) -> None:
+    assert train_policy("ppo").code == 0
+    run = tmp_path / "run"
+    for place in ("class", "class_path"):
+        file = run / "policy" / "policy.json"
+        description = json.loads(file.read_text())
+        file.write_text(json.dumps({**description, place: "my_algorithms.MyPolicy"}))
+        done = run_command("evaluate", *tiny, f"resume={run}", f"output_dir={tmp_path / 'e'}")
+        assert "my_algorithms" not in sys.modules
+        if place == "class":
+            assert done.code == 1
+            assert "class 'my_algorithms.MyPolicy' is none of ActorCriticPolicy" in done.err
+        file.write_text(json.dumps(description))
+    config = run / "config.yaml"
+    config.write_text(
+        config.read_text().replace("class_path: null", "class_path: my_algorithms.MyPPO")
+    )
+    torch.save({"command": "stage2", "processes": 1}, run / "training_state.pt")
+    done = train_policy("ppo", f"resume={run}", "output_dir=" + str(tmp_path / "again"))
+    assert done.code == 2
+    assert "with other settings" in done.err
+    assert "my_algorithms" not in sys.modules
+
+
+# --- SB3's own files ---
+
+
+@pytest.fixture
+def trained_zip(train_policy: Train, tmp_path: Path) -> Path:
+    """`algorithm.zip` of a run that has a policy."""
+    assert train_policy("ppo").code == 0
+    return tmp_path / "run" / "algorithm.zip"
+
+
+def test_a_zip_opens_only_with_trust(
+    trained_zip: Path, run_command: Run, evaluate: Callable[..., Any], tiny: list[str],
+    pipeline: dict[str, Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    given = [f"resume={pipeline['stage1']}", f"policy={trained_zip}"]
+    for command in ("evaluate", "benchmark", "stage3"):
+        done = run_command(command, *tiny, *given, f"output_dir={tmp_path / command}")
+        assert done.code == 1
+        assert "opening it can run code that it brings along: add trust=true" in done.err
+    policy = evaluate(*given, "trust=true", "reward=expected")
+    folder = evaluate(
+        f"resume={pipeline['stage1']}", f"policy={trained_zip.parent}", "reward=expected"
+    )
+    assert policy["return_mean"] == pytest.approx(folder["return_mean"], abs=1e-6)
+    done = run_command("stage3", *tiny, *given, "trust=true", f"output_dir={tmp_path / 's'}")
+    assert done.code == 0, done.err
+    assert (tmp_path / "s" / "policy.zip").is_file()
+
+
+def test_code_in_a_zip_does_not_run_without_trust(
+    trained_zip: Path, run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    model = PPO.load(trained_zip, device="cpu")
+    model.poison = _Poison(str(canary))
+    model.save(tmp_path / "poisoned.zip")
+    given = [f"resume={pipeline['stage1']}", f"policy={tmp_path / 'poisoned.zip'}"]
+    assert run_command("evaluate", *tiny, *given, f"output_dir={tmp_path / 'e'}").code == 1
+    assert not canary.exists()
+    # With trust it would: the canary is alive.
+    run_command("evaluate", *tiny, *given, "trust=true", f"output_dir={tmp_path / 'e'}")
+    assert canary.exists()
+
+
+class _Poison:
+    def __init__(self, path: str):
+        self._path = path
+
+    def __reduce__(self) -> Any:
+        return open, (self._path, "w")

@@ -1,0 +1,93 @@
+"""A policy that may skip starts from one that knows where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.inputs import seen_by
+from train.config.sections import ConfigError
+from train.stages.policy.warm_start import start_from
+
+MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
+
+
+def _policy(env: PatchLocalizationVectorEnv, **arguments: Any) -> GruActorCriticPolicy:
+    sizes = {"channels": 4, "hidden_dim": 8, "standardize": True, **arguments}
+    return GruActorCriticPolicy(
+        env.single_observation_space,
+        env.single_action_space,
+        lambda _: 1e-3,
+        **sizes,
+    )
+
+
+@pytest.fixture
+def plain(make_vector_env: MakeVectorEnv) -> GruActorCriticPolicy:
+    """Acts on 49 positions, and is sure of them."""
+    torch.manual_seed(3)
+    env = make_vector_env(3)
+    env.reset(seed=0)
+    policy = _policy(env)
+    policy.fit_scale_once(env.core.observe())
+    with torch.no_grad():
+        policy.actor.weight.mul_(10.0)
+    return policy
+
+
+@pytest.fixture
+def skip_env(make_vector_env: MakeVectorEnv) -> PatchLocalizationVectorEnv:
+    """Frames can be skipped, at random costs."""
+    env = make_vector_env(3, locations="skip", reward="skip", skip_cost="random")
+    env.reset(seed=0)
+    return env
+
+
+@torch.no_grad()
+def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(
+    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
+) -> None:
+    policy = _policy(skip_env)
+    start_from(policy, plain, skip_env)
+    observations = skip_env.observe_episode()
+    probs = policy.evaluate_episodes(observations)[0].probs
+    before = plain.evaluate_episodes(seen_by(plain, observations))[0].logits
+    assert (probs[..., :49].argmax(-1) == before.argmax(-1)).all()
+    odds = (probs[:, 0, -1] / (1 - probs[:, 0, -1])).log().mean()
+    assert odds.item() == pytest.approx(0.0, abs=1e-4)
+
+
+@torch.no_grad()
+def test_the_cost_does_not_matter_yet(
+    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
+) -> None:
+    policy = _policy(skip_env)
+    start_from(policy, plain, skip_env)
+    glances = skip_env.observe_episode()[:, :, :-1]
+    free, dear = (
+        policy.evaluate_episodes(seen_by(policy, glances, torch.full((3,), cost)))[0].probs
+        for cost in (0.0, 0.2)
+    )
+    torch.testing.assert_close(free, dear)
+
+
+def test_it_may_also_start_from_one_of_its_own_kind(
+    skip_env: PatchLocalizationVectorEnv,
+) -> None:
+    earlier, policy = _policy(skip_env), _policy(skip_env)
+    earlier.fit_scale_once(skip_env.core.observe())
+    start_from(policy, earlier, skip_env)
+    for name, weights in policy.actor.state_dict().items():
+        assert torch.equal(weights, earlier.actor.state_dict()[name])
+
+
+def test_other_sizes_are_refused(
+    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
+) -> None:
+    with pytest.raises(ConfigError, match=r"use the same algo\.policy_kwargs"):
+        start_from(_policy(skip_env, hidden_dim=16), plain, skip_env)

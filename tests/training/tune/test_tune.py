@@ -1,0 +1,267 @@
+"""`adafocus tune`: trials, early endings, interruption, and what it says in the end."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.sb3.registry import ALGORITHMS, algorithm_arguments
+from train.config.sections import AlgoConfig, ConfigError, RunConfig
+from train.tune.space import SPACES, Choice, LogRange, search_space, with_parameters
+
+optuna = pytest.importorskip("optuna", reason="optuna is not installed (pip install '.[tune]')")
+
+from train import tune  # noqa: E402
+
+Run = Callable[..., Any]
+Scores = dict[str, list[float]]
+
+
+@pytest.fixture
+def search(
+    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
+) -> Callable[..., Any]:
+    """Runs the command on the pipeline's recognizer, in `tmp_path / "tune"`."""
+
+    def run(*overrides: str) -> Any:
+        place = [f"resume={pipeline['stage1']}", f"output_dir={tmp_path / 'tune'}"]
+        return run_command("tune", *tiny, *place, *overrides)
+
+    return run
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scores], list[RunConfig]]:
+    """Replaces training: the returns of each trial's evaluations, by its folder; gives the runs."""
+
+    def script(scores: Scores) -> list[RunConfig]:
+        runs: list[RunConfig] = []
+
+        def train(config: RunConfig, *_: Any, on_evaluation: Any) -> float:
+            runs.append(config)
+            returns = scores[config.output_dir.name]
+            for epoch, value in enumerate(returns, start=1):
+                on_evaluation(epoch, value)
+            return max(returns)
+
+        monkeypatch.setattr(tune, "run_stage2", train)
+        return runs
+
+    return script
+
+
+def _result(tmp_path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / "tune" / "tune.json").read_text())
+    return found
+
+
+# --- real training ---
+
+
+def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_trains(
+    search: Callable[..., Any],
+    run_command: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    begun: list[str] = []
+    train = tune.run_stage2
+
+    def counted(config: RunConfig, *rest: Any, on_evaluation: Any) -> float:
+        begun.append(config.output_dir.name)
+
+        def cut(epoch: int, value: float) -> None:
+            on_evaluation(epoch, value)
+            if len(begun) == 2:
+                raise KeyboardInterrupt
+
+        return train(config, *rest, on_evaluation=cut)
+
+    monkeypatch.setattr(tune, "run_stage2", counted)
+    given = ["trials=2", "epochs=2", "algo.gamma=0.5"]
+    with pytest.raises(KeyboardInterrupt):
+        search(*given)
+    first = _result(tmp_path)
+    assert [trial["folder"] for trial in first["trials"]] == ["trial_000"]
+    done = search(*given)
+    assert done.code == 0, done.err
+    assert begun == ["trial_000", "trial_001", "trial_001"]
+    assert "continuing after epoch 1 of 2" in (tmp_path / "tune" / "tune.log").read_text()
+    result = _result(tmp_path)
+    assert result["trials"][0] == first["trials"][0]
+    assert [trial["folder"] for trial in result["trials"]] == ["trial_000", "trial_001"]
+    assert result["trials"][1]["returns"].keys() == {"1", "2"}
+    assert result["best"]["return"] == max(trial["return"] for trial in result["trials"])
+    assert sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir()) == [
+        *("config.yaml", "finished.json", "policy", "tensorboard"),
+    ]
+    # The best trial's command line is the table's last words, and trains the same again.
+    command = done.out.split("the best trial's settings:\n")[1].splitlines()[0]
+    assert command == result["command"]
+    words = shlex.split(command)
+    assert words[:2] == ["adafocus", "stage2"]
+    assert "algo.gamma=0.5" in words
+    assert "gamma" not in result["best"]["parameters"]
+    again = run_command(*words[1:], f"output_dir={tmp_path / 'again'}")
+    assert again.code == 0, again.err
+    best = tmp_path / "tune" / result["best"]["folder"] / "policy" / "policy.safetensors"
+    assert (tmp_path / "again/policy/policy.safetensors").read_bytes() == best.read_bytes()
+
+
+# --- scripted trials ---
+
+
+def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
+    search: Callable[..., Any],
+    scripted: Callable[[Scores], list[RunConfig]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    median = optuna.pruners.MedianPruner(n_startup_trials=2)
+    monkeypatch.setattr(tune, "_pruner", lambda *_: median)
+    scripted(
+        {
+            "trial_000": [0.3, 0.4, 0.5],
+            "trial_001": [0.5, 0.6, 0.55],
+            "trial_002": [0.45, 0.1, 0.9],  # below the median of .4 and .6 at the second epoch
+            "trial_003": [0.45, 0.6, 0.7],
+        }
+    )
+    done = search("trials=4", "epochs=3")
+    assert done.code == 0, done.err
+    rows = _result(tmp_path)["trials"]
+    assert [(row["pruned"], row["return"], row["epochs"]) for row in rows] == [
+        (False, 0.5, 3),
+        (False, 0.6, 3),
+        (True, 0.45, 2),
+        (False, 0.7, 3),
+    ]
+    assert _result(tmp_path)["best"]["folder"] == "trial_003"
+    assert "pruned" in done.out
+
+
+def test_a_diverged_trial_is_recorded_and_the_search_goes_on(
+    search: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def train(config: RunConfig, *_: Any, on_evaluation: Any) -> float:
+        if config.output_dir.name == "trial_000":
+            raise FloatingPointError("the loss became nan")
+        return 0.25
+
+    monkeypatch.setattr(tune, "run_stage2", train)
+    assert search("trials=2").code == 0
+    first, second = _result(tmp_path)["trials"]
+    assert (first["pruned"], first["error"]) == (True, "the loss became nan")
+    assert first["return"] is None
+    assert (second["pruned"], second["return"]) == (False, 0.25)
+
+
+def test_more_trials_of_the_same_search_are_added_and_drawn_as_in_one_go(
+    search: Callable[..., Any],
+    scripted: Callable[[Scores], list[RunConfig]],
+    tmp_path: Path,
+) -> None:
+    runs = scripted({f"trial_00{number}": [number / 10] for number in range(4)})
+    for trials in (1, 3, 3):
+        assert search(f"trials={trials}").code == 0
+    assert len(runs) == 3
+    in_parts = [run.algo.arguments for run in runs]
+    runs.clear()
+    for file in (tmp_path / "tune").glob("tune.*"):
+        file.unlink()
+    assert search("trials=3").code == 0
+    assert [run.algo.arguments for run in runs] == in_parts
+    assert in_parts[0] != in_parts[1]
+
+
+def test_another_search_does_not_go_on_in_the_folder(
+    search: Callable[..., Any], scripted: Callable[[Scores], list[RunConfig]]
+) -> None:
+    scripted({"trial_000": [0.1]})
+    assert search("trials=1").code == 0
+    for other, said in (
+        ("epochs=7", "epochs: 7 here, 1 there"),
+        ("resume=elsewhere", "resume: elsewhere here"),
+        ("search={gamma: [0.5]}", "search: {'gamma': [0.5]} here, None there"),
+    ):
+        done = search("trials=1", other)
+        assert done.code == 1
+        assert "holds another search" in done.err
+        assert said in done.err
+
+
+def test_values_of_ones_own_are_tried_and_an_error_of_a_trial_is_the_commands(
+    search: Callable[..., Any], scripted: Callable[[Scores], list[RunConfig]], tmp_path: Path
+) -> None:
+    runs = scripted({"trial_000": [0.1]})
+    only = "search={gamma: [0.25], learning_rate: null, n_epochs: null, ent_coef: null}"
+    assert search("trials=1", only, "algo.batch_episodes=10").code == 0
+    assert runs[0].algo.arguments["gamma"] == 0.25
+    assert "ent_coef" not in runs[0].algo.arguments
+    done = search("trials=1", "search={gama: [0.5]}", f"output_dir={tmp_path / 'other'}")
+    assert done.code == 1
+    assert "did you mean 'gamma'" in done.err
+
+
+def test_without_optuna_the_error_says_what_to_install(
+    search: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = search("trials=1")
+    assert done.code == 1
+    assert done.err == (
+        "adafocus tune: it needs Optuna, which is not installed: pip install 'adafocus-env[tune]'\n"
+    )
+
+
+# --- the table of parameters ---
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_every_algorithm_has_parameters_that_it_takes(
+    make_config: Callable[..., RunConfig], name: str
+) -> None:
+    if name in ("recurrent_ppo", "trpo", "qrdqn"):
+        pytest.importorskip("sb3_contrib")
+    algo = make_config("stage2", f"algo={name}").algo
+    for which in (0, -1):
+        chosen = {
+            key: item.values[which] if isinstance(item, Choice) else (item.low, item.high)[which]
+            for key, item in SPACES[name].items()
+        }
+        arguments = with_parameters(algo.arguments, chosen)
+        algorithm_arguments(name, algo.preset, arguments, num_decisions=2)
+    assert {"learning_rate", "gamma"} <= SPACES[name].keys()
+
+
+def test_a_range_gives_numbers_of_three_digits_that_may_fall() -> None:
+    trial = optuna.trial.FixedTrial({"x": 0.00123456})
+    assert LogRange(1e-4, 1e-2).suggest(trial, "x") == 0.00123
+    assert LogRange(1e-4, 1e-2, falling=True).suggest(trial, "x") == "lin_0.00123"
+
+
+def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else() -> None:
+    given = {"gamma": 0.5, "policy_kwargs": {"net_arch": [8], "n_quantiles": 25}}
+    merged = with_parameters(given, {"policy_kwargs.n_quantiles": 10, "learning_rate": 1.0})
+    assert merged == {
+        "gamma": 0.5,
+        "learning_rate": 1.0,
+        "policy_kwargs": {"net_arch": [8], "n_quantiles": 10},
+    }
+    assert given["policy_kwargs"] == {"net_arch": [8], "n_quantiles": 25}
+
+
+def test_a_class_of_ones_own_needs_values_of_ones_own() -> None:
+    own = AlgoConfig("ppo", None, {}, "my_package.MyPPO")
+    with pytest.raises(ConfigError, match="nothing to search for algo=ppo"):
+        search_space(own, [], None)
+    assert search_space(own, [], {"gamma": [0.0, 0.5]}) == {"gamma": Choice((0.0, 0.5))}
+    for wrong in ([], 0.5, [[1]], {"low": 1}):
+        with pytest.raises(ConfigError, match="must be a list of values"):
+            search_space(own, [], {"gamma": wrong})

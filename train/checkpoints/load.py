@@ -1,0 +1,289 @@
+"""Finding and writing what stages hand on: `recognizer/`, `policy/`, `glancer/`, `focuser/`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from gymnasium import spaces
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor, nn
+
+from adafocus_env import networks
+from adafocus_env.data import Videos
+from adafocus_env.envs import PatchGrid
+from adafocus_env.envs.factory import divided
+from adafocus_env.files import atomic_path
+from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
+from agents.policies.inputs import can_skip
+from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
+from train.checkpoints.published.files import read_published_part
+from train.checkpoints.published.weight_names import named_as_ours
+from train.checkpoints.weight_report import compare_weights
+from train.config.sections import ConfigError, RunConfig
+
+log = logging.getLogger(__name__)
+
+BACKBONE_WEIGHTS = "backbone.safetensors"
+BACKBONE_CONFIG = "backbone.json"
+ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files cannot name
+
+# Configuration keys that a loaded recognizer brings its own values for.
+_SIZES = (
+    *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
+    *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
+    *("num_glance_frames", "temporal_shift"),
+)
+# Names of the classification heads of torchvision's networks.
+_HEADS = ("net.classifier.1.", "net.fc.")
+
+
+def find_part(path: str, part: str, command: str) -> Path:
+    """The folder of one part of a checkpoint.
+
+    Args:
+        path: a run folder that holds `part`, or the part's own folder.
+        part: `"recognizer"`, `"policy"`, `"glancer"` or `"focuser"`.
+        command: the command that makes it, for the message.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    folder = Path(path)
+    if folder.is_file():
+        raise ConfigError(
+            f"{folder} is a file; convert it first: adafocus convert source={folder} "
+            "target=FOLDER experiment=actnet_patch128 (or the one it was trained as), "
+            "then name that FOLDER"
+        )
+    file = f"{part}.json" if part in ("recognizer", "policy") else BACKBONE_CONFIG
+    for candidate in (folder / part, folder):
+        if (candidate / file).is_file():
+            return candidate
+    raise ConfigError(f"no {part} in {folder}; '{command}' makes one")
+
+
+def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
+    """The recognizer of an earlier run, of whichever family.
+
+    Raises:
+        ConfigError: none was named, or there is none at the path.
+    """
+    if path is None:
+        raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
+    folder = find_part(path, "recognizer", "adafocus stage1")
+    return networks.load_recognizer(folder, device=device)
+
+
+def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
+    """The recognizer of an earlier run, of the configured sizes, in the configured divisions.
+
+    Raises:
+        ConfigError: there is none, its sizes are others, or it cannot be divided so.
+    """
+    recognizer = load_recognizer(path, key, device)
+    check_sizes(recognizer, config)
+    return divided(recognizer, config.video_div)
+
+
+def load_fitting_policy(
+    path: str, grid: PatchGrid, recognizer: AnyRecognizer, *, trust: bool = False
+) -> BasePolicy:
+    """A saved policy that sees this recognizer's maps and acts on this grid, or anywhere.
+
+    On a grid it may skip frames, and be told what a look costs.
+
+    Args:
+        path: a run folder that holds `policy/`, or that folder; or a `.zip` of SB3.
+        grid: the positions.
+        recognizer: whose glance maps the policy is to see; the policy goes to its device.
+        trust: open a `.zip`, which can run code.
+
+    A policy that was trained with another glancer is used, with a warning.
+
+    Raises:
+        ConfigError: there is none at the path, or it is a `.zip` that nobody said to trust.
+        CheckpointError: it sees other maps or acts on another grid.
+    """
+    folder, saved = _load_policy(path, recognizer, trust=trust)
+    policy = saved.policy
+    sees, acts = _sees(policy.observation_space), policy.action_space
+    fits = not isinstance(acts, spaces.Discrete) or can_skip(acts, grid)
+    number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
+    shape = recognizer.observation_shape()
+    # With one channel more it is told the cost of looks.
+    glances = [(shape[0] + told, *shape[1:]) for told in (0, 1)]
+    known = [*glances, *(one[:1] for one in glances)]
+    if sees not in known or not (fits or number == grid.num_actions):
+        raise CheckpointError(
+            f"the policy in {folder} sees {sees} and has {number} actions, but here they are "
+            f"{shape} and {grid.num_actions}; set action_dim= as in its stage 2, "
+            "or resume= the recognizer it was trained with"
+        )
+    # Not the whole recognizer: stage 3 trains the classifier, which the policy does not see.
+    if saved.glancer_sha256 not in (None, recognizer.glancer_fingerprint()):
+        log.warning(
+            "the policy in %s was trained with another glancer than the recognizer in use: it sees "
+            "other maps than those it learned on",
+            folder,
+        )
+    return policy
+
+
+def _load_policy(path: str, recognizer: AnyRecognizer, *, trust: bool) -> tuple[Path, SavedPolicy]:
+    given = Path(path)
+    beside = given / ZIP_FILE  # of a class that files cannot name
+    file = beside if beside.is_file() and not (given / "policy").exists() else given
+    if file.suffix != ".zip" or not file.is_file():
+        folder = find_part(path, "policy", "adafocus stage2")
+        return folder, load_policy(folder, device=recognizer.device)
+    if not trust:
+        raise ConfigError(
+            f"{file} is a file of Stable-Baselines3, and opening it can run code that it brings "
+            "along: add trust=true if you know where it comes from, or name a folder policy/, "
+            "which cannot"
+        )
+    return file, load_trusted_zip(file, device=recognizer.device)
+
+
+def _sees(space: spaces.Space[Any]) -> tuple[int, ...] | None:
+    if isinstance(space, spaces.Dict) and len(space.spaces) == 1:
+        (space,) = space.spaces.values()
+    return space.shape
+
+
+def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
+    """Refuse configured sizes that a loaded recognizer would silently override.
+
+    Raises:
+        ConfigError: keys differ; the message lists them.
+    """
+    if config.family != recognizer.config.family:
+        raise ConfigError(
+            f"the configuration is for family={config.family}, but the checkpoint is of "
+            f"family={recognizer.config.family}; give the experiment= it was trained with"
+        )
+    known = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
+    names = [name for name in known if hasattr(recognizer.config, name)]
+    wrong = {
+        name: (getattr(config, name), getattr(recognizer.config, name))
+        for name in names
+        if getattr(config, name) != getattr(recognizer.config, name)
+    }
+    if wrong:
+        listed = ", ".join(f"{name}={a} (checkpoint: {b})" for name, (a, b) in wrong.items())
+        cure = " ".join(f"{name}={'null' if b is None else b}" for name, (_, b) in wrong.items())
+        raise ConfigError(
+            f"the configuration differs from the checkpoint in {listed}; give the experiment= it "
+            f"was trained with, or {cure}"
+        )
+
+
+def check_classes(recognizer: AnyRecognizer, videos: Videos) -> None:
+    """Refuse videos whose classes are not the recognizer's.
+
+    Raises:
+        ConfigError: another number of classes, or other names (unless the recognizer's are
+            placeholders); the message has the first difference.
+    """
+    mismatch = class_mismatch(recognizer.config, videos.class_names)
+    if mismatch is not None:
+        raise ConfigError(mismatch)
+
+
+def save_backbone(
+    network: nn.Module, name: str, class_names: tuple[str, ...], folder: Path
+) -> None:
+    """Write a stage-0 network: its weights, and which part, backbone and classes it is for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
+    description = {
+        "part": "glancer" if isinstance(network, Glancer) else "focuser",
+        "backbone": name,
+        "class_names": class_names,
+    }
+    with atomic_path(folder / BACKBONE_WEIGHTS) as part:
+        part.write_bytes(save(weights))
+    with atomic_path(folder / BACKBONE_CONFIG) as part:
+        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
+    """Load weights into the glancer or the focuser.
+
+    A classification head for another number of classes keeps the network's own weights, as it does
+    where a published focuser with temporal shift has lost its own.
+
+    Args:
+        network: gets the weights.
+        name: of its backbone.
+        path: a run folder of stage 0 or its `glancer/` or `focuser/`; a folder that holds
+            `recognizer/`; a published `.pth.tar`; a checkpoint of the TSM repository; or a
+            torchvision weights file.
+        part: `"glancer"` or `"focuser"`.
+
+    Raises:
+        ConfigError: there are none at the path.
+        CheckpointError: they cannot be read, or belong to another network.
+    """
+    own = network.state_dict()
+    given = _backbone_weights(name, path, part)
+    weights = named_as_ours(part, given, own)
+    for key in [key for key in own if key.startswith(_HEADS) and key in weights]:
+        if len(weights[key]) != len(own[key]):
+            log.info(
+                "%s: %s has %d classes, here are %d: left out",
+                path,
+                key,
+                len(weights[key]),
+                len(own[key]),
+            )
+            weights[key] = own[key]
+    # Files older than PyTorch 0.4.1, torchvision's ResNet-50 among them, lack these counters.
+    optional = [key for key in own if key.endswith(".num_batches_tracked")]
+    if any(key.startswith("net.base_model.") for key in given):  # published, without a head
+        optional += [key for key in own if key.startswith(_HEADS)]
+        log.info("%s has no classification head: new weights", path)
+    report = compare_weights(weights, own, optional=optional)
+    if not report.exact:
+        raise CheckpointError(f"{path} does not fit this {part} ({name}): {report}")
+    network.load_state_dict({**own, **weights})
+    log.info("%s: %s weights of the %s read", path, report.read, part)
+
+
+def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
+    """All weights for `net.*`, from whatever is at the path."""
+    folder = Path(path)
+    if folder.is_file():
+        return read_published_part(folder, part)
+    has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
+    for candidate in () if has_own else (folder / "recognizer", folder):
+        if (candidate / "recognizer.json").is_file():
+            recognizer = networks.load_recognizer(candidate)
+            _check_backbone(candidate, getattr(recognizer.config, part), name, part)
+            state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
+            return state
+    which = "true" if part == "glancer" else "false"
+    folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
+    file = folder / BACKBONE_CONFIG
+    try:
+        description = json.loads(file.read_text(encoding="utf-8"))
+        saved, saved_part = description["backbone"], description.get("part", part)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
+    if saved_part != part:
+        raise CheckpointError(f"{folder} holds a {saved_part} ({saved}), but a {part} is needed")
+    _check_backbone(folder, saved, name, part)
+    try:
+        return load_file(folder / BACKBONE_WEIGHTS)
+    except (RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} does not fit this {part}: {error}") from error
+
+
+def _check_backbone(folder: Path, saved: str, name: str, part: str) -> None:
+    if saved != name:
+        raise CheckpointError(f"{folder} holds a {saved}, but the {part} is a {name}")

@@ -1,0 +1,166 @@
+"""`adafocus check-data`: what in a data set would break training, and what looks wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from adafocus_env.data import BUILT_IN, DataFiles, find_files
+from adafocus_env.data.lists.list_files import ListContents
+from adafocus_env.files import atomic_path
+from train.config.sections import ConfigError, RunConfig
+from train.data_tools.check_lists import Findings, check_lists
+from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
+from train.data_tools.worker_pool import WorkerPool
+from train.runs.context import open_split
+from train.runs.progress import ProgressDisplay
+
+REPORT_FILE = "check_data.json"
+_LINES_SHOWN = 50
+
+
+def run_check_data(config: RunConfig, display: ProgressDisplay) -> None:
+    """Check lists, class file and every frame; print a table and write a report.
+
+    Raises:
+        ConfigError: something would break training; the report has a line for each problem.
+    """
+    if config.data_dir is None and config.dataset in BUILT_IN:
+        raise ConfigError(
+            "the built-in videos are drawn in memory: there is nothing to check; name a folder "
+            "with data_dir="
+        )
+    files = find_files(
+        config.dataset,
+        data_dir=config.data_dir,
+        lists=config.lists,
+        media=config.media,
+        frame_rate=config.frame_rate,
+    )
+    findings = Findings()
+    contents = check_lists(files, findings)
+    checks: dict[VideoJob, VideoCheck] = {}
+    if files.root.is_dir():
+        checks = _check_videos(config, files, contents, display)
+    else:
+        findings.errors.append(f"{files.root} does not exist; it holds the {files.media}")
+    for job, check in sorted(checks.items(), key=lambda item: (item[0].split, item[0].record.line)):
+        place = f"{files.list_file(job.split)}:{job.record.line}: "
+        findings.errors += [place + check.error] if check.error else []
+        findings.warnings += [place + check.warning] if check.warning else []
+    if not findings.errors:
+        findings.errors += _opening_errors(config, contents)
+    summary = {split: _summary(split, contents[split], checks) for split in contents}
+    _show(summary, findings, display.console)
+    _write(config, files, summary, findings)
+    if findings.errors:
+        raise ConfigError(
+            f"problems that would break training: {len(findings.errors)}; all of them are in "
+            f"{config.output_dir / REPORT_FILE}"
+        )
+    display.console.print(f"nothing would break training; {config.output_dir / REPORT_FILE}")
+
+
+def _check_videos(
+    config: RunConfig,
+    files: DataFiles,
+    contents: Mapping[str, ListContents],
+    display: ProgressDisplay,
+) -> dict[VideoJob, VideoCheck]:
+    """Decode all videos; say before how long it will take."""
+    resized = config.crop and config.dataset != "glyphs"
+    side = None if resized else config.frame_size
+    jobs = [
+        VideoJob(files, split, record, side)
+        for split, content in contents.items()
+        for record in content.records
+    ]
+    if not jobs:
+        return {}
+    few = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})]
+    rest = [job for job in jobs if job not in few]
+    with WorkerPool(min(config.num_workers, len(jobs))) as pool:
+        checks = dict(pool.run(check_video, few))
+        seconds = sum(check.seconds for check in checks.values()) / _frames(few) * _frames(rest)
+        processes = max(1, config.num_workers)
+        display.console.print(
+            f"every frame of {len(jobs)} videos is decoded: about "
+            f"{seconds / processes / 60:.1f} minutes with {processes} processes (num_workers=)"
+        )
+        with display.part("check videos", len(rest)) as progress:
+            failed = 0
+            for job, check in pool.run(check_video, rest):
+                checks[job] = check
+                failed += check.error is not None
+                progress.advance(f"{failed} unreadable" if failed else None)
+    return checks
+
+
+def _frames(jobs: Sequence[VideoJob]) -> int:
+    return sum(job.record.num_frames for job in jobs)
+
+
+def _opening_errors(config: RunConfig, contents: Mapping[str, ListContents]) -> list[str]:
+    """What else keeps training from opening the splits, such as targets of other videos."""
+    errors = []
+    for split in contents:
+        try:
+            open_split(config, split, training=split == "train", num_frames=config.num_frames)
+        except (ValueError, OSError) as error:
+            errors.append(str(error))
+    return errors
+
+
+def _summary(
+    split: str, content: ListContents, checks: Mapping[VideoJob, VideoCheck]
+) -> dict[str, int]:
+    found = [check for job, check in checks.items() if job.split == split]
+    return {
+        "videos": len(content.records),
+        "frames": sum(record.num_frames for record in content.records),
+        "classes": len({label for record in content.records for label in record.labels}),
+        "bad_lines": len(content.problems),
+        "short_videos": content.num_short,
+        "unreadable_videos": sum(check.error is not None for check in found),
+        "bytes": sum(check.num_bytes for check in found),
+    }
+
+
+def _show(summary: Mapping[str, Mapping[str, int]], findings: Findings, console: Console) -> None:
+    table = Table()
+    table.add_column("split")
+    for column in ("videos", "frames", "classes", "bad lines", "short", "broken", "GB"):
+        table.add_column(column, justify="right")
+    for split, values in summary.items():
+        *counts, size = values.values()
+        table.add_row(split, *(f"{count:,}" for count in counts), f"{size / 1e9:.3g}")
+    console.print(table)
+    for kind, lines in (("warning", findings.warnings), ("error", findings.errors)):
+        for line in lines[:_LINES_SHOWN]:
+            console.print(f"{kind}: {line}", markup=False, highlight=False, soft_wrap=True)
+        if len(lines) > _LINES_SHOWN:
+            console.print(f"{kind}: {len(lines) - _LINES_SHOWN} more in {REPORT_FILE}")
+
+
+def _write(
+    config: RunConfig,
+    files: DataFiles,
+    summary: Mapping[str, Mapping[str, int]],
+    findings: Findings,
+) -> None:
+    report = {
+        "dataset": config.dataset,
+        "data_dir": str(Path(files.data_dir).absolute()),
+        "media": files.media,
+        "frame_rate": files.frame_rate,
+        "splits": summary,
+        "errors": findings.errors,
+        "warnings": findings.warnings,
+    }
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(config.output_dir / REPORT_FILE) as part:
+        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,112 @@
+"""Whether a video can be read as its line in a list says: every frame is decoded."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from adafocus_env.data import DataFiles, VideoError
+from adafocus_env.data.lists.list_files import VideoRecord
+from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
+from adafocus_env.data.media.video_files import OpenVideo, VideoFileReader
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """A video to check.
+
+    Attributes:
+        files: the data set.
+        split: whose list it is in.
+        record: its line.
+        frame_size: side that its frames must have in pixels; None where they will be resized.
+    """
+
+    files: DataFiles
+    split: str
+    record: VideoRecord
+    frame_size: int | None
+
+
+@dataclass(frozen=True)
+class VideoCheck:
+    """What was found.
+
+    Attributes:
+        error: what would break training; None if nothing.
+        warning: what is likely a mistake; None if nothing.
+        num_bytes: size on disk of what training reads.
+        seconds: that it took.
+    """
+
+    error: str | None
+    warning: str | None
+    num_bytes: int
+    seconds: float = 0.0
+
+
+def check_video(job: VideoJob) -> VideoCheck:
+    """Decode every frame that training can use."""
+    began = time.monotonic()
+    reader = job.files.reader()
+    check = _check_folder if isinstance(reader, FrameFolderReader) else _check_file
+    try:
+        found = check(job, reader)  # type: ignore[arg-type]  # the reader's type chose the function
+    except (VideoError, OSError, cv2.error) as error:
+        found = VideoCheck(str(error), None, 0)
+    return replace(found, seconds=time.monotonic() - began)
+
+
+def _check_folder(job: VideoJob, reader: FrameFolderReader) -> VideoCheck:
+    folder, num_frames = reader.find(job.record.path), job.record.num_frames
+    errors, sizes, num_bytes = [], set(), 0
+    for index in range(num_frames):
+        image = reader.image(folder, index)
+        try:
+            sizes.add(read_image(image).shape[:2])
+            num_bytes += image.stat().st_size
+        except VideoError as problem:
+            errors.append(str(problem))
+    error = errors[0] if errors else _wrong_size(folder, sizes, job.frame_size)
+    if len(errors) > 1:
+        error = f"{len(errors)} of {num_frames} frames cannot be read, the first: {error}"
+    more = num_frames
+    while reader.image(folder, more).exists():
+        more += 1
+    warning = None
+    if more > num_frames:
+        warning = (
+            f"{folder}: the list says {num_frames} frames but the folder has {more}; the rest is "
+            "never used; correct the frame count"
+        )
+    return VideoCheck(error, warning, num_bytes)
+
+
+def _check_file(job: VideoJob, reader: VideoFileReader) -> VideoCheck:
+    path, num_frames = reader.find(job.record.path), job.record.num_frames
+    with OpenVideo(path, reader.frame_rate) as video:
+        promised = video.frames_promised
+        sizes = {frame.shape[:2] for _, frame in video.read(range(num_frames))}
+    warning = None
+    if promised > 2 + 1.1 * num_frames:
+        rate = "its own rate" if reader.frame_rate is None else f"frame_rate={reader.frame_rate:g}"
+        warning = (
+            f"{path}: the list says {num_frames} frames but the video has about {promised} at "
+            f"{rate}; the rest is never used; set frame_rate= to the list's, or correct the list"
+        )
+    return VideoCheck(_wrong_size(path, sizes, job.frame_size), warning, path.stat().st_size)
+
+
+def _wrong_size(path: Path, sizes: set[tuple[int, ...]], frame_size: int | None) -> str | None:
+    named = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
+    if len(sizes) > 1:
+        return f"{path}: the frames have different sizes, {named}; extract them again"
+    if frame_size is not None and sizes != {(frame_size, frame_size)}:
+        return (
+            f"{path}: frames of {named} pixels but crop=false needs {frame_size}x{frame_size}; set "
+            "crop=true"
+        )
+    return None

@@ -1,0 +1,161 @@
+"""`adafocus extract-frames`: all videos below a folder to folders of JPEG files."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from adafocus_env.data.media.extract_frames import (
+    Extracted,
+    ExtractJob,
+    ExtractSettings,
+    extract_video,
+    frames_extracted,
+    plan_extraction,
+    remove_unfinished,
+)
+from adafocus_env.files import atomic_path
+from train.config.sections import ConfigError, RunConfig
+from train.data_tools.worker_pool import WorkerPool
+from train.runs.progress import ProgressDisplay
+
+REPORT_FILE = "extract_frames.json"
+_LOCK_FILE = ".extract-frames.lock"
+
+
+def run_extract_frames(config: RunConfig, display: ProgressDisplay) -> None:
+    """Extract what is not extracted yet; write a report into the run folder.
+
+    Raises:
+        ConfigError: `source`, `target`, `height` or `frame_rate` cannot be used, the disk is too
+            small, or some videos failed (the others are done then).
+    """
+    source, target = Path(config.need("source")), Path(config.need("target"))
+    settings = ExtractSettings(_height(config.height), config.frame_rate)
+    if config.frame_rate is not None and config.frame_rate <= 0:
+        raise ConfigError(f"frame_rate={config.frame_rate} must be above 0")
+    if not source.is_dir():
+        raise ConfigError(f"source={source} is no folder; it holds the videos")
+    target.mkdir(parents=True, exist_ok=True)
+    with _alone_in(target):
+        try:
+            jobs = plan_extraction(source, target, settings)
+            there = {job: frames_extracted(job) for job in jobs}
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        remove_unfinished(jobs)
+        pending = [job for job in jobs if there[job] is None]
+        results = {job: Extracted(count) for job, count in there.items() if count is not None}
+        display.console.print(f"videos: {len(jobs)}, extracted already: {len(results)}")
+        with WorkerPool(min(config.num_workers, len(pending))) as pool:
+            results |= _extract(pending, target, display, pool)
+    _report(results, source, config.output_dir, display)
+
+
+def _extract(
+    pending: list[ExtractJob], target: Path, display: ProgressDisplay, pool: WorkerPool
+) -> dict[ExtractJob, Extracted]:
+    """Extract a few videos, say what all of them will need, then the rest."""
+    if not pending:
+        return {}
+    few = [pending[i] for i in sorted({0, len(pending) // 2, len(pending) - 1})]
+    rest = [job for job in pending if job not in few]
+    results = dict(pool.run(extract_video, few))
+    _check_disk(results, rest, target, display)
+    with display.part("extract frames", len(rest)) as progress:
+        failed = 0
+        for job, result in pool.run(extract_video, rest):
+            results[job] = result
+            failed += result.error is not None
+            progress.advance(f"{failed} failed" if failed else None)
+    return results
+
+
+def _check_disk(
+    done: dict[ExtractJob, Extracted],
+    rest: list[ExtractJob],
+    target: Path,
+    display: ProgressDisplay,
+) -> None:
+    """Print how much space the rest will take, by its size as videos.
+
+    Raises:
+        ConfigError: more than there is.
+    """
+    good = {job: result for job, result in done.items() if result.error is None}
+    if not good or not rest:
+        return
+    frames = sum(result.num_bytes for result in good.values())
+    videos = sum(job.video.stat().st_size for job in good)
+    needed = frames / videos * sum(job.video.stat().st_size for job in rest)
+    free = shutil.disk_usage(target).free
+    display.console.print(
+        f"the frames of {len(rest)} more videos will take about {needed / 1e9:.3g} GB; "
+        f"{free / 1e9:.3g} GB are free"
+    )
+    if needed > free:
+        raise ConfigError(
+            f"the frames will take about {needed / 1e9:.3g} GB but the disk of {target} has "
+            f"{free / 1e9:.3g} GB free; choose another target=, a smaller height= or frame_rate=, "
+            "or read the videos themselves with media=videos"
+        )
+
+
+def _report(
+    results: dict[ExtractJob, Extracted], source: Path, folder: Path, display: ProgressDisplay
+) -> None:
+    """Write how many frames each video has, and which videos failed.
+
+    Raises:
+        ConfigError: some failed.
+    """
+    ordered = sorted(results.items(), key=lambda item: item[0].video)
+    frames = {
+        str(job.video.relative_to(source)): result.num_frames
+        for job, result in ordered
+        if result.error is None
+    }
+    failed = [
+        {"video": str(job.video), "reason": result.error} for job, result in ordered if result.error
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / REPORT_FILE) as part:
+        part.write_text(json.dumps({"frames": frames, "failed": failed}, indent=1) + "\n")
+    display.console.print(
+        f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
+    )
+    if failed:
+        raise ConfigError(
+            f"{len(failed)} of {len(results)} videos failed, the first with: "
+            f"{failed[0]['reason']}; all of them are in {folder / REPORT_FILE}"
+        )
+
+
+def _height(value: int | str | None) -> int | None:
+    """Hydra reads `none` as text."""
+    if value is None or value == "none":
+        return None
+    if isinstance(value, str) or value < 1:
+        raise ConfigError(f"height={value} must be a number of pixels, or none")
+    return value
+
+
+@contextmanager
+def _alone_in(target: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    with (target / _LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(
+                f"another extract-frames is writing to {target}; wait for it to end"
+            ) from None
+        yield

@@ -1,0 +1,90 @@
+"""`adafocus bank`: the features of a split, computed once for `features=bank:PATH`."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+from adafocus_env.envs import PatchGrid
+from adafocus_env.features import BankBuilder
+from train.checkpoints.load import check_classes, check_sizes, load_recognizer
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+
+log = logging.getLogger(__name__)
+
+
+def run_bank(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Build the bank of one split in `target/SPLIT`, or finish one that was begun.
+
+    The training split's clips are drawn as stage 2 draws them; those of other splits as evaluation
+    does.
+    """
+    if config.target is None:
+        raise ConfigError(f"bank needs target=FOLDER; the bank goes to FOLDER/{config.split}")
+    training = config.split == "train"
+    if config.views > 1 and not training:
+        raise ConfigError(
+            f"views={config.views} is for split=train: evaluation sees one clip of each video"
+        )
+    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
+    check_sizes(recognizer, config)
+    frames = config.policy_frames if training else None
+    videos = context.open_split(config.split, training=training, num_frames=frames)
+    check_classes(recognizer, videos)
+    sizes = recognizer.config
+    builder = BankBuilder(
+        Path(config.target) / config.split,
+        recognizer,
+        videos,
+        positions=PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size).all_offsets(),
+        views=config.views,
+        seed=config.seed,
+    )
+    display.console.print(_size(builder), markup=False, highlight=False, soft_wrap=True)
+    processes = context.processes
+    if processes.is_main:
+        builder.prepare()
+    processes.wait()
+    _build(builder, config, context, display)
+    processes.wait()
+    if processes.is_main:
+        builder.finish()
+        log.info("feature bank in %s; use it with features=bank:%s", builder.folder, config.target)
+
+
+def _build(
+    builder: BankBuilder, config: RunConfig, context: RunContext, display: ProgressDisplay
+) -> None:
+    """This process's shards, with a bar."""
+    rank, count = context.processes.rank, context.processes.count
+    layout = builder.layout
+    own = range(rank, layout.num_shards, count)
+    clips = sum(len(layout.videos_of(shard)) for shard in own) * layout.views
+    with display.part(f"bank: {config.split}", clips) as progress:
+        began, built = time.monotonic(), 0
+
+        def advance(count: int) -> None:
+            nonlocal built
+            if count == 1:  # more at once were there already
+                built += 1
+            rate = built * layout.num_frames / (time.monotonic() - began)
+            for _ in range(count):
+                progress.advance(f"{rate:.0f} frames/s" if built else "there already")
+
+        builder.build_shards(rank=rank, count=count, workers=config.num_workers, progress=advance)
+
+
+def _size(builder: BankBuilder) -> str:
+    layout = builder.layout
+    channels, height, width = layout.map_shape
+    missing = builder.missing_bytes()
+    there = "" if missing == layout.num_bytes else f", of which {missing / 1e9:.2f} GB are missing"
+    return (
+        f"feature bank in {builder.folder}: {layout.num_videos} videos x {layout.views} views x "
+        f"{layout.num_frames} frames x ({channels} x {height} x {width} + {channels} + "
+        f"{layout.num_positions} x {layout.num_patch_features}) x 2 bytes = "
+        f"{layout.num_bytes / 1e9:.2f} GB{there}"
+    )

@@ -1,0 +1,82 @@
+"""Write the built-in videos as real files: mp4, list files, class file, target positions."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from adafocus_env.data.catalog import TARGETS_FILE
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.videos import SPLITS, write_video
+from adafocus_env.data.lists.dataset_files import VideoLists
+from train.config.sections import ConfigError
+from train.runs.progress import ProgressDisplay
+
+log = logging.getLogger(__name__)
+
+_DONE_FILE = "videos.json"  # written last: what is beside it is complete
+_VIDEOS_A_JOB = 25
+
+
+def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> None:
+    """Write all three splits below `data_dir`, in the layout that `dataset=videos` reads.
+
+    Complete videos of the same seeds are left as they are.
+
+    Args:
+        data_dir: made if missing.
+        display: shows progress.
+        workers: processes that draw and encode.
+
+    Raises:
+        ConfigError: the folder holds other files.
+        OSError: the disk is full or a file cannot be written.
+    """
+    description = {"dataset": "glyphs", "splits": {k: list(v) for k, v in SPLITS.items()}}
+    done_file = data_dir / _DONE_FILE
+    if done_file.is_file() and json.loads(done_file.read_text(encoding="utf-8")) == description:
+        log.info("built-in videos are in %s already", data_dir)
+        return
+    if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / ".incomplete").exists():
+        raise ConfigError(f"{data_dir} holds other files; name an empty folder with data_dir=")
+    lists = VideoLists()
+    data_dir.mkdir(parents=True, exist_ok=True)  # it may be a link to another disk
+    for left_over in data_dir.iterdir():
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+    (data_dir / ".incomplete").touch()
+    (data_dir / lists.class_file).write_text("\n".join(CLASS_NAMES) + "\n", encoding="utf-8")
+    jobs = []
+    for split, (_, count) in SPLITS.items():
+        folder = data_dir / lists.video_dir / split
+        folder.mkdir(parents=True)
+        jobs += [
+            (split, range(first, min(first + _VIDEOS_A_JOB, count)), folder)
+            for first in range(0, count, _VIDEOS_A_JOB)
+        ]
+    centers: dict[str, list[npt.NDArray[np.float32]]] = {split: [] for split in SPLITS}
+    pool = ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn"))
+    with pool, display.part("make videos", len(jobs)) as progress:
+        for (split, _, _), result in zip(
+            jobs, pool.map(_write_job, *zip(*jobs, strict=True)), strict=True
+        ):
+            centers[split] += result
+            progress.advance()
+    for split, (_, count) in SPLITS.items():
+        names = [f"{split}/{index:05d}.mp4" for index in range(count)]
+        lines = [f"{n},{VIDEO_FRAMES},{i % len(CLASS_NAMES)}" for i, n in enumerate(names)]
+        list_file = data_dir / lists.list_file.format(split=split)
+        list_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        np.save(data_dir / TARGETS_FILE.format(split=split), np.stack(centers[split]))
+    done_file.write_text(json.dumps(description) + "\n", encoding="utf-8")
+    (data_dir / ".incomplete").unlink()
+
+
+def _write_job(split: str, indices: range, folder: Path) -> list[npt.NDArray[np.float32]]:
+    return [write_video(split, index, folder / f"{index:05d}.mp4") for index in indices]

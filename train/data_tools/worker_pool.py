@@ -1,0 +1,80 @@
+"""The same work on many videos, in several processes that do not outlive the run."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from train.config.sections import ConfigError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class WorkerPool:
+    """Processes that call functions of modules.
+
+    Args:
+        workers: how many; 0 calls the functions in this process, in order.
+    """
+
+    def __init__(self, workers: int):
+        self._pool = None
+        if workers > 0:
+            context = mp.get_context("spawn")
+            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(
+        self, function: Callable[[Job], Result], jobs: Sequence[Job]
+    ) -> Iterator[tuple[Job, Result]]:
+        """Call a function for every job.
+
+        Yields:
+            (job, result), in the order in which they are done.
+
+        Raises:
+            ConfigError: a process died.
+        """
+        if self._pool is None:
+            for job in jobs:
+                yield job, function(job)
+            return
+        try:
+            futures = {self._pool.submit(function, job): job for job in jobs}
+            for future in as_completed(futures):
+                yield futures.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise ConfigError(
+                "a process died: the memory was too small for so many num_workers, or a video "
+                "makes the decoder crash"
+            ) from error
+
+
+def _begin() -> None:
+    """One thread a process, no messages of the decoder, and no life after the parent's death."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = mp.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Judging policies: evaluate, benchmark, record."""

@@ -1,0 +1,193 @@
+"""Multiply-adds per video, counted by part; and `adafocus flops`."""
+
+from __future__ import annotations
+
+import copy
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
+from rich.table import Table
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+
+from adafocus_env.files import atomic_path
+from adafocus_env.networks import (
+    AnyRecognizer,
+    Recognizer,
+    ShiftRecognizerConfig,
+    build_recognizer,
+    placeholder_class_names,
+)
+from agents.baselines.simple import Agent, Oracle, RandomOffsets
+from agents.flops import count_multiply_adds as _count
+from agents.flops import executed_multiply_adds
+from agents.gru_ppo.algorithm import GruPPO
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
+from train.config.builders import dataset_class_names, declared_num_classes
+from train.config.sections import RunConfig
+from train.runs.context import recognizer_config
+from train.runs.progress import ProgressDisplay
+
+# In the order in which a frame passes them.
+PARTS = ("glancer", "policy", "focuser", "classifier")
+# ActivityNet's and Mini-Kinetics's, where no class file says.
+DEFAULT_CLASSES = 200
+
+
+def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
+    """Print the multiply-adds of the configured networks and write them to `flops.json`."""
+    recognizer, policy = _configured_networks(config)
+    per_video = multiply_adds(recognizer, policy)
+    total = sum(per_video.values())
+    result = {
+        "num_frames": config.num_frames,
+        "num_classes": recognizer.config.num_classes,
+        "multiply_adds_per_video": dict(per_video),
+        "total": total,
+    }
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    with atomic_path(config.output_dir / "flops.json") as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    display.console.print(_table(per_video, runs_per_video(recognizer)))
+    both = per_video["glancer"] + per_video["focuser"]
+    for name, count in {"glancer + focuser": both, "total": total}.items():
+        line = f"{name} {count / 1e9:.2f} G multiply-adds per video"
+        # Plain and unbroken at any width: scripts read these lines.
+        display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def multiply_adds(
+    recognizer: AnyRecognizer, policy: BasePolicy | None = None
+) -> Mapping[str, float]:
+    """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
+
+    Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
+    reward baseline's patch is not part of inference. Nothing is computed: copies of the networks on
+    the meta device, which have shapes and no weights, take the CPU's way through a GRU.
+    """
+    config = recognizer.config
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        copied = build_recognizer(config).eval()
+        frames = _dark(copied.glance_group, config.frame_size)
+        patches = _dark(copied.focus_group, config.patch_size)
+        counts = {
+            "glancer": _count(lambda: copied.glance(frames)) / copied.glance_group,
+            "focuser": _count(lambda: copied.focus(patches)) / copied.focus_group,
+            "classifier": _count_decision(copied),
+        }
+        if isinstance(policy, GruActorCriticPolicy):
+            other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
+            observation = torch.zeros(1, *policy.observation_space.shape)
+            starts = torch.ones(1, dtype=torch.bool)
+            counts["policy"] = _count(
+                lambda: other.step(observation, other.initial_state(1), starts, deterministic=True)
+            )
+    if policy is not None and "policy" not in counts:
+        counts["policy"] = _count_one_action(policy)
+    times = runs_per_video(recognizer)
+    return {part: counts[part] * times[part] for part in PARTS if part in counts}
+
+
+def runs_per_video(recognizer: AnyRecognizer) -> dict[str, int]:
+    """How often each part runs for a video: glancer and focuser a frame, the others a decision."""
+    config = recognizer.config
+    if isinstance(config, ShiftRecognizerConfig):
+        counts = config.num_glance_frames, config.video_div, config.num_frames, config.video_div
+    else:
+        counts = (config.num_frames,) * 4
+    return dict(zip(PARTS, counts, strict=True))
+
+
+def _dark(count: int, side: int) -> Tensor:
+    return torch.zeros(count, 3, side, side, dtype=torch.uint8)
+
+
+def _count_decision(recognizer: AnyRecognizer) -> float:
+    """Of the classifier; the glancer's own logits, once a video, are shared among decisions."""
+    channels, features = recognizer.glancer.num_channels, recognizer.focuser.num_features
+    if isinstance(recognizer, Recognizer):
+        both = torch.zeros(1, channels + features)
+        state = torch.zeros(1, recognizer.config.hidden_dim)
+        return _count(lambda: recognizer.classify_step(both, state))
+    sizes, vectors = recognizer.config, torch.zeros(1, features)
+    glances = torch.zeros(1, sizes.num_glance_frames, channels)
+    own = _count(lambda: recognizer.glance_logits(glances)) / sizes.video_div
+    logits, steps = torch.zeros(1, sizes.num_classes), torch.zeros(1)
+    return own + _count(lambda: recognizer.classify_step(vectors, logits, steps, vectors))
+
+
+def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space[Any]) -> float:
+    """Multiply-adds of one decision of any agent; 0 of those that do not look at observations.
+
+    Args:
+        agent: is asked once, about a dark frame.
+        observations: space of one row.
+    """
+    if isinstance(agent, (Oracle, RandomOffsets)):
+        return 0.0
+    assert observations.shape is not None
+    dark = np.zeros((1, *observations.shape), np.float32)
+    starts = np.ones(1, dtype=np.bool_)
+    return executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
+
+
+def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:
+    """Networks of the configured sizes, without weights."""
+    names = dataset_class_names(config) or placeholder_class_names(
+        declared_num_classes(config) or DEFAULT_CLASSES
+    )
+    algo = config.algo
+    algorithm = algorithm_class(algo.name, algo.class_path)
+    arguments = algorithm_arguments(
+        algo.name, algo.preset, algo.arguments, class_path=algo.class_path
+    )
+    with torch.device("meta"):
+        recognizer = build_recognizer(recognizer_config(config, names))
+        bound = float(recognizer.glancer.map_bound)
+        shape = recognizer.observation_shape()
+        sees = spaces.Box(0.0, bound, shape if config.observation == "map" else shape[:1])
+        acts: spaces.Space[Any] = spaces.Discrete(config.action_dim)
+        kwargs = arguments["policy_kwargs"]
+        own = issubclass(algorithm, GruPPO)
+        if config.locations == "continuous":  # SB3's algorithms act in a centred range
+            acts = spaces.Box(0.0 if own else -1.0, 1.0, (2,), np.float32)
+        if own:
+            return recognizer, _new_policy(sees, acts, kwargs)
+    cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
+    return recognizer, cls(sees, acts, lambda _: 0.0, **kwargs)
+
+
+def _new_policy(
+    observations: spaces.Box, actions: spaces.Space[Any], arguments: Mapping[str, Any]
+) -> GruActorCriticPolicy:
+    sizes = {name: arguments[name] for name in ("channels", "hidden_dim") if name in arguments}
+    return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)
+
+
+def _count_one_action(policy: BasePolicy) -> float:
+    """Of a policy of SB3, asked for one action; no value is computed then."""
+    copied = copy.deepcopy(policy).to("cpu")
+    space = batch_space(copied.observation_space, 1)
+    observation = space.sample()
+    # oneDNN's LSTM would not be counted.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about GPUs
+        with torch.backends.mkldnn.flags(enabled=False):
+            return _count(lambda: copied.predict(observation, deterministic=True))
+
+
+def _table(per_video: Mapping[str, float], times: Mapping[str, int]) -> Table:
+    table = Table("part", "G each", "times", "G per video")
+    for part, count in per_video.items():
+        each = f"{count / times[part] / 1e9:.6f}"
+        table.add_row(part, each, str(times[part]), f"{count / 1e9:.3f}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    return table

@@ -1,0 +1,176 @@
+"""The figures of a benchmark: accuracy and reward per frame, accuracy against cost, heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from adafocus_env.files import atomic_path
+from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Policy = Mapping[str, Any]
+
+METRIC_NAMES = {"top1": "top-1 accuracy", "map": "mean average precision"}
+# File -> what it shows, in the order of the report.
+CAPTIONS = {
+    "accuracy_per_step.png": "Top-1 accuracy after each frame.",
+    "accuracy_per_macs.png": (
+        "Accuracy against multiply-adds: the large mark is the whole video, the dots on the line "
+        "before it stop every video after so many frames; crosses are conditional exits, where "
+        "each video stops when its answer is certain. Policies that skip frames have a mark for "
+        "each cost of a look, joined by a line; so have frames kept at random or evenly spread. "
+        "Oracles are left out: they try everything."
+    ),
+    "reward_per_step.png": "Mean reward of each frame, by the recognizer common to all policies.",
+    "locations.png": (
+        "Where each policy looks: share of all looks at each position of the grid, as it lies in "
+        "the frame. Each map has a scale of its own; its largest share is written above it."
+    ),
+}
+_MAPS_IN_A_LINE = 4
+_MARKERS = {RANDOM_SKIP: "v", UNIFORM_SKIP: "s"}
+
+
+def write_figures(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw all figures of a benchmark.
+
+    Args:
+        result: what `benchmark.json` holds.
+        folder: where to write.
+
+    Returns:
+        the files, in the order of the report.
+    """
+    policies = result["policies"]
+    drawings: dict[str, Callable[[], Figure]] = {
+        "accuracy_per_step.png": lambda: _accuracy_per_step(policies),
+        "accuracy_per_macs.png": lambda: _accuracy_per_macs(policies, result["metric"]),
+        "reward_per_step.png": lambda: _reward_per_step(policies),
+        "locations.png": lambda: _locations(policies),
+    }
+    for name, draw in drawings.items():
+        with atomic_path(folder / name) as part:
+            draw().savefig(part, dpi=120, format="png")
+    return [folder / name for name in drawings]
+
+
+def _accuracy_per_step(policies: Sequence[Policy]) -> Figure:
+    figure, axes = _plot("frames looked at", "top-1 accuracy")
+    for policy, style in _styles(policies):
+        _line(axes, policy["top1_per_step"], policy["name"], style)
+    axes.set_ylim(0.0, 1.02)
+    axes.legend()
+    return figure
+
+
+def _reward_per_step(policies: Sequence[Policy]) -> Figure:
+    figure, axes = _plot("frame", "mean reward")
+    for policy, style in _styles(policies):
+        _line(axes, policy["reward_per_step"], policy["name"], style)
+    axes.axhline(0.0, color="0.6", linewidth=0.8)
+    axes.legend()
+    return figure
+
+
+def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
+    figure, axes = _plot("G multiply-adds per video", METRIC_NAMES[metric])
+    for i, (family, members) in enumerate(_families(policies).items()):
+        color, marker = f"C{i % 10}", _MARKERS.get(family.partition(":")[0], "o")
+        points = sorted((policy["gmacs_per_video"], policy[metric]) for policy in members)
+        axes.plot(*_columns(points), "-", marker=marker, color=color, markersize=7, label=family)
+        if len(members) == 1 and members[0]["kept_share"] == 1.0:
+            spent = np.cumsum(members[0]["gmacs_per_step"])
+            axes.plot(spent, members[0][f"{metric}_per_step"], ":", marker=".", color=color)
+        for policy in members:
+            if policy["conditional_exit"] is None:
+                continue
+            exits = policy["conditional_exit"]["confidence"]
+            points = [(point["gmacs_per_video"], point[metric]) for point in exits]
+            label = f"{family}, conditional exit" if policy is members[0] else None
+            x, y = _columns(points)
+            axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    return figure
+
+
+def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Points as coordinates."""
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _families(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
+    """Policies that differ in how many frames they keep alone, together: one line each.
+
+    `NAME@COST` belongs to `NAME`, `random_skip:0.5:POLICY` to `random_skip:POLICY`. The family of a
+    policy that stands alone has its own name. Oracles are left out.
+    """
+    families: dict[str, list[Policy]] = {}
+    for policy in policies:
+        if is_oracle(policy["name"]):
+            continue
+        parts = policy["name"].split(":", 2)
+        if parts[0] in _MARKERS:
+            family = f"{parts[0]}:{policy['looker'].partition('@')[0]}"
+        else:
+            family = policy["name"].partition("@")[0]
+        families.setdefault(family, []).append(policy)
+    return families
+
+
+def _locations(policies: Sequence[Policy]) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(len(policies), _MAPS_IN_A_LINE)
+    lines = -(-len(policies) // columns)
+    figure = Figure(figsize=(2.1 * columns, 2.4 * lines), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes in grid.flat[len(policies) :]:
+        axes.set_axis_off()
+    for axes, policy in zip(grid.flat, policies, strict=False):
+        shares = np.array(policy["diagnostics"]["location_histogram"])
+        axes.imshow(shares, cmap="viridis", vmin=0.0)
+        axes.set_title(f"{policy['name']}\nmost {shares.max():.0%}", fontsize=9)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure
+
+
+def is_oracle(name: str) -> bool:
+    """Whether a policy of this name knows the label."""
+    return name.partition(":")[0] in ("greedy_oracle", "beam_oracle")
+
+
+def _plot(x: str, y: str) -> tuple[Figure, Axes]:
+    # Imported here: matplotlib is slow to import and only these functions draw.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _styles(policies: Sequence[Policy]) -> list[tuple[Policy, dict[str, Any]]]:
+    """Each policy with its colour, the same in all figures; oracles are dashed."""
+    return [
+        (policy, {"color": f"C{i % 10}", "linestyle": "--" if is_oracle(policy["name"]) else "-"})
+        for i, policy in enumerate(policies)
+    ]
+
+
+def _line(axes: Axes, values: Sequence[float], name: str, style: Mapping[str, Any]) -> None:
+    axes.plot(range(1, len(values) + 1), values, marker="o", markersize=4, label=name, **style)

@@ -1,0 +1,155 @@
+"""What every command works in: run folder, log, TensorBoard events, device, data, seeds."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch.utils.tensorboard import SummaryWriter
+
+from adafocus_env.data import VideoOptions, Videos, open_videos
+from adafocus_env.features import open_bank
+from adafocus_env.networks import (
+    AnyRecognizer,
+    AnyRecognizerConfig,
+    RecognizerConfig,
+    ShiftRecognizerConfig,
+    build_recognizer,
+)
+from train.config.sections import ConfigError, RunConfig
+from train.runs.folder import CONFIG_FILE, FINISHED_FILE, STATE_FILE
+from train.runs.processes import Processes, describe
+
+log = logging.getLogger(__name__)
+
+
+class RunContext:
+    """One command's folder and data.
+
+    Args:
+        config: the command's configuration.
+        folder: where the command writes; made if missing.
+        videos: splits that are open already, by (split, training, frames); shared between the
+            parts of a larger run, so that decoded videos are kept once.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        videos: dict[tuple[str, bool, int], Videos] | None = None,
+    ):
+        self.config = config
+        self.folder = folder
+        self.processes = Processes(config)
+        self.device = self.processes.device
+        self._videos = {} if videos is None else videos
+        folder.mkdir(parents=True, exist_ok=True)
+        going_on = (folder / STATE_FILE).is_file()
+        log.info("%s %s in %s", "continuing" if going_on else "starting", config.command, folder)
+        log.info("running on %s", describe(self.processes))
+        if self.processes.is_main:
+            (folder / FINISHED_FILE).unlink(missing_ok=True)
+            OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
+
+    @cached_property
+    def _writer(self) -> SummaryWriter:
+        """TensorBoard events, in `tensorboard/` of the run folder."""
+        return SummaryWriter(str(self.folder / "tensorboard"))
+
+    def record(self, name: str, value: float, step: int) -> None:
+        """A TensorBoard value, written by the main process."""
+        if self.processes.is_main:
+            self._writer.add_scalar(name, value, step)
+
+    def open_split(
+        self, split: str, *, training: bool = False, num_frames: int | None = None
+    ) -> Videos:
+        """A split as this run's networks take it.
+
+        Args:
+            split: `"train"`, `"val"` or `"test"`.
+            training: random frames, crops and flips.
+            num_frames: T; None is the configured one.
+        """
+        frames = self.config.num_frames if num_frames is None else num_frames
+        key = (split, training, frames)
+        if key not in self._videos:
+            self._videos[key] = open_split(self.config, split, training=training, num_frames=frames)
+        return self._videos[key]
+
+    def rules(self, split: str) -> dict[str, Any]:
+        """What `from_parts` of an environment over a split of this run takes, the reward apart.
+
+        With a bank random patches lie on the grid, because it holds no others.
+
+        Raises:
+            FileNotFoundError: there is no bank of this split.
+        """
+        config = self.config
+        bank = open_bank(config.features, split)
+        positions = config.baseline_positions if bank is None else "grid"
+        if positions != config.baseline_positions:
+            log.info("%s of %s: baseline_positions=grid", config.features, split)
+        return {
+            "grid_size": config.grid_size,
+            "baseline_positions": positions,
+            "bank": bank,
+            "bank_device": config.bank_device,
+            **config.live_options,
+        }
+
+    def new_recognizer(self, class_names: tuple[str, ...]) -> AnyRecognizer:
+        """A recognizer of the configured family with new weights, drawn from the run's seed."""
+        torch.manual_seed(self.config.seed)
+        return build_recognizer(recognizer_config(self.config, class_names)).to(self.device)
+
+    def close(self) -> None:
+        """Write out pending events."""
+        if "_writer" in self.__dict__:
+            self._writer.close()
+
+
+def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int) -> Videos:
+    """Open a split of the configured data set; see `RunContext.open_split`."""
+    options = VideoOptions(
+        num_frames=num_frames,
+        frame_size=config.frame_size,
+        augment=training,
+        crop=config.crop,
+        flip=config.flip,
+        crops=config.crops,
+        num_glance_frames=config.num_glance_frames,
+        keep_decoded=config.keep_decoded,
+        media=config.media,
+        frame_rate=config.frame_rate,
+        train_sampling=config.train_sampling,
+        eval_sampling=config.eval_sampling,
+    )
+    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
+
+
+def recognizer_config(config: RunConfig, class_names: tuple[str, ...]) -> AnyRecognizerConfig:
+    """The configured sizes of a recognizer, of the configured family.
+
+    Raises:
+        ConfigError: they do not go together.
+    """
+    names = (
+        *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
+        *("glancer", "focuser", "dropout", "activation_cap"),
+    )
+    shared = {name: getattr(config, name) for name in names}
+    if config.family == RecognizerConfig.family:
+        return RecognizerConfig(class_names, hidden_dim=config.need("hidden_dim"), **shared)
+    own = ("num_glance_frames", "video_div", "temporal_shift")
+    try:
+        return ShiftRecognizerConfig(
+            class_names, **shared, **{name: config.need(name) for name in own}
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error

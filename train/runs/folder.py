@@ -1,0 +1,149 @@
+"""Which folder a command writes to: a new one, or that of an interrupted run."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from train.config.sections import ConfigError, RunConfig
+
+STAGES = ("stage0", "stage1", "stage2", "stage3")
+STATE_FILE = "training_state.pt"
+FINISHED_FILE = "finished.json"
+CONFIG_FILE = "config.yaml"
+OUTPUTS = Path("outputs")
+# Where a run is and starts from, how fast it goes and what it shows: not what it computes.
+_MAY_DIFFER = (
+    *("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device"),
+    *("video_freq", "trials"),
+)
+
+
+@dataclass(frozen=True)
+class Continued:
+    """An interrupted run.
+
+    Attributes:
+        folder: of the run.
+        sources: its `resume` and `recognizer`: the earlier stage that it had started from.
+    """
+
+    folder: Path
+    sources: dict[str, str | None]
+
+
+def find_continued(config: RunConfig, output_dir: Path | None) -> Continued | None:
+    """The interrupted run that `resume=` asks to continue, if it does and there is one.
+
+    `resume=auto` takes the newest unfinished run of the same stage with the same configuration, in
+    `output_dir` or, where none was given, in `outputs/`. `resume=PATH` continues the run in PATH if
+    that is an unfinished run of this stage; otherwise PATH is an earlier stage's checkpoint.
+
+    Args:
+        config: the command's, with `resume` as given.
+        output_dir: as given on the command line, or None.
+
+    Raises:
+        ConfigError: PATH is an unfinished run of this stage with another configuration; or
+            `output_dir` holds an unfinished run that would be lost.
+    """
+    if config.command not in STAGES:
+        return None
+    if config.resume == "auto":
+        folders = [output_dir] if output_dir is not None else _unfinished(OUTPUTS)
+        for folder in folders:
+            saved = _unfinished_config(folder)
+            if saved is not None and not differences(config, saved):
+                return _continued(folder, saved)
+    elif config.resume is not None:
+        folder = Path(config.resume)
+        saved = _unfinished_config(folder)
+        if saved is not None and saved["command"] == config.command:
+            different = differences(config, saved)
+            if different:
+                raise ConfigError(
+                    f"{folder} is an unfinished {config.command} with other settings "
+                    f"({'; '.join(different)}); give the same, or start a new run without resume="
+                )
+            return _continued(folder, saved)
+    if output_dir is not None and (output_dir / STATE_FILE).is_file():
+        raise ConfigError(
+            f"{output_dir} holds an unfinished run; add resume=auto with the same settings to "
+            f"continue it, choose another output_dir, or delete {output_dir / STATE_FILE}"
+        )
+    return None
+
+
+def shared_stamp() -> str:
+    """`DATE/TIME` for the default run folder, the same in all processes of a `torchrun`.
+
+    Raises:
+        ConfigError: the processes cannot agree on one.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        raise ConfigError("give output_dir=FOLDER: these processes were not started by torchrun")
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60))
+    key = f"adafocus/stamp/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    if os.environ["RANK"] == "0":
+        store.set(key, time.strftime("%Y-%m-%d/%H-%M-%S"))
+    stamp: bytes = store.get(key)
+    return stamp.decode()
+
+
+def _unfinished(root: Path) -> list[Path]:
+    """Run folders below `root` with something to continue, the newest first."""
+    states = root.glob(f"*/*/{STATE_FILE}")
+    return [state.parent for state in sorted(states, key=lambda s: -s.stat().st_mtime)]
+
+
+def saved_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration in a run folder; None where there is none."""
+    if not (folder / CONFIG_FILE).is_file():
+        return None
+    saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))
+    return {str(name): value for name, value in saved.items()} if isinstance(saved, dict) else None
+
+
+def _unfinished_config(folder: Path) -> dict[str, Any] | None:
+    """The configuration of an unfinished run; None where there is no such run."""
+    return saved_config(folder) if (folder / STATE_FILE).is_file() else None
+
+
+def _continued(folder: Path, saved: dict[str, Any]) -> Continued:
+    return Continued(folder, {name: saved.get(name) for name in ("resume", "recognizer")})
+
+
+def differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
+    """What another run computes otherwise, as `key: here, there`.
+
+    What `resume=` names is not compared: it may be the other run itself.
+    """
+    here = config.plain()
+    names = sorted((set(here) | set(saved)) - set(_MAY_DIFFER))
+    different = [
+        f"{name}: {here.get(name)} here, {saved.get(name)} there"
+        for name in names
+        if here.get(name) != saved.get(name)
+    ]
+    source, saved_source = config.recognizer, saved.get("recognizer") or saved.get("resume")
+    if source is not None and source != saved_source:
+        different.append(f"recognizer: {source} here, {saved_source} there")
+    return different
+
+
+def all_differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
+    """`differences`, and whether both start from the same earlier stage."""
+    here, there = config.source_run, saved.get("recognizer") or saved.get("resume")
+    different = differences(config, saved)
+    if config.recognizer is None and here != there:
+        different.append(f"resume: {here} here, {there} there")
+    return different

@@ -1,0 +1,99 @@
+"""Sweeps (`adafocus stage2 -m seed=0,1`): which folder a job has, and whether it is done."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from train.config.sections import ConfigError, RunConfig, read_config
+from train.runs.folder import (
+    CONFIG_FILE,
+    FINISHED_FILE,
+    STAGES,
+    STATE_FILE,
+    all_differences,
+    saved_config,
+)
+
+log = logging.getLogger(__name__)
+
+_FLAGS = ("-m", "--multirun")
+
+
+def is_sweep(overrides: list[str]) -> bool:
+    """Whether a command line asks for several jobs."""
+    return any(item in _FLAGS for item in overrides)
+
+
+def in_sweep_folder(overrides: list[str]) -> list[str]:
+    """A sweep's command line: its `output_dir` is the folder of the jobs' folders."""
+    return [
+        f"hydra.sweep.dir={item.partition('=')[2]}" if item.startswith("output_dir=") else item
+        for item in overrides
+    ]
+
+
+def job_folder(number: int, *, _root_: DictConfig) -> str:
+    """The name of a job's folder, for `hydra.sweep.subdir`.
+
+    A stage's run with the same settings that is there already, whatever its number, so that the
+    same sweep, or a larger one, does nothing twice; else the job's number, or the next free one.
+
+    Args:
+        number: of the job.
+        _root_: the job's configuration with Hydra's.
+    """
+    sweep = Path(_root_.hydra.sweep.dir)
+    taken = sorted(file.parent for file in sweep.glob(f"*/{CONFIG_FILE}"))
+    command = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    if command.command in STAGES:
+        config = _readable(command)
+        for folder in taken:
+            saved = saved_config(folder)
+            if config is not None and saved is not None and not all_differences(config, saved):
+                return folder.name
+        while sweep / str(number) in taken:
+            number += 1
+    return str(number)
+
+
+def _readable(cfg: DictConfig) -> RunConfig | None:
+    """The configuration; None where the command itself will say what is wrong with it."""
+    try:
+        return read_config(cfg)
+    except ConfigError:
+        return None
+
+
+def is_done(config: RunConfig, folder: Path) -> bool:
+    """Whether a job is done already; what an aborted one left of its curves is removed.
+
+    A run that can be continued is continued: it finds its state in the folder.
+
+    Args:
+        config: of the job.
+        folder: of the job, as `job_folder` chose it, or as the user's own `hydra.sweep.subdir`.
+
+    Raises:
+        ConfigError: the folder holds an unfinished run with other settings.
+    """
+    saved = saved_config(folder)
+    if config.command not in STAGES or saved is None:
+        return False
+    different = all_differences(config, saved)
+    unfinished = (folder / STATE_FILE).is_file()
+    if different and unfinished:
+        raise ConfigError(
+            f"{folder} holds an unfinished run with other settings ({'; '.join(different)}); "
+            "choose another output_dir"
+        )
+    if different or unfinished:
+        return False
+    if (folder / FINISHED_FILE).is_file():
+        return True
+    log.info("%s was aborted, cannot be continued and begins anew", folder)
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    return False

@@ -1,0 +1,114 @@
+"""Interrupted training: everything that a stage needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from adafocus_env.files import atomic_path, remove_parts
+from adafocus_env.networks import CheckpointError
+from train.config.sections import ConfigError
+from train.runs.folder import FINISHED_FILE, STATE_FILE
+from train.runs.processes import Processes
+
+log = logging.getLogger(__name__)
+
+
+def save_state(folder: Path, command: str, processes: Processes, state: dict[str, Any]) -> None:
+    """Write a stage's state, with the random states of all processes; rank 0 writes.
+
+    The file is written under another name, synced and renamed: a kill leaves the one before.
+
+    Args:
+        folder: of the run.
+        command: the stage.
+        processes: every one of them must call this.
+        state: tensors, numbers, text, and lists and dicts of them: it is read without pickle's
+            code execution.
+    """
+    random_states = processes.gather([_random_state(processes.device)])
+    if processes.is_main:
+        values = {
+            "command": command,
+            "processes": processes.count,
+            "random": random_states,
+            **state,
+        }
+        with atomic_path(folder / STATE_FILE) as part:
+            torch.save(values, part)
+    processes.wait()
+
+
+def load_state(folder: Path, command: str, processes: Processes) -> dict[str, Any] | None:
+    """What `save_state` wrote, or None where there is nothing to continue.
+
+    Raises:
+        CheckpointError: the file is of another stage, or cannot be read.
+        ConfigError: the run had another number of processes.
+    """
+    path = folder / STATE_FILE
+    if processes.is_main:
+        remove_parts(path)
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        saved_command, count = state["command"], state["processes"]
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{path} is no training state: {error}") from error
+    if saved_command != command:
+        raise CheckpointError(f"{path} belongs to {saved_command}, not to {command}")
+    if count != processes.count:
+        raise ConfigError(
+            f"{path} was written by {count} processes and this run has {processes.count}; "
+            f"start it with --nproc-per-node and --nnodes as before"
+        )
+    return state
+
+
+def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
+    """Set this process's generators (Python, NumPy, torch) as they were when saved."""
+    own = state["random"][processes.rank]
+    version, words, gauss = own["python"]
+    random.setstate((version, tuple(words), gauss))
+    name, keys, position, has_gauss, cached = own["numpy"]
+    np.random.set_state(  # noqa: NPY002
+        (name, np.array(keys, dtype=np.uint32), position, has_gauss, cached)
+    )
+    torch.set_rng_state(own["torch"])
+    if processes.device.type == "cuda" and own["cuda"] is not None:
+        torch.cuda.set_rng_state(own["cuda"], processes.device)
+
+
+def finish(folder: Path, processes: Processes) -> None:
+    """The run is complete: nothing is left to continue, and a sweep need not make it again."""
+    if processes.is_main:
+        with atomic_path(folder / FINISHED_FILE) as part:
+            ended = datetime.now().astimezone().isoformat(timespec="seconds")
+            part.write_text(json.dumps({"ended": ended}) + "\n", encoding="utf-8")
+        (folder / STATE_FILE).unlink(missing_ok=True)
+    processes.wait()
+
+
+def _random_state(device: torch.device) -> dict[str, Any]:
+    version, words, gauss = random.getstate()
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
+    return {
+        "python": (version, list(words), gauss),
+        "numpy": (
+            str(name),
+            np.asarray(keys).tolist(),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }

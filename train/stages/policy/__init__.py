@@ -1,0 +1,1 @@
+"""What stage 2 is made of."""

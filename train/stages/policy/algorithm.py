@@ -1,0 +1,206 @@
+"""Stage 2's algorithm: from the configuration to an SB3 algorithm that is ready to learn."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from omegaconf import OmegaConf
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.files import atomic_path
+from agents.gru_ppo.algorithm import GruPPO
+from agents.policies.policy_files import policy_arguments, save_policy
+from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
+from agents.sb3.device_rollout_buffer import DeviceRolloutBuffer
+from agents.sb3.device_vec_env import DeviceVecEnv
+from agents.sb3.registry import algorithm_arguments, algorithm_class
+from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
+from train.checkpoints.load import ZIP_FILE
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.folder import CONFIG_FILE
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedAlgorithm:
+    """An algorithm and what its user should know.
+
+    Attributes:
+        model: ready to learn.
+        buffer: what it will keep; None where its kind is unknown.
+    """
+
+    model: BaseAlgorithm
+    buffer: BufferSize | None
+
+
+def prepare_algorithm(
+    config: RunConfig, context: RunContext, env: PatchLocalizationVectorEnv
+) -> PreparedAlgorithm:
+    """The configured algorithm on an environment.
+
+    Rows of all processes have the seeds that one process would give them.
+
+    Raises:
+        ConfigError: the algorithm cannot run in several processes, act in these locations, or keep
+            its observations on the device.
+        ValueError: an unknown name, or a buffer that does not fit into memory.
+    """
+    algo = config.algo
+    algorithm = algorithm_class(algo.name, algo.class_path)
+    arguments = algorithm_arguments(
+        algo.name,
+        algo.preset,
+        algo.arguments,
+        class_path=algo.class_path,
+        num_decisions=env.num_decisions,
+    )
+    processes = context.processes
+    if issubclass(algorithm, GruPPO):
+        arguments["ranks"] = processes.ranks
+    elif processes.count > 1:
+        raise ConfigError(
+            f"algo={algo.name} trains in one process; start it without torchrun, or use "
+            "algo=gru_ppo, which trains in several"
+        )
+    on_device = config.rollouts == "device"
+    if on_device:
+        _use_device_rollouts(algorithm, arguments, algo.name)
+    observations = env.single_observation_space
+    assert isinstance(observations, spaces.Box)
+    size = buffer_size(
+        algorithm,
+        arguments,
+        observations,
+        env.single_action_space,
+        num_rows=env.num_envs,
+        num_decisions=env.num_decisions,
+    )
+    if size is not None:
+        kept_on_device = on_device or issubclass(algorithm, GruPPO)
+        place = context.device if kept_on_device else torch.device("cpu")
+        check_buffer(size, place, _cure(algorithm))
+        log.info("%s on %s", size, place)
+        if len(observations.shape) == 1:
+            log.info("observation=vector does not say where things are; observation=map does")
+        if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
+            arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
+    vec_env = _vec_env(env, on_device=on_device, centered=not issubclass(algorithm, GruPPO))
+    try:
+        model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)
+    except AssertionError as error:  # so SB3 says that it does not act in such a space
+        other = "grid" if config.locations == "continuous" else "continuous"
+        raise ConfigError(
+            f"algo={algo.name} cannot use locations={config.locations} ({error}); "
+            f"try locations={other}"
+        ) from error
+    vec_env.seed(config.seed + processes.rank * env.num_envs)
+    return PreparedAlgorithm(model, size)
+
+
+def publish(
+    model: BaseAlgorithm, folder: Path, recognizer_sha256: str, glancer_sha256: str | None
+) -> Path:
+    """Write an algorithm's policy as it is now: `policy/`, or `policy.zip` where that cannot be.
+
+    Returns:
+        what was written.
+    """
+    target = folder / "policy"
+    try:
+        save_policy(
+            model.policy,
+            target,
+            recognizer_sha256=recognizer_sha256,
+            glancer_sha256=glancer_sha256,
+            arguments=policy_arguments(model),
+        )
+    except ValueError as error:
+        target = folder / ZIP_FILE
+        log.warning(
+            "the policy is in %s, which opens with trust=true only, because %s", target, error
+        )
+        with atomic_path(target) as part:
+            save_algorithm(model, part)
+    return target
+
+
+def save_algorithm(model: BaseAlgorithm, path: Path) -> None:
+    """Write SB3's own file, without the observations of the last step."""
+    model.save(path, exclude=["_last_obs", "_last_original_obs", "_last_episode_starts"])
+
+
+def refuse_unfinished_source(config: RunConfig) -> None:
+    """Refuse to start from an interrupted run of this stage.
+
+    One that can be continued has been taken for that already (`train.runs.folder`).
+
+    Raises:
+        ConfigError: `resume=` names such a run.
+    """
+    folder = Path(config.resume or "auto")
+    file = folder / CONFIG_FILE
+    if not file.is_file() or (folder / "recognizer").exists():
+        return
+    saved = OmegaConf.to_container(OmegaConf.load(file))
+    if isinstance(saved, dict) and saved.get("command") == config.command:
+        raise ConfigError(
+            f"{folder} is an interrupted {config.command} that left nothing to continue from; "
+            "start anew: name the run of stage 1 with resume="
+        )
+
+
+def refuse_to_continue(config: RunConfig, reason: str | None) -> None:
+    """Refuse `resume=auto` for an algorithm that could never be continued.
+
+    Args:
+        config: of stage 2.
+        reason: why it cannot; None where it can.
+
+    Raises:
+        ConfigError: `resume=auto` was asked for.
+    """
+    if reason is not None and config.resume == "auto":
+        raise ConfigError(
+            f"algo={config.algo.name} cannot continue an interrupted run: {reason}; "
+            "leave out resume=auto and name the run of stage 1 with resume="
+        )
+
+
+def _use_device_rollouts(
+    algorithm: type[BaseAlgorithm], arguments: dict[str, Any], name: str
+) -> None:
+    known = inspect.signature(algorithm).parameters
+    if issubclass(algorithm, GruPPO):
+        raise ConfigError(f"rollouts=device is for SB3's algorithms; {name} stays there anyway")
+    if issubclass(algorithm, OffPolicyAlgorithm) or "rollout_buffer_class" not in known:
+        raise ConfigError(f"algo={name} cannot keep rollouts=device; ppo, a2c and trpo can")
+    if arguments.get("policy", "MlpPolicy") != "MlpPolicy":
+        raise ConfigError("rollouts=device takes algo.policy=MlpPolicy")
+    arguments["policy"] = "MultiInputPolicy"
+    arguments["rollout_buffer_class"] = DeviceRolloutBuffer
+
+
+def _vec_env(env: PatchLocalizationVectorEnv, *, on_device: bool, centered: bool) -> VecEnv:
+    vec_env: VecEnv = DeviceVecEnv(env) if on_device else Sb3VecEnvAdapter(env)
+    if centered and isinstance(env.single_action_space, spaces.Box):
+        vec_env = CenteredActions(vec_env)
+    return VecMonitor(vec_env)
+
+
+def _cure(algorithm: type[BaseAlgorithm]) -> str:
+    if issubclass(algorithm, OffPolicyAlgorithm):
+        return "use observation=vector or a smaller algo.buffer_size"
+    return "use observation=vector, a smaller batch_size or fewer algo.n_steps"

@@ -1,0 +1,97 @@
+"""Stage 0: fine-tune the glancer or the focuser, frame by frame, on whole frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from adafocus_env.networks import AnyRecognizer, Focuser, Glancer
+from train.checkpoints.load import load_backbone, save_backbone
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+from train.stages.supervised.loop import complete, fit
+from train.stages.supervised.stage import FrameLoss
+
+log = logging.getLogger(__name__)
+
+
+class BackboneStage(FrameLoss):
+    """The classification head of one backbone on frames of a clip.
+
+    A backbone with temporal shift sees all frames of a clip that are its own (REFERENCE section
+    5S has the recipe, which the published code leaves to another repository).
+
+    Args:
+        recognizer: holds the network and knows its input.
+        part: `"glancer"`, which sees resized frames, or `"focuser"`, which sees them whole.
+        learning_rate: of the whole network.
+        frames_per_clip: evenly spaced frames of each clip to use; None uses all.
+    """
+
+    def __init__(
+        self,
+        recognizer: AnyRecognizer,
+        part: str,
+        learning_rate: float,
+        frames_per_clip: int | None,
+    ):
+        super().__init__()
+        self.network: Glancer | Focuser = getattr(recognizer, part)
+        self.trained: Sequence[tuple[nn.Module, float]] = [(self.network, learning_rate)]
+        self._glances = part == "glancer"
+        self._prepare = recognizer.glance_input if self._glances else recognizer.normalize
+        self._dropout = recognizer.head_dropout
+        group = recognizer.glance_group if self._glances else recognizer.focus_group
+        if group > 1 and frames_per_clip is not None:
+            raise ConfigError(
+                f"the {part} has temporal shift over {group} frames and cannot be trained on "
+                f"{frames_per_clip} of a clip; set {part}_frames=null"
+            )
+        self._frames_per_clip = frames_per_clip
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` of the chosen frames; uniforms and frozen features have no part in it."""
+        del uniforms, frozen
+        if self._glances and glance_frames is not None:
+            frames = glance_frames
+        if self._frames_per_clip is not None and self._frames_per_clip < frames.shape[1]:
+            span = torch.linspace(0, frames.shape[1] - 1, self._frames_per_clip).round().long()
+            frames = frames[:, span]
+        seen = self._prepare(frames.flatten(0, 1))
+        if self._dropout is None:
+            logits: Tensor = self.network(seen)
+        else:
+            vectors = F.dropout(self.network.pooled(seen), self._dropout, self.network.training)
+            logits = self.network.class_head()(vectors)
+        return logits.view(*frames.shape[:2], -1)
+
+
+def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Train one backbone and write it to `glancer/` or `focuser/` of the run folder."""
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
+    recognizer = context.new_recognizer(tuple(train_videos.class_names))
+    part = "glancer" if config.pretrain_glancer else "focuser"
+    name = getattr(config, part)
+    initial = config.pretrained_glancer if part == "glancer" else config.pretrained_focuser
+    if initial is not None:
+        load_backbone(getattr(recognizer, part), name, initial, part)
+    rate = config.need("backbone_lr")
+    stage = BackboneStage(recognizer, part, rate, getattr(config, f"{part}_frames"))
+    with display.part(f"stage 0: {part}", config.need("epochs")) as progress:
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        save_backbone(stage.network, name, recognizer.config.class_names, context.folder / part)
+    complete(context)
+    log.info("%s of %s, in %s", part, best, context.folder / part)

@@ -1,0 +1,115 @@
+"""Stage 1: focuser and classifier learn on patches at random places."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
+from train.checkpoints.load import load_backbone
+from train.config.sections import ConfigError, RunConfig
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+from train.stages.supervised.loop import complete, fit
+from train.stages.supervised.skipping import frames_focused
+from train.stages.supervised.stage import StepLoss
+
+log = logging.getLogger(__name__)
+
+
+class RandomPatchStage(StepLoss):
+    """One random place a decision, at any pixel but the last offset (REFERENCE section 2).
+
+    A decision is a frame, or all frames of a clip (of a division of it) with temporal shift. There
+    the published code trains almost nothing: it sets the rates of the wrong groups of weights, and
+    all but the very first convolution keep rate 0 (REFERENCE section 5S). Here everything trains,
+    as was intended.
+
+    Args:
+        recognizer: its glancer is frozen, with its own class logits where they count.
+        backbone_lr: of the focuser.
+        fc_lr: of the classifier.
+        skip_rate: of the frames whose patch vectors become zeros, see `frames_focused`.
+    """
+
+    def __init__(
+        self,
+        recognizer: AnyRecognizer,
+        backbone_lr: float,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
+    ):
+        super().__init__()
+        self._skip_rate = skip_rate
+        freeze(recognizer.glancer)
+        recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
+        self._recognizer = recognizer
+        self.trained: Sequence[tuple[nn.Module, float]] = [
+            (recognizer.focuser, backbone_lr),
+            (recognizer.classifier, fc_lr),
+        ]
+
+    @torch.no_grad()
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
+        """Glance vectors `(N, T', C)`."""
+        del uniforms
+        seen = frames if glance_frames is None else glance_frames
+        _, glance_vectors = self._recognizer.glance(seen.flatten(0, 1))
+        vectors: Tensor = glance_vectors.unflatten(0, seen.shape[:2])
+        return vectors
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
+        recognizer, config = self._recognizer, self._recognizer.config
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms, glance_frames)
+        group = recognizer.focus_group  # its patches lie at the first one's place
+        uniforms = uniforms[:, ::group].repeat_interleave(group, dim=1)
+        offsets = (uniforms[..., :2] * (config.frame_size - config.patch_size)).long()
+        patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
+        patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
+        if self._skip_rate is not None:
+            # Not left out before the focuser: every process and update needs patches for its norms.
+            focused = frames_focused(uniforms, self._skip_rate)[..., None]
+            patch_vectors = patch_vectors * focused.to(patch_vectors)
+        return recognizer.train_clips(recognizer.clip_features(frozen, patch_vectors))
+
+
+def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Train focuser and classifier and write the recognizer to `recognizer/` of the run folder."""
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
+    recognizer = context.new_recognizer(tuple(train_videos.class_names))
+    for part in ("glancer", "focuser"):
+        path = getattr(config, f"pretrained_{part}")
+        if path is None:
+            which = "true" if part == "glancer" else "false"
+            raise ConfigError(
+                f"stage1 needs pretrained_{part}=RUN_FOLDER; "
+                f"'adafocus stage0 pretrain_glancer={which}' makes one"
+            )
+        load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
+    stage = RandomPatchStage(
+        recognizer,
+        config.need("backbone_lr"),
+        config.need("fc_lr"),
+        skip_rate=config.skip_rate,
+    )
+    with display.part("stage 1: random patches", config.need("epochs")) as progress:
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        recognizer.save(context.folder / "recognizer")
+    complete(context)
+    log.info("recognizer of %s, in %s", best, context.folder / "recognizer")

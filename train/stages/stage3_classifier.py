@@ -1,0 +1,189 @@
+"""Stage 3: the classifier learns on the patches that a policy chooses."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.envs import PatchChoice, PatchGrid
+from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.inputs import act_on_episodes, is_told_cost, look_at, seen_by
+from train.checkpoints.load import (
+    ZIP_FILE,
+    check_classes,
+    find_part,
+    load_configured,
+    load_fitting_policy,
+)
+from train.config.sections import RunConfig
+from train.runs.context import RunContext
+from train.runs.progress import ProgressDisplay
+from train.stages.supervised.loop import complete, fit
+from train.stages.supervised.skipping import clip_costs, frames_focused
+from train.stages.supervised.stage import StepLoss
+
+log = logging.getLogger(__name__)
+
+# Observations (N, D, C, h, w) of D decisions and a batch's uniforms of them to (N, D) looks.
+ChooseLooks = Callable[[Tensor, Tensor], PatchChoice]
+
+
+class ChosenPatchStage(StepLoss):
+    """The patches that a policy chooses; everything but the classifier is frozen.
+
+    The published code trains nothing here in the Something-Something family, as in its stage 1.
+
+    Frames that the policy or chance skips have zeros for a patch vector; the focuser does not run.
+
+    Args:
+        recognizer: of stage 1.
+        choose: the policy.
+        fc_lr: of the classifier.
+        skip_rate: of the frames that chance skips, see `frames_focused`.
+    """
+
+    frozen_is_all = True
+
+    def __init__(
+        self,
+        recognizer: AnyRecognizer,
+        choose: ChooseLooks,
+        fc_lr: float,
+        *,
+        skip_rate: float | str | None = None,
+    ):
+        super().__init__()
+        freeze(recognizer)
+        recognizer.classifier.requires_grad_(True)
+        self._recognizer = recognizer
+        self._networks = FrozenNetworks(recognizer)
+        self._choose = choose
+        self._skip_rate = skip_rate
+        self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
+
+    def forward(
+        self,
+        frames: Tensor,
+        uniforms: Tensor,
+        frozen: Tensor | None = None,
+        glance_frames: Tensor | None = None,
+    ) -> Tensor:
+        """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
+        if frozen is None:
+            frozen = self.frozen_features(frames, uniforms, glance_frames)
+        return self._recognizer.train_clips(frozen)
+
+    @torch.no_grad()
+    def frozen_features(
+        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
+    ) -> Tensor:
+        """The classifier's whole input `(N, T, X)`, see `clip_features`."""
+        recognizer, shape = self._recognizer, frames.shape[:2]
+        seen = frames if glance_frames is None else glance_frames
+        maps, vectors = self._networks.glance(seen.flatten(0, 1))
+        group = recognizer.focus_group
+        decisions = (len(frames), shape[1] // group)
+        observed = maps.reshape(*decisions, -1, *maps.shape[2:])  # side by side, on the channels
+        uniforms = uniforms[:, ::group]
+        looks = self._choose(observed, uniforms)
+        focused = looks.focused & frames_focused(uniforms, self._skip_rate)
+        patch_vectors = self._networks.focus_chosen(
+            frames.flatten(0, 1),
+            looks.offsets.repeat_interleave(group, dim=1).flatten(0, 1),
+            focused.repeat_interleave(group, dim=1).flatten(),
+        )
+        return recognizer.clip_features(
+            vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, shape)
+        )
+
+
+def choose_looks(
+    policy: str,
+    grid: PatchGrid,
+    recognizer: AnyRecognizer,
+    *,
+    trust: bool = False,
+    skip_cost: float | str | None = None,
+) -> ChooseLooks:
+    """A policy by name or by the folder it is saved in.
+
+    Args:
+        policy: `"random"`, `"center"`, or a folder that holds `policy/`, or a `.zip` of SB3.
+        grid: the positions.
+        recognizer: whose glance maps the policy sees.
+        trust: open a `.zip`, which can run code.
+        skip_cost: told to a policy that must know it, see `clip_costs`.
+
+    Raises:
+        CheckpointError: the saved policy sees other maps or acts on another grid.
+    """
+    if policy == "random":
+        return lambda _, uniforms: grid.looks((uniforms[..., 0] * grid.num_actions).long())
+    if policy == "center":
+        return lambda maps, _: grid.looks(torch.full(maps.shape[:2], grid.center_action))
+    saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
+    sizes = recognizer.config
+
+    @torch.no_grad()
+    def choose(maps: Tensor, uniforms: Tensor) -> PatchChoice:
+        told = is_told_cost(saved, maps.shape[2])
+        costs = clip_costs(uniforms, skip_cost) if told else None
+        actions: npt.ArrayLike
+        if isinstance(saved, GruActorCriticPolicy):
+            seen = seen_by(saved, maps, costs)
+            actions = saved.evaluate_episodes(seen)[0].best().cpu().numpy()
+        else:
+            actions = act_on_episodes(saved, maps, skip_costs=costs)
+        return look_at(
+            saved.action_space,
+            actions,
+            grid,
+            frame_size=sizes.frame_size,
+            patch_size=sizes.patch_size,
+        )
+
+    return choose
+
+
+def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+    """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
+    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
+    if config.classifier_dropout is not None:
+        recognizer.classifier.dropout.p = config.classifier_dropout
+    policy = config.policy or str(config.source_run)
+    grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
+    choose = choose_looks(policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost)
+    train_videos = context.open_split("train", training=True)
+    val_videos = context.open_split("val")
+    check_classes(recognizer, train_videos)
+    check_classes(recognizer, val_videos)
+    stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"), skip_rate=config.skip_rate)
+    torch.manual_seed(config.seed)  # Dropout
+    name = policy if policy in ("random", "center") else "policy"
+    with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        _write_results(recognizer, policy if name == "policy" else None, context)
+    complete(context)
+    log.info("classifier of %s, in %s", best, context.folder / "recognizer")
+
+
+def _write_results(recognizer: AnyRecognizer, policy: str | None, context: RunContext) -> None:
+    recognizer.save(context.folder / "recognizer")
+    if policy is not None:  # beside the classifier that knows its patches
+        source = Path(policy)
+        for candidate in (source / ZIP_FILE, source):
+            if candidate.is_file() and not (source / "policy").exists():
+                shutil.copyfile(candidate, context.folder / ZIP_FILE)
+                return
+        source = find_part(policy, "policy", "adafocus stage2")
+        target = context.folder / "policy"
+        if source.resolve() != target.resolve():
+            shutil.copytree(source, target, dirs_exist_ok=True)

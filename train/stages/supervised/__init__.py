@@ -1,0 +1,1 @@
+"""What stages 0, 1 and 3 share."""

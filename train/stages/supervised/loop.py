@@ -1,0 +1,347 @@
+"""Stages 0, 1 and 3: clips through networks, cross-entropy, the best epoch kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adafocus_env.data import Videos
+from adafocus_env.seeding import derive_episode_seed
+from train.config.sections import ConfigError, RunConfig
+from train.evaluation.metrics import classification_metrics
+from train.runs.context import RunContext
+from train.runs.processes import Processes
+from train.runs.progress import ProgressPart
+from train.runs.training_state import finish, load_state, restore_random_state, save_state
+from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.optim import make_optimizer, make_scheduler
+from train.stages.supervised.stage import Stage, TrainedStage, use_sync_batchnorm
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How the validation split was judged after an epoch.
+
+    Attributes:
+        epoch: 0-based.
+        top1: 0..1.
+        top5: 0..1.
+        map: 0..1.
+    """
+
+    epoch: int
+    top1: float
+    top5: float
+    map: float
+
+    def __str__(self) -> str:
+        return (
+            f"epoch {self.epoch + 1}, val top-1 {self.top1:.3f}, top-5 {self.top5:.3f}, "
+            f"mAP {self.map:.3f}"
+        )
+
+
+def fit(
+    stage: Stage,
+    train_videos: Videos,
+    val_videos: Videos,
+    context: RunContext,
+    progress: ProgressPart,
+) -> Score:
+    """Train a stage; at the end its modules hold the weights of the best evaluated epoch.
+
+    After each epoch everything that training needs to go on is written to the run folder; a run
+    folder that holds such a state is continued.
+
+    Args:
+        stage: modules and loss.
+        train_videos: sampled anew every epoch.
+        val_videos: the weights are chosen on these.
+        context: configuration, processes, folder, TensorBoard events.
+        progress: advances with the epochs.
+
+    Returns:
+        the score of the epoch whose weights were kept.
+
+    Raises:
+        ConfigError: the splits have different classes, or a batch cannot be shared.
+    """
+    _check_classes(train_videos, val_videos)
+    fitting = _Fitting(stage, train_videos, val_videos, context)
+    if fitting.next_epoch:
+        progress.advance(count=fitting.next_epoch)
+    for epoch in range(fitting.next_epoch, context.config.need("epochs")):
+        progress.advance(fitting.run_epoch(epoch, progress))
+    assert fitting.best is not None
+    stage.load_trained_state(fitting.best_weights)
+    return fitting.best
+
+
+class _Fitting:
+    """A stage in training: what changes from epoch to epoch."""
+
+    def __init__(self, stage: Stage, train_videos: Videos, val_videos: Videos, context: RunContext):
+        config, processes = context.config, context.processes
+        self._stage = stage
+        self._context = context
+        self._epochs: int = config.need("epochs")
+        self._clips = LabelledClips(train_videos, config.seed)
+        self._batch_size = _batch_size(len(train_videos), config, processes)
+        self._validation = Validation(stage, val_videos, context)
+        if config.sync_batchnorm:
+            use_sync_batchnorm(stage)
+        optimizer = make_optimizer(stage.trained, config)
+        batches = len(self._clips) // self._batch_size
+        self._scheduler = make_scheduler(optimizer, config, self._epochs, batches)
+        self._model, self._optimizer = processes.accelerator.prepare(TrainedStage(stage), optimizer)
+        if processes.count > 1:  # or every process would drop the same units
+            torch.manual_seed(derive_episode_seed(config.seed, processes.rank) % 2**63)
+        self.best: Score | None = None
+        self.best_weights: list[dict[str, Tensor]] = []
+        self.next_epoch = 0
+        self._resume()
+
+    def run_epoch(self, epoch: int, progress: ProgressPart) -> str:
+        """Train, evaluate where it is time, write the state; returns a note for the display."""
+        context = self._context
+        config, processes = context.config, context.processes
+        groups = zip(self._stage.trained, self._optimizer.param_groups, strict=True)
+        for number, ((module, _), group) in enumerate(groups):
+            which = f"_{type(module).__name__}" if number else ""
+            context.record(f"train/learning_rate{which}", group["lr"], epoch)
+        share = Share(processes.rank, processes.count, processes.accumulation)
+        batches = load_batches(
+            self._clips,
+            epoch,
+            batch_size=self._batch_size,
+            workers=config.num_workers,
+            train=True,
+            share=share,
+        )
+        updates = len(self._clips) // self._batch_size * processes.accumulation
+        loss, top1 = train_one_epoch(
+            self._stage,
+            self._model,
+            progress.follow(batches, updates),
+            self._optimizer,
+            self._scheduler,
+            processes,
+            max_grad_norm=config.max_grad_norm,
+        )
+        context.record("train/loss", loss, epoch)
+        context.record("train/top1", top1, epoch)
+        note = f"loss {loss:.3f}"
+        if (epoch + 1) % config.need("eval_freq") == 0 or epoch + 1 == self._epochs:
+            score = self._validation.score(epoch)
+            for name in ("top1", "top5", "map"):
+                context.record(f"val/{name}", getattr(score, name), epoch)
+            log.info("of %d epochs, loss %.4f: %s", self._epochs, loss, score)
+            note = f"{note}, val top-1 {score.top1:.3f}, mAP {score.map:.3f}"
+            if self.best is None or self._rank(score) > self._rank(self.best):
+                self.best, self.best_weights = score, self._stage.trained_state()
+        self.next_epoch = epoch + 1
+        self._save()
+        return note
+
+    def _rank(self, score: Score) -> float:
+        """What weights are chosen by."""
+        value: float = getattr(score, self._context.config.select_by)
+        return value
+
+    def _save(self) -> None:
+        context = self._context
+        scaler = context.processes.accelerator.scaler
+        state = {
+            "next_epoch": self.next_epoch,
+            "weights": self._stage.trained_state(),
+            "best": None if self.best is None else asdict(self.best),
+            "best_weights": self.best_weights,
+            "optimizer": self._optimizer.state_dict(),
+            "scheduler": self._scheduler.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        save_state(context.folder, context.config.command, context.processes, state)
+
+    def _resume(self) -> None:
+        context = self._context
+        state = load_state(context.folder, context.config.command, context.processes)
+        if state is None:
+            return
+        self._stage.load_trained_state(state["weights"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scheduler.load_state_dict(state["scheduler"])
+        scaler = context.processes.accelerator.scaler
+        if scaler is not None and state["scaler"] is not None:
+            scaler.load_state_dict(state["scaler"])
+        self.best = None if state["best"] is None else Score(**state["best"])
+        self.best_weights = state["best_weights"]
+        self.next_epoch = state["next_epoch"]
+        restore_random_state(state, context.processes)
+        log.info("continuing after epoch %d of %d", self.next_epoch, self._epochs)
+
+
+def train_one_epoch(
+    stage: Stage,
+    model: nn.Module,
+    batches: Iterator[Batch],
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    processes: Processes,
+    *,
+    max_grad_norm: float | None = None,
+) -> tuple[float, float]:
+    """One pass over the training split.
+
+    Args:
+        stage: what is trained, and its loss.
+        model: the stage as Accelerate wrapped it.
+        batches: this process's.
+        optimizer: as Accelerate wrapped it.
+        scheduler: stepped after each update.
+        processes: those that train together.
+        max_grad_norm: longer gradients are shortened to it; None leaves all as they are.
+
+    Returns:
+        mean loss, and top-1 (0..1) of the clips as they were trained on, over all processes.
+
+    Raises:
+        FloatingPointError: the loss is not finite.
+    """
+    stage.set_training(True)
+    accelerator = processes.accelerator
+    losses, hits, seen = [], 0, 0
+    for loaded in batches:
+        with accelerator.accumulate(model):
+            batch = loaded.to(processes.device)
+            logits = model(batch.frames, batch.uniforms, batch.glance_frames)
+            loss = stage.loss(logits, batch.labels)
+            if not math.isfinite(loss.item()):
+                raise FloatingPointError(
+                    f"the loss became {loss.item()}; lower backbone_lr or fc_lr"
+                )
+            accelerator.backward(loss)
+            if max_grad_norm is not None and accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), max_grad_norm)
+            optimizer.step()
+            if accelerator.sync_gradients:
+                scheduler.step()
+            optimizer.zero_grad()
+        losses.append(loss.item())
+        hits += int((stage.final(logits).argmax(dim=1) == batch.labels).sum())
+        seen += len(batch.labels)
+    totals = processes.gather([(float(np.mean(losses)), hits, seen)])
+    mean_loss = float(np.mean([item[0] for item in totals]))
+    return mean_loss, sum(item[1] for item in totals) / sum(item[2] for item in totals)
+
+
+class Validation:
+    """Judges a stage on the validation split, every video once, shared between the processes.
+
+    The clips are the same each time, so what the frozen networks see in them is computed once and
+    kept: 0.4 GB for ActivityNet in stage 1, 1 GB in stage 3.
+
+    Args:
+        stage: what is judged.
+        videos: the split.
+        context: batch size, processes, rules of the metrics.
+    """
+
+    def __init__(self, stage: Stage, videos: Videos, context: RunContext):
+        self._stage = stage
+        self._videos = videos
+        self._context = context
+        self._clips = LabelledClips(videos, context.config.seed)
+        self._kept: dict[int, Tensor] = {}
+
+    @torch.no_grad()
+    def score(self, epoch: int) -> Score:
+        """The score of the stage as it is now."""
+        config = self._context.config
+        self._stage.set_training(False)
+        own = [
+            item
+            for indices, logits in self._final_logits()
+            for item in zip(indices, logits.float().cpu(), strict=True)
+        ]
+        gathered = sorted(self._context.processes.gather(own), key=lambda item: item[0])
+        values = classification_metrics(
+            torch.stack([logits for _, logits in gathered]).numpy(),
+            self._videos.label_sets,
+            map_rule=config.map_rule,
+            map_labels=config.map_labels,
+        )
+        return Score(epoch, values["top1"], values["top5"], values["map"])
+
+    def _final_logits(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Indices and `(n, K)` logits of this process's videos, batch by batch."""
+        config, processes, stage = self._context.config, self._context.processes, self._stage
+        batch_size: int = config.need("batch_size")
+        if stage.frozen_is_all and self._kept:
+            indices = sorted(self._kept)
+            nothing = torch.empty(0)
+            for i in range(0, len(indices), batch_size):
+                chosen = indices[i : i + batch_size]
+                frozen = torch.stack([self._kept[index] for index in chosen])
+                logits = stage(nothing, nothing, frozen.to(processes.device))
+                yield chosen, stage.final(logits)
+            return
+        loaded = load_batches(
+            self._clips,
+            VALIDATION_EPOCH,
+            batch_size=batch_size,
+            workers=config.num_workers,
+            train=False,
+            share=Share(processes.rank, processes.count),
+        )
+        for batch in (item.to(processes.device) for item in loaded):
+            indices = batch.indices.tolist()
+            known = self._frozen(batch, indices)
+            logits = stage(batch.frames, batch.uniforms, known, batch.glance_frames)
+            yield indices, stage.final(logits)
+
+    def _frozen(self, batch: Batch, indices: list[int]) -> Tensor | None:
+        if indices[0] in self._kept:
+            kept = torch.stack([self._kept[index] for index in indices])
+            return kept.to(self._context.processes.device)
+        frozen = self._stage.frozen_features(batch.frames, batch.uniforms, batch.glance_frames)
+        if frozen is not None:
+            self._kept.update(zip(indices, frozen.cpu(), strict=True))
+        return frozen
+
+
+def complete(context: RunContext) -> None:
+    """Call when a stage's results are written: there is nothing left to continue."""
+    finish(context.folder, context.processes)
+
+
+def _batch_size(num_videos: int, config: RunConfig, processes: Processes) -> int:
+    """Videos of an update over all processes; fewer where the split is smaller.
+
+    Raises:
+        ConfigError: the batch cannot be shared equally, or the split is too small to be.
+    """
+    parts = processes.count * processes.accumulation
+    asked: int = config.need("batch_size")
+    if asked % parts:
+        raise ConfigError(
+            f"batch_size={asked} cannot be split into {processes.count} processes x "
+            f"grad_accumulation={processes.accumulation}; use a multiple of {parts}"
+        )
+    size: int = min(asked, num_videos // parts * parts)
+    if size == 0:
+        raise ConfigError(f"{num_videos} training videos are too few for {parts} parts of a batch")
+    return size
+
+
+def _check_classes(train_videos: Videos, val_videos: Videos) -> None:
+    """Both splits must name the same classes; else a ConfigError."""
+    if tuple(train_videos.class_names) != tuple(val_videos.class_names):
+        raise ConfigError("training and validation split have different class files")

@@ -1,0 +1,1 @@
+"""Searching an algorithm's parameters."""
