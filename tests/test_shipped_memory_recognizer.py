@@ -1,7 +1,5 @@
 """The shipped recognizer of `glyphs_memory`: what it makes of looks at the right and wrong disc."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The shipped recognizer of `glyphs_order`: where it must look, and that it sees the order."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import numpy as np
 import pytest

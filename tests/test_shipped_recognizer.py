@@ -1,7 +1,5 @@
 """The recognizer that ships with the package: what it can do, and on which videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

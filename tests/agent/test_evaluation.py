@@ -1,7 +1,5 @@
 """evaluate_agent: every video once a draw, whatever the batch; replays; looks on target."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """AdaFocus: whole videos, streams, files."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """AdaFocus with a policy that skips frames: one batch of kept patches, and what it costs."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Files that are either the old ones or the new ones."""
 
-from __future__ import annotations
-
 import pytest
 
 from adafocus_env.files import atomic_path

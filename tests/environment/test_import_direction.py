@@ -1,7 +1,5 @@
 """Imports point one way: `adafocus_env` <- `agents` <- `train` (DESIGN, section 1)."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The seed rules of DESIGN 5.1: what decides which video, which frames and which random looks."""
 
-from __future__ import annotations
-
 import pickle
 import random
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A published file of the recorded weights, through `adafocus convert`: the recorded numbers."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

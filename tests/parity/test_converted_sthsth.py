@@ -1,7 +1,5 @@
 """Published Something-Something files, made from their list of keys, through `adafocus convert`."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

@@ -8,8 +8,6 @@ policy, e three PPO updates, f mean average precision, g a stage-1 training step
 evaluation. Leading axes are (T, B) where the published code is time-first.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from pathlib import Path

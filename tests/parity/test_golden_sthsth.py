@@ -6,8 +6,6 @@ Weights and inputs come from `fill_rule`. Here: the inputs, a glances, b looks a
 f a stage-1 training step before the optimiser, g temporal shift, h frame indices.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -6,8 +6,6 @@ choose on a grid; `b2` and `b6` say how many videos a batch has, `b6s` shifts th
 log-probabilities, `b6_again` is a second update.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

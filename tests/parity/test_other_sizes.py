@@ -1,7 +1,5 @@
 """The parity computations on other weights, inputs and sizes: every part agrees with the others."""
 
-from __future__ import annotations
-
 import zlib
 
 import pytest

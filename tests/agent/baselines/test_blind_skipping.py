@@ -1,7 +1,5 @@
 """Frames kept at random or evenly spread: what skipping has to beat."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

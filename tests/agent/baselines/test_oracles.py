@@ -1,7 +1,5 @@
 """Looks searched ahead: width 1 is greedy, enough width is exhaustive, and nothing is changed."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Baseline agents by name, and what is said about names that are none."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """Class-activation maps of the glancer and the patches that cover them, by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

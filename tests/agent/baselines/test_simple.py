@@ -1,7 +1,5 @@
 """Agents that do not learn: random, center, fixed, sweep, greedy oracle."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """GruPPO in continuous locations: rollouts, updates, interruptions, learning."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

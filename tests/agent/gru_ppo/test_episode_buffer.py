@@ -1,7 +1,5 @@
 """Returns, advantages and minibatches of whole episodes, worked out by hand."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

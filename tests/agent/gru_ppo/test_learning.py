@@ -1,7 +1,5 @@
 """GruPPO as SB3 users know algorithms: it learns, saves, loads, repeats itself, and complains."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import numpy as np
 import pytest

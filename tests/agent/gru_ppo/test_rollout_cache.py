@@ -1,7 +1,5 @@
 """The pass of the policy that draws a rollout's actions is also that of its first epoch."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from stable_baselines3.common.callbacks import BaseCallback

@@ -1,7 +1,5 @@
 """Rollouts of GruPPO: played at once or stepped, logged, scheduled, watched by callbacks."""
 
-from __future__ import annotations
-
 from itertools import chain
 from typing import Any
 

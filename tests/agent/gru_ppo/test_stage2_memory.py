@@ -1,7 +1,5 @@
 """How much memory stage 2 takes with the published networks, in a process of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

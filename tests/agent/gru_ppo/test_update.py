@@ -1,7 +1,5 @@
 """GruPPO's update against REFERENCE section 4, written out step by step in plain torch."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections import defaultdict

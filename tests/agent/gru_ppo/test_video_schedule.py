@@ -1,7 +1,5 @@
 """VideoSchedule: batches of an epoch in which every video comes once."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import chain
 

@@ -1,7 +1,5 @@
 """Batch normalisation in the policy's encoder: whose statistics count, and when they are kept."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

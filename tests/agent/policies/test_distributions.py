@@ -1,7 +1,5 @@
 """Distributions of actions: numbers worked out by hand, for the grid and for locations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

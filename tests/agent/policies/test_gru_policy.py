@@ -1,7 +1,5 @@
 """GruActorCriticPolicy: sequences equal steps, memory ends with the episode, SB3's protocol."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Policies on environments of other observations and locations than they were trained on."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

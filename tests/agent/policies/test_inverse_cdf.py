@@ -1,7 +1,5 @@
 """Actions from uniform numbers: where the cumulated probabilities pass them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

@@ -1,7 +1,5 @@
 """Policies on disk: safetensors and JSON that run no code, and what is wrong with bad ones."""
 
-from __future__ import annotations
-
 import json
 import os
 

@@ -1,7 +1,5 @@
 """Sizes of buffers, worked out by hand and compared with what SB3 allocates; and free memory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Observations on the device: SB3's algorithms learn exactly what they learn from arrays."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -3,8 +3,6 @@
 A test is skipped, with a message, where the other package is not installed.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Algorithms and presets by name."""
 
-from __future__ import annotations
-
 import copy
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """SB3's own algorithms train on the environment as it is."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

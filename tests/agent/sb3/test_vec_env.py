@@ -1,7 +1,5 @@
 """Sb3VecEnvAdapter: a Gymnasium vector environment behaves as SB3's own vectors do."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Data sets by name."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """ClipLoader: workers load the same clips, ahead where they are announced, and fail as loudly."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

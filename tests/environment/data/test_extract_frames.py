@@ -1,7 +1,5 @@
 """Videos to folders of JPEG files: one video at a time."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Frames of videos that were extracted before."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

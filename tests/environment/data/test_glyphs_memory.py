@@ -1,7 +1,5 @@
 """The second built-in task: what its frames show, and what they do not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

@@ -1,7 +1,5 @@
 """The third built-in task: what its frames show, and why single ones do not tell the class."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

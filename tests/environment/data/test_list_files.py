@@ -1,7 +1,5 @@
 """List files and class files."""
 
-from __future__ import annotations
-
 import logging
 
 import pytest

@@ -1,7 +1,5 @@
 """Videos of a list file as clips."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which frames of a video make a clip."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

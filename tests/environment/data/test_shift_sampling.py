@@ -1,7 +1,5 @@
 """Which frames make a clip in the Something-Something family; examples by hand, counted from 0."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

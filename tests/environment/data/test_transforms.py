@@ -1,7 +1,5 @@
 """Crops and flips of whole clips."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

@@ -1,7 +1,5 @@
 """Frames of video files."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import cv2

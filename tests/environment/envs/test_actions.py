@@ -1,7 +1,5 @@
 """Grid positions and continuous locations."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

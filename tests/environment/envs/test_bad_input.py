@@ -1,7 +1,5 @@
 """What `make` says to arguments it cannot use."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

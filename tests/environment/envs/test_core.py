@@ -1,7 +1,5 @@
 """PatchLocalizationCore: stepping, playing, and the frozen networks below it."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

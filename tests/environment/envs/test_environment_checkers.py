@@ -1,7 +1,5 @@
 """Gymnasium's and Stable-Baselines3's own checkers, every warning an error."""
 
-from __future__ import annotations
-
 import warnings
 
 import gymnasium as gym

@@ -1,7 +1,5 @@
 """PatchLocalizationEnv: one video at a time, as a Gymnasium environment."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 from typing import Any

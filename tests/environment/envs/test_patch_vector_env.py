@@ -1,7 +1,5 @@
 """PatchLocalizationVectorEnv: rows equal single environments, and Gymnasium's own vectors."""
 
-from __future__ import annotations
-
 import copy
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Whole episodes at once: `observe_episode`, `play`, `schedule_videos`."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

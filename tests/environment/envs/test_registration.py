@@ -1,7 +1,5 @@
 """The ids, and what `gymnasium.make` takes."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Drawing an episode."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import pytest

@@ -1,7 +1,5 @@
 """Rewards, worked out by hand on networks whose numbers are set by hand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The environments over a recognizer of the Something-Something family."""
 
-from __future__ import annotations
-
 import dataclasses
 import warnings
 from typing import Any

@@ -1,7 +1,5 @@
 """Skipping frames (AdaFocus+): the focuser does not run, and looks have a price."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

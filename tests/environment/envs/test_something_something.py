@@ -1,7 +1,5 @@
 """Something-Something as prepared for the published code, from its folders to clips."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import cv2

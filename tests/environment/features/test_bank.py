@@ -1,7 +1,5 @@
 """Episodes on a feature bank are those on live features, within float16's precision."""
 
-from __future__ import annotations
-
 import warnings
 from dataclasses import dataclass
 from typing import Any

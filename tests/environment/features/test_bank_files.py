@@ -1,7 +1,5 @@
 """Building a feature bank: what it holds, what it refuses, and going on after an interruption."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Backbones, glancer and focuser; the published sizes are in test_full_size_networks.py."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

@@ -1,7 +1,5 @@
 """FrozenRecognizer: the recognizer's numbers from folded copies that are never out of date."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import shutil

@@ -1,7 +1,5 @@
 """The published networks at full size, with random weights (REFERENCE sections 1A, 8 and 9)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Cutting patches out of frames."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Recognizer: preprocessing, classifier, files."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import json

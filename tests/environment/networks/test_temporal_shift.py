@@ -1,7 +1,5 @@
 """Temporal shift, where it stands in the networks, and the recognizer that is made of them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re
