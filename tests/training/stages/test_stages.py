@@ -290,7 +290,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: B
     actions = torch.arange(5)[:, None] + 3 * torch.arange(4)
     line = [0, 9, 18, 28]
     offsets = [[[line[a // 4], line[a % 4]] for a in episode] for episode in actions.tolist()]
-    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.looks(actions), 0.05)
+    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.choice(actions), 0.05)
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
