@@ -62,7 +62,7 @@ def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPoli
     grid = PatchGrid(case.grid_size, config.frame_size, config.patch_size)
 
     def choose(maps: Tensor, _: Tensor) -> PatchChoice:
-        return grid.looks(policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1))
+        return grid.choice(policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1))
 
     with torch.no_grad():
         return ChosenPatchStage(recognizer, choose, 0.0)(*_inputs(case, recognizer))

@@ -170,11 +170,12 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path, names, message):
 def test_other_settings_are_refused_with_the_difference(job):
     extract_video(job)
     other = ExtractJob(job.video, job.folder, ExtractSettings(360, 4.0))
-    with pytest.raises(ValueError, match=r"\(height None there, 360 now; frame_rate None there, 4"):
+    message = r"\(frame_rate: None there, 4.0 here; height: None there, 360 here\)"
+    with pytest.raises(ValueError, match=message):
         frames_extracted(other)
     record = json.loads((job.folder / "extracted.json").read_text())
     (job.folder / "extracted.json").write_text(json.dumps({**record, "opencv": "1.0"}))
-    with pytest.raises(ValueError, match=r"\(opencv 1\.0 there, "):
+    with pytest.raises(ValueError, match=r"\(opencv: 1\.0 there, "):
         frames_extracted(job)
 
 

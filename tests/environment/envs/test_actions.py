@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from adafocus_env.envs import ContinuousLocations, PatchGrid
+from adafocus_env.envs.actions import locations_of, make_locations
 
 # REFERENCE section 2: the offsets of the 7 grid lines at side 224.
 PUBLISHED_LINES = {
@@ -147,3 +148,35 @@ def test_grid_refuses_actions_that_are_no_position(actions, message):
 def test_continuous_locations_refuse_what_is_no_fraction(actions, message):
     with pytest.raises(InvalidAction, match=message):
         ContinuousLocations(112, 32).check(actions, (1,))
+
+
+GRID = PatchGrid(7, 112, 32)  # 80 free pixels
+
+
+@pytest.mark.parametrize(
+    ("space", "action", "box"),
+    [
+        (spaces.Discrete(49), 10, [13, 40, 32, 32]),
+        (spaces.Discrete(50), 10, [13, 40, 32, 32]),
+        (spaces.Discrete(50), 49, [0, 0, 0, 0]),
+        (spaces.Box(0.0, 1.0, (2,)), [0.5, 1.0], [40, 80, 32, 32]),
+        (spaces.Box(-1.0, 1.0, (2,)), [0.0, 1.5], [40, 80, 32, 32]),
+    ],
+    ids=str,
+)
+def test_what_the_actions_of_a_policy_look_at_follows_from_its_action_space(space, action, box):
+    choice = locations_of(space, GRID).choice(torch.tensor(action))
+    assert choice.boxes(32).tolist() == box
+
+
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(36), spaces.Discrete(51), spaces.Box(0, 1, (3,))]
+)
+def test_actions_of_another_grid_are_refused(space):
+    with pytest.raises(ValueError, match="are no actions of a 7x7 grid"):
+        locations_of(space, GRID)
+
+
+def test_unknown_locations_are_refused():
+    with pytest.raises(ValueError, match="'grid', 'continuous' or 'skip', not 'hexagons'"):
+        make_locations("hexagons", GRID)

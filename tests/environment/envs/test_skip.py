@@ -55,7 +55,7 @@ class FocusedPairs:
 def test_the_last_action_looks_nowhere():
     locations = GridOrSkip(PatchGrid(7, 112, 32))
     assert locations.action_space.n == 50
-    looks = locations.looks(torch.tensor([[10, 49], [48, 0]]))
+    looks = locations.choice(torch.tensor([[10, 49], [48, 0]]))
     assert looks.focused.tolist() == [[True, False], [True, True]]
     assert looks.offsets.tolist() == [[[13, 40], [0, 0]], [[80, 80], [0, 0]]]
     assert looks.boxes(32).tolist() == [
@@ -239,7 +239,7 @@ def test_frames_can_be_skipped_by_offsets_where_no_action_does(make_vector_env, 
     by_offset = make_vector_env(N, reward="skip")
     for env in (by_action, by_offset):
         env.reset(seed=6)
-    looks = by_action.core.locations.looks(torch.from_numpy(ACTIONS))
+    looks = by_action.core.locations.choice(torch.from_numpy(ACTIONS))
     expected = by_action.play(ACTIONS)
     got = by_offset.play(offsets=looks.offsets, focused=looks.focused)
     assert_equal(got.rewards, expected.rewards)

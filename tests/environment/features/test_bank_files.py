@@ -173,7 +173,7 @@ def test_a_shard_that_cannot_be_read_is_an_error(builder, damage):
     ("text", "message"),
     [
         ("{", "manifest.json cannot be read"),
-        ("[]", "holds no settings"),
+        ("[]", "holds no JSON object"),
         ('{"format_version": 2}', "format_version is 2, this package reads 1"),
         ('{"format_version": 1}', "no manifest of a feature bank"),
     ],
@@ -188,9 +188,9 @@ def test_a_manifest_that_is_none_is_an_error(tmp_path, text, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"views": 1}, r"\(views: 2 in the bank, 1 here\)"),
-        ({"seed": 3}, "episode_seeds.seed: 0 in the bank, 3 here"),
-        ({"patch_size": 8}, "patch_size: 12 in the bank, 8 here"),
+        ({"views": 1}, r"\(views: 2 there, 1 here\)"),
+        ({"seed": 3}, "episode_seeds.seed: 0 there, 3 here"),
+        ({"patch_size": 8}, "patch_size: 12 there, 8 here"),
     ],
 )
 def test_a_bank_of_other_settings_is_not_gone_on_with(builder, finished, changes, message):
@@ -273,15 +273,12 @@ def _other_label(use):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_other_weights("glancer"), r"otherwise: recognizer\.glancer_sha256: \w{12} in .* here\."),
-        (_other_weights("focuser"), r"otherwise: recognizer\.focuser_sha256: \w{12} in .* here\."),
-        (_rule("grid_size", 5), r"positions\.count: 16 in the bank, 25 here"),
-        (
-            _rule("patch_size", 16),
-            "patch_size: 12 in the bank, 16 here; positions.offsets: 16 from",
-        ),
-        (_attribute("num_frames", 3), r"preprocessing\.num_frames: 4 in the bank, 3 here"),
-        (_other_label, r"otherwise: dataset\.videos_sha256: \w{12} in the bank, \w{12} here\."),
+        (_other_weights("glancer"), r"otherwise: recognizer\.glancer_sha256: \w{12} there, .*"),
+        (_other_weights("focuser"), r"otherwise: recognizer\.focuser_sha256: \w{12} there, .*"),
+        (_rule("grid_size", 5), r"positions\.count: 16 there, 25 here"),
+        (_rule("patch_size", 16), "patch_size: 12 there, 16 here; positions.offsets: 16 from"),
+        (_attribute("num_frames", 3), r"preprocessing\.num_frames: 4 there, 3 here"),
+        (_other_label, r"otherwise: dataset\.videos_sha256: \w{12} there, \w{12} here\."),
         (_rule("baseline_positions", "pixel"), "use baseline_positions='grid'"),
         (_rule("locations", "continuous"), "use locations='grid'"),
         (_rule("amp", "bf16"), "computed by them before, in float32; leave amp=none"),
