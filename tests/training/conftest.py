@@ -11,15 +11,14 @@ import sys
 from dataclasses import dataclass
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
 from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
 from train.cli.main import main
-from train.cli.resolvers import register_resolvers
-from train.config.paths import configs_path
-from train.config.sections import read_config
+from train.config.commands import CONFIGS
+from train.config.compose import compose_command, read_config
+from train.config.keys import keys_of
 from train.data_tools.make_videos import make_videos
 from train.runs.progress import ProgressDisplay
 

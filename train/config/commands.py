@@ -257,9 +257,6 @@ OF_COMMAND = {
     name for name, keys in ALL_KEYS.items() if len({one.default for one in keys.values()}) > 1
 }
 
-# Groups of files, and a key of the commands that they are for.
-GROUPS = {"dataset": "dataset", "model": "num_frames", "algo": "algo", "experiment": "dataset"}
-
 
 def unknown_key(name: str, known: Collection[str] = ALL_KEYS) -> str:
     """The message about a key that does not exist, with the nearest one that does."""

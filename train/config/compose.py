@@ -18,30 +18,9 @@ from train.config.commands import ALL_KEYS, CONFIGS, OF_COMMAND, unknown_key
 from train.config.keys import ConfigError, Key, keys_of
 from train.config.learning import AlgoConfig
 from train.config.sections import Section, VideosSection
+from train.config.yaml_files import PUBLISHED_EXPERIMENTS, configs_path
 
 S = TypeVar("S", bound=Section)
-
-# The published experiments by their earlier names: `actnet_patch96` is `actnet` with patch_size=96.
-_PATCH_SIZES = {
-    **dict.fromkeys(("actnet", "fcvid", "minik"), (96, 128, 160, 192)),
-    **dict.fromkeys(("sthsth_v1", "sthsth_v2"), (144, 160, 176)),
-}
-PUBLISHED_EXPERIMENTS = {
-    f"{name}_patch{size}": (name, size) for name, sizes in _PATCH_SIZES.items() for size in sizes
-}
-
-
-def configs_path() -> Path:
-    """The folder with `config.yaml`: in the wheel `train/configs`, in a checkout beside `train`.
-
-    Raises:
-        FileNotFoundError: the installation is incomplete.
-    """
-    here = Path(__file__).resolve().parents[1]  # train/
-    for folder in (here / "configs", here.parent / "configs"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise FileNotFoundError(f"config.yaml is missing beside {here}; reinstall adafocus-env")
 
 
 def prepare_hydra() -> None:

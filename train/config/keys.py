@@ -100,6 +100,13 @@ class Key:
     types: tuple[Any, ...]
 
     @property
+    def plain_default(self) -> Any:
+        """Its default as YAML writes it, None where it has none."""
+        if self.default is MISSING:
+            return None
+        return list(self.default) if isinstance(self.default, tuple) else self.default
+
+    @property
     def choices(self) -> tuple[str, ...]:
         """The words that it may be."""
         return tuple(word for kind in self.types for word in _words(kind))

@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from train.config.keys import ConfigError, key, keys_of
+from train.config.keys import ConfigError as ConfigError
+from train.config.keys import key, keys_of
+
+RunConfig = Any
 
 S = TypeVar("S", bound="Section")
 

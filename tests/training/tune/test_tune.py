@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from agents.sb3.registry import ALGORITHMS, algorithm_arguments
-from train.config.sections import AlgoConfig, ConfigError
+from train.config.keys import ConfigError
+from train.config.learning import AlgoConfig
 from train.tune.space import SPACES, Choice, LogRange, search_space, with_parameters
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (pip install '.[tune]')")
