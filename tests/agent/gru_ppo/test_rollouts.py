@@ -19,8 +19,8 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
-from agents.gru_ppo.algorithm import GruPPO, _native
-from agents.sb3.vec_env import Sb3VecEnvAdapter
+from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.vec_env import Sb3VecEnvAdapter, playable
 
 MakeAdapter = Callable[..., Sb3VecEnvAdapter]
 MakeModel = Callable[..., GruPPO]
@@ -126,28 +126,28 @@ def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(
 ) -> None:
     adapter = make_adapter(2)
     for env in (adapter, VecMonitor(adapter), VecMonitor(VecMonitor(adapter))):
-        assert _native(env) is adapter
+        assert playable(env) is adapter
 
 
 def test_episodes_are_stepped_where_a_monitor_writes_a_file(
     make_adapter: MakeAdapter, tmp_path: Path
 ) -> None:
-    assert _native(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
+    assert playable(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
 
 
 def test_episodes_are_stepped_behind_any_other_wrapper(
     make_adapter: MakeAdapter, pass_through: type[Any]
 ) -> None:
     adapter = make_adapter(2)
-    assert _native(pass_through(adapter)) is None
-    assert _native(VecMonitor(pass_through(adapter))) is None
-    assert _native(pass_through(VecMonitor(adapter))) is None
+    assert playable(pass_through(adapter)) is None
+    assert playable(VecMonitor(pass_through(adapter))) is None
+    assert playable(pass_through(VecMonitor(adapter))) is None
 
 
 def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env: type[Any]) -> None:
     rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    assert _native(VecMonitor(Sb3VecEnvAdapter(rows))) is None
-    assert _native(DummyVecEnv([cue_env])) is None
+    assert playable(VecMonitor(Sb3VecEnvAdapter(rows))) is None
+    assert playable(DummyVecEnv([cue_env])) is None
 
 
 def test_a_monitor_file_has_a_line_for_every_episode(
@@ -207,10 +207,7 @@ class _Predictions(BaseCallback):
     """Keeps the last predicted class of each row, whichever way the rollout is collected."""
 
     def _on_step(self) -> bool:
-        if "result" in self.locals:
-            self.last = self.locals["result"].infos["predicted_label"][:, -1]
-        else:
-            self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
+        self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
         return True
 
 
@@ -348,6 +345,40 @@ def test_callbacks_see_rewards_ends_and_infos_of_each_step(
         assert dones == episodes == successes == last
         np.testing.assert_allclose(seen_rewards, rewards[t], atol=1e-6)
     assert len(looker.seen) == 2 * T
+
+
+class _Shown(BaseCallback):
+    """Keeps the names and infos that GruPPO's callbacks are promised at each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.infos: list[list[dict[str, Any]]] = []
+
+    def _on_rollout_start(self) -> None:
+        self.locals.clear()  # what SB3 shows before
+
+    def _on_step(self) -> bool:
+        self.names |= set(self.locals)
+        self.infos.append([dict(info) for info in self.locals["infos"]])
+        return True
+
+
+@pytest.mark.parametrize("rules", [{}, {"locations": "skip", "skip_cost": 0.05}], ids=str)
+def test_callbacks_depend_on_no_other_names_and_see_the_same_infos_either_way(
+    make_way: Callable[..., VecEnv], make_model: MakeModel, rules: dict[str, Any]
+) -> None:
+    played, stepped = _Shown(), _Shown()
+    for way, shown in (("play", played), ("step", stepped)):
+        make_model(make_way(way, **rules)).learn(2 * N * T, callback=shown)
+        assert shown.names == {"rewards", "dones", "infos"}
+    for one, other in zip(chain(*played.infos), chain(*stepped.infos), strict=True):
+        sb3s = {"terminal_observation", "TimeLimit.truncated"} if "episode" in one else set()
+        assert set(one) == set(other) - sb3s
+        one["episode"] = other["episode"] = None  # its time and rounding differ
+        for name, value in one.items():
+            assert type(value) is type(other[name])
+            np.testing.assert_allclose(value, other[name], atol=1e-5) if value is not None else None
 
 
 @pytest.mark.parametrize("way", WAYS)
