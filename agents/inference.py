@@ -165,7 +165,7 @@ class AdaFocus:
         seen = self._seen(glance_maps, glance_vectors).unflatten(0, shape)
         distribution, _ = self.policy.evaluate_episodes(seen)
         actions = distribution.best()
-        looks = self._locations.looks(actions.flatten(0, 1))
+        looks = self._locations.choice(actions.flatten(0, 1))
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
         features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
         logits, _ = self._networks.classify_sequence(features)
@@ -219,7 +219,7 @@ class AdaFocus:
             torch.zeros(len(frames), dtype=torch.bool, device=self._device),
             deterministic=True,
         )
-        looks = self._locations.looks(step.actions)
+        looks = self._locations.choice(step.actions)
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
         features = torch.cat([glance_vectors, patch_vectors], dim=1)
         logits, classifier_state = self._networks.classify_step(features, state.classifier_state)

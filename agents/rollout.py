@@ -65,7 +65,7 @@ class Looking:
         if self._frames is None:
             return self._choose(seeds)
         chosen = self._choose(seeds, everywhere=True)
-        looks = chosen.looks or self._env.core.locations.looks(torch.as_tensor(chosen.actions))
+        looks = chosen.looks or self._env.core.locations.choice(torch.as_tensor(chosen.actions))
         focused = np.stack([self._frames.focused(int(value)) for value in seeds])
         looks = PatchChoice.at(looks.offsets, torch.from_numpy(focused))
         return Chosen(looks.offsets.numpy(), looks)

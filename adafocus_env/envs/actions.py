@@ -1,4 +1,4 @@
-"""From an action to a look: a grid position or any place as pixel offsets, or no look."""
+"""From an action to a patch: a position of a grid, any place of the frame, or no patch at all."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Locations(Protocol):
         """
         ...
 
-    def looks(self, actions: Tensor) -> PatchChoice:
-        """What checked actions look at."""
+    def choice(self, actions: Tensor) -> PatchChoice:
+        """The patches of checked actions."""
         ...
 
     def origins(self, actions: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class PatchGrid:
     """G x G positions that span the frame, corners included; action a is row a // G, column a % G.
 
     Offsets are computed in integers, `j * (side - P) // (G - 1)`; they equal the published float32
-    rule at every published size (REFERENCE section 2).
+    rule at every published size.
 
     Args:
         grid_size: G, 4 to 10.
@@ -80,6 +80,7 @@ class PatchGrid:
         patch_size: side P of the patch in pixels.
 
     Attributes:
+        grid_size, frame_size, patch_size: as given.
         num_actions: G * G.
         action_space: `Discrete(G * G)`.
         center_action: the position nearest the middle; the upper left of the four when G is even.
@@ -89,6 +90,8 @@ class PatchGrid:
         if not 4 <= grid_size <= 10:
             raise ValueError(f"grid_size must be 4 to 10, not {grid_size}")
         self.grid_size = grid_size
+        self.frame_size = frame_size
+        self.patch_size = patch_size
         self.can_skip = False
         self.num_actions = grid_size**2
         self.action_space = spaces.Discrete(self.num_actions)
@@ -101,8 +104,8 @@ class PatchGrid:
         positions = f"the positions of a {self.grid_size}x{self.grid_size} grid"
         return _checked_integers(actions, leading_shape, self.num_actions, positions)
 
-    def looks(self, actions: Tensor) -> PatchChoice:
-        """A look at every position."""
+    def choice(self, actions: Tensor) -> PatchChoice:
+        """A patch at every position."""
         return PatchChoice.at(self.offsets(actions))
 
     def offsets(self, actions: Tensor) -> Tensor:
@@ -145,8 +148,8 @@ class GridOrSkip:
         meaning = f"the positions of a {side}x{side} grid and {self.skip_action}, which skips"
         return _checked_integers(actions, leading_shape, self.skip_action + 1, meaning)
 
-    def looks(self, actions: Tensor) -> PatchChoice:
-        """A look at every position, none where the frame is skipped."""
+    def choice(self, actions: Tensor) -> PatchChoice:
+        """A patch at every position, none where the frame is skipped."""
         actions = actions.cpu()
         focused = actions != self.skip_action
         return PatchChoice.at(self._grid.offsets(actions * focused), focused)
@@ -163,18 +166,24 @@ class ContinuousLocations:
     Args:
         frame_size: side of the frame in pixels.
         patch_size: side P of the patch in pixels.
+        action_space: another range `(2,)` that stands for the fractions 0 to 1, such as the
+            symmetric one that many algorithms want; beyond it is at its end. None: the fractions.
 
     Attributes:
-        action_space: `Box(0, 1, (2,), float32)`; 1 is the last position that fits.
+        action_space: `Box(0, 1, (2,), float32)`, or the one given; its end is the last position
+            that fits.
     """
 
-    def __init__(self, frame_size: int, patch_size: int):
-        self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
+    def __init__(self, frame_size: int, patch_size: int, action_space: spaces.Box | None = None):
+        self.action_space = action_space or spaces.Box(0.0, 1.0, (2,), np.float32)
         self.can_skip = False
         self._free = frame_size - patch_size
+        self._low, self._high = map(
+            torch.from_numpy, (self.action_space.low, self.action_space.high)
+        )
 
     def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
-        """Float actions in [0, 1] of shape `leading_shape + (2,)`."""
+        """Float actions in the range, of shape `leading_shape + (2,)`."""
         given = np.asarray(actions)
         expected = (*leading_shape, 2)
         if given.shape != expected or given.dtype.kind not in "fiu":
@@ -183,21 +192,69 @@ class ContinuousLocations:
                 f"got {given.dtype} of shape {given.shape}"
             )
         given = given.astype(np.float32)
-        if not ((given >= 0.0) & (given <= 1.0)).all():  # NaN compares false
-            raise InvalidAction(f"(row, col) actions must lie in [0, 1], got {given.tolist()}")
+        low, high = self.action_space.low, self.action_space.high
+        if not ((given >= low) & (given <= high)).all():  # NaN compares false
+            raise InvalidAction(
+                f"(row, col) actions must lie in [{low[0]:g}, {high[0]:g}], got {given.tolist()}"
+            )
         return torch.from_numpy(given)
 
-    def looks(self, actions: Tensor) -> PatchChoice:
-        """A look at every place."""
+    def choice(self, actions: Tensor) -> PatchChoice:
+        """A patch at every place."""
         return PatchChoice.at(self.offsets(actions))
 
     def offsets(self, actions: Tensor) -> Tensor:
-        """(top, left) pixel offsets `(..., 2)`, `floor(action * (side - P))` in float32."""
-        return (actions.cpu() * self._free).floor().long()
+        """(top, left) pixel offsets `(..., 2)`, `floor(fraction * (side - P))` in float32."""
+        return (self.origins(actions.cpu()) * self._free).floor().long()
 
     def origins(self, actions: Tensor) -> Tensor:
-        """(row, column) fractions `(..., 2)` of the free range: the actions."""
-        return actions
+        """(row, column) fractions `(..., 2)` of the free range."""
+        low, high = self._low.to(actions.device), self._high.to(actions.device)
+        return ((actions - low) / (high - low)).clamp(0.0, 1.0)
+
+
+def make_locations(name: str, grid: PatchGrid) -> Locations:
+    """The actions of an environment.
+
+    Args:
+        name: `"grid"`, `"continuous"` for any place, or `"skip"` for the grid and an action that
+            skips the frame.
+        grid: its positions, and the frames and patches that they are for.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name == "grid":
+        return grid
+    if name == "continuous":
+        return ContinuousLocations(grid.frame_size, grid.patch_size)
+    if name == "skip":
+        return GridOrSkip(grid)
+    raise ValueError(f"locations is 'grid', 'continuous' or 'skip', not {name!r}")
+
+
+def locations_of(action_space: spaces.Space[Any], grid: PatchGrid) -> Locations:
+    """What the actions of a policy mean, whatever the environment's own actions are.
+
+    Args:
+        action_space: of the policy: the positions of the grid, perhaps with one action more, which
+            skips the frame; or a `Box` of two numbers whose range spans the places of a patch.
+        grid: the positions, and the frames and patches that they are for.
+
+    Raises:
+        ValueError: another space, such as that of another grid.
+    """
+    for locations in (grid, GridOrSkip(grid)):
+        if action_space == locations.action_space:
+            return locations
+    if isinstance(action_space, spaces.Box) and action_space.shape == (2,):
+        return ContinuousLocations(grid.frame_size, grid.patch_size, action_space)
+    side = grid.grid_size
+    raise ValueError(
+        f"{action_space} are no actions of a {side}x{side} grid (Discrete({grid.num_actions}), or "
+        f"Discrete({grid.num_actions + 1}) with one that skips) and no places, Box(0, 1, (2,)); "
+        "use the grid_size (action_dim=) that the policy was trained with"
+    )
 
 
 def checked_choice(offsets: Any, focused: Any, shape: tuple[int, ...], free: int) -> PatchChoice:

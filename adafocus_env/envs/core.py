@@ -386,7 +386,7 @@ class PatchLocalizationCore:
         if (actions is None) == (offsets is None) or (offsets is None and focused is not None):
             raise ValueError("give either actions or offsets, and focused with offsets only")
         if actions is not None:
-            return self.locations.looks(actions)
+            return self.locations.choice(actions)
         free = self.source.frame_size - self.source.patch_size
         return checked_choice(offsets, focused, shape, free)
 

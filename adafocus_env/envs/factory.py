@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gymnasium import spaces
 
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import ContinuousLocations, GridOrSkip, Locations, PatchGrid
+from adafocus_env.envs.actions import PatchGrid, make_locations
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
 from adafocus_env.features.bank import FeatureBank, open_bank
@@ -141,13 +140,6 @@ def make_core_from_parts(
             observation=observation,
             bank_device=bank_device,
         )
-    chosen: dict[str, Callable[[], Locations]] = {
-        "grid": lambda: grid,
-        "continuous": lambda: ContinuousLocations(source.frame_size, source.patch_size),
-        "skip": lambda: GridOrSkip(grid),
-    }
-    if locations not in chosen:
-        raise ValueError(f"locations is 'grid', 'continuous' or 'skip', not {locations!r}")
     if skip_cost is not None and locations != "skip":
         raise ValueError(
             f"skip_cost={skip_cost!r} is for actions that can skip; use locations='skip', or leave "
@@ -156,7 +148,7 @@ def make_core_from_parts(
     cost = DEFAULT_SKIP_COST if skip_cost is None else skip_cost
     return PatchLocalizationCore(
         source,
-        chosen[locations](),
+        make_locations(locations, grid),
         grid,
         num_rows=num_rows,
         reward=reward,

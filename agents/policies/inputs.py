@@ -123,8 +123,8 @@ def look_at(
     """
     if isinstance(action_space, spaces.Discrete):
         locations = GridOrSkip(grid) if can_skip(action_space, grid) else grid
-        return locations.looks(torch.as_tensor(actions))
+        return locations.choice(torch.as_tensor(actions))
     assert isinstance(action_space, spaces.Box)
     low, high = action_space.low, action_space.high
     fractions = ((np.asarray(actions) - low) / (high - low)).clip(0.0, 1.0).astype(np.float32)
-    return ContinuousLocations(frame_size, patch_size).looks(torch.from_numpy(fractions))
+    return ContinuousLocations(frame_size, patch_size).choice(torch.from_numpy(fractions))

@@ -8,22 +8,18 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig
 from rich.console import Console
 
 from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
 from train.cli.main import main
 from train.cli.resolvers import register_resolvers
 from train.config.paths import configs_path
-from train.config.sections import RunConfig, read_config
+from train.config.sections import read_config
 from train.data_tools.make_videos import make_videos
 from train.runs.progress import ProgressDisplay
 
@@ -41,7 +37,7 @@ class Finished:
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
+def _as_it_was():
     """Undo what a command changes in its process: arguments, logging, Hydra."""
     argv, environment = sys.argv, dict(os.environ)
     root = logging.getLogger()
@@ -59,7 +55,7 @@ def _as_it_was() -> Iterator[None]:
         GlobalHydra.instance().clear()
 
 
-def _run(arguments: Sequence[str]) -> Finished:
+def _run(arguments):
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -70,22 +66,22 @@ def _run(arguments: Sequence[str]) -> Finished:
 
 
 @pytest.fixture(scope="session")
-def run_command() -> Callable[..., Finished]:
+def run_command():
     """Runs `adafocus ARGUMENTS` in this process."""
     return lambda *arguments: _run([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="session")
-def quiet() -> Callable[[], ProgressDisplay]:
+def quiet():
     """Makes a progress display that draws nowhere."""
     return lambda: ProgressDisplay(Console(file=io.StringIO()))
 
 
 @pytest.fixture(scope="session")
-def shrink_splits() -> Callable[[pytest.MonkeyPatch], None]:
+def shrink_splits():
     """Lets the built-in splits have 20, 10 and 12 videos until the patch is undone."""
 
-    def shrink(patch: pytest.MonkeyPatch) -> None:
+    def shrink(patch):
         for split, entry in TINY_SPLITS.items():
             patch.setitem(SPLITS, split, entry)
 
@@ -93,11 +89,7 @@ def shrink_splits() -> Callable[[pytest.MonkeyPatch], None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_videos(
-    tmp_path_factory: pytest.TempPathFactory,
-    quiet: Callable[[], ProgressDisplay],
-    shrink_splits: Callable[[pytest.MonkeyPatch], None],
-) -> Path:
+def tiny_videos(tmp_path_factory, quiet, shrink_splits):
     """Folder of the tiny splits, written as `adafocus make-videos` does, by a worker process."""
     folder = tmp_path_factory.mktemp("tiny") / "glyphs"
     with pytest.MonkeyPatch.context() as patch:
@@ -107,11 +99,7 @@ def tiny_videos(
 
 
 @pytest.fixture(scope="session")
-def actnet_folder(
-    tiny_videos: Path,
-    run_command: Callable[..., Finished],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def actnet_folder(tiny_videos, run_command, tmp_path_factory):
     """Built-in videos in the layout of the published ActivityNet folder; do not write to it.
 
     12 videos for training, which show all 10 classes, and 6 for validation; 16 frames each, in
@@ -141,7 +129,7 @@ def actnet_folder(
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_videos: Path) -> list[str]:
+def tiny(tiny_videos):
     """Overrides that make any command quick."""
     sizes = "num_frames=2 hidden_dim=16 action_dim=16 epochs=1 batch_size=10 eval_freq=1 draws=2"
     policy = ["++algo.policy_kwargs.hidden_dim=16", "++algo.policy_kwargs.channels=4"]
@@ -149,11 +137,11 @@ def tiny(tiny_videos: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def compose_config() -> Callable[..., DictConfig]:
+def compose_config():
     """Composes `configs/` for a command with overrides, as the command line does."""
     register_resolvers()
 
-    def make(command: str, *overrides: str) -> DictConfig:
+    def make(command, *overrides):
         with initialize_config_dir(str(configs_path()), version_base="1.3"):
             return compose("config", overrides=[f"command={command}", *overrides])
 
@@ -161,22 +149,22 @@ def compose_config() -> Callable[..., DictConfig]:
 
 
 @pytest.fixture(scope="session")
-def make_config(compose_config: Callable[..., DictConfig]) -> Callable[..., RunConfig]:
+def make_config(compose_config):
     """Composes and reads a command's configuration; overrides as on the command line."""
 
-    def make(command: str, *overrides: str) -> RunConfig:
+    def make(command, *overrides):
         return read_config(compose_config(command, "output_dir=unused", *overrides))
 
     return make
 
 
 @pytest.fixture(scope="session")
-def policy_row() -> Callable[..., dict[str, Any]]:
+def policy_row():
     """Makes one policy's entry in `benchmark.json` from made-up numbers; takes others for them."""
 
-    def make(name: str, **changes: Any) -> dict[str, Any]:
+    def make(name, **changes):
         difference = {"mean": 0.466, "ci95": [0.43, 0.503]}
-        values: dict[str, Any] = {
+        values = {
             "name": name,
             "reward_mean": 0.0601,
             "reward_ci95": [0.0552, 0.0649],
@@ -222,10 +210,10 @@ def policy_row() -> Callable[..., dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def benchmark_result(policy_row: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def benchmark_result(policy_row):
     """Makes a `benchmark.json` of some policies; other entries as named."""
 
-    def make(*policies: dict[str, Any], **entries: Any) -> dict[str, Any]:
+    def make(*policies, **entries):
         values = {
             "videos": 500,
             "split": "test",
@@ -246,14 +234,12 @@ def benchmark_result(policy_row: Callable[..., dict[str, Any]]) -> Callable[...,
 
 
 @pytest.fixture(scope="session")
-def pipeline(
-    run_command: Callable[..., Finished], tiny: list[str], tmp_path_factory: Any
-) -> dict[str, Path]:
+def pipeline(run_command, tiny, tmp_path_factory):
     """All stages and the benchmark on the tiny videos: part -> its run folder."""
     root = tmp_path_factory.mktemp("pipeline")
-    folders: dict[str, Path] = {}
+    folders = {}
 
-    def run(part: str, command: str, *overrides: str) -> str:
+    def run(part, command, *overrides):
         folders[part] = root / part
         done = run_command(command, *tiny, f"output_dir={folders[part]}", *overrides)
         assert done.code == 0, done.err

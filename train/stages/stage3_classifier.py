@@ -125,9 +125,9 @@ def choose_looks(
         CheckpointError: the saved policy sees other maps or acts on another grid.
     """
     if policy == "random":
-        return lambda _, uniforms: grid.looks((uniforms[..., 0] * grid.num_actions).long())
+        return lambda _, uniforms: grid.choice((uniforms[..., 0] * grid.num_actions).long())
     if policy == "center":
-        return lambda maps, _: grid.looks(torch.full(maps.shape[:2], grid.center_action))
+        return lambda maps, _: grid.choice(torch.full(maps.shape[:2], grid.center_action))
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     sizes = recognizer.config
 

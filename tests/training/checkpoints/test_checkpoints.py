@@ -1,23 +1,12 @@
 """What stages hand on: finding parts, what fits, and messages that name the command."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import (
-    CheckpointError,
-    Glancer,
-    Recognizer,
-    placeholder_class_names,
-)
+from adafocus_env.networks import CheckpointError, Glancer, placeholder_class_names
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import save_policy
 from train.checkpoints.load import (
@@ -28,13 +17,13 @@ from train.checkpoints.load import (
     load_recognizer,
     save_backbone,
 )
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 
 NAMES = ("class 0", "class 1", "class 2")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path):
     """A stage-0 run folder that holds a glancer."""
     torch.manual_seed(0)
     network = Glancer("mobilenet_v2_small", 3)
@@ -42,28 +31,26 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_part_is_found_in_its_run_folder_and_by_itself(run: Path) -> None:
+def test_a_part_is_found_in_its_run_folder_and_by_itself(run):
     for path in (run, run / "glancer"):
         assert find_part(str(path), "glancer", "adafocus stage0") == run / "glancer"
 
 
 @pytest.mark.parametrize("part", ["recognizer", "policy", "glancer", "focuser"])
-def test_a_missing_part_is_named_with_the_command_that_makes_it(tmp_path: Path, part: str) -> None:
+def test_a_missing_part_is_named_with_the_command_that_makes_it(tmp_path, part):
     for folder in (tmp_path, tmp_path / "not there"):
         with pytest.raises(ConfigError, match=f"no {part} in {folder}; 'adafocus this' makes one"):
             find_part(str(folder), part, "adafocus this")
 
 
-def test_another_part_is_not_taken_for_the_one_asked_for(run: Path) -> None:
+def test_another_part_is_not_taken_for_the_one_asked_for(run):
     with pytest.raises(ConfigError, match=r"no focuser in .*run; 'adafocus stage0' makes one"):
         find_part(str(run), "focuser", "adafocus stage0")
     with pytest.raises((ConfigError, FileNotFoundError), match=r"no recognizer in .*glancer"):
         load_recognizer(str(run / "glancer"), "resume", "cpu")
 
 
-def test_a_recognizer_is_loaded_from_its_run(
-    make_recognizer: Callable[..., Recognizer], tmp_path: Path
-) -> None:
+def test_a_recognizer_is_loaded_from_its_run(make_recognizer, tmp_path):
     recognizer = make_recognizer()
     recognizer.save(tmp_path / "run" / "recognizer")
     for path in (tmp_path / "run", tmp_path / "run" / "recognizer"):
@@ -71,7 +58,7 @@ def test_a_recognizer_is_loaded_from_its_run(
         assert loaded.fingerprint() == recognizer.fingerprint()
 
 
-def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path: Path) -> None:
+def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path):
     with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER; 'adafocus stage1' makes one"):
         load_recognizer(None, "resume", "cpu")
     with pytest.raises(ConfigError, match=r"no recognizer in .*; 'adafocus stage1' makes one"):
@@ -82,7 +69,7 @@ def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("part", ["recognizer", "policy"])
-def test_a_file_is_to_be_converted_first(tmp_path: Path, part: str) -> None:
+def test_a_file_is_to_be_converted_first(tmp_path, part):
     file = tmp_path / "128s3_checkpoint.pth.tar"
     file.write_bytes(b"")
     with pytest.raises(ConfigError, match=f"convert it first: adafocus convert source={file} targ"):
@@ -95,9 +82,7 @@ SIZES = (
 )
 
 
-def test_the_sizes_of_the_checkpoint_are_accepted(
-    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig]
-) -> None:
+def test_the_sizes_of_the_checkpoint_are_accepted(tiny_recognizer, make_config):
     for command in ("stage2", "stage3", "evaluate"):
         check_sizes(tiny_recognizer, make_config(command, *SIZES, "policy_frames=2"))
 
@@ -116,26 +101,21 @@ def test_the_sizes_of_the_checkpoint_are_accepted(
     ],
 )
 def test_a_size_that_is_not_the_checkpoints_is_refused(
-    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig], name: str, value: Any,
-    saved: Any,
-) -> None:  # fmt: skip
+    tiny_recognizer, make_config, name, value, saved
+):
     config = make_config("evaluate", *SIZES, f"{name}={value}")
     message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
     with pytest.raises(ConfigError, match=message):
         check_sizes(tiny_recognizer, config)
 
 
-def test_another_dropout_matters_where_the_classifier_is_trained(
-    tiny_recognizer: Recognizer, make_config: Callable[..., RunConfig]
-) -> None:
+def test_another_dropout_matters_where_the_classifier_is_trained(tiny_recognizer, make_config):
     check_sizes(tiny_recognizer, make_config("evaluate", *SIZES, "dropout=0.8"))
     with pytest.raises(ConfigError, match=r"dropout=0\.8 \(checkpoint: 0\.5\)"):
         check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
 
 
-def test_classes_must_be_the_videos(
-    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Any]
-) -> None:
+def test_classes_must_be_the_videos(make_recognizer, make_videos):
     recognizer = make_recognizer()
     check_classes(recognizer, make_videos())
     with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
@@ -145,9 +125,7 @@ def test_classes_must_be_the_videos(
         check_classes(other, make_videos())
 
 
-def test_placeholder_names_are_compared_by_their_number(
-    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Any]
-) -> None:
+def test_placeholder_names_are_compared_by_their_number(make_recognizer, make_videos):
     recognizer = make_recognizer(class_names=placeholder_class_names(3))
     check_classes(recognizer, make_videos())
     with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
@@ -158,10 +136,10 @@ def test_placeholder_names_are_compared_by_their_number(
 
 
 @pytest.fixture
-def save_small_policy(tmp_path: Path) -> Callable[[str | None], str]:
+def save_small_policy(tmp_path):
     """Saves a policy with the fingerprint of a glancer; gives its run folder."""
 
-    def save_with(glancer_sha256: str | None) -> str:
+    def save_with(glancer_sha256):
         policy = GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
             spaces.Discrete(16),
@@ -177,19 +155,15 @@ def save_small_policy(tmp_path: Path) -> Callable[[str | None], str]:
 
 
 def test_a_policy_of_another_glancer_is_used_with_a_warning(
-    save_small_policy: Callable[[str | None], str],
-    tiny_recognizer: Recognizer,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    save_small_policy, tiny_recognizer, caplog
+):
     load_fitting_policy(save_small_policy("ab" * 32), PatchGrid(4, 40, 12), tiny_recognizer)
     assert "was trained with another glancer than the recognizer in use" in caplog.text
 
 
 def test_a_policy_is_used_silently_with_its_own_glancer_and_from_older_files(
-    save_small_policy: Callable[[str | None], str],
-    make_recognizer: Callable[..., Recognizer],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    save_small_policy, make_recognizer, caplog
+):
     recognizer = make_recognizer()
     sha256 = recognizer.glancer_fingerprint()
     recognizer.classifier.fc.bias.data.add_(1.0)  # as stage 3 does
@@ -198,8 +172,6 @@ def test_a_policy_is_used_silently_with_its_own_glancer_and_from_older_files(
     assert caplog.text == ""
 
 
-def test_a_policy_on_another_grid_is_refused(
-    save_small_policy: Callable[[str | None], str], tiny_recognizer: Recognizer
-) -> None:
+def test_a_policy_on_another_grid_is_refused(save_small_policy, tiny_recognizer):
     with pytest.raises(CheckpointError, match=r"has 16 actions, but here they are .* and 49; set"):
         load_fitting_policy(save_small_policy(None), PatchGrid(7, 40, 12), tiny_recognizer)

@@ -1,12 +1,7 @@
 """`adafocus convert`: published checkpoints to ours and back, at small size."""
 
-from __future__ import annotations
-
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,17 +18,14 @@ from adafocus_env.networks import (
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.convert import run_convert
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.runs.progress import ProgressDisplay
 
 # The sizes of `make_recognizer` that no weight tells.
 SIZES = "num_frames=4 frame_size=40 patch_size=12 glance_size=28 glance_resize=area dropout=0.5"
 
-MakeRecognizer = Callable[..., Recognizer]
-Convert = Callable[..., str]
 
-
-def make_policy(shape: tuple[int, ...] = (48, 7, 7), **arguments: Any) -> GruActorCriticPolicy:
+def make_policy(shape=(48, 7, 7), **arguments):
     torch.manual_seed(5)
     sizes = {"channels": 4, "hidden_dim": 8, **arguments}
     observations = spaces.Box(0.0, 6.0, shape, np.float32)
@@ -41,7 +33,7 @@ def make_policy(shape: tuple[int, ...] = (48, 7, 7), **arguments: Any) -> GruAct
 
 
 @pytest.fixture
-def run_folder(tiny_recognizer: Recognizer, tmp_path: Path) -> Path:
+def run_folder(tiny_recognizer, tmp_path):
     """Ours: the tiny recognizer and a policy of 25 actions."""
     tiny_recognizer.save(tmp_path / "run" / "recognizer")
     sha256 = tiny_recognizer.fingerprint()
@@ -50,10 +42,10 @@ def run_folder(tiny_recognizer: Recognizer, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def convert(make_config: Callable[..., RunConfig], tmp_path: Path, video_folder: Path) -> Convert:
+def convert(make_config, tmp_path, video_folder):
     """Converts at the sizes of the tiny recognizer, with its class file; gives what is printed."""
 
-    def run(source: Path, target: Path, *overrides: str) -> str:
+    def run(source, target, *overrides):
         given = [f"source={source}", f"target={target}", f"output_dir={tmp_path / 'out'}"]
         data = ["dataset=videos", f"data_dir={video_folder}"]
         config = make_config("convert", *data, *SIZES.split(), *given, *overrides)
@@ -65,7 +57,7 @@ def convert(make_config: Callable[..., RunConfig], tmp_path: Path, video_folder:
 
 
 @pytest.fixture
-def published(run_folder: Path, convert: Convert, tmp_path: Path) -> Path:
+def published(run_folder, convert, tmp_path):
     """`run_folder` in the published format."""
     file = tmp_path / "x.pth.tar"
     convert(run_folder, file, "format=published")
@@ -73,10 +65,10 @@ def published(run_folder: Path, convert: Convert, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def change(published: Path) -> Callable[[Callable[[dict[str, Any]], object]], Path]:
+def change(published):
     """Changes the entries of the published file."""
 
-    def apply(function: Callable[[dict[str, Any]], object]) -> Path:
+    def apply(function):
         entries = torch.load(published, weights_only=True)
         function(entries)
         torch.save(entries, published)
@@ -88,9 +80,7 @@ def change(published: Path) -> Callable[[Callable[[dict[str, Any]], object]], Pa
 # --- there and back ---
 
 
-def test_ours_to_published_and_back_keeps_every_bit(
-    run_folder: Path, published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_ours_to_published_and_back_keeps_every_bit(run_folder, published, convert, tmp_path):
     convert(published, tmp_path / "back")
     before, after = (Recognizer.load(f / "recognizer") for f in (run_folder, tmp_path / "back"))
     assert after.config == before.config
@@ -107,9 +97,7 @@ def test_ours_to_published_and_back_keeps_every_bit(
     assert back.glancer_sha256 == after.glancer_fingerprint()
 
 
-def test_a_second_round_writes_the_same_weights(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_second_round_writes_the_same_weights(published, convert, tmp_path):
     convert(published, tmp_path / "back")
     convert(tmp_path / "back", tmp_path / "again.pth.tar", "format=published")
     one, other = (
@@ -120,9 +108,7 @@ def test_a_second_round_writes_the_same_weights(
         assert all(torch.equal(one[entry][name], other[entry][name]) for name in one[entry])
 
 
-def test_a_run_without_a_policy_becomes_a_file_without_one(
-    run_folder: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_run_without_a_policy_becomes_a_file_without_one(run_folder, convert, tmp_path):
     printed = convert(run_folder / "recognizer", tmp_path / "y.pth.tar", "format=published")
     entries = torch.load(tmp_path / "y.pth.tar", weights_only=True)
     assert entries["policy"] is None
@@ -133,18 +119,14 @@ def test_a_run_without_a_policy_becomes_a_file_without_one(
     assert "recognizer/ are in" in printed
 
 
-def test_what_is_printed_reads_the_file_back(
-    run_folder: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_what_is_printed_reads_the_file_back(run_folder, convert, tmp_path):
     printed = convert(run_folder, tmp_path / "y.pth.tar", "format=published")
     (line,) = [line for line in printed.splitlines() if line.startswith("to read it back: ")]
     for key in [*SIZES.split(), "glancer=mobilenet_v2_small", "activation_cap=null"]:
         assert f" {key}" in line
 
 
-def test_epoch_and_metrics_of_the_file_are_kept(
-    change: Callable[..., Path], convert: Convert, tmp_path: Path
-) -> None:
+def test_epoch_and_metrics_of_the_file_are_kept(change, convert, tmp_path):
     metrics = {"epoch": 10, "acc": torch.tensor([74.5]), "best_acc": np.float64(75.25)}
     file = change(lambda entries: entries.update(metrics))
     convert(file, tmp_path / "back")
@@ -156,9 +138,7 @@ def test_epoch_and_metrics_of_the_file_are_kept(
     assert entries["best_acc"].item() == 75.25
 
 
-def test_metrics_that_nobody_knows_are_nan_and_read_as_none(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_metrics_that_nobody_knows_are_nan_and_read_as_none(published, convert, tmp_path):
     entries = torch.load(published, weights_only=True)
     assert entries["epoch"] == 0
     assert entries["acc"].isnan()
@@ -171,9 +151,7 @@ def test_metrics_that_nobody_knows_are_nan_and_read_as_none(
 # --- what is found in a file ---
 
 
-def test_sizes_are_found_in_the_weights_and_reported(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_sizes_are_found_in_the_weights_and_reported(published, convert, tmp_path):
     # The configured ones are others.
     printed = convert(published, tmp_path / "back", "hidden_dim=99", "action_dim=49")
     report = json.loads((tmp_path / "back" / "convert.json").read_text())
@@ -188,9 +166,7 @@ def test_sizes_are_found_in_the_weights_and_reported(
     assert f"use it as resume={tmp_path / 'back'}" in printed.splitlines()[-1]
 
 
-def test_unexpected_weights_are_reported_and_left_out(
-    change: Callable[..., Path], convert: Convert, tmp_path: Path
-) -> None:
+def test_unexpected_weights_are_reported_and_left_out(change, convert, tmp_path):
     file = change(lambda entries: entries["glancer"].update({"net.extra": torch.zeros(2)}))
     printed = convert(file, tmp_path / "back")
     assert "not used: net.extra" in printed
@@ -210,15 +186,9 @@ def test_unexpected_weights_are_reported_and_left_out(
 )
 @pytest.mark.parametrize("damage", ["missing", "of another shape"])
 def test_missing_weights_and_other_shapes_are_named(
-    change: Callable[..., Path],
-    convert: Convert,
-    tmp_path: Path,
-    entry: str,
-    name: str,
-    part: str,
-    damage: str,
-) -> None:
-    def apply(entries: dict[str, Any]) -> None:
+    change, convert, tmp_path, entry, name, part, damage
+):
+    def apply(entries):
         weight = entries[entry].pop(name)
         if damage != "missing":
             entries[entry][name] = torch.zeros(*weight.shape, 2)
@@ -240,41 +210,32 @@ def test_missing_weights_and_other_shapes_are_named(
     ],
 )
 def test_a_missing_weight_that_tells_a_size_is_named(
-    change: Callable[..., Path], convert: Convert, tmp_path: Path, entry: str, name: str,
-    message: str,
-) -> None:  # fmt: skip
+    change, convert, tmp_path, entry, name, message
+):
     with pytest.raises(CheckpointError, match=message):
         convert(change(lambda entries: entries[entry].pop(name)), tmp_path / "back")
 
 
-def test_a_file_read_with_the_wrong_networks_says_so(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_file_read_with_the_wrong_networks_says_so(published, convert, tmp_path):
     with pytest.raises(CheckpointError, match=r"focuser: .*experiment=.*or glancer= and focuser="):
         convert(published, tmp_path / "back", "focuser=resnet50")
 
 
-def test_a_policy_for_maps_of_another_size_says_which_key_to_set(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_policy_for_maps_of_another_size_says_which_key_to_set(published, convert, tmp_path):
     message = r"48 channels and 49 positions, but the glancer gives 48 and 10x10 .* glance_size="
     with pytest.raises(CheckpointError, match=message):
         convert(published, tmp_path / "back", "glance_size=40")
 
 
-def test_a_policy_on_no_square_grid_is_refused(
-    change: Callable[..., Path], convert: Convert, tmp_path: Path
-) -> None:
-    def apply(entries: dict[str, Any]) -> None:
+def test_a_policy_on_no_square_grid_is_refused(change, convert, tmp_path):
+    def apply(entries):
         entries["policy"]["actor.0.weight"] = torch.zeros(24, 8)
 
     with pytest.raises(CheckpointError, match="24 actions, which is no square grid"):
         convert(change(apply), tmp_path / "back")
 
 
-def test_the_policy_may_sit_in_the_focuser_only(
-    change: Callable[..., Path], convert: Convert, tmp_path: Path, run_folder: Path
-) -> None:
+def test_the_policy_may_sit_in_the_focuser_only(change, convert, tmp_path, run_folder):
     printed = convert(change(lambda entries: entries.update(policy=None)), tmp_path / "back")
     assert "note: the policy is taken from focuser's policy.policy_old.*" in printed
     expected = load_policy(run_folder / "policy").policy.state_dict()
@@ -285,16 +246,14 @@ def test_the_policy_may_sit_in_the_focuser_only(
 # --- class names ---
 
 
-def test_names_come_from_the_class_file(published: Path, convert: Convert, tmp_path: Path) -> None:
+def test_names_come_from_the_class_file(published, convert, tmp_path):
     convert(published, tmp_path / "back")
     config = Recognizer.load(tmp_path / "back" / "recognizer").config
     assert config.class_names == ("class 0", "class 1", "class 2")
     assert not has_placeholder_names(config)
 
 
-def test_without_a_data_dir_names_are_placeholders(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_without_a_data_dir_names_are_placeholders(published, convert, tmp_path):
     printed = convert(published, tmp_path / "back", "data_dir=null")
     config = Recognizer.load(tmp_path / "back" / "recognizer").config
     assert config.class_names == placeholder_class_names(3)
@@ -302,24 +261,20 @@ def test_without_a_data_dir_names_are_placeholders(
     assert "class names: placeholders: no data_dir was given" in printed
 
 
-def test_a_class_file_of_another_length_is_refused(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_class_file_of_another_length_is_refused(published, convert, tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n")
     with pytest.raises(ConfigError, match=r"knows 3 classes, but dataset=videos has 2: another"):
         convert(published, tmp_path / "back", f"data_dir={tmp_path}")
 
 
 def test_the_number_of_classes_that_a_data_set_declares_is_checked_without_its_files(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+    published, convert, tmp_path
+):
     with pytest.raises(ConfigError, match="knows 3 classes, but dataset=fcvid has 239"):
         convert(published, tmp_path / "back", "dataset=fcvid", "data_dir=null")
 
 
-def test_a_forgotten_experiment_is_noticed_by_its_classes(
-    published: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_forgotten_experiment_is_noticed_by_its_classes(published, convert, tmp_path):
     with pytest.raises(ConfigError, match=r"dataset=glyphs has 10.*experiment=actnet_patch128"):
         convert(published, tmp_path / "back", "dataset=glyphs", "data_dir=null")
 
@@ -328,19 +283,17 @@ def test_a_forgotten_experiment_is_noticed_by_its_classes(
 
 
 @pytest.mark.parametrize("missing", ["source", "target"])
-def test_source_and_target_are_needed(convert: Convert, tmp_path: Path, missing: str) -> None:
+def test_source_and_target_are_needed(convert, tmp_path, missing):
     with pytest.raises(ConfigError, match=f"convert needs {missing}=..."):
         convert(tmp_path / "a", tmp_path / "b", f"{missing}=null")
 
 
-def test_a_folder_is_not_taken_for_a_published_file(
-    run_folder: Path, convert: Convert, tmp_path: Path
-) -> None:
+def test_a_folder_is_not_taken_for_a_published_file(run_folder, convert, tmp_path):
     with pytest.raises(ConfigError, match="run is a folder; format=published writes it as a file"):
         convert(run_folder, tmp_path / "back")
 
 
-def test_a_folder_in_use_is_left_alone(published: Path, convert: Convert, tmp_path: Path) -> None:
+def test_a_folder_in_use_is_left_alone(published, convert, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"mine is not empty and holds no convert\.json"):
@@ -350,13 +303,11 @@ def test_a_folder_in_use_is_left_alone(published: Path, convert: Convert, tmp_pa
         convert(published, tmp_path / "mine" / "notes.txt")
 
 
-def test_an_earlier_conversion_is_replaced_with_its_policy(
-    published: Path, change: Callable[..., Path], convert: Convert, tmp_path: Path
-) -> None:
+def test_an_earlier_conversion_is_replaced_with_its_policy(published, change, convert, tmp_path):
     convert(published, tmp_path / "back")
     assert (tmp_path / "back" / "policy" / "policy.json").is_file()
 
-    def without_policy(entries: dict[str, Any]) -> None:
+    def without_policy(entries):
         entries["policy"] = None
         entries["focuser"] = {n: v for n, v in entries["focuser"].items() if n[:4] == "net."}
 
@@ -366,9 +317,7 @@ def test_an_earlier_conversion_is_replaced_with_its_policy(
     ]
 
 
-def test_an_existing_file_is_not_overwritten(
-    run_folder: Path, published: Path, convert: Convert
-) -> None:
+def test_an_existing_file_is_not_overwritten(run_folder, published, convert):
     before = published.read_bytes()
     with pytest.raises(ConfigError, match=r"x\.pth\.tar exists already; name a new file"):
         convert(run_folder, published, "format=published")
@@ -388,23 +337,21 @@ def test_an_existing_file_is_not_overwritten(
     ids=["vectors", "other maps", "standardised"],
 )
 def test_a_policy_that_the_published_network_cannot_be_is_refused(
-    run_folder: Path, convert: Convert, tmp_path: Path, policy: Callable[[], Any], message: str
-) -> None:
+    run_folder, convert, tmp_path, policy, message
+):
     save_policy(policy(), run_folder / "policy", recognizer_sha256="")
     with pytest.raises(CheckpointError, match=message):
         convert(run_folder, tmp_path / "y.pth.tar", "format=published")
     assert not (tmp_path / "y.pth.tar").exists()
 
 
-def _standardising() -> GruActorCriticPolicy:
+def _standardising():
     policy = make_policy(standardize=True)
     policy.fit_scale_once(torch.rand(20, 48, 7, 7))
     return policy
 
 
-def test_other_pixel_statistics_are_refused(
-    make_recognizer: MakeRecognizer, convert: Convert, tmp_path: Path
-) -> None:
+def test_other_pixel_statistics_are_refused(make_recognizer, convert, tmp_path):
     make_recognizer(pixel_mean=(0.5, 0.5, 0.5)).save(tmp_path / "half")
     with pytest.raises(CheckpointError, match=r"its pixel_mean is \(0\.5, 0\.5, 0\.5\), not"):
         convert(tmp_path / "half", tmp_path / "y.pth.tar", "format=published")

@@ -1,12 +1,8 @@
 """`adafocus convert` on the command line: the same metrics, and the published size."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,12 +16,7 @@ from agents.policies.policy_files import load_policy, save_policy
 KEYS = json.loads((Path(__file__).parent / "published_keys.json").read_text())
 
 
-def test_a_converted_run_is_judged_as_the_run_itself(
-    pipeline: dict[str, Path],
-    run_command: Callable[..., Any],
-    tiny: list[str],
-    tmp_path: Path,
-) -> None:
+def test_a_converted_run_is_judged_as_the_run_itself(pipeline, run_command, tiny, tmp_path):
     recognizer = Recognizer.load(pipeline["stage3_learned"] / "recognizer")
     recognizer.save(tmp_path / "run" / "recognizer")
     policy = GruActorCriticPolicy(
@@ -37,7 +28,7 @@ def test_a_converted_run_is_judged_as_the_run_itself(
     )
     save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256=recognizer.fingerprint())
 
-    def run(command: str, *overrides: str) -> None:
+    def run(command, *overrides):
         done = run_command(command, *tiny, *overrides)
         assert done.code == 0, done.err
 
@@ -57,11 +48,9 @@ def test_a_converted_run_is_judged_as_the_run_itself(
     assert after == before
 
 
-def test_a_pickle_with_code_ends_the_command_with_one_line(
-    run_command: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_pickle_with_code_ends_the_command_with_one_line(run_command, tmp_path):
     class Canary:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return os.mkdir, (str(tmp_path / "it ran"),)
 
     torch.save({"glancer": Canary()}, tmp_path / "x.pth.tar")
@@ -76,8 +65,8 @@ def test_a_pickle_with_code_ends_the_command_with_one_line(
 
 # The only test that writes 200 MB files; smaller networks have no published names.
 def test_published_networks_have_the_published_names_and_shapes_and_come_back(
-    run_command: Callable[..., Any], tmp_path: Path
-) -> None:
+    run_command, tmp_path
+):
     torch.manual_seed(0)
     sizes = RecognizerConfig(placeholder_class_names(200), dropout=0.8)
     recognizer = Recognizer(sizes)

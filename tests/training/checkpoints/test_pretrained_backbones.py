@@ -1,18 +1,14 @@
 """`pretrained_glancer=` and `pretrained_focuser=`: weights of stage 0 and from elsewhere."""
 
-from __future__ import annotations
-
 import json
 import logging
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v2
 
-from adafocus_env.networks import CheckpointError, Focuser, Glancer, Recognizer
+from adafocus_env.networks import CheckpointError, Focuser, Glancer
 from train.checkpoints.load import load_backbone, save_backbone
 from train.config.sections import ConfigError
 
@@ -20,7 +16,7 @@ NAMES = ("class 0", "class 1", "class 2")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path):
     """A stage-0 run folder that holds a glancer."""
     torch.manual_seed(0)
     network = Glancer("mobilenet_v2_small", 3)
@@ -28,7 +24,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def test_a_backbone_is_loaded_as_it_was_saved(run: Path) -> None:
+def test_a_backbone_is_loaded_as_it_was_saved(run):
     torch.manual_seed(1)
     network = Glancer("mobilenet_v2_small", 3)
     load_backbone(network, "mobilenet_v2_small", str(run), "glancer")
@@ -38,7 +34,7 @@ def test_a_backbone_is_loaded_as_it_was_saved(run: Path) -> None:
         assert torch.equal(value, expected[name]), name
 
 
-def test_a_backbone_is_saved_as_two_files_that_hold_no_code(run: Path) -> None:
+def test_a_backbone_is_saved_as_two_files_that_hold_no_code(run):
     files = sorted(path.name for path in (run / "glancer").iterdir())
     assert files == ["backbone.json", "backbone.safetensors"]
     description = json.loads((run / "glancer" / "backbone.json").read_text())
@@ -50,19 +46,19 @@ def test_a_backbone_is_saved_as_two_files_that_hold_no_code(run: Path) -> None:
     assert "net.features.0.0.weight" in load_file(run / "glancer" / "backbone.safetensors")
 
 
-def test_weights_of_another_backbone_are_refused(run: Path) -> None:
+def test_weights_of_another_backbone_are_refused(run):
     message = "holds a mobilenet_v2_small, but the glancer is a mobilenet_v2"
     with pytest.raises(CheckpointError, match=message):
         load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2", str(run), "glancer")
 
 
-def test_a_glancer_is_not_taken_for_a_focuser(run: Path) -> None:
+def test_a_glancer_is_not_taken_for_a_focuser(run):
     message = r"holds a glancer \(mobilenet_v2_small\), but a focuser is needed"
     with pytest.raises(CheckpointError, match=message):
         load_backbone(Focuser("resnet_small", 3), "resnet_small", str(run / "glancer"), "focuser")
 
 
-def test_descriptions_without_the_part_are_still_read(run: Path) -> None:
+def test_descriptions_without_the_part_are_still_read(run):
     file = run / "glancer" / "backbone.json"
     description = json.loads(file.read_text())
     description.pop("part")
@@ -73,9 +69,7 @@ def test_descriptions_without_the_part_are_still_read(run: Path) -> None:
 # --- the classification head ---
 
 
-def test_a_head_for_other_classes_is_left_out_and_logged(
-    run: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_head_for_other_classes_is_left_out_and_logged(run, caplog):
     network = Glancer("mobilenet_v2_small", 4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with caplog.at_level(logging.INFO):
@@ -88,7 +82,7 @@ def test_a_head_for_other_classes_is_left_out_and_logged(
         assert f"{name} has 3 classes, here are 4: left out" in caplog.text
 
 
-def test_a_head_of_another_width_is_an_error(run: Path) -> None:
+def test_a_head_of_another_width_is_an_error(run):
     weights = load_file(run / "glancer" / "backbone.safetensors")
     weights["net.classifier.1.weight"] = torch.zeros(3, 47)
     save_file(weights, run / "glancer" / "backbone.safetensors")
@@ -100,7 +94,7 @@ def test_a_head_of_another_width_is_an_error(run: Path) -> None:
 # --- weights from elsewhere ---
 
 
-def _same(network: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
+def _same(network, expected):
     got = network.state_dict()
     return got.keys() == expected.keys() and all(torch.equal(got[n], expected[n]) for n in got)
 
@@ -110,18 +104,14 @@ def _same(network: torch.nn.Module, expected: dict[str, torch.Tensor]) -> bool:
     ("part", "name", "make"),
     [("glancer", "mobilenet_v2_small", Glancer), ("focuser", "resnet_small", Focuser)],
 )
-def test_a_recognizer_gives_its_parts(
-    tiny_recognizer: Recognizer, tmp_path: Path, below: str, part: str, name: str, make: Any
-) -> None:
+def test_a_recognizer_gives_its_parts(tiny_recognizer, tmp_path, below, part, name, make):
     tiny_recognizer.save(tmp_path / "recognizer")
     network = make(name, 3)
     load_backbone(network, name, str(tmp_path / below), part)
     assert _same(network, getattr(tiny_recognizer, part).state_dict())
 
 
-def test_a_recognizer_with_another_backbone_is_refused(
-    tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_a_recognizer_with_another_backbone_is_refused(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path / "recognizer")
     with pytest.raises(CheckpointError, match="a resnet_small, but the focuser is a resnet50"):
         load_backbone(Focuser("resnet_small", 3), "resnet50", str(tmp_path), "focuser")
@@ -131,9 +121,7 @@ def test_a_recognizer_with_another_backbone_is_refused(
     ("part", "name", "make"),
     [("glancer", "mobilenet_v2_small", Glancer), ("focuser", "resnet_small", Focuser)],
 )
-def test_a_published_file_gives_its_parts_without_the_policy(
-    tmp_path: Path, part: str, name: str, make: Any
-) -> None:
+def test_a_published_file_gives_its_parts_without_the_policy(tmp_path, part, name, make):
     torch.manual_seed(0)
     source, network = make(name, 3), make(name, 3)
     policy = {"policy.policy.actor.0.bias": torch.zeros(9)} if part == "focuser" else {}
@@ -142,7 +130,7 @@ def test_a_published_file_gives_its_parts_without_the_policy(
     assert _same(network, source.state_dict())
 
 
-def test_a_file_with_other_networks_only_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_other_networks_only_is_refused(tmp_path):
     torch.save({"glancer": {"net.a": torch.zeros(1)}, "epoch": 3}, tmp_path / "x.pth.tar")
     with pytest.raises(CheckpointError, match=r"has no focuser; its entries are glancer, epoch"):
         load_backbone(
@@ -151,7 +139,7 @@ def test_a_file_with_other_networks_only_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def imagenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def imagenet_file(tmp_path_factory):
     """A MobileNetV2 of 1000 classes as torchvision's weight files are: tensors by name."""
     file = tmp_path_factory.mktemp("imagenet") / "mobilenet_v2-b0353104.pth"
     torch.save(mobilenet_v2().state_dict(), file, _use_new_zipfile_serialization=False)
@@ -159,9 +147,7 @@ def imagenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
-def test_torchvision_weights_are_read_but_for_their_1000_classes(
-    imagenet_file: Path, tmp_path: Path, kind: str
-) -> None:
+def test_torchvision_weights_are_read_but_for_their_1000_classes(imagenet_file, tmp_path, kind):
     weights, file = torch.load(imagenet_file, weights_only=True), imagenet_file
     if kind == "safetensors":
         file = tmp_path / "mobilenet_v2.safetensors"
@@ -176,7 +162,7 @@ def test_torchvision_weights_are_read_but_for_their_1000_classes(
     assert got["net.classifier.1.weight"].shape == (3, 1280)
 
 
-def test_torchvision_weights_of_another_network_are_an_error_by_name(imagenet_file: Path) -> None:
+def test_torchvision_weights_of_another_network_are_an_error_by_name(imagenet_file):
     with pytest.raises(CheckpointError) as error:
         load_backbone(Focuser("resnet50", 3), "resnet50", str(imagenet_file), "focuser")
     message = str(error.value)
@@ -185,7 +171,7 @@ def test_torchvision_weights_of_another_network_are_an_error_by_name(imagenet_fi
     assert "unexpected: net.features.0.0.weight, " in message
 
 
-def test_old_weights_without_batch_counters_are_read(tmp_path: Path) -> None:
+def test_old_weights_without_batch_counters_are_read(tmp_path):
     source = Focuser("resnet_small", 1000).net.state_dict()
     old = {name: v for name, v in source.items() if not name.endswith("num_batches_tracked")}
     assert len(old) < len(source)
@@ -202,28 +188,26 @@ def test_old_weights_without_batch_counters_are_read(tmp_path: Path) -> None:
         ("focuser", "adafocus stage0 pretrain_glancer=false"),
     ],
 )
-def test_a_missing_backbone_is_named_with_its_command(
-    tmp_path: Path, part: str, command: str
-) -> None:
+def test_a_missing_backbone_is_named_with_its_command(tmp_path, part, command):
     with pytest.raises(ConfigError, match=f"no {part} in {tmp_path}; '{command}' makes one"):
         load_backbone(torch.nn.Identity(), "resnet_small", str(tmp_path), part)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "7"])
-def test_a_description_that_is_none_is_a_checkpoint_error(run: Path, content: str) -> None:
+def test_a_description_that_is_none_is_a_checkpoint_error(run, content):
     (run / "glancer" / "backbone.json").write_text(content)
     with pytest.raises(CheckpointError, match=str(run)):
         load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors"], ids=repr)
-def test_weights_that_cannot_be_read_are_a_checkpoint_error(run: Path, content: bytes) -> None:
+def test_weights_that_cannot_be_read_are_a_checkpoint_error(run, content):
     (run / "glancer" / "backbone.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=str(run)):
         load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
 
 
-def test_missing_weights_are_named(run: Path) -> None:
+def test_missing_weights_are_named(run):
     (run / "glancer" / "backbone.safetensors").unlink()
     with pytest.raises((CheckpointError, OSError), match=str(run)):
         load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")

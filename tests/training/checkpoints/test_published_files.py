@@ -1,20 +1,14 @@
 """Published `.pth.tar` files: what is read, what is refused, and that no code in them runs."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle
 import tarfile
 import zipfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from adafocus_env.networks import CheckpointError
 from train.checkpoints.published.files import (
@@ -25,11 +19,9 @@ from train.checkpoints.published.files import (
 )
 from train.checkpoints.weight_report import compare_weights
 
-Entries = dict[str, Any]
-
 
 @pytest.fixture
-def entries() -> Entries:
+def entries():
     """The entries of a stage-3 file, with one or two weights of each network."""
     policy = {"state_encoder.0.weight": torch.ones(2, 3, 1, 1), "critic.0.bias": torch.ones(1)}
     inside = {
@@ -52,7 +44,7 @@ def entries() -> Entries:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     return tmp_path / "128s3_checkpoint.pth.tar"
 
 
@@ -60,7 +52,7 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
-def test_networks_policy_and_metrics_are_read(entries: Entries, file: Path, zipped: bool) -> None:
+def test_networks_policy_and_metrics_are_read(entries, file, zipped):
     torch.save(entries, file, _use_new_zipfile_serialization=zipped)
     read = read_published(file)
     assert read.glancer.keys() == {"net.features.0.0.weight"}
@@ -73,13 +65,13 @@ def test_networks_policy_and_metrics_are_read(entries: Entries, file: Path, zipp
     assert read.notes == []
 
 
-def test_a_file_of_stage_1_has_no_policy(entries: Entries, file: Path) -> None:
+def test_a_file_of_stage_1_has_no_policy(entries, file):
     entries["focuser"] = {"net.conv1.weight": torch.zeros(4, 3)}
     torch.save({**entries, "policy": None}, file)
     assert read_published(file).policy is None
 
 
-def test_without_the_entry_policy_the_copy_that_acts_is_taken(entries: Entries, file: Path) -> None:
+def test_without_the_entry_policy_the_copy_that_acts_is_taken(entries, file):
     entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
     torch.save({**entries, "policy": None}, file)
     read = read_published(file)
@@ -88,7 +80,7 @@ def test_without_the_entry_policy_the_copy_that_acts_is_taken(entries: Entries, 
     assert read.notes == ["the policy is taken from focuser's policy.policy_old.*"]
 
 
-def test_copies_of_the_policy_that_differ_are_noted(entries: Entries, file: Path) -> None:
+def test_copies_of_the_policy_that_differ_are_noted(entries, file):
     entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
     torch.save(entries, file)
     read = read_published(file)
@@ -98,7 +90,7 @@ def test_copies_of_the_policy_that_differ_are_noted(entries: Entries, file: Path
     assert note == "focuser's policy.policy_old.* differ from the entry policy, which is taken"
 
 
-def test_the_prefix_of_data_parallel_is_taken_off(entries: Entries, file: Path) -> None:
+def test_the_prefix_of_data_parallel_is_taken_off(entries, file):
     for part in ("glancer", "focuser", "fc", "policy"):
         entries[part] = {f"module.{name}": value for name, value in entries[part].items()}
     torch.save(entries, file)
@@ -128,17 +120,13 @@ def test_the_prefix_of_data_parallel_is_taken_off(entries: Entries, file: Path) 
     ],
     ids=repr,
 )
-def test_metrics_may_be_numbers_of_python_numpy_and_torch(
-    entries: Entries, file: Path, value: Any, expected: float | None
-) -> None:
+def test_metrics_may_be_numbers_of_python_numpy_and_torch(entries, file, value, expected):
     torch.save({**entries, "acc": value, "best_acc": value}, file)
     read = read_published(file)
     assert (read.acc, read.best_acc) == (expected, expected)
 
 
-def test_numpy_numbers_under_their_name_before_numpy_2_are_read(
-    entries: Entries, file: Path, tmp_path: Path
-) -> None:
+def test_numpy_numbers_under_their_name_before_numpy_2_are_read(entries, file, tmp_path):
     torch.save({**entries, "acc": np.float64(71.5)}, tmp_path / "new")
     with zipfile.ZipFile(tmp_path / "new") as new, zipfile.ZipFile(file, "w") as old:
         for name in new.namelist():
@@ -150,7 +138,7 @@ def test_numpy_numbers_under_their_name_before_numpy_2_are_read(
     assert read_published(file).acc == 71.5
 
 
-def test_tensors_of_a_gpu_come_to_the_cpu(entries: Entries, file: Path, tmp_path: Path) -> None:
+def test_tensors_of_a_gpu_come_to_the_cpu(entries, file, tmp_path):
     torch.save(entries, tmp_path / "cpu", _use_new_zipfile_serialization=False)
     content = (tmp_path / "cpu").read_bytes()
     on_cpu = b"X\x03\x00\x00\x00cpu"  # a pickled text of three letters
@@ -167,30 +155,24 @@ def test_tensors_of_a_gpu_come_to_the_cpu(entries: Entries, file: Path, tmp_path
 class Canary:
     """Makes a folder when it is unpickled."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder):
         self._folder = str(folder)
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self):
         return os.mkdir, (self._folder,)
 
 
-def _save_plain(content: Any, file: Path) -> None:
+def _save_plain(content, file):
     file.write_bytes(pickle.dumps(content))
 
 
-def _save_legacy(content: Any, file: Path) -> None:
+def _save_legacy(content, file):
     torch.save(content, file, _use_new_zipfile_serialization=False)
 
 
 @pytest.mark.parametrize("save", [torch.save, _save_legacy, _save_plain])
 @pytest.mark.parametrize("place", ["acc", "glancer", None])
-def test_code_in_a_file_does_not_run(
-    entries: Entries,
-    file: Path,
-    tmp_path: Path,
-    save: Callable[[Any, Path], None],
-    place: str | None,
-) -> None:
+def test_code_in_a_file_does_not_run(entries, file, tmp_path, save, place):
     canary = Canary(tmp_path / "it ran")
     save(canary if place is None else {**entries, place: canary}, file)
     for read in (read_published, lambda path: read_published_part(path, "glancer")):
@@ -202,21 +184,19 @@ def test_code_in_a_file_does_not_run(
     assert not (tmp_path / "it ran").exists()
 
 
-def test_code_in_a_file_is_named(entries: Entries, file: Path, tmp_path: Path) -> None:
+def test_code_in_a_file_is_named(entries, file, tmp_path):
     torch.save({**entries, "acc": Canary(tmp_path / "it ran")}, file)
     with pytest.raises(CheckpointError, match=r"holds \w+\.mkdir, which is code .* not read"):
         read_published(file)
 
 
-def test_numpy_objects_that_could_hold_code_are_refused(
-    entries: Entries, file: Path, tmp_path: Path
-) -> None:
+def test_numpy_objects_that_could_hold_code_are_refused(entries, file, tmp_path):
     class ObjectNumber:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return np.float64(1).__reduce__()[0], (np.dtype("O"), Canary(tmp_path / "it ran"))
 
     class Record:
-        def __reduce__(self) -> tuple[Any, ...]:
+        def __reduce__(self):
             return np.float64(1).__reduce__()[0], (np.dtype([("a", "O")]), b"12345678")
 
     for value in (ObjectNumber(), Record(), np.zeros(3)):
@@ -226,7 +206,7 @@ def test_numpy_objects_that_could_hold_code_are_refused(
     assert not (tmp_path / "it ran").exists()
 
 
-def _damaged(kind: str, whole: bytes) -> bytes:
+def _damaged(kind, whole):
     buffer = io.BytesIO()
     if kind == "other zip":
         with zipfile.ZipFile(buffer, "w") as archive:
@@ -251,9 +231,7 @@ KINDS = ["nothing", "text", "HTML", "half", "but the last bytes", "other zip", "
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_is_no_checkpoint_gives_one_line(
-    entries: Entries, file: Path, kind: str, zipped: bool
-) -> None:
+def test_a_file_that_is_no_checkpoint_gives_one_line(entries, file, kind, zipped):
     torch.save(entries, file, _use_new_zipfile_serialization=zipped)
     file.write_bytes(_damaged(kind, file.read_bytes()))
     with pytest.raises(CheckpointError, match=f"{file} cannot be read as a checkpoint") as error:
@@ -262,13 +240,13 @@ def test_a_file_that_is_no_checkpoint_gives_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_file_is_named(file: Path) -> None:
+def test_a_missing_file_is_named(file):
     with pytest.raises(FileNotFoundError, match=f"no checkpoint file {file}"):
         read_published(file)
 
 
 @pytest.mark.parametrize("content", [[1, 2], 7, torch.zeros(3), {1: torch.zeros(2)}], ids=repr)
-def test_a_file_without_named_entries_is_refused(file: Path, content: Any) -> None:
+def test_a_file_without_named_entries_is_refused(file, content):
     torch.save(content, file)
     with pytest.raises(CheckpointError, match="holds no named entries"):
         read_torch_file(file)
@@ -276,9 +254,7 @@ def test_a_file_without_named_entries_is_refused(file: Path, content: Any) -> No
 
 @pytest.mark.parametrize("part", ["glancer", "focuser", "fc"])
 @pytest.mark.parametrize("value", [None, {}, 3, {"a": 3}])
-def test_a_checkpoint_without_one_of_the_networks_is_refused(
-    entries: Entries, file: Path, part: str, value: Any
-) -> None:
+def test_a_checkpoint_without_one_of_the_networks_is_refused(entries, file, part, value):
     torch.save({**entries, part: value}, file)
     with pytest.raises(CheckpointError, match=f"no weights under '{part}'; a published checkpoint"):
         read_published(file)
@@ -287,13 +263,11 @@ def test_a_checkpoint_without_one_of_the_networks_is_refused(
 # --- other families ---
 
 
-def _without(entries: Entries, **changes: Any) -> Entries:
+def _without(entries, **changes):
     return {**entries, **changes}
 
 
-def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(
-    entries: Entries, file: Path
-) -> None:
+def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(entries, file):
     torch.save(entries, file)
     assert read_published(file).family == "recurrent"
     torch.save(_without(entries, fc={"weight": torch.zeros(174, 8)}), file)
@@ -308,9 +282,7 @@ def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(
         ("focuser", ["net.features.3.conv.0.net.weight", "net.fc.weight"]),
     ],
 )
-def test_a_file_of_the_tsm_repository_is_read_as_either_part(
-    file: Path, part: str, names: list[str]
-) -> None:
+def test_a_file_of_the_tsm_repository_is_read_as_either_part(file, part, names):
     weights = {
         "base_model.features.3.conv.0.net.weight": torch.zeros(2),
         "new_fc.weight": torch.ones(1),
@@ -320,20 +292,20 @@ def test_a_file_of_the_tsm_repository_is_read_as_either_part(
     assert list(read_published_part(file, part)) == names
 
 
-def test_a_state_dict_of_something_else_is_refused(file: Path) -> None:
+def test_a_state_dict_of_something_else_is_refused(file):
     torch.save({"state_dict": {"module.backbone.conv1.weight": torch.zeros(2)}}, file)
     with pytest.raises(CheckpointError, match=r"'backbone.conv1.weight' .* module.base_model.*"):
         read_published_part(file, "glancer")
 
 
-def test_a_classifier_without_memory_is_refused(entries: Entries, file: Path) -> None:
+def test_a_classifier_without_memory_is_refused(entries, file):
     fc = {"fc.weight": torch.zeros(200, 3328), "fc.bias": torch.zeros(200)}
     torch.save(_without(entries, fc=fc), file)
     with pytest.raises(CheckpointError, match="consensus=fc"):
         read_published(file)
 
 
-def test_a_policy_without_convolution_is_refused(entries: Entries, file: Path) -> None:
+def test_a_policy_without_convolution_is_refused(entries, file):
     policy = {f"state_encoder.{k}.weight": torch.zeros(2, 2) for k in (0, 2)}
     torch.save(_without(entries, policy=policy), file)
     with pytest.raises(CheckpointError, match="policy_conv=false"):
@@ -343,18 +315,17 @@ def test_a_policy_without_convolution_is_refused(entries: Entries, file: Path) -
 # --- writing ---
 
 
-def _write(file: Path, policy: dict[str, Tensor] | None) -> Entries:
+def _write(file, policy):
     parts = {
         "glancer": {"net.a": torch.ones(2)},
         "focuser": {"net.b": torch.ones(3)},
         "classifier": {"fc.weight": torch.ones(4)},
     }
-    write_published(file, **parts, policy=policy, epoch=3, acc=1.5, best_acc=2.5)  # type: ignore[arg-type]
-    entries: Entries = torch.load(file, weights_only=True)
-    return entries
+    write_published(file, **parts, policy=policy, epoch=3, acc=1.5, best_acc=2.5)
+    return torch.load(file, weights_only=True)
 
 
-def test_a_written_file_has_the_published_entries(file: Path) -> None:
+def test_a_written_file_has_the_published_entries(file):
     entries = _write(file, None)
     assert list(entries) == [
         *("epoch", "model_state_dict", "glancer", "focuser", "fc"),
@@ -370,7 +341,7 @@ def test_a_written_file_has_the_published_entries(file: Path) -> None:
     assert os.listdir(file.parent) == [file.name]
 
 
-def test_a_written_policy_is_there_three_times_and_stored_once(file: Path) -> None:
+def test_a_written_policy_is_there_three_times_and_stored_once(file):
     large = torch.arange(250_000, dtype=torch.float32)
     entries = _write(file, {"critic.0.bias": large})
     assert torch.equal(entries["policy"]["critic.0.bias"], large)
@@ -382,7 +353,7 @@ def test_a_written_policy_is_there_three_times_and_stored_once(file: Path) -> No
 # --- the report ---
 
 
-def test_a_report_names_what_is_missing_unexpected_and_of_another_shape() -> None:
+def test_a_report_names_what_is_missing_unexpected_and_of_another_shape():
     given = {"a": torch.zeros(2), "b": torch.zeros(2, 3), "x": torch.zeros(1)}
     expected = {"a": torch.zeros(2), "b": torch.zeros(2, 4), "c": torch.zeros(1)}
     report = compare_weights(given, expected)
@@ -394,14 +365,14 @@ def test_a_report_names_what_is_missing_unexpected_and_of_another_shape() -> Non
     )
 
 
-def test_unexpected_weights_do_not_hinder_and_optional_ones_may_be_missing() -> None:
+def test_unexpected_weights_do_not_hinder_and_optional_ones_may_be_missing():
     report = compare_weights({"x": torch.zeros(1)}, {"c": torch.zeros(1)}, optional=["c"])
     assert report.complete
     assert not report.exact
     assert compare_weights({}, {}).exact
 
 
-def test_a_long_report_shows_the_first_names() -> None:
+def test_a_long_report_shows_the_first_names():
     report = compare_weights({}, {f"w{k}": torch.zeros(1) for k in range(314)})
     assert str(report) == "314 missing: w0, w1, w2, w3, and 310 more"
     assert len(report.as_json()["missing"]) == 314

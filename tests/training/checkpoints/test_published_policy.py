@@ -24,7 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def _policy(num_actions: int | None, **arguments: Any) -> GruActorCriticPolicy:
+def _policy(num_actions, **arguments):
     """With statistics of its own, where it has any."""
     anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def _policy(num_actions: int | None, **arguments: Any) -> GruActorCriticPolicy:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_there_and_back_keeps_every_bit(kind: str) -> None:
+def test_there_and_back_keeps_every_bit(kind):
     policy = _policy(**KINDS[kind])
     weights = policy_to_published(policy, FILE, family="temporal_shift")
     back, report = published_policy(weights, MAPS, FILE)
@@ -53,7 +53,7 @@ def test_there_and_back_keeps_every_bit(kind: str) -> None:
         assert torch.equal(value, expected[name]), name
 
 
-def test_it_comes_back_with_the_published_settings() -> None:
+def test_it_comes_back_with_the_published_settings():
     weights = policy_to_published(_policy(None, batch_norm=True), FILE, family="temporal_shift")
     published, _ = published_policy(weights, MAPS, FILE)
     settings = {"batch_norm": True, "action_std": 0.25, "clip_log_probs": True, "channels": 4}
@@ -62,7 +62,7 @@ def test_it_comes_back_with_the_published_settings() -> None:
     assert other.arguments()["action_std"] == 0.1
 
 
-def test_with_batch_normalisation_the_file_has_21_names_and_without_11() -> None:
+def test_with_batch_normalisation_the_file_has_21_names_and_without_11():
     # REFERENCE section 8: 2 and 5 buffers and weights of batch normalisation more.
     of_norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     of_gru = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
@@ -90,21 +90,19 @@ def test_with_batch_normalisation_the_file_has_21_names_and_without_11() -> None
         ("grid, batch norm", r"no batch normalisation; .*batch_norm=false"),
     ],
 )
-def test_the_activitynet_familys_files_cannot_hold_what_its_network_has_not(
-    kind: str, why: str
-) -> None:
+def test_the_activitynet_familys_files_cannot_hold_what_its_network_has_not(kind, why):
     with pytest.raises(CheckpointError, match=why):
         policy_to_published(_policy(**KINDS[kind]), FILE)
 
 
-def test_outputs_that_are_no_grid_and_no_location_are_refused() -> None:
+def test_outputs_that_are_no_grid_and_no_location_are_refused():
     weights = policy_to_published(_policy(16), FILE)
     weights["actor.0.weight"] = weights["actor.0.weight"][:15]
     with pytest.raises(CheckpointError, match="15 actions, which is no square grid"):
         published_policy(weights, MAPS, FILE)
 
 
-def test_maps_of_another_number_of_divisions_are_refused() -> None:
+def test_maps_of_another_number_of_divisions_are_refused():
     weights = policy_to_published(_policy(None, batch_norm=True), FILE, family="temporal_shift")
     half = spaces.Box(0.0, 6.0, (6, 3, 3), np.float32)
     with pytest.raises(CheckpointError, match="sees glance maps of 12 channels and 9 positions"):
@@ -112,7 +110,7 @@ def test_maps_of_another_number_of_divisions_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["state_encoder.5.running_var", "critic.0.bias"])
-def test_a_missing_weight_is_reported(name: str) -> None:
+def test_a_missing_weight_is_reported(name):
     weights = policy_to_published(_policy(None, batch_norm=True), FILE, family="temporal_shift")
     del weights[name]
     _, report = published_policy(weights, MAPS, FILE)

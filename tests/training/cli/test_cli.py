@@ -1,20 +1,14 @@
 """The command line: help at once, exit codes, and where it works."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import adafocus_env
 from train.cli.main import COMMANDS
-
-Run = Callable[..., Any]
 
 CONSOLE_COMMAND = Path(sys.executable).with_name("adafocus")
 
@@ -22,7 +16,7 @@ CONSOLE_COMMAND = Path(sys.executable).with_name("adafocus")
 # --- help and version ---
 
 
-def test_help_and_version_come_without_torch_or_hydra() -> None:
+def test_help_and_version_come_without_torch_or_hydra():
     script = f"""
 import sys
 from train.cli.main import main
@@ -44,7 +38,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 
 
 @pytest.mark.parametrize("asked", [["-h"], ["--help"], ["help"]])
-def test_the_overview_names_every_command(run_command: Run, asked: list[str]) -> None:
+def test_the_overview_names_every_command(run_command, asked):
     done = run_command(*asked)
     assert done.code == 0
     for name, command in COMMANDS.items():
@@ -53,18 +47,18 @@ def test_the_overview_names_every_command(run_command: Run, asked: list[str]) ->
         ), name
 
 
-def test_without_a_command_the_overview_is_shown_and_nothing_is_done(run_command: Run) -> None:
+def test_without_a_command_the_overview_is_shown_and_nothing_is_done(run_command):
     done = run_command()
     assert done.code == 2
     assert "usage: adafocus COMMAND" in done.out
 
 
-def test_the_version_is_the_packages(run_command: Run) -> None:
+def test_the_version_is_the_packages(run_command):
     assert run_command("--version").out == f"adafocus-env {adafocus_env.__version__}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_commands_help_names_its_keys(run_command: Run, name: str) -> None:
+def test_a_commands_help_names_its_keys(run_command, name):
     done = run_command(name, "--help")
     assert done.code == 0
     assert f"usage: adafocus {name} [key=value ...]" in done.out
@@ -74,7 +68,7 @@ def test_a_commands_help_names_its_keys(run_command: Run, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_keys_in_a_commands_help_exist(name: str, compose_config: Callable[..., Any]) -> None:
+def test_keys_in_a_commands_help_exist(name, compose_config):
     cfg = compose_config("stage1")
     groups = {"experiment", "dataset", "model"}
     for text, _ in COMMANDS[name].keys:
@@ -87,9 +81,7 @@ def test_keys_in_a_commands_help_exist(name: str, compose_config: Callable[..., 
 @pytest.mark.parametrize(
     ("given", "nearest"), [("stage4", "stage"), ("benchmrk", "benchmark"), ("dmeo", "demo")]
 )
-def test_an_unknown_command_is_refused_with_the_nearest(
-    run_command: Run, given: str, nearest: str
-) -> None:
+def test_an_unknown_command_is_refused_with_the_nearest(run_command, given, nearest):
     done = run_command(given)
     assert done.code == 2
     assert done.out == ""
@@ -110,8 +102,8 @@ def test_an_unknown_command_is_refused_with_the_nearest(
     ],
 )
 def test_an_unknown_key_ends_the_command_before_anything_is_written(
-    run_command: Run, tmp_path: Path, overrides: list[str], message: str
-) -> None:
+    run_command, tmp_path, overrides, message
+):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *overrides)
     assert done.code == 2
     assert message in done.err
@@ -127,24 +119,22 @@ def test_an_unknown_key_ends_the_command_before_anything_is_written(
     ],
 )
 def test_what_hydra_or_the_algorithm_refuses_ends_the_command(
-    run_command: Run, tmp_path: Path, override: str, named: str
-) -> None:
+    run_command, tmp_path, override, named
+):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", override)
     assert done.code == 1
     assert named in done.err
     assert "Traceback" not in done.err
 
 
-def test_a_bad_value_is_one_line(run_command: Run, tmp_path: Path) -> None:
+def test_a_bad_value_is_one_line(run_command, tmp_path):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=0")
     assert done.code == 1
     assert done.err == "adafocus stage1: epochs=0 must be at least 1\n"
 
 
 @pytest.mark.parametrize("order", [["epochs=3", "--cfg=job"], ["--cfg=job", "epochs=3"]], ids=str)
-def test_hydra_can_show_the_configuration(
-    run_command: Run, tmp_path: Path, order: list[str]
-) -> None:
+def test_hydra_can_show_the_configuration(run_command, tmp_path, order):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *order)
     assert done.code == 0
     assert "command: stage1\n" in done.out
@@ -155,7 +145,7 @@ def test_hydra_can_show_the_configuration(
 # --- where it works ---
 
 
-def test_it_works_from_a_folder_with_a_train_and_agents_of_its_own(tmp_path: Path) -> None:
+def test_it_works_from_a_folder_with_a_train_and_agents_of_its_own(tmp_path):
     (tmp_path / "train.py").write_text("raise SystemExit('the wrong train')\n")
     for package in ("agents", "configs", "adafocus_env"):
         (tmp_path / package).mkdir()
@@ -175,7 +165,7 @@ def test_it_works_from_a_folder_with_a_train_and_agents_of_its_own(tmp_path: Pat
     assert (run / "config.yaml").is_file()
 
 
-def test_it_can_be_run_as_a_module() -> None:
+def test_it_can_be_run_as_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "train", "--version"], capture_output=True, text=True, check=False
     )

@@ -1,16 +1,12 @@
 """Configuration: every YAML composes, recipes follow the command, mistakes are named."""
 
-from __future__ import annotations
-
 import inspect
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from adafocus_env.data import VideoLists
 from adafocus_env.shipped import shipped_recognizer
@@ -19,18 +15,8 @@ from agents.policies.gru_policy import GruActorCriticPolicy
 from train.cli.main import COMMANDS
 from train.cli.overrides import check_override_names
 from train.config.paths import configs_path
-from train.config.sections import (
-    GROUPS,
-    LISTS,
-    AlgoConfig,
-    ConfigError,
-    RunConfig,
-    read_config,
-)
+from train.config.sections import GROUPS, LISTS, AlgoConfig, ConfigError, RunConfig, read_config
 from train.runs.context import recognizer_config
-
-Compose = Callable[..., DictConfig]
-MakeConfig = Callable[..., RunConfig]
 
 OPTIONS = sorted(
     f"{file.parent.name}={file.stem}"
@@ -39,29 +25,27 @@ OPTIONS = sorted(
 )
 
 
-def test_the_configs_lie_beside_the_package() -> None:
+def test_the_configs_lie_beside_the_package():
     folder = configs_path()
     assert folder == Path(__file__).parents[3] / "configs"
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(GROUPS)
 
 
-def test_every_key_of_the_configs_is_a_field_and_every_field_a_key(compose_config: Compose) -> None:
+def test_every_key_of_the_configs_is_a_field_and_every_field_a_key(compose_config):
     for experiment in ("glyphs", "videos"):
         keys = set(compose_config("stage1", f"experiment={experiment}", "data_dir=x"))
         assert keys - {"recipes"} == {field.name for field in fields(RunConfig)}
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_option_of_every_group_composes_and_is_read_for_every_command(
-    compose_config: Compose, option: str
-) -> None:
+def test_every_option_of_every_group_composes_and_is_read_for_every_command(compose_config, option):
     cfg = compose_config("stage1", option, "data_dir=somewhere", "output_dir=unused")
     for command in COMMANDS:
         config = read_config(cfg, command=command)
         assert (config.command, config.data_dir) == (command, "somewhere")
 
 
-def test_values_have_their_types(make_config: MakeConfig) -> None:
+def test_values_have_their_types(make_config):
     config = make_config("stage1", "epochs=3", "backbone_lr=1e-3", "runs={learned: there}")
     for name, kind in {
         "epochs": int,
@@ -81,7 +65,7 @@ def test_values_have_their_types(make_config: MakeConfig) -> None:
     assert config.grid_size == 7
 
 
-def test_the_network_sizes_of_the_built_in_task(make_config: MakeConfig) -> None:
+def test_the_network_sizes_of_the_built_in_task(make_config):
     config = make_config("stage1")
     assert (config.num_frames, config.frame_size, config.patch_size) == (8, 112, 32)
     assert (config.glance_size, config.glance_resize) == (28, "area")
@@ -89,7 +73,7 @@ def test_the_network_sizes_of_the_built_in_task(make_config: MakeConfig) -> None
     assert (config.hidden_dim, config.action_dim, config.reward) == (128, 49, "random")
 
 
-def test_the_published_experiment_has_the_published_sizes(make_config: MakeConfig) -> None:
+def test_the_published_experiment_has_the_published_sizes(make_config):
     config = make_config("stage1", "experiment=videos", "data_dir=x")
     assert (config.num_frames, config.frame_size, config.patch_size) == (16, 224, 128)
     assert (config.glance_size, config.hidden_dim, config.dropout) == (224, 1024, 0.8)
@@ -108,13 +92,7 @@ def test_the_published_experiment_has_the_published_sizes(make_config: MakeConfi
         ("stage3", 10, 0.0, 0.005),
     ],
 )
-def test_the_published_recipe_of_each_stage(
-    make_config: MakeConfig,
-    command: str,
-    epochs: int,
-    backbone_lr: float | None,
-    fc_lr: float | None,
-) -> None:
+def test_the_published_recipe_of_each_stage(make_config, command, epochs, backbone_lr, fc_lr):
     config = make_config(command, "experiment=videos", "data_dir=x")
     assert (config.epochs, config.batch_size, config.eval_freq) == (epochs, 64, 5)
     assert (config.backbone_lr, config.fc_lr) == (backbone_lr, fc_lr)
@@ -124,7 +102,7 @@ def test_the_published_recipe_of_each_stage(
 
 
 @pytest.mark.parametrize("name", ["sthsth_v1_patch160", "sthsth_v2_patch160"])
-def test_the_published_recipes_of_something_something(make_config: MakeConfig, name: str) -> None:
+def test_the_published_recipes_of_something_something(make_config, name):
     stages = {
         stage: make_config(stage, f"experiment={name}", "data_dir=x")
         for stage in ("stage0", "stage1", "stage2", "stage3")
@@ -156,25 +134,23 @@ def test_the_published_recipes_of_something_something(make_config: MakeConfig, n
     ],
     ids=str,
 )
-def test_sizes_of_the_other_family_are_refused(
-    make_config: MakeConfig, overrides: list[str], message: str
-) -> None:
+def test_sizes_of_the_other_family_are_refused(make_config, overrides, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         make_config("stage1", *overrides)
 
 
-def test_frames_that_cannot_be_divided_are_a_configuration_error(make_config: MakeConfig) -> None:
+def test_frames_that_cannot_be_divided_are_a_configuration_error(make_config):
     config = make_config("flops", "experiment=sthsth_v1_patch144", "video_div=3")
     with pytest.raises(ConfigError, match="video_div=3 does not divide num_glance_frames=8"):
         recognizer_config(config, ("a", "b"))
 
 
-def test_commands_that_do_not_train_have_no_recipe(make_config: MakeConfig) -> None:
+def test_commands_that_do_not_train_have_no_recipe(make_config):
     for command in ("evaluate", "benchmark", "demo", "make-videos"):
         assert make_config(command).epochs is None
 
 
-def test_a_configuration_can_be_read_as_another_command(compose_config: Compose) -> None:
+def test_a_configuration_can_be_read_as_another_command(compose_config):
     cfg = compose_config("demo", "output_dir=x", "recipes.stage1.epochs=3")
     as_stage0, as_stage1 = (read_config(cfg, command=name) for name in ("stage0", "stage1"))
     assert (as_stage0.command, as_stage1.command) == ("stage0", "stage1")
@@ -184,12 +160,12 @@ def test_a_configuration_can_be_read_as_another_command(compose_config: Compose)
     assert cfg.command == "demo"
 
 
-def test_an_override_goes_before_every_recipe(compose_config: Compose) -> None:
+def test_an_override_goes_before_every_recipe(compose_config):
     cfg = compose_config("demo", "output_dir=x", "epochs=2")
     assert [read_config(cfg, command=f"stage{i}").epochs for i in range(4)] == [2, 2, 2, 2]
 
 
-def test_shipped_is_the_recognizer_that_comes_with_the_package(make_config: MakeConfig) -> None:
+def test_shipped_is_the_recognizer_that_comes_with_the_package(make_config):
     config = make_config("stage2", "resume=shipped")
     assert config.source_run == str(shipped_recognizer("glyphs"))
     assert (Path(config.source_run) / "recognizer.json").is_file()
@@ -199,9 +175,7 @@ def test_shipped_is_the_recognizer_that_comes_with_the_package(make_config: Make
         make_config("stage2", "dataset=actnet", "data_dir=x", "resume=shipped")
 
 
-def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(
-    make_config: MakeConfig,
-) -> None:
+def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(make_config):
     small = make_config("stage2", "algo=dqn")
     assert (small.observation, small.algo.arguments["buffer_size"]) == ("map", 20000)
     full = make_config("stage2", "algo=dqn", "experiment=actnet_patch128", "data_dir=x")
@@ -209,7 +183,7 @@ def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(
     assert make_config("stage2", "algo=dqn", "observation=vector").observation == "vector"
 
 
-def test_a_value_that_a_command_needs_is_asked_for_by_name(make_config: MakeConfig) -> None:
+def test_a_value_that_a_command_needs_is_asked_for_by_name(make_config):
     config = make_config("evaluate")
     with pytest.raises(ConfigError, match=r"evaluate needs epochs=\.\.\."):
         config.need("epochs")
@@ -219,7 +193,7 @@ def test_a_value_that_a_command_needs_is_asked_for_by_name(make_config: MakeConf
 # --- the algorithm ---
 
 
-def test_arguments_that_are_not_given_are_left_to_the_preset(make_config: MakeConfig) -> None:
+def test_arguments_that_are_not_given_are_left_to_the_preset(make_config):
     algo = make_config("stage2").algo
     assert (algo.name, algo.preset) == ("gru_ppo", "demo")
     assert {key: value for key, value in algo.arguments.items() if value} == {}
@@ -227,11 +201,11 @@ def test_arguments_that_are_not_given_are_left_to_the_preset(make_config: MakeCo
     assert (algo.preset, algo.arguments["gamma"]) == ("paper", 0.5)
 
 
-def _arguments(function: Callable[..., Any], without: str) -> set[str]:
+def _arguments(function, without):
     return set(inspect.signature(function).parameters) - set(without.split())
 
 
-def test_the_algorithms_keys_are_grus_arguments(compose_config: Compose) -> None:
+def test_the_algorithms_keys_are_grus_arguments(compose_config):
     by_the_run = (
         "self policy env seed device verbose tensorboard_log stats_window_size process_group"
     )
@@ -242,9 +216,7 @@ def test_the_algorithms_keys_are_grus_arguments(compose_config: Compose) -> None
 @pytest.mark.parametrize(
     "name", ["hidden_dim", "channels", "detach_value", "standardize", "batch_norm", "action_std"]
 )
-def test_the_policys_arguments_can_be_set_as_any_other_key(
-    make_config: MakeConfig, name: str
-) -> None:
+def test_the_policys_arguments_can_be_set_as_any_other_key(make_config, name):
     assert name in _arguments(GruActorCriticPolicy.__init__, "self")
     config = make_config("stage2", f"algo.policy_kwargs.{name}=1")
     assert config.algo.arguments["policy_kwargs"][name] == 1
@@ -268,7 +240,7 @@ def test_the_policys_arguments_can_be_set_as_any_other_key(
         ("epochs 3", "expected key=value"),
     ],
 )
-def test_an_unknown_key_is_refused_with_the_nearest(override: str, message: str) -> None:
+def test_an_unknown_key_is_refused_with_the_nearest(override, message):
     with pytest.raises(ConfigError, match=message):
         check_override_names([override])
 
@@ -288,17 +260,17 @@ def test_an_unknown_key_is_refused_with_the_nearest(override: str, message: str)
         "dataset@here=glyphs",
     ],
 )
-def test_known_keys_and_hydras_own_are_left_to_hydra(override: str) -> None:
+def test_known_keys_and_hydras_own_are_left_to_hydra(override):
     check_override_names([override])
 
 
-def test_a_key_that_is_no_field_is_refused_when_read(compose_config: Compose) -> None:
+def test_a_key_that_is_no_field_is_refused_when_read(compose_config):
     cfg = compose_config("stage1", "output_dir=x", "+epoch=3")
     with pytest.raises(ConfigError, match="unknown configuration key 'epoch'; did you mean epochs"):
         read_config(cfg)
 
 
-def test_a_value_that_must_be_given_is_named(compose_config: Compose) -> None:
+def test_a_value_that_must_be_given_is_named(compose_config):
     with pytest.raises(ConfigError, match="data_dir"):
         read_config(compose_config("stage1", "experiment=videos", "output_dir=x"))
 
@@ -323,9 +295,7 @@ def test_a_value_that_must_be_given_is_named(compose_config: Compose) -> None:
         ("action_dim=-49", "action_dim"),
     ],
 )
-def test_a_value_out_of_range_is_named_with_what_is_possible(
-    make_config: MakeConfig, override: str, message: str
-) -> None:
+def test_a_value_out_of_range_is_named_with_what_is_possible(make_config, override, message):
     with pytest.raises(ConfigError, match=message):
         make_config("stage1", override)
 
@@ -346,17 +316,17 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(
         "lists={list: x.txt}",
     ],
 )
-def test_a_value_of_the_wrong_type_is_named(make_config: MakeConfig, override: str) -> None:
+def test_a_value_of_the_wrong_type_is_named(make_config, override):
     with pytest.raises(ConfigError, match=override.split("=")[0]):
         make_config("stage1", override)
 
 
-def test_reading_leaves_the_configuration_as_it_was(compose_config: Compose) -> None:
+def test_reading_leaves_the_configuration_as_it_was(compose_config):
     cfg = compose_config("stage1", "output_dir=x")
     before = OmegaConf.to_yaml(cfg, resolve=False)
     read_config(cfg, command="stage3")
     assert OmegaConf.to_yaml(cfg, resolve=False) == before
 
 
-def test_the_keys_of_lists_are_the_fields_of_video_lists() -> None:
+def test_the_keys_of_lists_are_the_fields_of_video_lists():
     assert set(LISTS) == {field.name for field in fields(VideoLists)}

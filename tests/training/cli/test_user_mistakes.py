@@ -1,22 +1,15 @@
 """A user's mistake ends a command with one line that says what to do."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-Run = Callable[..., Any]
-
 
 @pytest.fixture
-def refused(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., str]:
+def refused(run_command, tiny, tmp_path):
     """Runs a command that must end with code 1 and one line on standard error: that line."""
 
-    def run(command: str, *overrides: str) -> str:
+    def run(command, *overrides):
         done = run_command(command, *tiny, f"output_dir={tmp_path / 'run'}", *overrides)
         assert done.code == 1, done.err
         assert "Traceback" not in done.err
@@ -48,9 +41,7 @@ def refused(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., 
         ("stage0", ["backbone_lr=1e30", "optimizer=sgd"], "lower backbone_lr"),
     ],
 )
-def test_a_stage_that_cannot_start_says_what_it_needs(
-    refused: Callable[..., str], command: str, overrides: list[str], message: str
-) -> None:
+def test_a_stage_that_cannot_start_says_what_it_needs(refused, command, overrides, message):
     assert message in refused(command, *overrides)
 
 
@@ -123,12 +114,8 @@ def test_a_stage_that_cannot_start_says_what_it_needs(
     ],
 )  # fmt: skip
 def test_a_checkpoint_that_does_not_fit_is_refused_with_the_cure(
-    refused: Callable[..., str],
-    pipeline: dict[str, Path],
-    command: str,
-    overrides: list[str],
-    message: str,
-) -> None:
+    refused, pipeline, command, overrides, message
+):
     given = [override.format(**pipeline) for override in overrides]
     assert message.format(**pipeline) in refused(command, *given)
 
@@ -144,14 +131,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_with_the_cure(
         ("videos/train/00002.mp4", None, "00002.mp4: no such video file"),
     ],
 )
-def test_bad_data_is_named(
-    refused: Callable[..., str],
-    tiny_videos: Path,
-    tmp_path: Path,
-    file: str,
-    content: str | None,
-    message: str,
-) -> None:
+def test_bad_data_is_named(refused, tiny_videos, tmp_path, file, content, message):
     folder = tmp_path / "videos"
     shutil.copytree(tiny_videos, folder)
     for targets in folder.glob("*_targets.npy"):
@@ -162,9 +142,7 @@ def test_bad_data_is_named(
     assert message in refused("stage0", f"data_dir={folder}")
 
 
-def test_broken_checkpoints_are_named(
-    refused: Callable[..., str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_broken_checkpoints_are_named(refused, pipeline, tmp_path):
     copied = tmp_path / "stage2"
     shutil.copytree(pipeline["stage2"], copied)
     (copied / "policy" / "policy.safetensors").write_bytes(b"cut")
@@ -173,8 +151,6 @@ def test_broken_checkpoints_are_named(
     assert "recognizer.json" in refused("stage2", f"resume={copied}")
 
 
-def test_the_traceback_of_a_mistake_is_in_the_run_folder(
-    refused: Callable[..., str], tmp_path: Path
-) -> None:
+def test_the_traceback_of_a_mistake_is_in_the_run_folder(refused, tmp_path):
     refused("stage2", "resume=nowhere")
     assert "Traceback" in (tmp_path / "run" / "error.log").read_text()

@@ -1,7 +1,5 @@
 """`adafocus bank`, and the commands that take `features=bank:PATH`."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -9,26 +7,20 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from adafocus_env.data.glyphs.videos import CLASS_NAMES
-from adafocus_env.networks import Recognizer
 
 DRIVER = Path(__file__).parents[1] / "killed_driver.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def run_folder(
-    make_recognizer: Callable[..., Recognizer], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def run_folder(make_recognizer, tmp_path_factory):
     """A run folder with a recognizer of random weights that fits the tiny videos."""
     folder = tmp_path_factory.mktemp("run")
     sizes = {"num_frames": 2, "frame_size": 112, "patch_size": 32, "hidden_dim": 16}
@@ -37,15 +29,13 @@ def run_folder(
 
 
 @pytest.fixture(scope="module")
-def arguments(tiny: list[str], run_folder: Path) -> list[str]:
+def arguments(tiny, run_folder):
     """What all commands here share."""
     return [*tiny, f"resume={run_folder}"]
 
 
 @pytest.fixture(scope="module")
-def bank(
-    arguments: list[str], run_command: Run, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def bank(arguments, run_command, tmp_path_factory):
     """Banks of the training and validation videos: their folder, and what was printed."""
     root = tmp_path_factory.mktemp("bank")
     out = {}
@@ -60,7 +50,7 @@ def bank(
     return {"folder": root / "bank", **out}
 
 
-def _contents(folder: Path) -> dict[str, bytes]:
+def _contents(folder):
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -68,7 +58,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def _run_process(command: list[str], cwd: Path, expected: int = 0) -> None:
+def _run_process(command, cwd, expected=0):
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -81,7 +71,7 @@ def _run_process(command: list[str], cwd: Path, expected: int = 0) -> None:
     assert done.returncode == expected, done.stdout + done.stderr
 
 
-def test_the_size_is_said_first(bank: dict[str, Any]) -> None:
+def test_the_size_is_said_first(bank):
     # 2 x 20 x 2 x (48 x 49 + 48 + 16 x 128) x 2 bytes is 0.7 MB.
     first = bank["train"].splitlines()[0]
     assert first.startswith(f"feature bank in {bank['folder'] / 'train'}: 20 videos x 2 views x ")
@@ -89,7 +79,7 @@ def test_the_size_is_said_first(bank: dict[str, Any]) -> None:
     assert "frames/s" in bank["val"]
 
 
-def test_clips_are_those_of_stage_2_and_of_evaluation(bank: dict[str, Any]) -> None:
+def test_clips_are_those_of_stage_2_and_of_evaluation(bank):
     settings = {
         split: json.loads((bank["folder"] / split / "manifest.json").read_text())["settings"]
         for split in ("train", "val")
@@ -100,16 +90,14 @@ def test_clips_are_those_of_stage_2_and_of_evaluation(bank: dict[str, Any]) -> N
     assert settings["train"]["dataset"]["videos"] == 20
 
 
-def test_training_clips_have_the_frames_of_stage_2(make_config: Callable[..., Any]) -> None:
+def test_training_clips_have_the_frames_of_stage_2(make_config):
     for command in ("stage2", "bank"):
         assert make_config(command).policy_frames == 2
         published = make_config(command, "experiment=actnet_patch128", "data_dir=x")
         assert published.policy_frames is None
 
 
-def test_stage_2_evaluate_and_benchmark_use_a_bank(
-    arguments: list[str], bank: dict[str, Any], run_command: Run, tmp_path: Path
-) -> None:
+def test_stage_2_evaluate_and_benchmark_use_a_bank(arguments, bank, run_command, tmp_path):
     features = f"features=bank:{bank['folder']}"
     stage2 = [*arguments, features, "reward=expected", f"output_dir={tmp_path / 'stage2'}"]
     done = run_command("stage2", *stage2)
@@ -156,19 +144,13 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(
         ("evaluate", ["features=bank:{bank}", "split=val"], "random pixels are not in a bank"),
         ("bank", [], "bank needs target=FOLDER"),
         ("bank", ["target={bank}", "split=val", "views=2"], "views=2 is for split=train"),
-        ("bank", ["target={bank}", "split=val", "seed=1"], "episode_seeds.seed: 0 in the bank, 1"),
+        ("bank", ["target={bank}", "split=val", "seed=1"], "episode_seeds.seed: 0 there, 1"),
         ("bank", ["target={bank}", "views=0"], "views=0 must be at least 1"),
     ],
 )
 def test_what_a_bank_cannot_do_is_one_line(
-    arguments: list[str],
-    bank: dict[str, Any],
-    run_command: Run,
-    tmp_path: Path,
-    command: str,
-    overrides: list[str],
-    message: str,
-) -> None:
+    arguments, bank, run_command, tmp_path, command, overrides, message
+):
     before = _contents(bank["folder"])
     given = [item.format(bank=bank["folder"]) for item in overrides]
     done = run_command(command, *arguments, *given, f"output_dir={tmp_path}")
@@ -179,8 +161,8 @@ def test_what_a_bank_cannot_do_is_one_line(
 
 
 def test_a_bank_of_another_recognizer_is_refused(
-    arguments: list[str], bank: dict[str, Any], run_folder: Path, run_command: Run, tmp_path: Path
-) -> None:
+    arguments, bank, run_folder, run_command, tmp_path
+):
     shutil.copytree(run_folder, tmp_path / "other")
     file = tmp_path / "other" / "recognizer" / "recognizer.safetensors"
     weights = load_file(file)
@@ -195,8 +177,8 @@ def test_a_bank_of_another_recognizer_is_refused(
 
 
 def test_a_disk_that_is_too_small_is_refused_with_the_size_needed(
-    arguments: list[str], run_command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    arguments, run_command, tmp_path, monkeypatch
+):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     bank = ["bank", *arguments, f"target={tmp_path / 'bank'}", "split=val"]
     done = run_command(*bank, f"output_dir={tmp_path / 'run'}")
@@ -209,8 +191,8 @@ def test_a_disk_that_is_too_small_is_refused_with_the_size_needed(
 # the settings sync twice; after them the manifest does. The last count is within the manifest.
 @pytest.mark.parametrize("count", [1, 3, 5, 21, 43])
 def test_a_killed_build_ends_with_the_bytes_of_an_uninterrupted_one(
-    arguments: list[str], bank: dict[str, Any], run_command: Run, tmp_path: Path, count: int
-) -> None:
+    arguments, bank, run_command, tmp_path, count
+):
     target = [f"target={tmp_path / 'bank'}", "split=val", f"output_dir={tmp_path / 'run'}"]
     command = ["bank", *arguments, *target]
     _run_process(
@@ -230,9 +212,7 @@ def test_a_killed_build_ends_with_the_bytes_of_an_uninterrupted_one(
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_write_the_bytes_of_one(
-    arguments: list[str], bank: dict[str, Any], tmp_path: Path
-) -> None:
+def test_two_processes_write_the_bytes_of_one(arguments, bank, tmp_path):
     given = ["split=train", "views=2", f"target={tmp_path / 'bank'}"]
     _run_process([*TORCHRUN, "-m", "train", "bank", *arguments, *given], tmp_path)
     assert _contents(tmp_path / "bank" / "train") == _contents(bank["folder"] / "train")

@@ -1,29 +1,22 @@
 """`adafocus check-data`: every problem of a data set, with file, line and cure."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-Check = Callable[..., tuple[int, dict[str, Any], str]]
-
 
 @pytest.fixture
-def folder(actnet_folder: Path, tmp_path: Path) -> Path:
+def folder(actnet_folder, tmp_path):
     """A copy of the folder in the actnet layout, to be damaged."""
     return shutil.copytree(actnet_folder, tmp_path / "data")
 
 
 @pytest.fixture
-def check(folder: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Check:
+def check(folder, tmp_path, run_command):
     """Runs the command: exit code, report, output."""
 
-    def run(media: str = "frames", *overrides: str) -> tuple[int, dict[str, Any], str]:
+    def run(media="frames", *overrides):
         out = tmp_path / "out"
         done = run_command(
             "check-data",
@@ -37,7 +30,7 @@ def check(folder: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Chec
     return run
 
 
-def _change_line(path: Path, number: int, line: str) -> None:
+def _change_line(path, number, line):
     lines = path.read_text().splitlines()
     lines[number - 1] = line
     path.write_text("\n".join(lines) + "\n")
@@ -55,9 +48,7 @@ def _change_line(path: Path, number: int, line: str) -> None:
         ("link,16,3", "path 'link' leaves the data folder"),
     ],
 )
-def test_a_bad_line_is_an_error(
-    check: Check, folder: Path, tmp_path: Path, line: str, message: str
-) -> None:
+def test_a_bad_line_is_an_error(check, folder, tmp_path, line, message):
     (folder / "frames" / "link").symlink_to(tmp_path)
     _change_line(folder / "actnet_train_split.txt", 4, line)
     code, report, _ = check()
@@ -67,9 +58,7 @@ def test_a_bad_line_is_an_error(
     assert message in error
 
 
-def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(
-    check: Check, folder: Path
-) -> None:
+def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(check, folder):
     _change_line(folder / "actnet_train_split.txt", 2, "v_train_001")
     _change_line(folder / "actnet_train_split.txt", 5, "v_train_004,16,77")
     _change_line(folder / "actnet_val_split.txt", 1, "v_val_000,16")
@@ -77,7 +66,7 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(
     code, report, text = check()
     assert code == 1
     assert [error.removeprefix(f"{folder}/actnet_")[:14] for error in report["errors"]] == [
-        *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx"),
+        *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx")
     ]
     assert "problems that would break training: 4;" in text
     assert "train_split.txt:10: " in report["errors"][3]
@@ -94,9 +83,7 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(
         ("folder", "v_val_002: no such folder of frames; 'adafocus extract-frames' makes it"),
     ],
 )
-def test_an_unreadable_frame_is_an_error(
-    check: Check, folder: Path, damage: str, message: str
-) -> None:
+def test_an_unreadable_frame_is_an_error(check, folder, damage, message):
     image = folder / "frames" / "v_val_002" / "image_00007.jpg"
     data = image.read_bytes()
     if damage == "folder":
@@ -111,7 +98,7 @@ def test_an_unreadable_frame_is_an_error(
     assert message in error
 
 
-def test_a_frame_count_that_is_too_large_is_one_error_a_video(check: Check, folder: Path) -> None:
+def test_a_frame_count_that_is_too_large_is_one_error_a_video(check, folder):
     _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,20,2")
     _, report, _ = check()
     [error] = report["errors"]
@@ -122,7 +109,7 @@ def test_a_frame_count_that_is_too_large_is_one_error_a_video(check: Check, fold
     assert "v_val_002.mp4: the video ends after 16 readable frames but frame 16 is" in error
 
 
-def test_a_frame_count_that_is_too_small_is_a_warning(check: Check, folder: Path) -> None:
+def test_a_frame_count_that_is_too_small_is_a_warning(check, folder):
     _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,4,2")
     for media, message in (
         ("frames", "the list says 4 frames but the folder has 16; the rest is never used"),
@@ -141,7 +128,7 @@ def test_a_frame_count_that_is_too_small_is_a_warning(check: Check, folder: Path
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "twice"])
-def test_an_unreadable_video_is_an_error(check: Check, folder: Path, damage: str) -> None:
+def test_an_unreadable_video_is_an_error(check, folder, damage):
     video = folder / "videos" / "v_train_011.mp4"
     data = video.read_bytes()
     if damage == "twice":
@@ -161,7 +148,7 @@ def test_an_unreadable_video_is_an_error(check: Check, folder: Path, damage: str
     assert expected[damage] in error
 
 
-def test_the_class_file_of_another_data_set_is_noticed(check: Check, folder: Path) -> None:
+def test_the_class_file_of_another_data_set_is_noticed(check, folder):
     names = [f"class {k}" for k in range(15)]
     (folder / "classInd.txt").write_text("\n".join(names))
     code, report, _ = check()
@@ -181,7 +168,7 @@ def test_the_class_file_of_another_data_set_is_noticed(check: Check, folder: Pat
     assert any("8 classes, but the data set has 239" in error for error in report["errors"])
 
 
-def test_the_same_video_in_two_splits_is_a_warning(check: Check, folder: Path) -> None:
+def test_the_same_video_in_two_splits_is_a_warning(check, folder):
     _change_line(folder / "actnet_val_split.txt", 2, "v_train_001,16,1")
     code, report, _ = check()
     assert code == 0
@@ -191,7 +178,7 @@ def test_the_same_video_in_two_splits_is_a_warning(check: Check, folder: Path) -
     assert "train and val: results on a split that was trained on mean nothing" in warning
 
 
-def test_the_same_video_with_two_labels_is_an_error(check: Check, folder: Path) -> None:
+def test_the_same_video_with_two_labels_is_an_error(check, folder):
     _change_line(folder / "actnet_train_split.txt", 2, "v_train_011,16,5")
     code, report, _ = check()
     assert code == 1
@@ -201,7 +188,7 @@ def test_the_same_video_with_two_labels_is_an_error(check: Check, folder: Path) 
     assert "has different labels in these lines; keep the right one" in error
 
 
-def test_short_videos_are_counted_and_break_nothing(check: Check, folder: Path) -> None:
+def test_short_videos_are_counted_and_break_nothing(check, folder):
     _change_line(folder / "actnet_train_split.txt", 12, "v_train_011,2,1")
     code, report, text = check()
     assert code == 0
@@ -209,7 +196,7 @@ def test_short_videos_are_counted_and_break_nothing(check: Check, folder: Path) 
     assert "1 of 12 videos with fewer than 3 frames left out" in text
 
 
-def test_missing_files_are_errors(check: Check, folder: Path) -> None:
+def test_missing_files_are_errors(check, folder):
     (folder / "classInd.txt").unlink()
     (folder / "actnet_val_split.txt").unlink()
     shutil.rmtree(folder / "frames")
@@ -219,15 +206,15 @@ def test_missing_files_are_errors(check: Check, folder: Path) -> None:
         assert "does not exist" in error
 
 
-def test_frames_that_need_a_crop_are_errors_without_it(check: Check, folder: Path) -> None:
+def test_frames_that_need_a_crop_are_errors_without_it(check, folder):
     _, report, _ = check("frames", "crop=false", "frame_size=224")
     assert len(report["errors"]) == 18
     assert "112x112 pixels but crop=false needs 224x224; set crop=true" in report["errors"][0]
 
 
 def test_built_in_videos_on_disk_are_checked_and_those_in_memory_refused(
-    tiny_videos: Path, run_command: Callable[..., Any], tmp_path: Path
-) -> None:
+    tiny_videos, run_command, tmp_path
+):
     done = run_command("check-data", f"data_dir={tiny_videos}", f"output_dir={tmp_path}")
     assert done.code == 0, done.err
     assert json.loads((tmp_path / "check_data.json").read_text())["splits"]["test"]["videos"] == 12
@@ -237,9 +224,7 @@ def test_built_in_videos_on_disk_are_checked_and_those_in_memory_refused(
     assert "drawn in memory: there is nothing to check" in done.err
 
 
-def test_what_else_keeps_a_split_from_opening_is_an_error(
-    tiny_videos: Path, run_command: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_what_else_keeps_a_split_from_opening_is_an_error(tiny_videos, run_command, tmp_path):
     data = shutil.copytree(tiny_videos, tmp_path / "data")
     lines = (data / "val.txt").read_text().splitlines()
     (data / "val.txt").write_text("\n".join(lines[1:]) + "\n")
@@ -248,7 +233,7 @@ def test_what_else_keeps_a_split_from_opening_is_an_error(
     assert "val_targets.npy: 10 target paths for 9 videos" in done.out
 
 
-def test_many_problems_are_shortened_on_the_screen_alone(check: Check, folder: Path) -> None:
+def test_many_problems_are_shortened_on_the_screen_alone(check, folder):
     with (folder / "actnet_train_split.txt").open("a") as file:
         file.write("bad line\n" * 60)
     _, report, text = check()

@@ -1,7 +1,5 @@
 """`adafocus extract-frames`: whole folders of videos."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -10,22 +8,17 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import train.data_tools.extract_frames
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.data_tools.extract_frames import run_extract_frames
-from train.runs.progress import ProgressDisplay
-
-Extract = Callable[..., Any]
 
 
 @pytest.fixture
-def source(video_folder: Path, tmp_path: Path) -> Path:
+def source(video_folder, tmp_path):
     """Six videos of 12 frames, two of them in a folder of their own."""
     folder = tmp_path / "source"
     shutil.copytree(video_folder / "videos", folder)
@@ -36,10 +29,10 @@ def source(video_folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def extract(source: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Extract:
+def extract(source, tmp_path, run_command):
     """Runs the command on `source`, to `target`."""
 
-    def run(*overrides: str) -> Any:
+    def run(*overrides):
         return run_command(
             "extract-frames",
             *(
@@ -53,17 +46,16 @@ def extract(source: Path, tmp_path: Path, run_command: Callable[..., Any]) -> Ex
     return run
 
 
-def _report(tmp_path: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((tmp_path / "out" / "extract_frames.json").read_text())
-    return report
+def _report(tmp_path):
+    return json.loads((tmp_path / "out" / "extract_frames.json").read_text())
 
 
-def _tree(folder: Path) -> dict[str, bytes]:
+def _tree(folder):
     files = (path for path in folder.rglob("*") if path.is_file() and "lock" not in path.name)
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_all_videos_are_extracted_and_counted(extract: Extract, tmp_path: Path) -> None:
+def test_all_videos_are_extracted_and_counted(extract, tmp_path):
     done = extract("height=24")
     assert done.code == 0, done.err
     names = ["sub/v4.mp4", "sub/v5.mp4", "v0.mp4", "v1.mp4", "v2.mp4", "v3.mp4"]
@@ -74,9 +66,7 @@ def test_all_videos_are_extracted_and_counted(extract: Extract, tmp_path: Path) 
     assert "GB are free" in done.out
 
 
-def test_videos_that_fail_are_reported_and_the_others_done(
-    extract: Extract, source: Path, tmp_path: Path
-) -> None:
+def test_videos_that_fail_are_reported_and_the_others_done(extract, source, tmp_path):
     (source / "v1.mp4").write_bytes(b"")
     (source / "v2.mp4").write_bytes((source / "v0.mp4").read_bytes()[:500])
     done = extract()
@@ -97,11 +87,11 @@ def test_videos_that_fail_are_reported_and_the_others_done(
     assert len(_report(tmp_path)["frames"]) == 6
 
 
-def test_other_settings_in_the_same_folder_are_refused(extract: Extract) -> None:
+def test_other_settings_in_the_same_folder_are_refused(extract):
     assert extract().code == 0
     done = extract("height=none")
     assert done.code == 1
-    assert "was extracted with other settings (height 360 there, None now)" in done.err
+    assert "was extracted with other settings (height: 360 there, None here)" in done.err
 
 
 @pytest.mark.parametrize(
@@ -114,19 +104,15 @@ def test_other_settings_in_the_same_folder_are_refused(extract: Extract) -> None
         ("target=null", "extract-frames needs target=..."),
     ],
 )
-def test_a_bad_key_is_named(extract: Extract, override: str, message: str) -> None:
+def test_a_bad_key_is_named(extract, override, message):
     done = extract(override)
     assert done.code == 1
     assert message in done.err
 
 
 def test_a_disk_that_is_too_small_is_refused_with_the_estimate(
-    make_config: Callable[..., RunConfig],
-    source: Path,
-    tmp_path: Path,
-    quiet: Callable[[], ProgressDisplay],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    make_config, source, tmp_path, quiet, monkeypatch
+):
     config = make_config("extract-frames", f"source={source}", f"target={tmp_path / 'target'}")
     usage = namedtuple("usage", "total used free")(10, 10, 1000)
     monkeypatch.setattr(train.data_tools.extract_frames.shutil, "disk_usage", lambda _: usage)
@@ -135,7 +121,7 @@ def test_a_disk_that_is_too_small_is_refused_with_the_estimate(
     assert len(list((tmp_path / "target").rglob("extracted.json"))) == 3
 
 
-def test_two_runs_into_one_folder_are_refused(extract: Extract, tmp_path: Path) -> None:
+def test_two_runs_into_one_folder_are_refused(extract, tmp_path):
     (tmp_path / "target").mkdir()
     with train.data_tools.extract_frames._alone_in(tmp_path / "target"):
         done = extract()
@@ -144,9 +130,7 @@ def test_two_runs_into_one_folder_are_refused(extract: Extract, tmp_path: Path) 
 
 
 # Over 5 seconds: two processes are started, which import torch.
-def test_a_killed_run_is_taken_up_and_its_processes_end(
-    source: Path, extract: Extract, tmp_path: Path
-) -> None:
+def test_a_killed_run_is_taken_up_and_its_processes_end(source, extract, tmp_path):
     for index in range(40):
         shutil.copy(source / "v0.mp4", source / f"more{index}.mp4")
     target = tmp_path / "target"

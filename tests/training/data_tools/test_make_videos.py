@@ -1,12 +1,7 @@
 """The built-in videos as files: layout, what a second run does, and reading them back."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,15 +12,12 @@ from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, render_video
 from train.config.sections import ConfigError
 from train.data_tools import make_videos as module
 from train.data_tools.make_videos import make_videos
-from train.runs.progress import ProgressDisplay
 
 OPTIONS = VideoOptions(num_frames=8, frame_size=112)
 
 
 @pytest.fixture
-def make(
-    monkeypatch: pytest.MonkeyPatch, quiet: Callable[[], ProgressDisplay]
-) -> Callable[[Path], list[str]]:
+def make(monkeypatch, quiet):
     """Makes videos of 3, 2 and 2 in this process; returns the videos that were drawn."""
     for split, count in {"train": 3, "val": 2, "test": 2}.items():
         monkeypatch.setitem(SPLITS, split, (SPLITS[split][0], count))
@@ -33,11 +25,11 @@ def make(
         module, "ProcessPoolExecutor", lambda workers, mp_context: ThreadPoolExecutor(workers)
     )
 
-    def run(folder: Path) -> list[str]:
-        drawn: list[str] = []
+    def run(folder):
+        drawn = []
         write = module.write_video
 
-        def noted(split: str, index: int, path: Path) -> Any:
+        def noted(split, index, path):
             drawn.append(f"{split} {index}")
             return write(split, index, path)
 
@@ -52,7 +44,7 @@ def make(
 # --- the session's folder, drawn by a worker process ---
 
 
-def test_every_split_has_its_list_targets_and_videos(tiny_videos: Path) -> None:
+def test_every_split_has_its_list_targets_and_videos(tiny_videos):
     for split, count in {"train": 20, "val": 10, "test": 12}.items():
         lines = (tiny_videos / f"{split}.txt").read_text().splitlines()
         assert lines == [f"{split}/{i:05d}.mp4,16,{i % 10}" for i in range(count)]
@@ -62,7 +54,7 @@ def test_every_split_has_its_list_targets_and_videos(tiny_videos: Path) -> None:
     assert (tiny_videos / "classes.txt").read_text().split("\n")[:-1] == list(CLASS_NAMES)
 
 
-def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos: Path) -> None:
+def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos):
     description = json.loads((tiny_videos / "videos.json").read_text())
     splits = {"train": [1001, 20], "val": [1002, 10], "test": [2001, 12]}
     assert description == {"dataset": "glyphs", "splits": splits}
@@ -70,7 +62,7 @@ def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos: Path
 
 
 @pytest.mark.parametrize(("split", "seed"), [("train", 1001), ("val", 1002), ("test", 2001)])
-def test_videos_are_read_back_with_their_targets(tiny_videos: Path, split: str, seed: int) -> None:
+def test_videos_are_read_back_with_their_targets(tiny_videos, split, seed):
     videos = open_videos("glyphs", split, OPTIONS, data_dir=tiny_videos)
     frames, label, centers = render_video(seed, 7)
     clip = videos.clip(7, episode_seed=0)
@@ -80,7 +72,7 @@ def test_videos_are_read_back_with_their_targets(tiny_videos: Path, split: str, 
     np.testing.assert_allclose(videos.target_centers(7), centers[1::2], atol=1e-5)
 
 
-def test_the_target_is_yellow_where_the_targets_say_it_is(tiny_videos: Path) -> None:
+def test_the_target_is_yellow_where_the_targets_say_it_is(tiny_videos):
     videos = open_videos("glyphs", "test", OPTIONS, data_dir=tiny_videos)
     yellow = []
     for index in range(12):
@@ -96,25 +88,18 @@ def test_the_target_is_yellow_where_the_targets_say_it_is(tiny_videos: Path) -> 
 # --- a second run ---
 
 
-def test_complete_videos_are_left_as_they_are(
-    make: Callable[[Path], list[str]], tmp_path: Path
-) -> None:
+def test_complete_videos_are_left_as_they_are(make, tmp_path):
     assert len(make(tmp_path / "videos")) == 7
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").rglob("*")}
     assert make(tmp_path / "videos") == []
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").rglob("*")} == before
 
 
-def test_an_interrupted_run_is_made_good(
-    make: Callable[[Path], list[str]],
-    quiet: Callable[[], ProgressDisplay],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_interrupted_run_is_made_good(make, quiet, tmp_path, monkeypatch):
     folder = tmp_path / "videos"
     write = module.write_video
 
-    def full_disk(split: str, index: int, path: Path) -> Any:
+    def full_disk(split, index, path):
         if (split, index) == ("val", 1):
             path.write_bytes(b"half a video")
             raise OSError("No space left on device")
@@ -133,9 +118,7 @@ def test_an_interrupted_run_is_made_good(
             assert videos.clip(index, 0).frames.shape == (8, 3, 112, 112)
 
 
-def test_videos_of_other_seeds_are_not_taken_for_these(
-    make: Callable[[Path], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_videos_of_other_seeds_are_not_taken_for_these(make, tmp_path, monkeypatch):
     make(tmp_path / "videos")
     monkeypatch.setitem(SPLITS, "val", (1002, 1))
     with pytest.raises(ConfigError, match="holds other files"):
@@ -144,9 +127,7 @@ def test_videos_of_other_seeds_are_not_taken_for_these(
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "videos.json"])
-def test_a_folder_with_other_files_is_refused_and_left_alone(
-    make: Callable[[Path], list[str]], tmp_path: Path, name: str
-) -> None:
+def test_a_folder_with_other_files_is_refused_and_left_alone(make, tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(ConfigError, match=r"holds other files; name an empty folder with data_dir"):
         make(tmp_path)
@@ -154,12 +135,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(
     assert (tmp_path / name).read_text() == "{}"
 
 
-def test_the_command_says_where_the_videos_are(
-    make: Callable[[Path], list[str]],
-    run_command: Callable[..., Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_command_says_where_the_videos_are(make, run_command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run_command("make-videos")
     assert done.code == 0, done.err
@@ -170,23 +146,19 @@ def test_the_command_says_where_the_videos_are(
     assert (tmp_path / "elsewhere" / "videos.json").is_file()
 
 
-def test_an_empty_folder_is_used(make: Callable[[Path], list[str]], tmp_path: Path) -> None:
+def test_an_empty_folder_is_used(make, tmp_path):
     (tmp_path / "videos").mkdir()
     assert len(make(tmp_path / "videos")) == 7
 
 
-def test_an_empty_folder_on_another_disk_is_used(
-    make: Callable[[Path], list[str]], tmp_path: Path
-) -> None:
+def test_an_empty_folder_on_another_disk_is_used(make, tmp_path):
     (tmp_path / "disk").mkdir()
     (tmp_path / "videos").symlink_to(tmp_path / "disk")
     assert len(make(tmp_path / "videos")) == 7
     assert (tmp_path / "disk" / "videos.json").is_file()
 
 
-def test_a_file_in_the_folders_place_is_refused(
-    make: Callable[[Path], list[str]], tmp_path: Path
-) -> None:
+def test_a_file_in_the_folders_place_is_refused(make, tmp_path):
     (tmp_path / "videos").write_text("a file")
     with pytest.raises((ConfigError, OSError), match="videos"):
         make(tmp_path / "videos")

@@ -1,28 +1,16 @@
 """`adafocus benchmark` on a sweep of two seeds: numbers, files, independence of the batch."""
 
-from __future__ import annotations
-
 import csv
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-
-Run = Callable[..., Any]
 
 TIMES = ("seconds", "videos_per_second")
 
 
 @pytest.fixture(scope="module")
-def sweep(
-    run_command: Run,
-    tiny: list[str],
-    pipeline: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def sweep(run_command, tiny, pipeline, tmp_path_factory):
     """Stage 2 with seeds 0 and 1, as Hydra's multirun leaves it."""
     folder = tmp_path_factory.mktemp("sweep")
     given = [f"resume={pipeline['stage1']}", "seed=0,1", f"hydra.sweep.dir={folder}"]
@@ -32,9 +20,7 @@ def sweep(
 
 
 @pytest.fixture(scope="module")
-def benchmark(
-    run_command: Run, tiny: list[str], sweep: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, str]:
+def benchmark(run_command, tiny, sweep, tmp_path_factory):
     """The sweep against baselines, with everything switched on; its folder and what it printed."""
     folder = tmp_path_factory.mktemp("benchmark")
     policies = "random,center,saliency,sweep,random_offsets,beam_oracle:2,greedy_oracle,learned"
@@ -47,13 +33,13 @@ def benchmark(
 
 
 @pytest.fixture(scope="module")
-def rows(benchmark: tuple[Path, str]) -> dict[str, dict[str, Any]]:
+def rows(benchmark):
     """The policies of `benchmark.json` by name."""
     result = json.loads((benchmark[0] / "benchmark.json").read_text())
     return {policy["name"]: policy for policy in result["policies"]}
 
 
-def test_the_seeds_of_a_sweep_are_one_policy(rows: dict[str, dict[str, Any]], sweep: Path) -> None:
+def test_the_seeds_of_a_sweep_are_one_policy(rows, sweep):
     assert list(rows)[-1] == "gru_ppo"
     row = rows["gru_ppo"]
     assert row["checkpoints"] == [str(sweep / "0"), str(sweep / "1")]
@@ -66,7 +52,7 @@ def test_the_seeds_of_a_sweep_are_one_policy(rows: dict[str, dict[str, Any]], sw
     assert rows["center"]["over_seeds"] is None
 
 
-def test_rewards_per_frame_add_up_to_the_return(rows: dict[str, dict[str, Any]]) -> None:
+def test_rewards_per_frame_add_up_to_the_return(rows):
     for row in rows.values():
         assert sum(row["reward_per_step"]) == pytest.approx(row["return_mean"])
         assert len(row["map_per_step"]) == len(row["top5_per_step"]) == 2
@@ -74,7 +60,7 @@ def test_rewards_per_frame_add_up_to_the_return(rows: dict[str, dict[str, Any]])
         assert low <= row["return_mean"] <= high
 
 
-def test_differences_and_regret_are_those_of_the_means(rows: dict[str, dict[str, Any]]) -> None:
+def test_differences_and_regret_are_those_of_the_means(rows):
     returns = {name: row["return_mean"] for name, row in rows.items()}
     for name, row in rows.items():
         assert row["differences"].keys() == {"random", "center"} - {name}
@@ -88,9 +74,7 @@ def test_differences_and_regret_are_those_of_the_means(rows: dict[str, dict[str,
     assert rows["gru_ppo"]["regret"]["mean"] > 0
 
 
-def test_what_is_executed_is_what_is_counted_and_the_rewards_patches(
-    rows: dict[str, dict[str, Any]], pipeline: dict[str, Path]
-) -> None:
+def test_what_is_executed_is_what_is_counted_and_the_rewards_patches(rows, pipeline):
     evaluated = json.loads((pipeline["evaluate"] / "evaluate.json").read_text())["policies"][0]
     parts = evaluated["gmacs_by_part"]
     # The reward baseline's patch: a focuser and a classifier step more.
@@ -107,13 +91,7 @@ def test_what_is_executed_is_what_is_counted_and_the_rewards_patches(
     assert oracle["gmacs_executed_per_video"] > oracle["gmacs_per_video"]
 
 
-def test_the_gap_is_that_to_the_training_split(
-    rows: dict[str, dict[str, Any]],
-    run_command: Run,
-    tiny: list[str],
-    sweep: Path,
-    tmp_path: Path,
-) -> None:
+def test_the_gap_is_that_to_the_training_split(rows, run_command, tiny, sweep, tmp_path):
     given = [f"resume={sweep / '0'}", "policy=center", "split=train", "reward=random"]
     done = run_command("evaluate", *tiny, *given, f"output_dir={tmp_path}")
     assert done.code == 0, done.err
@@ -125,7 +103,7 @@ def test_the_gap_is_that_to_the_training_split(
     assert rows["greedy_oracle"]["train"] is None
 
 
-def test_exits_of_every_policy_but_the_oracles_form_curves(rows: dict[str, dict[str, Any]]) -> None:
+def test_exits_of_every_policy_but_the_oracles_form_curves(rows):
     for name, row in rows.items():
         if "oracle" in name:
             assert row["conditional_exit"] is None
@@ -144,9 +122,7 @@ def test_exits_of_every_policy_but_the_oracles_form_curves(rows: dict[str, dict[
                     assert point["top1"] in (pytest.approx(low), pytest.approx(high))
 
 
-def test_the_csv_has_every_video_of_every_policy_draw_and_checkpoint(
-    benchmark: tuple[Path, str], rows: dict[str, dict[str, Any]]
-) -> None:
+def test_the_csv_has_every_video_of_every_policy_draw_and_checkpoint(benchmark, rows):
     with (benchmark[0] / "benchmark.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     counts = {name: sum(line["policy"] == name for line in lines) for name in rows}
@@ -159,7 +135,7 @@ def test_the_csv_has_every_video_of_every_policy_draw_and_checkpoint(
         assert np.mean(correct) == pytest.approx(row["top1"])
 
 
-def test_all_files_are_there_and_what_is_printed_fits(benchmark: tuple[Path, str]) -> None:
+def test_all_files_are_there_and_what_is_printed_fits(benchmark):
     folder, out = benchmark
     for name in ("report.html", "benchmark.md", "locations.png", "accuracy_per_macs.png"):
         assert (folder / name).stat().st_size > 1000
@@ -171,14 +147,8 @@ def test_all_files_are_there_and_what_is_printed_fits(benchmark: tuple[Path, str
 
 @pytest.mark.parametrize("overrides", [["batch_size=1"], ["batch_size=64", "num_workers=2"]])
 def test_results_depend_neither_on_the_batch_nor_on_the_workers(
-    run_command: Run,
-    tiny: list[str],
-    sweep: Path,
-    rows: dict[str, dict[str, Any]],
-    assert_equal: Callable[[object, object], None],
-    tmp_path: Path,
-    overrides: list[str],
-) -> None:
+    run_command, tiny, sweep, rows, assert_equal, tmp_path, overrides
+):
     policies = "policies=[random,center,saliency,random_offsets,beam_oracle:2,learned]"
     given = [f"runs={sweep}", policies, f"output_dir={tmp_path}", *overrides]
     done = run_command("benchmark", *tiny, *given)
@@ -200,8 +170,8 @@ def test_results_depend_neither_on_the_batch_nor_on_the_workers(
     ],
 )
 def test_what_is_not_there_is_refused_before_anything_is_judged(
-    run_command: Run, tiny: list[str], sweep: Path, tmp_path: Path, given: list[str], message: str
-) -> None:
+    run_command, tiny, sweep, tmp_path, given, message
+):
     done = run_command("benchmark", *tiny, f"runs={sweep}", f"output_dir={tmp_path}", *given)
     assert done.code == 1
     assert message in done.err

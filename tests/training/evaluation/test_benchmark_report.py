@@ -1,30 +1,22 @@
 """Tables, figures and CSV of a benchmark, from made-up numbers."""
 
-from __future__ import annotations
-
 import csv
 import io
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
 from train.evaluation.report.figures import CAPTIONS
 from train.evaluation.report.text import write_csv, write_report
 
-MakeRow = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture
-def report(tmp_path: Path, benchmark_result: MakeRow) -> Any:
+def report(tmp_path, benchmark_result):
     """Writes a report of some policies; gives the Markdown and what was printed."""
 
-    def write(*policies: dict[str, Any], brief: bool = False, **result: Any) -> tuple[str, str]:
+    def write(*policies, brief=False, **result):
         printed = io.StringIO()
         console = Console(file=printed, width=80)
         write_report(benchmark_result(*policies, **result), tmp_path, console, brief=brief)
@@ -35,12 +27,12 @@ def report(tmp_path: Path, benchmark_result: MakeRow) -> Any:
     return write
 
 
-def _cells(markdown: str, name: str) -> list[str]:
+def _cells(markdown, name):
     line = next(line for line in markdown.splitlines() if line.startswith(f"| {name} |"))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_table_has_every_number_of_a_policy(report: Any, policy_row: MakeRow) -> None:
+def test_the_table_has_every_number_of_a_policy(report, policy_row):
     markdown, printed = report(policy_row("learned"))
     text = " ".join(_cells(markdown, "learned"))
     for number in (".0601", ".055", ".065", ".48", ".978", ".96", ".99", ".991", ".72", ".134"):
@@ -58,26 +50,20 @@ def test_the_table_has_every_number_of_a_policy(report: Any, policy_row: MakeRow
         (100.125, "100.125"),
     ],
 )
-def test_multiply_adds_of_any_size_are_shown_as_they_are(
-    report: Any, policy_row: MakeRow, gmacs: float, shown: str
-) -> None:
+def test_multiply_adds_of_any_size_are_shown_as_they_are(report, policy_row, gmacs, shown):
     markdown, printed = report(policy_row("learned", gmacs_per_video=gmacs))
     assert _cells(markdown, "learned")[-1] == shown
     assert f" {shown}" in printed
 
 
-def test_a_brief_report_prints_results_alone_and_writes_all(
-    report: Any, policy_row: MakeRow
-) -> None:
+def test_a_brief_report_prints_results_alone_and_writes_all(report, policy_row):
     markdown, printed = report(policy_row("random"), brief=True)
     assert "Differences" in markdown
     assert "Differences" not in printed
     assert sum(line.split()[:1] == ["random"] for line in printed.splitlines()) == 1
 
 
-def test_certain_rates_and_losses_are_shown_with_their_sign(
-    report: Any, policy_row: MakeRow
-) -> None:
+def test_certain_rates_and_losses_are_shown_with_their_sign(report, policy_row):
     policy = policy_row("center", reward_mean=-0.0104, reward_ci95=[-0.02, 0.0], top1=1.0, map=0.0)
     markdown, _ = report(policy)
     cells = _cells(markdown, "center")
@@ -86,18 +72,18 @@ def test_certain_rates_and_losses_are_shown_with_their_sign(
     assert any(cell in (".000", "0.000") for cell in cells)
 
 
-def test_a_share_on_target_that_is_not_known_is_no_number(report: Any, policy_row: MakeRow) -> None:
+def test_a_share_on_target_that_is_not_known_is_no_number(report, policy_row):
     markdown, printed = report(policy_row("random", on_target=None))
     assert "?" in _cells(markdown, "random")
     assert "None" not in markdown + printed
 
 
-def test_it_says_which_videos_and_which_recognizer(report: Any, policy_row: MakeRow) -> None:
+def test_it_says_which_videos_and_which_recognizer(report, policy_row):
     markdown, _ = report(policy_row("random"))
     assert "500 videos of the split `test`, seed 3, recognizer `abababababab`" in markdown
 
 
-def test_both_tables_are_there_where_there_are_two(report: Any, policy_row: MakeRow) -> None:
+def test_both_tables_are_there_where_there_are_two(report, policy_row):
     markdown, printed = report(
         policy_row("random"), policies_same_classifier=[policy_row("random", classifier="common")]
     )
@@ -106,16 +92,14 @@ def test_both_tables_are_there_where_there_are_two(report: Any, policy_row: Make
     assert sum(line.split()[:1] == ["random"] for line in printed.splitlines()) == 4
 
 
-def test_one_table_is_enough_where_no_policy_has_a_classifier_of_its_own(
-    report: Any, policy_row: MakeRow
-) -> None:
+def test_one_table_is_enough_where_no_policy_has_a_classifier_of_its_own(report, policy_row):
     row = policy_row("random", classifier="common")
     markdown, _ = report(row, policies_same_classifier=[row])
     assert "## Results" in markdown
     assert "same (stage-1)" not in markdown
 
 
-def test_the_table_fits_a_terminal_of_80_columns(report: Any, policy_row: MakeRow) -> None:
+def test_the_table_fits_a_terminal_of_80_columns(report, policy_row):
     negative = {"reward_mean": -0.0104, "reward_ci95": [-0.012, -0.009], "gmacs_per_video": 53.213}
     _, printed = report(policy_row("greedy_oracle", **negative), policy_row("learned"))
     rows = [line for line in printed.splitlines() if line.split()[:1] == ["greedy_oracle"]]
@@ -124,7 +108,7 @@ def test_the_table_fits_a_terminal_of_80_columns(report: Any, policy_row: MakeRo
     assert all(len(line.rstrip()) <= 80 for line in printed.splitlines())
 
 
-def test_all_tables_fit_a_terminal_of_80_columns(report: Any, policy_row: MakeRow) -> None:
+def test_all_tables_fit_a_terminal_of_80_columns(report, policy_row):
     point = {"budget": 1.0, "top1": 0.912, "map": 0.9, "gmacs_per_video": 13.218}
     exits = {"confidence": [{**point, "budget": q} for q in (0.7, 1.0, 1.5)]}
     spread = {"values": [1, 2, 3], "mean": -0.3873, "mean_ci95": [-0.314, 0.46]}
@@ -147,7 +131,7 @@ def test_all_tables_fit_a_terminal_of_80_columns(report: Any, policy_row: MakeRo
     assert "-.3873" in printed
 
 
-def test_a_collapse_of_a_learned_policy_is_warned_of(report: Any, policy_row: MakeRow) -> None:
+def test_a_collapse_of_a_learned_policy_is_warned_of(report, policy_row):
     habits = {**policy_row("")["diagnostics"], "collapsed": True, "top_position_share": 0.97}
     markdown, printed = report(policy_row("ppo", learned=True, diagnostics=habits), brief=True)
     for text in (markdown, " ".join(printed.split())):
@@ -157,9 +141,7 @@ def test_a_collapse_of_a_learned_policy_is_warned_of(report: Any, policy_row: Ma
     assert "has collapsed:" not in markdown
 
 
-def test_the_csv_has_a_line_for_each_video_and_draw(
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv], tmp_path: Path
-) -> None:
+def test_the_csv_has_a_line_for_each_video_and_draw(make_vector_env, tmp_path):
     env = make_vector_env(5, autoreset_mode="disabled")
     evaluation = evaluate_agent(env, RandomAgent(env.single_action_space), draws=2)
     write_csv({"random": evaluation, "=evil,name": evaluation}, tmp_path / "benchmark.csv")

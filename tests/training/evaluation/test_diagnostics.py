@@ -1,9 +1,6 @@
 """Where a policy looks, by hand: entropy, histogram, movement, collapse."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +18,7 @@ from train.evaluation.diagnostics import (
 GRID = PatchGrid(4, 40, 10)
 
 
-def _evaluation(actions: list[list[int]]) -> Evaluation:
+def _evaluation(actions):
     """Episodes that look at grid positions; other fields are of no matter here."""
     looks = np.array(actions)
     corners = np.stack([looks // 4, looks % 4], axis=2) * 10
@@ -40,7 +37,7 @@ def _evaluation(actions: list[list[int]]) -> Evaluation:
     )
 
 
-def test_the_histogram_has_the_shares_of_all_looks_as_they_lie_in_the_frame() -> None:
+def test_the_histogram_has_the_shares_of_all_looks_as_they_lie_in_the_frame():
     found = diagnostics(_evaluation([[0, 3], [0, 6]]), GRID)
     assert found["location_histogram"] == [
         [0.5, 0.0, 0.0, 0.25], [0.0, 0.0, 0.25, 0.0], [0.0] * 4, [0.0] * 4,
@@ -51,14 +48,14 @@ def test_the_histogram_has_the_shares_of_all_looks_as_they_lie_in_the_frame() ->
     assert (found["top_position"], found["top_position_share"]) == (0, 0.5)
 
 
-def test_movement_is_the_distance_between_consecutive_patches() -> None:
+def test_movement_is_the_distance_between_consecutive_patches():
     # (0, 0) to (10, 0): 10 pixels; then to (30, 20): the diagonal of 20.
     found = diagnostics(_evaluation([[0, 4, 14]]), GRID)
     assert found["movement_pixels"] == pytest.approx((10 + 20 * math.sqrt(2)) / 2)
     assert diagnostics(_evaluation([[5]]), GRID)["movement_pixels"] == 0.0
 
 
-def test_the_same_places_in_every_video_are_a_routine() -> None:
+def test_the_same_places_in_every_video_are_a_routine():
     sweep = diagnostics(_evaluation([[0, 3, 12, 15]] * 3), GRID)
     assert (sweep["same_place_share"], sweep["routine"], sweep["collapsed"]) == (1.0, True, False)
     # In the first frame 2 of 4 agree, in the second all.
@@ -67,15 +64,13 @@ def test_the_same_places_in_every_video_are_a_routine() -> None:
 
 
 @pytest.mark.parametrize(("at_zero", "collapsed"), [(5, False), (6, True)])
-def test_more_than_half_of_the_looks_at_one_position_are_a_collapse(
-    at_zero: int, collapsed: bool
-) -> None:
+def test_more_than_half_of_the_looks_at_one_position_are_a_collapse(at_zero, collapsed):
     actions = [[0]] * at_zero + [[i + 1] for i in range(10 - at_zero)]
     assert diagnostics(_evaluation(actions), GRID)["collapsed"] is collapsed
 
 
-def test_the_warning_says_where_and_above_which_share() -> None:
-    found: dict[str, Any] = diagnostics(_evaluation([[7, 7], [7, 7], [7, 0]]), GRID)
+def test_the_warning_says_where_and_above_which_share():
+    found = diagnostics(_evaluation([[7, 7], [7, 7], [7, 0]]), GRID)
     (warning,) = diagnostic_warnings("ppo", found)
     assert warning == ("ppo has collapsed: 83% of its looks are at position 7 (warned above 50%)")
     (warning,) = diagnostic_warnings("ppo", diagnostics(_evaluation([[0, 3, 12]] * 3), GRID))
@@ -85,12 +80,12 @@ def test_the_warning_says_where_and_above_which_share() -> None:
     )
 
 
-def test_looks_between_positions_count_for_the_nearest_one() -> None:
+def test_looks_between_positions_count_for_the_nearest_one():
     boxes = np.array([[[0, 4, 10, 10], [26, 5, 10, 10]]])
     # Row 0, column 4 px -> 0; row 26 px -> 3, column 5 px is as near to 0 as to 10: the first.
     assert nearest_positions(boxes, GRID).tolist() == [[0, 12]]
 
 
-def test_no_choice_has_no_entropy() -> None:
+def test_no_choice_has_no_entropy():
     assert entropy_bits(np.array([1.0, 0.0])) == 0.0
     assert entropy_bits(np.full(4, 0.25)) == 2.0

@@ -1,9 +1,6 @@
 """Conditional exit: thresholds, exits and costs worked out by hand."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,12 +21,12 @@ INF = math.inf
 CERTAINTY = np.array([[9.0, 1.0, 1.0], [5.0, 8.0, 1.0], [3.0, 9.0, 1.0], [1.0, 2.0, 1.0]])
 
 
-def test_there_are_35_budgets_from_a_half_to_3_9() -> None:
+def test_there_are_35_budgets_from_a_half_to_3_9():
     assert len(BUDGETS) == 35
     assert (BUDGETS[0], BUDGETS[1], BUDGETS[-1]) == (0.5, 0.6, 3.9)
 
 
-def test_shares_are_powers_of_the_budget() -> None:
+def test_shares_are_powers_of_the_budget():
     assert target_shares(2.0, 3).tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7])
     assert target_shares(1.0, 4).tolist() == [0.25] * 4
     assert target_shares(0.5, 3).tolist() == pytest.approx([4 / 7, 2 / 7, 1 / 7])
@@ -46,30 +43,28 @@ def test_shares_are_powers_of_the_budget() -> None:
         (0.5, [5.0, 9.0, -INF], [0, 0, 1, 2]),
     ],
 )
-def test_the_most_certain_videos_leave(
-    budget: float, thresholds: list[float], frames: list[int]
-) -> None:
+def test_the_most_certain_videos_leave(budget, thresholds, frames):
     found = exit_thresholds(CERTAINTY, target_shares(budget, 3))
     assert found.tolist() == thresholds
     assert exit_frames(CERTAINTY, found).tolist() == frames
 
 
-def test_a_video_that_has_left_sets_no_later_threshold() -> None:
+def test_a_video_that_has_left_sets_no_later_threshold():
     certainty = np.array([[9.0, 100.0, 0.0], [1.0, 2.0, 0.0], [1.0, 3.0, 0.0]])
     assert exit_thresholds(certainty, np.array([1 / 3, 1 / 3, 1 / 3])).tolist() == [9.0, 3.0, -INF]
 
 
-def test_other_videos_leave_at_the_first_frame_that_reaches_its_threshold() -> None:
+def test_other_videos_leave_at_the_first_frame_that_reaches_its_threshold():
     thresholds = np.array([5.0, 3.0, -INF])
     certainty = np.array([[5.0, 0.0, 0.0], [4.9, 3.0, 9.0], [4.9, 2.9, -9.0]])
     assert exit_frames(certainty, thresholds).tolist() == [0, 1, 2]
 
 
-def test_with_one_frame_everybody_stays_to_the_end() -> None:
+def test_with_one_frame_everybody_stays_to_the_end():
     assert exit_thresholds(CERTAINTY[:, :1], np.ones(1)).tolist() == [-INF]
 
 
-def test_certainty_is_the_largest_raw_logit_or_the_negative_entropy() -> None:
+def test_certainty_is_the_largest_raw_logit_or_the_negative_entropy():
     logits = np.array([[0.0, 0.0], [3.0, -5.0], [900.0, -900.0]], np.float32)
     assert largest_logit(logits).tolist() == [0.0, 3.0, 900.0]
     entropy = negative_entropy(logits)
@@ -78,19 +73,19 @@ def test_certainty_is_the_largest_raw_logit_or_the_negative_entropy() -> None:
     assert entropy[0] < entropy[1] < entropy[2]
 
 
-def _curve(rule: str = "confidence", **changes: Any) -> list[dict[str, Any]]:
+def _curve(rule="confidence", **changes):
     # The largest logit of class 0 is the certainty above; class 1 is always at 0.5.
     logits = np.stack([CERTAINTY, np.full_like(CERTAINTY, 0.5)], axis=2).astype(np.float32)
     given = {"train_logits": logits, "logits": logits, **changes}
     given.setdefault("gmacs", np.full(given["logits"].shape[:2], 10.0))
 
-    def metrics(chosen: np.ndarray) -> dict[str, float]:
+    def metrics(chosen):
         return {"largest": float(chosen.max(axis=1).sum())}
 
     return exit_curve(rule=rule, metrics=metrics, **given)
 
 
-def test_a_point_charges_frames_up_to_the_exit_and_judges_the_logits_there() -> None:
+def test_a_point_charges_frames_up_to_the_exit_and_judges_the_logits_there():
     points = {point["budget"]: point for point in _curve()}
     assert list(points) == list(BUDGETS)
     # Exits after frames 1, 3, 2, 3: 9 frames of 4 videos at 10 each; certainties 9, 1, 9, 1.
@@ -103,14 +98,14 @@ def test_a_point_charges_frames_up_to_the_exit_and_judges_the_logits_there() -> 
     assert points[0.5]["largest"] == 24.0
 
 
-def test_a_frame_that_was_skipped_costs_less() -> None:
+def test_a_frame_that_was_skipped_costs_less():
     # The exits are after frames 1, 3, 2, 3; every second frame costs 1 instead of 10.
     gmacs = np.tile([10.0, 1.0, 10.0], (4, 1))
     (point,) = (point for point in _curve(gmacs=gmacs) if point["budget"] == 1.0)
     assert point["gmacs_per_video"] == (10 + 21 + 11 + 21) / 4
 
 
-def test_thresholds_come_from_the_training_videos_alone() -> None:
+def test_thresholds_come_from_the_training_videos_alone():
     # Nobody here reaches what the training videos reach.
     logits = np.full((2, 3, 2), 0.75, np.float32)
     point = _curve(logits=logits)[5]
@@ -118,7 +113,7 @@ def test_thresholds_come_from_the_training_videos_alone() -> None:
     assert point["exit_shares"] == [0.0, 0.0, 1.0]
 
 
-def test_more_budget_never_costs_less() -> None:
+def test_more_budget_never_costs_less():
     rng = np.random.default_rng(0)
     train, here = (rng.normal(size=(400, 8, 5)).astype(np.float32) for _ in range(2))
     for rule in ("confidence", "entropy"):
@@ -127,7 +122,7 @@ def test_more_budget_never_costs_less() -> None:
         assert costs[0] < 20.0 < 60.0 < costs[-1] <= 80.0
 
 
-def test_several_checkpoints_are_averaged_budget_by_budget() -> None:
+def test_several_checkpoints_are_averaged_budget_by_budget():
     one = [{"budget": 0.5, "top1": 0.5, "exit_shares": [0.0, 1.0]}]
     other = [{"budget": 0.5, "top1": 1.0, "exit_shares": [0.5, 0.5]}]
     assert mean_curve([one, other]) == [{"budget": 0.5, "top1": 0.75, "exit_shares": [0.25, 0.75]}]

@@ -1,16 +1,10 @@
 """`adafocus evaluate`: what it judges by default, what it costs, what it writes."""
 
-from __future__ import annotations
-
 import io
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from rich.console import Console
 
 from adafocus_env.networks import FrozenNetworks
@@ -18,19 +12,17 @@ from agents.evaluation import evaluate_agent
 from train.evaluation import evaluator as policy_bench
 from train.evaluation.report.evaluate_text import write_report
 
-Run = Callable[..., Any]
-
 
 @pytest.fixture
-def judge(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def judge(run_command, tiny, tmp_path):
     """Runs `evaluate`; gives its JSON, with the one policy's fields in the top level too."""
 
-    def run(resume: Path, *overrides: str) -> dict[str, Any]:
+    def run(resume, *overrides):
         done = run_command(
             "evaluate", *tiny, f"resume={resume}", f"output_dir={tmp_path}", *overrides
         )
         assert done.code == 0, done.err
-        result: dict[str, Any] = json.loads((tmp_path / "evaluate.json").read_text())
+        result = json.loads((tmp_path / "evaluate.json").read_text())
         (policy,) = result["policies"]
         return {
             **result,
@@ -43,14 +35,12 @@ def judge(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., di
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def counted(monkeypatch):
     """Notes how many patches the focuser looks at in each call."""
-    seen: list[int] = []
+    seen = []
     focus = FrozenNetworks.focus
 
-    def count(
-        networks: FrozenNetworks, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
-    ) -> torch.Tensor:
+    def count(networks, frames, offsets, **how):
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
@@ -62,8 +52,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_frame(
-    pipeline: dict[str, Path], judge: Any, counted: list[int]
-) -> None:
+    pipeline, judge, counted
+):
     result = judge(pipeline["stage3_learned"], "batch_size=6")
     # 12 videos of 2 frames, and once more a video whose multiply-adds are counted.
     assert counted == [6 * 2, 6 * 2, 2]
@@ -72,18 +62,14 @@ def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_fra
     assert "reward_mean" not in result
 
 
-def test_a_reward_that_is_asked_for_is_measured(
-    pipeline: dict[str, Path], judge: Any, counted: list[int]
-) -> None:
+def test_a_reward_that_is_asked_for_is_measured(pipeline, judge, counted):
     result = judge(pipeline["stage3_learned"], "batch_size=6", "reward=random")
     assert counted == [2 * 6 * 2, 2 * 6 * 2, 2 * 2]
     assert result["reward"] == "random"
     assert -1.0 < result["reward_mean"] < 1.0
 
 
-def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(
-    pipeline: dict[str, Path], judge: Any
-) -> None:
+def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(pipeline, judge):
     result = judge(pipeline["stage1"], "draws=null")
     assert (result["name"], result["num_draws"]) == ("random_offsets", 1)
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier"}
@@ -94,16 +80,14 @@ def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(
     assert again["map_per_step"] == result["map_per_step"]
 
 
-def test_a_policy_that_is_named_must_be_there(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_policy_that_is_named_must_be_there(run_command, tiny, pipeline, tmp_path):
     given = [f"resume={pipeline['stage1']}", f"policy={pipeline['stage1']}"]
     done = run_command("evaluate", *tiny, *given, f"output_dir={tmp_path}")
     assert done.code == 1
     assert "no policy in" in done.err
 
 
-def test_draws_of_a_random_policy_are_averaged(pipeline: dict[str, Path], judge: Any) -> None:
+def test_draws_of_a_random_policy_are_averaged(pipeline, judge):
     result = judge(pipeline["stage1"], "draws=3")
     assert result["num_draws"] == 3
     assert "mean of 3 draws" in result["markdown"]
@@ -112,12 +96,10 @@ def test_draws_of_a_random_policy_are_averaged(pipeline: dict[str, Path], judge:
 # --- numbers ---
 
 
-def test_every_number_is_the_one_of_the_evaluations_logits(
-    pipeline: dict[str, Path], judge: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Any] = []
+def test_every_number_is_the_one_of_the_evaluations_logits(pipeline, judge, monkeypatch):
+    seen = []
 
-    def remember(*arguments: Any, **settings: Any) -> Any:
+    def remember(*arguments, **settings):
         seen.append(evaluate_agent(*arguments, **settings))
         return seen[-1]
 
@@ -137,7 +119,7 @@ def test_every_number_is_the_one_of_the_evaluations_logits(
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier", "policy"}
 
 
-def test_the_time_it_took_and_where_are_said(pipeline: dict[str, Path], judge: Any) -> None:
+def test_the_time_it_took_and_where_are_said(pipeline, judge):
     result = judge(pipeline["stage1"], "draws=2")
     assert result["seconds"] > 0.0
     # Two draws of 12 videos were played.
@@ -146,9 +128,7 @@ def test_the_time_it_took_and_where_are_said(pipeline: dict[str, Path], judge: A
     assert f"{result['videos_per_second']:.1f}" in result["out"]
 
 
-def test_the_rule_of_the_mean_average_precision_can_be_the_published_one(
-    pipeline: dict[str, Path], judge: Any
-) -> None:
+def test_the_rule_of_the_mean_average_precision_can_be_the_published_one(pipeline, judge):
     result = judge(pipeline["stage3_learned"], "map_rule=published", "map_labels=first")
     standard = judge(pipeline["stage3_learned"])
     assert (result["map_rule"], result["map_labels"]) == ("published", "first")
@@ -161,11 +141,11 @@ def test_the_rule_of_the_mean_average_precision_can_be_the_published_one(
 
 
 @pytest.fixture
-def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
+def report(tmp_path):
     """Writes a report of made-up numbers; gives the Markdown and what was printed."""
 
-    def write(**changes: Any) -> tuple[str, str]:
-        policy: dict[str, Any] = {
+    def write(**changes):
+        policy = {
             "name": "learned", "num_draws": 1, "top1": 0.71234, "top1_ci95": [0.70, 0.72],
             "top5": 0.9, "map": 0.7501, "top1_per_step": [0.5, 0.71234],
             "top5_per_step": [0.8, 0.9], "map_per_step": [0.55, 0.7501], "map_missing_classes": 0,
@@ -175,7 +155,7 @@ def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
                 "glancer": 4.792, "focuser": 21.353, "classifier": 0.217, "policy": 0.159
             },
         }  # fmt: skip
-        result: dict[str, Any] = {
+        result = {
             "videos": 4926, "classes": 200, "split": "val", "reward": None, "map_rule": "standard",
             "map_labels": "all", "seconds": 100.0, "videos_per_second": 49.26, "device": "cpu",
             "features": "live",
@@ -189,7 +169,7 @@ def report(tmp_path: Path) -> Callable[..., tuple[str, str]]:
     return write
 
 
-def test_the_report_has_the_result_each_step_and_the_cost(report: Any) -> None:
+def test_the_report_has_the_result_each_step_and_the_cost(report):
     markdown, printed = report()
     assert "| 0.7123 | 0.700 to 0.720 | 0.9000 | 0.7501 | 26.52 | 49.3 |" in markdown
     assert "| 1 | 0.5000 | 0.8000 | 0.5500 |" in markdown
@@ -200,7 +180,7 @@ def test_the_report_has_the_result_each_step_and_the_cost(report: Any) -> None:
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
 
 
-def test_missing_classes_are_counted_in_the_report(report: Any) -> None:
+def test_missing_classes_are_counted_in_the_report(report):
     text = report(map_missing_classes=3)[0]
     assert "3 of 200 classes have no video and are left out of the mAP" in text
     text = report(map_missing_classes=3, map_rule="published")[0]
@@ -208,13 +188,13 @@ def test_missing_classes_are_counted_in_the_report(report: Any) -> None:
     assert "have no video" not in report()[0]
 
 
-def test_with_fewer_than_five_classes_the_column_says_so(report: Any) -> None:
+def test_with_fewer_than_five_classes_the_column_says_so(report):
     markdown, _ = report(classes=3)
     assert "top-3" in markdown
     assert "top-5" not in markdown
 
 
-def test_reward_and_target_are_shown_where_they_are_known(report: Any) -> None:
+def test_reward_and_target_are_shown_where_they_are_known(report):
     markdown, printed = report(reward="random", reward_mean=0.0312, on_target=0.72)
     assert "| 0.0312 | 0.72 |" in markdown
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80

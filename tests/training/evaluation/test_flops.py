@@ -1,35 +1,23 @@
 """Multiply-adds: the published counts, small ones by hand, and the command that prints them."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
-from adafocus_env.networks import Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
-from train.config.sections import RunConfig
 from train.evaluation.flops import multiply_adds, run_flops
-from train.runs.progress import ProgressDisplay
-
-Run = Callable[..., Any]
-MakeConfig = Callable[..., RunConfig]
 
 
 @pytest.fixture
-def count(make_config: MakeConfig, quiet: Callable[[], ProgressDisplay], tmp_path: Path) -> Any:
+def count(make_config, quiet, tmp_path):
     """Counts a configuration: what `flops.json` says."""
 
-    def run(*overrides: str) -> dict[str, Any]:
+    def run(*overrides):
         run_flops(make_config("flops", *overrides, f"output_dir={tmp_path}"), quiet())
-        result: dict[str, Any] = json.loads((tmp_path / "flops.json").read_text())
-        return result
+        return json.loads((tmp_path / "flops.json").read_text())
 
     return run
 
@@ -37,15 +25,13 @@ def count(make_config: MakeConfig, quiet: Callable[[], ProgressDisplay], tmp_pat
 @pytest.mark.parametrize(
     ("patch_size", "gigamacs"), [(96, 17.180), (128, 26.522), (160, 38.533), (192, 53.213)]
 )
-def test_a_video_costs_the_published_multiply_adds(
-    count: Callable[..., dict[str, Any]], patch_size: int, gigamacs: float
-) -> None:
+def test_a_video_costs_the_published_multiply_adds(count, patch_size, gigamacs):
     result = count(f"experiment=actnet_patch{patch_size}")  # no data_dir
     assert result["total"] / 1e9 == pytest.approx(gigamacs, rel=1e-4)
     assert (result["num_frames"], result["num_classes"]) == (16, 200)
 
 
-def test_each_part_costs_what_the_reference_says(count: Callable[..., dict[str, Any]]) -> None:
+def test_each_part_costs_what_the_reference_says(count):
     # REFERENCE section 9, P = 128, 16 frames.
     parts = count("experiment=actnet_patch128")["multiply_adds_per_video"]
     giga = {part: value / 1e9 for part, value in parts.items()}
@@ -60,8 +46,8 @@ def test_each_part_costs_what_the_reference_says(count: Callable[..., dict[str, 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("patch_size", "gigamacs"), [(144, 23.49), (160, 27.42), (176, 33.67)])
 def test_glances_and_patches_of_something_something_cost_the_published_multiply_adds(
-    count: Callable[..., dict[str, Any]], version: str, patch_size: int, gigamacs: float
-) -> None:
+    count, version, patch_size, gigamacs
+):
     result = count(f"experiment=sthsth_{version}_patch{patch_size}")
     parts = result["multiply_adds_per_video"]
     assert (parts["glancer"] + parts["focuser"]) / 1e9 == pytest.approx(gigamacs, rel=1e-3)
@@ -71,9 +57,7 @@ def test_glances_and_patches_of_something_something_cost_the_published_multiply_
     assert parts["policy"] / 1e9 == pytest.approx(0.042, abs=1e-3)
 
 
-def test_a_decision_for_each_division_costs_no_more_patches(
-    count: Callable[..., dict[str, Any]],
-) -> None:
+def test_a_decision_for_each_division_costs_no_more_patches(count):
     whole, divided = (
         count("experiment=sthsth_v1_patch144", f"video_div={d}")["multiply_adds_per_video"]
         for d in (1, 4)
@@ -85,7 +69,7 @@ def test_a_decision_for_each_division_costs_no_more_patches(
     assert divided["policy"] - once == 4 * (whole["policy"] - once)
 
 
-def test_small_parts_cost_what_their_shapes_say(count: Callable[..., dict[str, Any]]) -> None:
+def test_small_parts_cost_what_their_shapes_say(count):
     overrides = ["num_frames=3", "hidden_dim=16", "action_dim=25"]
     overrides += ["++algo.policy_kwargs.hidden_dim=8", "++algo.policy_kwargs.channels=4"]
     parts = count(*overrides)["multiply_adds_per_video"]
@@ -95,16 +79,14 @@ def test_small_parts_cost_what_their_shapes_say(count: Callable[..., dict[str, A
     assert parts["policy"] == 3 * policy
 
 
-def test_classes_are_counted_by_the_class_file(
-    count: Callable[..., dict[str, Any]], video_folder: Path
-) -> None:
+def test_classes_are_counted_by_the_class_file(count, video_folder):
     assert count()["num_classes"] == 10  # the built-in videos
     assert count("experiment=videos")["num_classes"] == 200
     assert count("experiment=fcvid_patch128")["num_classes"] == 239
     assert count("experiment=videos", f"data_dir={video_folder}")["num_classes"] == 3
 
 
-def test_the_command_ends_in_the_two_lines(run_command: Run, tmp_path: Path) -> None:
+def test_the_command_ends_in_the_two_lines(run_command, tmp_path):
     done = run_command("flops", "experiment=actnet_patch128", f"output_dir={tmp_path}")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
@@ -114,9 +96,7 @@ def test_the_command_ends_in_the_two_lines(run_command: Run, tmp_path: Path) -> 
     assert row.split()[3:8:2] == ["0.013574", "16", "0.217"]
 
 
-def test_a_narrow_terminal_does_not_break_the_two_lines(
-    run_command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_narrow_terminal_does_not_break_the_two_lines(run_command, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     done = run_command("flops", f"output_dir={tmp_path}")
     assert done.out.splitlines()[-1].startswith("total ")
@@ -126,9 +106,7 @@ def test_a_narrow_terminal_does_not_break_the_two_lines(
 # --- networks that are already there ---
 
 
-def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(
-    make_recognizer: Callable[..., Recognizer],
-) -> None:
+def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(make_recognizer):
     recognizer = make_recognizer()
     before = recognizer.fingerprint()
     state = torch.random.get_rng_state()
@@ -137,9 +115,7 @@ def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_loaded_policy_is_counted_by_its_own_sizes(
-    make_recognizer: Callable[..., Recognizer],
-) -> None:
+def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer):
     policy = GruActorCriticPolicy(
         spaces.Box(0.0, 6.0, (48,), np.float32), spaces.Discrete(16), lambda _: 0.0, hidden_dim=8
     )
@@ -147,9 +123,7 @@ def test_a_loaded_policy_is_counted_by_its_own_sizes(
     assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 16 + 8)
 
 
-def test_a_policy_of_continuous_locations_has_two_outputs(
-    make_recognizer: Callable[..., Recognizer],
-) -> None:
+def test_a_policy_of_continuous_locations_has_two_outputs(make_recognizer):
     space = spaces.Box(0.0, 1.0, (2,), np.float32)
     policy = GruActorCriticPolicy(
         spaces.Box(0.0, 6.0, (48,), np.float32), space, lambda _: 0.0, hidden_dim=8

@@ -1,11 +1,6 @@
 """Numbers of an evaluation, worked out by hand."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torchmetrics.functional.classification import multiclass_average_precision
@@ -23,12 +18,12 @@ from train.evaluation.metrics import (
 # --- intervals ---
 
 
-def test_the_interval_of_equal_values_is_the_value() -> None:
+def test_the_interval_of_equal_values_is_the_value():
     assert mean_interval(np.full(10, 0.25)) == (0.25, 0.25)
     assert mean_interval(np.array([0.5])) == (0.5, 0.5)
 
 
-def test_the_interval_of_many_values_is_that_of_the_normal_distribution() -> None:
+def test_the_interval_of_many_values_is_that_of_the_normal_distribution():
     values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
     low, high = mean_interval(values)
     middle, half = values.mean(), 1.96 * values.std() / 20
@@ -36,12 +31,12 @@ def test_the_interval_of_many_values_is_that_of_the_normal_distribution() -> Non
     assert high == pytest.approx(middle + half, abs=0.02)
 
 
-def test_the_interval_of_a_rate_stays_within_0_and_1() -> None:
+def test_the_interval_of_a_rate_stays_within_0_and_1():
     low, high = mean_interval(np.array([0.0] * 9 + [1.0]))
     assert 0.0 <= low < 0.1 < high <= 1.0
 
 
-def test_the_interval_belongs_to_its_seed() -> None:
+def test_the_interval_belongs_to_its_seed():
     values = np.random.default_rng(0).random(30)
     assert mean_interval(values) == mean_interval(values)
     assert mean_interval(values) != mean_interval(values, seed=1)
@@ -50,7 +45,7 @@ def test_the_interval_belongs_to_its_seed() -> None:
 # --- average precision ---
 
 
-def _logits(probabilities: list[list[float]]) -> npt.NDArray[np.float32]:
+def _logits(probabilities):
     return np.log(np.array(probabilities, np.float32))
 
 
@@ -58,7 +53,7 @@ def _logits(probabilities: list[list[float]]) -> npt.NDArray[np.float32]:
 FOUR = [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.1, 0.4]]
 
 
-def test_the_mean_is_over_the_classes_that_occur() -> None:
+def test_the_mean_is_over_the_classes_that_occur():
     found = mean_average_precision(_logits(FOUR), [(0,), (1,), (1,), (0,)])
     # Class 0 at ranks 1 and 3: (1 + 2/3) / 2. Class 1 at ranks 1 and 2: 1. Class 2 does not occur.
     assert found.per_class[:2] == pytest.approx([5 / 6, 1.0])
@@ -67,7 +62,7 @@ def test_the_mean_is_over_the_classes_that_occur() -> None:
     assert found.num_missing == 1
 
 
-def test_every_label_of_a_sample_counts_or_the_first_alone() -> None:
+def test_every_label_of_a_sample_counts_or_the_first_alone():
     labels = [(0,), (1, 0), (1,), (2, 1)]
     every = mean_average_precision(_logits(FOUR), labels)
     # Class 0 at ranks 1 and 2: 1. Class 1 at ranks 1, 2 and 4: (1 + 1 + 3/4) / 3. Class 2: 1.
@@ -78,14 +73,14 @@ def test_every_label_of_a_sample_counts_or_the_first_alone() -> None:
     assert every.num_missing == first.num_missing == 0
 
 
-def test_perfect_predictions_are_1_also_where_a_class_does_not_occur() -> None:
+def test_perfect_predictions_are_1_also_where_a_class_does_not_occur():
     labels = np.array([0, 2, 3, 0])
     logits = 5.0 * np.eye(4, dtype=np.float32)[labels]
     found = mean_average_precision(logits, [(int(label),) for label in labels])
     assert (found.mean, found.num_missing) == (pytest.approx(1.0), 1)
 
 
-def test_by_the_published_rule_an_absent_class_shifts_the_higher_ones() -> None:
+def test_by_the_published_rule_an_absent_class_shifts_the_higher_ones():
     labels = [0, 2, 3, 0]
     logits = np.array(
         [[9, 0, 0, 0], [0, 2, 9, 1], [0, 0, 1, 9], [8, 0, 0, 0]], np.float32
@@ -98,14 +93,14 @@ def test_by_the_published_rule_an_absent_class_shifts_the_higher_ones() -> None:
     assert found.num_missing == 1
 
 
-def test_with_all_classes_both_rules_agree() -> None:
+def test_with_all_classes_both_rules_agree():
     logits = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
     labels = [(i % 6, (i + 2) % 6) for i in range(50)]
     one, other = (mean_average_precision(logits, labels, rule=r) for r in ("standard", "published"))
     np.testing.assert_allclose(one.per_class, other.per_class, atol=1e-6)
 
 
-def test_single_labels_give_torchmetrics_multiclass_average_precision() -> None:
+def test_single_labels_give_torchmetrics_multiclass_average_precision():
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(60, 7)).astype(np.float32)
     labels = rng.integers(0, 7, size=60)
@@ -117,14 +112,14 @@ def test_single_labels_give_torchmetrics_multiclass_average_precision() -> None:
     assert found.mean == pytest.approx(float(expected.mean()), abs=1e-6)
 
 
-def test_scores_are_probabilities_and_not_logits() -> None:
+def test_scores_are_probabilities_and_not_logits():
     # By logits class 0 ranks the second sample first; by probability the first one.
     logits = np.array([[2.0, 0.0], [3.0, 3.0]], np.float32)
     found = mean_average_precision(logits, [(0,), (1,)])
     assert (found.mean, found.num_missing) == (pytest.approx(1.0), 0)
 
 
-def test_one_class_alone_can_be_judged() -> None:
+def test_one_class_alone_can_be_judged():
     found = mean_average_precision(_logits(FOUR), [(1,)] * 4)
     assert (found.mean, found.num_missing) == (pytest.approx(1.0), 2)
 
@@ -140,14 +135,12 @@ def test_one_class_alone_can_be_judged() -> None:
         ([(0,)] * 4, {"labels": "last"}, "map_labels 'all' or 'first'"),
     ],
 )
-def test_labels_and_rules_that_fit_nothing_are_refused(
-    labels: Any, changes: dict[str, str], message: str
-) -> None:
+def test_labels_and_rules_that_fit_nothing_are_refused(labels, changes, message):
     with pytest.raises(ValueError, match=message):
         mean_average_precision(_logits(FOUR), labels, **changes)
 
 
-def test_a_network_that_gives_nan_is_not_judged() -> None:
+def test_a_network_that_gives_nan_is_not_judged():
     logits = _logits(FOUR)
     logits[2, 1] = np.nan
     for judge in (
@@ -161,7 +154,7 @@ def test_a_network_that_gives_nan_is_not_judged() -> None:
 # --- top-k ---
 
 
-def test_a_label_counts_if_fewer_than_k_classes_are_better() -> None:
+def test_a_label_counts_if_fewer_than_k_classes_are_better():
     logits = np.array([[5, 4, 3, 2, 1, 0], [5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]], np.float32)
     labels = np.array([0, 4, 0])
     # The labels are at ranks 1, 5 and 6.
@@ -171,21 +164,21 @@ def test_a_label_counts_if_fewer_than_k_classes_are_better() -> None:
     assert top_k(logits, labels, 6) == pytest.approx(1.0)
 
 
-def test_of_equal_logits_the_first_class_wins_as_in_argmax() -> None:
+def test_of_equal_logits_the_first_class_wins_as_in_argmax():
     logits = np.zeros((3, 3), np.float32)
     labels = np.array([0, 1, 2])
     assert [top_k(logits, labels, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert top_k(logits, labels, 1) == pytest.approx(float((logits.argmax(1) == labels).mean()))
 
 
-def test_with_fewer_classes_than_k_every_label_is_among_them() -> None:
+def test_with_fewer_classes_than_k_every_label_is_among_them():
     assert top_k(_logits(FOUR), np.array([2, 2, 2, 1]), 5) == 1.0
 
 
 # --- all of them ---
 
 
-def test_metrics_after_every_step_end_with_the_last_steps() -> None:
+def test_metrics_after_every_step_end_with_the_last_steps():
     logits = np.stack([_logits(FOUR)[::-1], _logits(FOUR)], axis=1)
     labels = [(0,), (1,), (1,), (0,)]
     metrics = classification_metrics(logits, labels)
@@ -198,7 +191,7 @@ def test_metrics_after_every_step_end_with_the_last_steps() -> None:
     assert last == {name: metrics[name] for name in ("top1", "top5", "map", "map_missing_classes")}
 
 
-def test_metrics_take_tensors_and_judge_top_k_by_the_first_label() -> None:
+def test_metrics_take_tensors_and_judge_top_k_by_the_first_label():
     labels = [(0,), (1, 0), (1,), (2, 1)]
     metrics = classification_metrics(torch.from_numpy(_logits(FOUR)).double(), labels)
     assert metrics["top1"] == pytest.approx(2 / 4)  # samples 0 and 2
@@ -213,15 +206,15 @@ def test_metrics_take_tensors_and_judge_top_k_by_the_first_label() -> None:
 class _Targets:
     """Targets in the upper left corner, or unknown."""
 
-    def __init__(self, known: bool):
+    def __init__(self, known):
         self._known = known
 
-    def target_centers(self, index: int) -> Any:
+    def target_centers(self, index):
         return np.full((2, 2), 5.0, np.float32) if self._known else None
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
+def evaluation():
     """Two videos, two draws, two steps, three classes of which the last does not occur."""
     logits = np.zeros((4, 2, 3), np.float32)
     # Video 0 (class 0) is right at the last step in its first draw alone, video 1 (class 1) in
@@ -247,8 +240,8 @@ def evaluation() -> Evaluation:
     )
 
 
-def test_rewards_are_averaged_over_draws_then_videos(evaluation: Evaluation) -> None:
-    summary = reward_summary(evaluation, _Targets(known=True))  # type: ignore[arg-type]
+def test_rewards_are_averaged_over_draws_then_videos(evaluation):
+    summary = reward_summary(evaluation, _Targets(known=True))
     # Per step: video 0 has 1/4, video 1 has 0; per video: 1/2 and 0.
     assert summary["reward_mean"] == pytest.approx(0.125)
     assert summary["return_mean"] == pytest.approx(0.25)
@@ -256,12 +249,12 @@ def test_rewards_are_averaged_over_draws_then_videos(evaluation: Evaluation) -> 
     assert summary["on_target"] == pytest.approx(6 / 8)
 
 
-def test_on_target_is_none_where_it_is_not_known(evaluation: Evaluation) -> None:
-    summary = reward_summary(evaluation, _Targets(known=False))  # type: ignore[arg-type]
+def test_on_target_is_none_where_it_is_not_known(evaluation):
+    summary = reward_summary(evaluation, _Targets(known=False))
     assert summary["on_target"] is None
 
 
-def test_accuracies_are_averaged_over_draws_then_videos(evaluation: Evaluation) -> None:
+def test_accuracies_are_averaged_over_draws_then_videos(evaluation):
     summary = accuracy_summary(evaluation)
     assert summary["top1_per_step"] == [pytest.approx(0.25), pytest.approx(0.75)]
     assert summary["top1"] == pytest.approx(0.75)
@@ -276,9 +269,7 @@ def test_accuracies_are_averaged_over_draws_then_videos(evaluation: Evaluation) 
     assert summary["top5_per_step"] == [1.0, 1.0]
 
 
-def test_further_labels_of_a_video_count_in_the_mean_average_precision(
-    evaluation: Evaluation,
-) -> None:
+def test_further_labels_of_a_video_count_in_the_mean_average_precision(evaluation):
     labels = ((0, 2), (1,))
     summary = accuracy_summary(evaluation, labels)
     assert summary["map_missing_classes"] == 0

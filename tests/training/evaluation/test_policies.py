@@ -1,26 +1,18 @@
 """Which policies a benchmark compares: names, run folders, sweeps."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import pytest
 import yaml
 
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.evaluation.policies import PolicyEntry, group_runs, read_entries, recognizer_source
 from train.evaluation.results import learned_after
 
-MakeConfig = Callable[..., RunConfig]
-
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
+def make_run(tmp_path):
     """Makes the shell of a finished stage-2 run."""
 
-    def make(name: str, **config: Any) -> Path:
+    def make(name, **config):
         folder = tmp_path / name
         (folder / "policy").mkdir(parents=True)
         (folder / "recognizer").mkdir()
@@ -31,13 +23,11 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def _entries(make_config: MakeConfig, *overrides: str) -> list[PolicyEntry]:
+def _entries(make_config, *overrides):
     return read_entries(make_config("benchmark", *overrides))
 
 
-def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(
-    make_config: MakeConfig,
-) -> None:
+def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(make_config):
     assert _entries(make_config, "resume=a") == [
         PolicyEntry("random"),
         PolicyEntry("center"),
@@ -48,9 +38,7 @@ def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(
     assert entry.checkpoints == ("b",)
 
 
-def test_a_name_given_twice_is_one_policy_of_two_seeds(
-    make_config: MakeConfig, make_run: Callable[..., Path]
-) -> None:
+def test_a_name_given_twice_is_one_policy_of_two_seeds(make_config, make_run):
     one, other = make_run("one"), make_run("other")
     given = f"policies=[ppo:{one},fixed:24,ppo:{other}]"
     assert _entries(make_config, "resume=a", given) == [
@@ -59,9 +47,7 @@ def test_a_name_given_twice_is_one_policy_of_two_seeds(
     ]
 
 
-def test_the_runs_of_a_sweep_stand_where_learned_is_by_algorithm(
-    make_config: MakeConfig, make_run: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_the_runs_of_a_sweep_stand_where_learned_is_by_algorithm(make_config, make_run, tmp_path):
     ppo = {"name": "ppo", "preset": "default"}
     a, b = make_run("sweep/0", seed=0), make_run("sweep/1", seed=1)
     c = make_run("sweep/2", algo=ppo)
@@ -78,9 +64,7 @@ def test_the_runs_of_a_sweep_stand_where_learned_is_by_algorithm(
     assert [entry.name for entry in read_entries(without)] == ["random", "gru_ppo", "ppo"]
 
 
-def test_what_runs_of_an_algorithm_differ_in_is_in_their_names(
-    make_run: Callable[..., Path],
-) -> None:
+def test_what_runs_of_an_algorithm_differ_in_is_in_their_names(make_run):
     runs = [
         make_run("0", reward="prev", seed=0, output_dir="a"),
         make_run("1", reward="prev", seed=1, output_dir="b"),
@@ -92,12 +76,7 @@ def test_what_runs_of_an_algorithm_differ_in_is_in_their_names(
     }
 
 
-def test_an_unfinished_run_is_left_out_with_a_warning(
-    make_config: MakeConfig,
-    make_run: Callable[..., Path],
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp_path, caplog):
     done, cut = make_run("sweep/0"), make_run("sweep/1", seed=1)
     (cut / "training_state.pt").touch()
     (entry,) = _entries(make_config, f"runs={tmp_path / 'sweep'}", "policies=[learned]")
@@ -119,19 +98,17 @@ def test_an_unfinished_run_is_left_out_with_a_warning(
         (["runs={learned: x}", "policies=[random]"], r"runs= names \['learned'\]"),
     ],
 )
-def test_names_and_folders_that_are_none_are_refused(
-    make_config: MakeConfig, given: list[str], message: str
-) -> None:
+def test_names_and_folders_that_are_none_are_refused(make_config, given, message):
     with pytest.raises(ValueError, match=message):
         _entries(make_config, "resume=a", *given)
 
 
-def test_a_learned_policy_needs_a_folder(make_config: MakeConfig) -> None:
+def test_a_learned_policy_needs_a_folder(make_config):
     with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
         _entries(make_config, "policies=[learned]")
 
 
-def test_learned_policies_are_compared_with_the_learned_ones_below_them() -> None:
+def test_learned_policies_are_compared_with_the_learned_ones_below_them():
     entries = [
         PolicyEntry("random"),
         PolicyEntry("gru_ppo", ("a", "b")),

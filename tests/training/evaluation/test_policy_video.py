@@ -1,34 +1,25 @@
 """The video and the still that show policies side by side."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import RandomAgent, center_agent
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from train.evaluation.report.video import write_policy_video
 
 GREEN = (60, 255, 90)  # RGB, of the current patch's box
 
 
 @pytest.fixture
-def evaluations(
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv],
-) -> dict[str, Evaluation]:
+def evaluations(make_vector_env):
     """Two draws of the random agent and one of the center, on five videos of four frames."""
     env = make_vector_env(5, autoreset_mode="disabled")
     random = evaluate_agent(env, RandomAgent(env.single_action_space), seed=3, draws=2)
     return {"random": random, "center": evaluate_agent(env, center_agent(env.core), seed=3)}
 
 
-def _frames(path: Path) -> list[np.ndarray]:
+def _frames(path):
     capture, frames = cv2.VideoCapture(str(path)), []
     while True:
         ok, frame = capture.read()
@@ -37,23 +28,19 @@ def _frames(path: Path) -> list[np.ndarray]:
         frames.append(frame[..., ::-1])
 
 
-def _green(picture: np.ndarray) -> np.ndarray:
+def _green(picture):
     """Where the picture has the colour of the current box, up to what the codec changes."""
     return np.asarray(np.abs(picture.astype(int) - GREEN).max(axis=2) < 70)
 
 
-def test_each_policy_has_a_panel_in_every_frame_of_every_video(
-    evaluations: dict[str, Evaluation], make_videos: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_each_policy_has_a_panel_in_every_frame_of_every_video(evaluations, make_videos, tmp_path):
     write_policy_video(tmp_path, make_videos(), evaluations, seed=3)
     frames = _frames(tmp_path / "policies.mp4")
     assert len(frames) == 5 * 4
     assert frames[0].shape[1] == 2 * 440  # frames of 40 pixels, eleven times as large
 
 
-def test_the_box_is_where_the_policy_looked(
-    evaluations: dict[str, Evaluation], make_videos: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_the_box_is_where_the_policy_looked(evaluations, make_videos, tmp_path):
     grey = make_videos()
     grey.frames.fill_(40)
     write_policy_video(tmp_path, grey, evaluations, seed=3)
@@ -67,11 +54,7 @@ def test_the_box_is_where_the_policy_looked(
             assert abs(int(line.max()) - (154 + 131)) <= 4
 
 
-def test_at_most_ten_videos_are_shown(
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv],
-    make_videos: Callable[..., Any],
-    tmp_path: Path,
-) -> None:
+def test_at_most_ten_videos_are_shown(make_vector_env, make_videos, tmp_path):
     videos = make_videos(12)
     env = make_vector_env(12, autoreset_mode="disabled", videos=videos)
     evaluation = evaluate_agent(env, center_agent(env.core))
@@ -81,11 +64,8 @@ def test_at_most_ten_videos_are_shown(
 
 @pytest.mark.parametrize("names", [["random"], ["random", "center"]], ids=len)
 def test_the_still_shows_whole_frames_of_every_policy_at_half_size(
-    evaluations: dict[str, Evaluation],
-    make_videos: Callable[..., Any],
-    tmp_path: Path,
-    names: list[str],
-) -> None:
+    evaluations, make_videos, tmp_path, names
+):
     shown = {name: evaluations[name] for name in names}
     write_policy_video(tmp_path, make_videos(), shown, seed=3)
     still = cv2.imread(str(tmp_path / "policies.png"))

@@ -1,10 +1,6 @@
 """`adafocus record`: the file has the chosen videos, with each policy's looks in a panel."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,25 +11,22 @@ from train.config.sections import ConfigError
 from train.evaluation.record import choose, output_file
 from train.evaluation.report.video import side_by_side
 
-Run = Callable[..., Any]
 SIDE = 448  # frames of 112 pixels are drawn four times as large
 HEIGHT = 24 + SIDE + 70  # title, frame, bars
 
 
 @pytest.fixture
-def record(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> Callable[..., Any]:
+def record(run_command, tiny, pipeline, tmp_path):
     """Runs the command on the pipeline's recognizer, in `tmp_path / "run"`."""
 
-    def run(*overrides: str) -> Any:
+    def run(*overrides):
         place = [f"resume={pipeline['stage2']}", f"output_dir={tmp_path / 'run'}"]
         return run_command("record", *tiny, *place, *overrides)
 
     return run
 
 
-def _frames(path: Path) -> list[np.ndarray]:
+def _frames(path):
     capture, frames = cv2.VideoCapture(str(path)), []
     while True:
         ok, frame = capture.read()
@@ -42,9 +35,7 @@ def _frames(path: Path) -> list[np.ndarray]:
         frames.append(frame[..., ::-1])
 
 
-def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(
-    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(record, pipeline, tmp_path):
     done = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{pipeline['stage2']}]")
     assert done.code == 0, done.err
     file = tmp_path / "run" / "record.mp4"
@@ -65,9 +56,7 @@ def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(
     assert not list(file.parent.glob(".*part*"))
 
 
-def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(
-    record: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(record, tmp_path):
     target = tmp_path / "new" / "looks.gif"
     given = ["videos=3", f"output={target}", "policies=[random,center]", "split=val", "fps=5"]
     done = record(*given)
@@ -77,9 +66,7 @@ def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(
         assert (gif.n_frames, gif.info["duration"]) == (3 * 2, 200)
 
 
-def test_seeds_of_one_policy_have_a_panel_each(
-    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_seeds_of_one_policy_have_a_panel_each(record, pipeline, tmp_path):
     run = pipeline["stage2"]
     given = ["videos=[1]", f"policies=[ppo:{run},ppo:{run}]", f"output={tmp_path / 'a.mp4'}"]
     done = record(*given)
@@ -88,9 +75,7 @@ def test_seeds_of_one_policy_have_a_panel_each(
     assert _frames(tmp_path / "a.mp4")[0].shape[1] == 2 * SIDE
 
 
-def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(
-    record: Callable[..., Any], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(record, pipeline, tmp_path):
     files = [tmp_path / "common.mp4", tmp_path / "own.mp4"]
     given = ["videos=[1]", "policies=[learned]"]
     for file, runs in zip(files, ([], [f"runs={{learned: {pipeline['stage1']}}}"]), strict=True):
@@ -112,9 +97,7 @@ def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(
         (["fps=0"], "fps=0 must be above 0"),
     ],
 )
-def test_what_cannot_be_recorded_is_one_line(
-    record: Callable[..., Any], tmp_path: Path, given: list[str], message: str
-) -> None:
+def test_what_cannot_be_recorded_is_one_line(record, tmp_path, given, message):
     done = record(*given)
     assert done.code == 1
     assert message in done.err
@@ -122,7 +105,7 @@ def test_what_cannot_be_recorded_is_one_line(
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-def test_videos_are_named_or_spread_evenly_over_the_split() -> None:
+def test_videos_are_named_or_spread_evenly_over_the_split():
     assert choose([3, 0, 3], 10) == [3, 0]
     assert choose(3, 11) == [0, 5, 10]
     assert choose(None, 10) == [0, 3, 6, 9]
@@ -132,16 +115,14 @@ def test_videos_are_named_or_spread_evenly_over_the_split() -> None:
             choose(wrong, 10)
 
 
-def test_a_folder_is_no_output(tmp_path: Path) -> None:
+def test_a_folder_is_no_output(tmp_path):
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(ConfigError, match="name of a file"):
         output_file(str(tmp_path / "a.mp4"), tmp_path)
     assert output_file("b.GIF", tmp_path) == Path("b.GIF")
 
 
-def test_more_policies_than_columns_go_below_each_other(
-    make_vector_env: Callable[..., Any], make_videos: Callable[..., Any]
-) -> None:
+def test_more_policies_than_columns_go_below_each_other(make_vector_env, make_videos):
     from agents.baselines.simple import center_agent
     from agents.evaluation import evaluate_agent
 

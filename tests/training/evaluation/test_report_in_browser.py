@@ -9,8 +9,6 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +39,7 @@ class Browser:
         seconds: longest wait for an answer.
     """
 
-    def __init__(self, home: Path, seconds: float = 30.0):
+    def __init__(self, home, seconds=30.0):
         assert CHROMIUM is not None
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
@@ -69,10 +67,10 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
 
-    def send(self, method: str, **parameters: Any) -> dict[str, Any]:
+    def send(self, method, **parameters):
         """One command and its answer; what happens meanwhile goes to `events`."""
         number = next(self._ids)
-        message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
+        message = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
             message["sessionId"] = self._session
         os.write(self._write, json.dumps(message).encode() + b"\0")
@@ -80,11 +78,10 @@ class Browser:
             answer = self._receive()
             if answer.get("id") == number:
                 assert "error" not in answer, answer
-                result: dict[str, Any] = answer["result"]
-                return result
+                return answer["result"]
             self.events.append(answer)
 
-    def _receive(self) -> dict[str, Any]:
+    def _receive(self):
         deadline = time.monotonic() + self._seconds
         while b"\0" not in self._rest:
             ready, _, _ = select.select([self._read], [], [], deadline - time.monotonic())
@@ -93,17 +90,16 @@ class Browser:
             assert part, "Chromium has ended"
             self._rest += part
         text, self._rest = self._rest.split(b"\0", 1)
-        message: dict[str, Any] = json.loads(text)
-        return message
+        return json.loads(text)
 
-    def open(self, file: Path) -> None:
+    def open(self, file):
         """Load a file and wait for all of it."""
         self.events.clear()
         self.send("Page.navigate", url=file.as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._receive())
 
-    def value(self, expression: str) -> Any:
+    def value(self, expression):
         """What a JavaScript expression gives, promises awaited."""
         found = self.send(
             "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
@@ -111,18 +107,18 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def press(self, key: str) -> None:
+    def press(self, key):
         """Press and let go of a key."""
         for kind in ("keyDown", "keyUp"):
             text = {"text": " "} if key == " " and kind == "keyDown" else {}
             self.send("Input.dispatchKeyEvent", type=kind, key=key, **text)
 
-    def place(self) -> tuple[str, str]:
+    def place(self):
         """Video and frame that the player shows."""
         data = self.value("({...document.getElementById('player').dataset})")
         return data["video"], data["frame"]
 
-    def complaints(self) -> list[dict[str, Any]]:
+    def complaints(self):
         """Errors, warnings and dialogs since the page was opened."""
         wanted = (
             *("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"),
@@ -130,7 +126,7 @@ class Browser:
         )
         return [event for event in self.events if event.get("method") in wanted]
 
-    def close(self) -> None:
+    def close(self):
         """End the browser that was started here."""
         os.close(self._write)
         os.close(self._read)
@@ -143,13 +139,7 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def report(
-    make_videos: Callable[..., Any],
-    tiny_recognizer: Any,
-    benchmark_result: Callable[..., dict[str, Any]],
-    policy_row: Callable[..., dict[str, Any]],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def report(make_videos, tiny_recognizer, benchmark_result, policy_row, tmp_path_factory):
     """A report of three policies on five videos of four frames, with evil labels."""
     videos = make_videos()
     env = PatchLocalizationVectorEnv.from_parts(
@@ -168,7 +158,7 @@ def report(
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(tmp_path_factory):
     """One Chromium for the tests of this file."""
     started = Browser(tmp_path_factory.mktemp("chromium"))
     yield started
@@ -176,15 +166,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def opened(browser: Browser, report: Path) -> Browser:
+def opened(browser, report):
     """The browser with the report, at the first frame of the first video."""
     browser.open(report)
     return browser
 
 
-def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
-    opened: Browser, report: Path
-) -> None:
+def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(opened, report):
     assert opened.place() == ("0", "0")
     opened.press("ArrowRight")
     assert opened.complaints() == []
@@ -196,7 +184,7 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 
-def test_arrow_keys_step_through_the_frames_and_round_again(opened: Browser) -> None:
+def test_arrow_keys_step_through_the_frames_and_round_again(opened):
     for frame in ("1", "2", "3", "0"):
         opened.press("ArrowRight")
         assert opened.place() == ("0", frame)
@@ -205,7 +193,7 @@ def test_arrow_keys_step_through_the_frames_and_round_again(opened: Browser) -> 
     assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {EVIL}"
 
 
-def test_in_the_player_up_and_down_go_through_the_videos(opened: Browser) -> None:
+def test_in_the_player_up_and_down_go_through_the_videos(opened):
     opened.press("ArrowDown")
     assert opened.place() == ("0", "0")  # elsewhere on the page the key scrolls
     opened.value("document.getElementById('player').focus()")
@@ -216,7 +204,7 @@ def test_in_the_player_up_and_down_go_through_the_videos(opened: Browser) -> Non
     assert opened.place() == ("4", "0")
 
 
-def test_space_plays_until_it_is_pressed_again(opened: Browser) -> None:
+def test_space_plays_until_it_is_pressed_again(opened):
     opened.value("document.getElementById('player').focus()")
     opened.press(" ")
     changed = """new Promise((done) => {
@@ -230,7 +218,7 @@ def test_space_plays_until_it_is_pressed_again(opened: Browser) -> None:
     assert opened.value("document.getElementById('play').textContent") == "play"
 
 
-def test_buttons_list_and_slider_do_the_same(opened: Browser) -> None:
+def test_buttons_list_and_slider_do_the_same(opened):
     opened.value("document.getElementById('forward').click()")
     assert opened.place() == ("0", "1")
     opened.value("document.getElementById('back').click()")
@@ -244,7 +232,7 @@ def test_buttons_list_and_slider_do_the_same(opened: Browser) -> None:
         assert opened.place() == place
 
 
-def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened: Browser) -> None:
+def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened):
     assert opened.value("[...document.querySelectorAll('.panel h3')].map(e => e.textContent)") == [
         "random", "center", EVIL,
     ]  # fmt: skip
@@ -264,7 +252,7 @@ def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened: Browser
     assert opened.value(green) == [440, [60, 255, 90, 255]]
 
 
-def test_evil_labels_stay_text_everywhere(opened: Browser) -> None:
+def test_evil_labels_stay_text_everywhere(opened):
     for _ in range(5):
         opened.press("ArrowRight")
     assert opened.value("document.querySelectorAll('img[src=\"x\"]').length") == 0
@@ -275,7 +263,7 @@ def test_evil_labels_stay_text_everywhere(opened: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_the_background(opened: Browser, scheme: str) -> None:
+def test_text_stands_out_from_the_background(opened, scheme):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     opened.send("Emulation.setEmulatedMedia", features=features)
     brightness = """(name) => {

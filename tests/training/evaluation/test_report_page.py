@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,20 +12,19 @@ import pytest
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import RandomAgent, center_agent
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from train.config.sections import ConfigError
 from train.evaluation.report.figures import CAPTIONS, write_figures
 from train.evaluation.report.page import write_page
 from train.evaluation.report.player import choose_videos, player_data
 
 EVIL = "</script><img src=x onerror=alert(1)>"
-MakeRow = Callable[..., dict[str, Any]]
 
 
 class Page(HTMLParser):
     """The elements of a page, its text, and what its scripts hold."""
 
-    def __init__(self, html: str):
+    def __init__(self, html):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
@@ -36,16 +32,16 @@ class Page(HTMLParser):
         self._script: str | None = None
         self.feed(html)
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag, attrs):
         self.elements.append((tag, dict(attrs)))
         if tag == "script":
             self._script = dict(attrs).get("id") or "code"
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag):
         if tag == "script":
             self._script = None
 
-    def handle_data(self, data: str) -> None:
+    def handle_data(self, data):
         if self._script is None:
             self.text += data
         else:
@@ -53,7 +49,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evaluations(make_videos: Callable[..., Any], tiny_recognizer: Any) -> dict[str, Evaluation]:
+def evaluations(make_videos, tiny_recognizer):
     """Two draws of the random agent and one of the center, on five videos of four frames."""
     env = PatchLocalizationVectorEnv.from_parts(
         tiny_recognizer, make_videos(), num_envs=5, autoreset_mode="disabled"
@@ -63,7 +59,7 @@ def evaluations(make_videos: Callable[..., Any], tiny_recognizer: Any) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def videos(make_videos: Callable[..., Any]) -> Any:
+def videos(make_videos):
     """Five videos, one class of which has a name that wants to run."""
     found = make_videos()
     found.class_names = ("class 0", EVIL, "class 2")
@@ -71,13 +67,7 @@ def videos(make_videos: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def html(
-    evaluations: dict[str, Evaluation],
-    videos: Any,
-    benchmark_result: MakeRow,
-    policy_row: MakeRow,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def html(evaluations, videos, benchmark_result, policy_row, tmp_path_factory):
     """A report of two policies, one of which has the evil name too."""
     folder = tmp_path_factory.mktemp("page")
     rows = [policy_row("random"), policy_row(EVIL, learned=True)]
@@ -87,17 +77,17 @@ def html(
     return (folder / "report.html").read_text()
 
 
-def test_names_and_labels_are_text_and_nothing_else(html: str) -> None:
+def test_names_and_labels_are_text_and_nothing_else(html):
     page = Page(html)
     assert EVIL in page.text
     assert [attributes for tag, attributes in page.elements if "onerror" in attributes] == []
-    assert {a["src"][:22] for tag, a in page.elements if tag == "img"} == {"data:image/png;base64,"}  # type: ignore[index]
+    assert {a["src"][:22] for tag, a in page.elements if tag == "img"} == {"data:image/png;base64,"}
     assert sum(tag == "script" for tag, _ in page.elements) == 2
     assert "<img src=x" not in html
     assert "</script><img" not in html
 
 
-def test_the_players_data_keep_the_label_as_it_is(html: str) -> None:
+def test_the_players_data_keep_the_label_as_it_is(html):
     scripts = Page(html).scripts
     assert "<" not in scripts["player-data"]
     data = json.loads(scripts["player-data"])
@@ -105,7 +95,7 @@ def test_the_players_data_keep_the_label_as_it_is(html: str) -> None:
     assert data["policies"] == ["random", EVIL]
 
 
-def test_the_page_needs_nothing_from_anywhere(html: str) -> None:
+def test_the_page_needs_nothing_from_anywhere(html):
     page = Page(html)
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "base")
@@ -117,7 +107,7 @@ def test_the_page_needs_nothing_from_anywhere(html: str) -> None:
     assert "unsafe" not in policy
 
 
-def test_it_begins_with_what_was_measured(html: str) -> None:
+def test_it_begins_with_what_was_measured(html):
     text = " ".join(Page(html).text.split())
     start = text.index("Measured on all 5 videos of the split test of")
     assert "2 frames of 40 x 40 pixels" in text
@@ -126,7 +116,7 @@ def test_it_begins_with_what_was_measured(html: str) -> None:
     assert "mean return +0.466 [+0.430, +0.503] above random." in text
 
 
-def test_every_figure_is_in_the_page_and_can_be_read(html: str) -> None:
+def test_every_figure_is_in_the_page_and_can_be_read(html):
     sources = [a["src"] for tag, a in Page(html).elements if tag == "img"]
     assert len(sources) == len(CAPTIONS)
     for source in sources:
@@ -138,9 +128,7 @@ def test_every_figure_is_in_the_page_and_can_be_read(html: str) -> None:
 # --- what the player is given ---
 
 
-def test_the_player_has_the_first_draws_looks_of_every_policy(
-    evaluations: dict[str, Evaluation], videos: Any
-) -> None:
+def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, videos):
     data = player_data(videos, evaluations, [1, 4], seed=3)
     shown = data["videos"][1]
     assert (shown["index"], shown["label"], len(shown["frames"])) == (4, 1, 4)
@@ -161,9 +149,7 @@ def test_the_player_has_the_first_draws_looks_of_every_policy(
     assert np.abs(frame.astype(int) - expected).mean() < 15  # as far as JPEG changes blocks
 
 
-def test_videos_beyond_the_budget_are_left_out_and_named(
-    evaluations: dict[str, Evaluation], videos: Any
-) -> None:
+def test_videos_beyond_the_budget_are_left_out_and_named(evaluations, videos):
     one = sum(map(len, player_data(videos, evaluations, [0], seed=3)["videos"][0]["frames"]))
     data = player_data(videos, evaluations, [0, 1, 2, 3], seed=3, frame_budget=int(2.5 * one))
     assert [video["index"] for video in data["videos"]] == [0, 1]
@@ -172,7 +158,7 @@ def test_videos_beyond_the_budget_are_left_out_and_named(
     assert [video["index"] for video in data["videos"]] == [0]
 
 
-def test_twelve_videos_are_spread_over_the_split() -> None:
+def test_twelve_videos_are_spread_over_the_split():
     assert choose_videos(5, None) == [0, 1, 2, 3, 4]
     assert choose_videos(111, None) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]
     assert choose_videos(9, [7, 2, 7]) == [7, 2]
@@ -182,13 +168,8 @@ def test_twelve_videos_are_spread_over_the_split() -> None:
 
 
 def test_a_page_of_large_frames_stays_below_20_megabytes(
-    evaluations: dict[str, Evaluation],
-    make_videos: Callable[..., Any],
-    benchmark_result: MakeRow,
-    policy_row: MakeRow,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    evaluations, make_videos, benchmark_result, policy_row, tmp_path, monkeypatch
+):
     noise = "data:image/jpeg;base64," + "A" * 2_000_000  # a frame of 1.5 MB
     monkeypatch.setattr("train.evaluation.report.player._jpeg", lambda frame: noise)
     result = benchmark_result(policy_row("random"), policy_row(EVIL))

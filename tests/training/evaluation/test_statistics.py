@@ -1,16 +1,12 @@
 """Paired differences, checkpoints as draws, interquartile means."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import FixedAgent
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from train.evaluation.statistics import (
     as_draws,
     difference_to,
@@ -22,15 +18,13 @@ from train.evaluation.statistics import (
 
 
 @pytest.fixture
-def evaluations(
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv],
-) -> list[Evaluation]:
+def evaluations(make_vector_env):
     """Three fixed looks on five videos of four frames."""
     env = make_vector_env(5, autoreset_mode="disabled", grid_size=4)
     return [evaluate_agent(env, FixedAgent(np.int64(action))) for action in (0, 5, 9)]
 
 
-def test_a_difference_is_taken_video_by_video() -> None:
+def test_a_difference_is_taken_video_by_video():
     # Every video gains exactly 0.1, however much they differ among themselves.
     reference = np.array([0.0, 5.0, -3.0, 2.0])
     found = paired_difference(reference + 0.1, reference)
@@ -38,7 +32,7 @@ def test_a_difference_is_taken_video_by_video() -> None:
     assert found["ci95"] == pytest.approx([0.1, 0.1])
 
 
-def test_an_interval_of_differences_holds_their_mean() -> None:
+def test_an_interval_of_differences_holds_their_mean():
     rng = np.random.default_rng(0)
     found = paired_difference(rng.normal(1.0, 0.5, 200), np.zeros(200))
     low, high = found["ci95"]
@@ -46,9 +40,7 @@ def test_an_interval_of_differences_holds_their_mean() -> None:
     assert 0.1 < high - low < 0.2  # about 4 * 0.5 / sqrt(200)
 
 
-def test_the_difference_in_return_is_that_of_all_frames_together(
-    evaluations: list[Evaluation],
-) -> None:
+def test_the_difference_in_return_is_that_of_all_frames_together(evaluations):
     one, other = evaluations[:2]
     found = difference_to(one, other)
     expected = one.rewards.sum(axis=1).mean() - other.rewards.sum(axis=1).mean()
@@ -58,7 +50,7 @@ def test_the_difference_in_return_is_that_of_all_frames_together(
     assert found["top1"]["mean"] == pytest.approx(hits[0] - hits[1])
 
 
-def test_checkpoints_are_joined_as_draws_and_parted_again(evaluations: list[Evaluation]) -> None:
+def test_checkpoints_are_joined_as_draws_and_parted_again(evaluations):
     joined = as_draws(evaluations)
     assert joined.video_index.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
     assert joined.draw.tolist() == [0, 1, 2] * 5
@@ -69,13 +61,11 @@ def test_checkpoints_are_joined_as_draws_and_parted_again(evaluations: list[Eval
             np.testing.assert_array_equal(vars(part)[name], value)
 
 
-def test_one_checkpoint_stays_as_it_is(evaluations: list[Evaluation]) -> None:
+def test_one_checkpoint_stays_as_it_is(evaluations):
     assert as_draws(evaluations[:1]) is evaluations[0]
 
 
-def test_checkpoints_on_other_videos_or_with_other_actions_are_refused(
-    evaluations: list[Evaluation],
-) -> None:
+def test_checkpoints_on_other_videos_or_with_other_actions_are_refused(evaluations):
     one = evaluations[0]
     with pytest.raises(ValueError, match="the same videos"):
         as_draws([one, replace(one, video_index=one.video_index + 1)])
@@ -83,12 +73,12 @@ def test_checkpoints_on_other_videos_or_with_other_actions_are_refused(
         as_draws([one, replace(one, actions=np.zeros((5, 4, 2), np.float32))])
 
 
-def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end() -> None:
+def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
     assert interquartile_mean(np.array([100.0, 2.0, 4.0, -50.0])) == 3.0
     assert interquartile_mean(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of 3 is none
 
 
-def test_the_spread_over_seeds_is_that_of_the_checkpoints() -> None:
+def test_the_spread_over_seeds_is_that_of_the_checkpoints():
     found = over_seeds([0.5, 0.6, 0.7, 3.0])
     assert found["values"] == [0.5, 0.6, 0.7, 3.0]
     assert found["mean"] == pytest.approx(1.2)

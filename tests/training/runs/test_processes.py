@@ -1,28 +1,23 @@
 """Training under `torchrun` with two processes computes what one process does."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from train.config.sections import RunConfig
 from train.runs.processes import Processes
 
 DRIVER = Path(__file__).parents[1] / "first_step_driver.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def _run(command: list[str], cwd: Path) -> str:
+def _run(command, cwd):
     done = subprocess.run(
         command,
         cwd=cwd,
@@ -37,9 +32,7 @@ def _run(command: list[str], cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage1(
-    tiny: list[str], pipeline: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> list[str]:
+def stage1(tiny, pipeline, tmp_path_factory):
     """Stage 1 without dropout on nine validation videos: an odd number to share."""
     data_dir = Path(dict(item.split("=") for item in tiny if "data_dir" in item)["data_dir"])
     folder = tmp_path_factory.mktemp("odd") / "data"
@@ -59,7 +52,7 @@ def stage1(
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_take_the_first_step_of_one(stage1: list[str], tmp_path: Path) -> None:
+def test_two_processes_take_the_first_step_of_one(stage1, tmp_path):
     _run([sys.executable, str(DRIVER), "one", *stage1, "output_dir=run1"], tmp_path)
     _run([*TORCHRUN, str(DRIVER), "two", *stage1], tmp_path)
     parts = ["grad_accumulation=2", "output_dir=run3"]
@@ -85,9 +78,7 @@ def test_two_processes_take_the_first_step_of_one(stage1: list[str], tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_train_the_policy_of_one(
-    tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_two_processes_train_the_policy_of_one(tiny, pipeline, tmp_path):
     # One batch an update, as published: no minibatches, which would be shuffled apart.
     arguments = ["stage2", *tiny, f"resume={pipeline['stage1']}", "epochs=2", "algo.preset=paper"]
     _run([sys.executable, "-m", "train", *arguments, "output_dir=one"], tmp_path)
@@ -102,9 +93,7 @@ def test_two_processes_train_the_policy_of_one(
         torch.testing.assert_close(two[name], expected, rtol=0, atol=1e-4, msg=name)
 
 
-def test_a_batch_that_cannot_be_shared_is_an_error(
-    make_config: Callable[..., RunConfig], run_command: Callable[..., Any], tiny: list[str]
-) -> None:
+def test_a_batch_that_cannot_be_shared_is_an_error(make_config, run_command, tiny):
     done = run_command("stage0", *tiny, "grad_accumulation=3")
     assert done.code == 1
     assert "batch_size=10 cannot be split into 1 processes x grad_accumulation=3" in done.err
@@ -120,17 +109,13 @@ def test_a_batch_that_cannot_be_shared_is_an_error(
         ("sync_batchnorm=true", "sync_batchnorm=true needs GPUs"),
     ],
 )
-def test_what_a_cpu_cannot_do_is_an_error(
-    run_command: Callable[..., Any], tiny: list[str], override: str, message: str, tmp_path: Path
-) -> None:
+def test_what_a_cpu_cannot_do_is_an_error(run_command, tiny, override, message, tmp_path):
     done = run_command("stage0", *tiny, override, f"output_dir={tmp_path / 'run'}")
     assert done.code == 1
     assert message in done.err
 
 
-def test_training_in_bfloat16_validates_in_float32(
-    run_command: Callable[..., Any], tiny: list[str], tmp_path: Path
-) -> None:
+def test_training_in_bfloat16_validates_in_float32(run_command, tiny, tmp_path):
     done = run_command("stage0", *tiny, "amp=bf16", f"output_dir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     weights = load_file(tmp_path / "run" / "glancer" / "backbone.safetensors")

@@ -1,7 +1,5 @@
 """The progress display: bars in a terminal, lines elsewhere."""
 
-from __future__ import annotations
-
 import io
 import logging
 
@@ -12,7 +10,7 @@ from rich.progress import Progress, TaskID
 from train.runs.progress import ProgressDisplay, ProgressPart
 
 
-def _run(console: Console) -> None:
+def _run(console):
     with ProgressDisplay(console) as display:
         for name in ("first part", "second part"):
             with display.part(name, total=3) as part:
@@ -20,7 +18,7 @@ def _run(console: Console) -> None:
                     part.advance(f"loss {step}.5" if name == "second part" else None)
 
 
-def test_without_a_terminal_each_part_is_one_line() -> None:
+def test_without_a_terminal_each_part_is_one_line():
     file = io.StringIO()
     _run(Console(file=file, width=80))
     first, second = file.getvalue().splitlines()
@@ -30,14 +28,14 @@ def test_without_a_terminal_each_part_is_one_line() -> None:
     assert "\x1b" not in file.getvalue()
 
 
-def test_in_a_terminal_there_is_a_bar_for_each_part() -> None:
+def test_in_a_terminal_there_is_a_bar_for_each_part():
     file = io.StringIO()
     _run(Console(file=file, width=140, force_terminal=True))
     for text in ("first part", "second part", "3/3", "loss 2.5"):
         assert text in file.getvalue()
 
 
-def test_parts_are_in_the_log_with_their_last_note(caplog: pytest.LogCaptureFixture) -> None:
+def test_parts_are_in_the_log_with_their_last_note(caplog):
     with caplog.at_level(logging.INFO, logger="train.runs.progress"):
         _run(Console(file=io.StringIO()))
     first, second = caplog.messages
@@ -45,7 +43,7 @@ def test_parts_are_in_the_log_with_their_last_note(caplog: pytest.LogCaptureFixt
     assert second.endswith("loss 2.5")
 
 
-def test_a_part_that_fails_is_not_said_to_be_done(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_part_that_fails_is_not_said_to_be_done(caplog):
     file = io.StringIO()
     with (
         caplog.at_level(logging.INFO, logger="train.runs.progress"),
@@ -58,7 +56,7 @@ def test_a_part_that_fails_is_not_said_to_be_done(caplog: pytest.LogCaptureFixtu
     assert "training" not in file.getvalue()
 
 
-def test_text_in_brackets_is_shown_as_it_is() -> None:
+def test_text_in_brackets_is_shown_as_it_is():
     file = io.StringIO()
     with (
         ProgressDisplay(Console(file=file, width=80)) as display,
@@ -68,10 +66,10 @@ def test_text_in_brackets_is_shown_as_it_is() -> None:
     assert "interval [0.1, 0.2], policies [bold]" in file.getvalue()
 
 
-def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones() -> None:
+def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones():
     clock = iter([0.0, *([0.0] * 3), *[400.0 * step for step in range(1, 20)]])
     console = Console(file=io.StringIO(), force_terminal=True)
-    console.get_time = lambda: next(clock)  # type: ignore[method-assign]
+    console.get_time = lambda: next(clock)
     display = ProgressDisplay(console)
     progress = display._progress
     task = progress.add_task("stage", total=6, note="")
@@ -87,9 +85,9 @@ def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones() -> Non
     assert bar.time_remaining is not None
 
 
-def test_parts_of_a_unit_are_said_as_they_are_taken() -> None:
-    said: list[float] = []
+def test_parts_of_a_unit_are_said_as_they_are_taken():
+    said = []
     part = ProgressPart(Progress(disable=True), TaskID(0))
-    part.within = said.append  # type: ignore[method-assign]
+    part.within = said.append
     assert list(part.follow(range(4), 4)) == [0, 1, 2, 3]
     assert said == [0.0, 0.25, 0.5, 0.75]

@@ -1,25 +1,20 @@
 """Interrupted runs go on, and end with the weights of uninterrupted ones."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.runs.folder import find_continued
 
 DRIVER = Path(__file__).parents[1] / "killed_driver.py"
 STATE = "training_state.pt"
-Run = Callable[..., Any]
 
 # Two updates an epoch: the fifth is in the middle of the third epoch.
 STAGES = {
@@ -31,17 +26,17 @@ STAGES = {
 
 
 @pytest.fixture(scope="module")
-def arguments(tiny: list[str], pipeline: dict[str, Path]) -> Callable[[str, Path], list[str]]:
+def arguments(tiny, pipeline):
     """The arguments of a stage of four epochs, evaluated at the second and the last."""
 
-    def make(stage: str, folder: Path) -> list[str]:
+    def make(stage, folder):
         own = [item.format(**pipeline) for item in STAGES[stage][1]]
         return [stage, *tiny, "epochs=4", "eval_freq=2", f"output_dir={folder}", *own]
 
     return make
 
 
-def _kill(moment: str, count: int, arguments: list[str]) -> None:
+def _kill(moment, count, arguments):
     killed = subprocess.run(
         [sys.executable, str(DRIVER), moment, str(count), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -53,7 +48,7 @@ def _kill(moment: str, count: int, arguments: list[str]) -> None:
     assert killed.returncode == -signal.SIGKILL, killed.stderr
 
 
-def _weights(folder: Path) -> dict[str, torch.Tensor]:
+def _weights(folder):
     (file,) = folder.glob("*.safetensors")
     return load_file(file)
 
@@ -71,13 +66,8 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
     ],
 )
 def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
-    arguments: Callable[[str, Path], list[str]],
-    run_command: Run,
-    tmp_path: Path,
-    stage: str,
-    moment: str,
-    count: int,
-) -> None:
+    arguments, run_command, tmp_path, stage, moment, count
+):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run_command(*arguments(stage, whole)).code == 0
     _kill(moment, count, arguments(stage, broken))
@@ -98,9 +88,7 @@ def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 @pytest.fixture
-def unfinished(
-    arguments: Callable[[str, Path], list[str]], run_command: Run, tmp_path: Path
-) -> Path:
+def unfinished(arguments, run_command, tmp_path):
     """A stage-1 run that looks as if it had been killed after its last epoch."""
     folder = tmp_path / "unfinished"
     assert run_command(*arguments("stage1", folder)).code == 0
@@ -108,18 +96,14 @@ def unfinished(
     return folder
 
 
-def test_an_unfinished_run_is_not_overwritten(
-    arguments: Callable[[str, Path], list[str]], run_command: Run, unfinished: Path
-) -> None:
+def test_an_unfinished_run_is_not_overwritten(arguments, run_command, unfinished):
     done = run_command(*arguments("stage1", unfinished))
     assert done.code == 2
     assert f"{unfinished} holds an unfinished run; add resume=auto" in done.err
     assert (unfinished / STATE).is_file()
 
 
-def test_other_settings_do_not_continue_a_run(
-    arguments: Callable[[str, Path], list[str]], run_command: Run, unfinished: Path, tmp_path: Path
-) -> None:
+def test_other_settings_do_not_continue_a_run(arguments, run_command, unfinished, tmp_path):
     given = arguments("stage1", tmp_path / "new")
     done = run_command(*given, "epochs=5", f"resume={unfinished}")
     assert done.code == 2
@@ -127,9 +111,7 @@ def test_other_settings_do_not_continue_a_run(
     assert "epochs: 5 here, 4 there" in done.err
 
 
-def test_a_damaged_training_state_is_one_clear_error(
-    arguments: Callable[[str, Path], list[str]], run_command: Run, unfinished: Path
-) -> None:
+def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unfinished):
     (unfinished / STATE).write_bytes(b"half a file")
     done = run_command(*arguments("stage1", unfinished), "resume=auto")
     assert done.code == 1
@@ -137,7 +119,7 @@ def test_a_damaged_training_state_is_one_clear_error(
     assert len(done.err.splitlines()) == 1
 
 
-def _unfinished_run(config: RunConfig, folder: Path, age: int) -> Path:
+def _unfinished_run(config, folder, age):
     from omegaconf import OmegaConf
 
     folder.mkdir(parents=True)
@@ -148,8 +130,8 @@ def _unfinished_run(config: RunConfig, folder: Path, age: int) -> Path:
 
 
 def test_auto_takes_the_newest_unfinished_run_of_the_same_stage_and_settings(
-    make_config: Callable[..., RunConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_config, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     config = make_config("stage1", "resume=auto", "epochs=7")
     assert find_continued(config, None) is None
@@ -168,9 +150,7 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_stage_and_settings(
     assert found.folder == outputs / "older"
 
 
-def test_auto_does_not_continue_a_run_from_another_source(
-    make_config: Callable[..., RunConfig], tmp_path: Path
-) -> None:
+def test_auto_does_not_continue_a_run_from_another_source(make_config, tmp_path):
     run = _unfinished_run(make_config("stage2", "resume=runs/a"), tmp_path / "run", age=0)
     same = find_continued(make_config("stage2", "resume=auto", "recognizer=runs/a"), run)
     assert same is not None
@@ -179,8 +159,6 @@ def test_auto_does_not_continue_a_run_from_another_source(
         find_continued(make_config("stage2", "resume=auto", "recognizer=runs/b"), run)
 
 
-def test_a_path_to_an_earlier_stage_starts_from_it(
-    make_config: Callable[..., RunConfig], tmp_path: Path
-) -> None:
+def test_a_path_to_an_earlier_stage_starts_from_it(make_config, tmp_path):
     run = _unfinished_run(make_config("stage1"), tmp_path / "run", age=0)
     assert find_continued(make_config("stage2", f"resume={run}"), None) is None

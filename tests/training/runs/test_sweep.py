@@ -1,11 +1,6 @@
 """Sweeps: one folder of jobs, of which only what is missing is made again."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,17 +9,16 @@ from train.cli import commands
 from train.evaluation.policies import find_policies
 from train.stages.stage2_policy import KeepBestPolicy
 
-Run = Callable[..., Any]
 DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+def runs(monkeypatch):
     """The seed and folder of each run of stage 2 that is begun."""
-    begun: list[tuple[int, str]] = []
+    begun = []
     train = commands.run_stage2
 
-    def counted(config: Any, *rest: Any) -> float:
+    def counted(config, *rest):
         begun.append((config.seed, config.output_dir.name))
         return train(config, *rest)
 
@@ -33,12 +27,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 
 
 @pytest.fixture
-def sweep(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> Callable[..., Any]:
+def sweep(run_command, tiny, pipeline, tmp_path):
     """Runs a sweep of stage 2 on the pipeline's recognizer, in `tmp_path / "sweep"`."""
 
-    def run(*overrides: str) -> Any:
+    def run(*overrides):
         given = [item for item in tiny if not any(o.startswith("algo=") for o in overrides)
                  or "policy_kwargs" not in item]  # fmt: skip
         place = [f"resume={pipeline['stage1']}", f"output_dir={tmp_path / 'sweep'}"]
@@ -47,11 +39,11 @@ def sweep(
     return run
 
 
-def _cut(seed: int, sweep: Callable[..., Any], *overrides: str) -> None:
+def _cut(seed, sweep, *overrides):
     """A sweep that ends, as by Ctrl-C, when this seed has done its first epoch."""
     end_epoch = KeepBestPolicy._end_epoch
 
-    def end_and_cut(self: KeepBestPolicy, ended: int) -> None:
+    def end_and_cut(self, ended):
         end_epoch(self, ended)
         if ended == 1 and self._context.config.seed == seed:
             raise KeyboardInterrupt
@@ -62,10 +54,7 @@ def _cut(seed: int, sweep: Callable[..., Any], *overrides: str) -> None:
             sweep(*overrides)
 
 
-def test_an_interrupted_sweep_makes_only_what_is_missing(
-    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path, run_command: Run,
-    tiny: list[str],
-) -> None:  # fmt: skip
+def test_an_interrupted_sweep_makes_only_what_is_missing(sweep, runs, tmp_path, run_command, tiny):
     folder = tmp_path / "sweep"
     _cut(1, sweep, "seed=0,1", "epochs=2")
     assert runs == [(0, "0"), (1, "1")]
@@ -91,9 +80,7 @@ def test_an_interrupted_sweep_makes_only_what_is_missing(
     assert "gru_ppo" in (tmp_path / "benchmark" / "benchmark.md").read_text()
 
 
-def test_other_settings_are_other_runs_in_folders_of_their_own(
-    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
-) -> None:
+def test_other_settings_are_other_runs_in_folders_of_their_own(sweep, runs, tmp_path):
     assert sweep("seed=0").code == 0
     for other in (["epochs=2"], ["algo.gamma=0.3"]):
         assert sweep("seed=0", *other).code == 0
@@ -102,9 +89,7 @@ def test_other_settings_are_other_runs_in_folders_of_their_own(
     assert [config["epochs"] for config in saved] == [1, 2, 1]
 
 
-def test_an_aborted_run_that_cannot_be_continued_begins_anew_in_its_folder(
-    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
-) -> None:
+def test_an_aborted_run_that_cannot_be_continued_begins_anew_in_its_folder(sweep, runs, tmp_path):
     folder = tmp_path / "sweep"
     _cut(0, sweep, "algo=dqn", "seed=0", "epochs=2", *DQN)
     assert (folder / "0" / "policy").is_dir()
@@ -118,9 +103,7 @@ def test_an_aborted_run_that_cannot_be_continued_begins_anew_in_its_folder(
     assert "begins anew" in (folder / "0" / "stage2.log").read_text()
 
 
-def test_a_job_that_fails_does_not_keep_the_others_from_running(
-    sweep: Callable[..., Any], runs: list[tuple[int, str]], tmp_path: Path
-) -> None:
+def test_a_job_that_fails_does_not_keep_the_others_from_running(sweep, runs, tmp_path):
     done = sweep("epochs=0,1")
     assert done.code == 1
     assert "epochs=0 must be at least 1" in done.err
@@ -128,9 +111,7 @@ def test_a_job_that_fails_does_not_keep_the_others_from_running(
     assert (tmp_path / "sweep" / "1" / "finished.json").is_file()
 
 
-def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(
-    sweep: Callable[..., Any], runs: list[tuple[int, str]]
-) -> None:
+def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(sweep, runs):
     same = "hydra.sweep.subdir=mine"
     assert sweep("seed=0", same).code == 0
     assert ": skipped" in sweep("seed=0", same).out

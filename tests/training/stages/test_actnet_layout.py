@@ -1,30 +1,20 @@
 """A folder as prepared for the published code, from videos to clips."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
-from train.config.sections import RunConfig
 from train.runs.context import open_split
 
-Run = Callable[..., Any]
 
-
-def _options(media: str, **entries: Any) -> VideoOptions:
+def _options(media, **entries):
     return VideoOptions(num_frames=8, frame_size=112, crop=False, media=media, **entries)
 
 
-def test_check_data_passes_for_both_media(
-    run_command: Run, actnet_folder: Path, tmp_path: Path
-) -> None:
+def test_check_data_passes_for_both_media(run_command, actnet_folder, tmp_path):
     for media in ("frames", "videos"):
         out = tmp_path / media
         done = run_command(
@@ -44,7 +34,7 @@ def test_check_data_passes_for_both_media(
             assert report["splits"]["train"]["bytes"] == sum(sizes)
 
 
-def test_clips_from_frames_and_from_videos_differ_by_at_most_3_levels(actnet_folder: Path) -> None:
+def test_clips_from_frames_and_from_videos_differ_by_at_most_3_levels(actnet_folder):
     for split in ("train", "val"):
         frames, videos = (
             open_videos("actnet", split, _options(media), data_dir=actnet_folder)
@@ -57,9 +47,7 @@ def test_clips_from_frames_and_from_videos_differ_by_at_most_3_levels(actnet_fol
             assert (one - other).abs().mean() <= 3 < (one[1:] - other[:-1]).abs().mean()
 
 
-def test_augmented_clips_have_the_same_frames_and_crops_from_both_media(
-    actnet_folder: Path, make_config: Callable[..., RunConfig]
-) -> None:
+def test_augmented_clips_have_the_same_frames_and_crops_from_both_media(actnet_folder, make_config):
     videos = {}
     for media in ("frames", "videos"):
         config = make_config(
@@ -74,8 +62,8 @@ def test_augmented_clips_have_the_same_frames_and_crops_from_both_media(
 
 @pytest.mark.parametrize("frame_rate", [4, 3, 20])
 def test_another_frame_rate_gives_the_same_frames_from_both_media(
-    run_command: Run, actnet_folder: Path, tmp_path: Path, frame_rate: int
-) -> None:
+    run_command, actnet_folder, tmp_path, frame_rate
+):
     (tmp_path / "few").mkdir()
     for index in range(2):
         shutil.copy(actnet_folder / f"videos/v_val_00{index}.mp4", tmp_path / "few")

@@ -1,13 +1,8 @@
 """The demo in tiny form: what it writes, and that an earlier one is kept."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -16,19 +11,12 @@ from adafocus_env.networks import Recognizer
 from train import demo as module
 from train.cli.run_place import DEMO_FOLDER, set_aside
 
-Run = Callable[..., Any]
-
 PARTS = ["stage0_glancer", "stage0_focuser", "stage1", "stage2"]
 PARTS += ["stage3_random", "stage3_center", "stage3_learned"]
 
 
 @pytest.fixture(scope="module")
-def demo(
-    run_command: Run,
-    tiny: list[str],
-    shrink_splits: Callable[[pytest.MonkeyPatch], None],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Path, str]:
+def demo(run_command, tiny, shrink_splits, tmp_path_factory):
     """A demo where an earlier one was; its working folder and what it printed."""
     here = tmp_path_factory.mktemp("demo")
     (here / DEMO_FOLDER).mkdir(parents=True)
@@ -42,7 +30,7 @@ def demo(
     return here, done.out
 
 
-def test_every_part_has_its_folder_and_resolved_configuration(demo: tuple[Path, str]) -> None:
+def test_every_part_has_its_folder_and_resolved_configuration(demo):
     folder = demo[0] / DEMO_FOLDER
     for part in PARTS:
         config = yaml.safe_load((folder / part / "config.yaml").read_text())
@@ -53,7 +41,7 @@ def test_every_part_has_its_folder_and_resolved_configuration(demo: tuple[Path, 
     assert (folder / "demo.log").read_text().strip()
 
 
-def test_the_benchmark_compares_the_four_policies(demo: tuple[Path, str]) -> None:
+def test_the_benchmark_compares_the_four_policies(demo):
     result = json.loads((demo[0] / DEMO_FOLDER / "benchmark.json").read_text())
     names = [policy["name"] for policy in result["policies"]]
     assert names == ["random", "center", "learned", "greedy_oracle"]
@@ -62,7 +50,7 @@ def test_the_benchmark_compares_the_four_policies(demo: tuple[Path, str]) -> Non
     assert owners == ["random", "center", "learned"]
 
 
-def test_it_ends_with_the_table_and_the_paths_of_what_to_look_at(demo: tuple[Path, str]) -> None:
+def test_it_ends_with_the_table_and_the_paths_of_what_to_look_at(demo):
     here, out = demo
     table, _, looks = out.partition("What to look at:")
     assert sum(line.split()[:1] == ["greedy_oracle"] for line in table.splitlines()) == 2
@@ -74,14 +62,14 @@ def test_it_ends_with_the_table_and_the_paths_of_what_to_look_at(demo: tuple[Pat
     assert "gymnasium.make" in looks
 
 
-def test_each_part_is_one_line_without_a_terminal(demo: tuple[Path, str]) -> None:
+def test_each_part_is_one_line_without_a_terminal(demo):
     lines = demo[1].splitlines()
     for part in ("stage 0: glancer", "stage 1: random patches", "stage 2: policy"):
         assert sum(line.startswith(f"{part}: ") for line in lines) == 1
     assert sum(line.startswith("stage 3: ") for line in lines) == 3
 
 
-def test_the_earlier_demo_is_renamed_and_nothing_is_lost(demo: tuple[Path, str]) -> None:
+def test_the_earlier_demo_is_renamed_and_nothing_is_lost(demo):
     here, out = demo
     (earlier,) = (here / "outputs").glob("demo-*")
     assert (earlier / "note.txt").read_text() == "the earlier one"
@@ -89,23 +77,21 @@ def test_the_earlier_demo_is_renamed_and_nothing_is_lost(demo: tuple[Path, str])
     assert f"an earlier {DEMO_FOLDER} is now outputs/{earlier.name}" in out
 
 
-def test_it_ships_the_recognizer_of_stage_1(demo: tuple[Path, str]) -> None:
+def test_it_ships_the_recognizer_of_stage_1(demo):
     shipped = Recognizer.load(demo[0] / "shipped")
     expected = Recognizer.load(demo[0] / DEMO_FOLDER / "stage1" / "recognizer")
     assert shipped.fingerprint() == expected.fingerprint()
 
 
-def test_the_recognizer_of_stage_1_is_the_one_that_rewards_are_measured_with(
-    demo: tuple[Path, str],
-) -> None:
+def test_the_recognizer_of_stage_1_is_the_one_that_rewards_are_measured_with(demo):
     result = json.loads((demo[0] / DEMO_FOLDER / "benchmark.json").read_text())
     stage1 = Recognizer.load(demo[0] / DEMO_FOLDER / "stage1" / "recognizer")
     assert result["recognizer_sha256"] == stage1.fingerprint()
 
 
 def test_looking_at_the_demos_configuration_leaves_an_earlier_demo_in_its_place(
-    run_command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    run_command, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / DEMO_FOLDER).mkdir(parents=True)
     assert run_command("demo", "--cfg=job").code == 0
@@ -115,12 +101,12 @@ def test_looking_at_the_demos_configuration_leaves_an_earlier_demo_in_its_place(
 # --- set_aside ---
 
 
-def test_where_there_is_nothing_nothing_is_renamed(tmp_path: Path) -> None:
+def test_where_there_is_nothing_nothing_is_renamed(tmp_path):
     assert set_aside(tmp_path / "demo") is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_is_renamed_after_when_it_was_written(tmp_path: Path) -> None:
+def test_a_folder_is_renamed_after_when_it_was_written(tmp_path):
     folder = tmp_path / "demo"
     folder.mkdir()
     (folder / "file").write_text("kept")
@@ -132,7 +118,7 @@ def test_a_folder_is_renamed_after_when_it_was_written(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_two_folders_of_the_same_second_do_not_meet(tmp_path: Path) -> None:
+def test_two_folders_of_the_same_second_do_not_meet(tmp_path):
     folder = tmp_path / "demo"
     names = []
     for number in range(3):

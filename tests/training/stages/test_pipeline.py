@@ -1,14 +1,9 @@
 """All stages, evaluate and benchmark on tiny videos: what they write and that it fits together."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
-from collections.abc import Callable
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,8 +19,6 @@ from adafocus_env.networks import Recognizer
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
 
-Run = Callable[..., Any]
-
 STAGES = ["glancer", "focuser", "stage1", "stage2", "stage3_random", "stage3_learned"]
 FIELDS = {
     "name", "reward_mean", "reward_ci95", "return_mean", "top1", "top1_ci95", "top1_per_step",
@@ -36,13 +29,12 @@ REWARD_FIELDS = {"reward_mean", "reward_ci95", "return_mean"}
 
 
 @pytest.fixture(scope="module")
-def benchmark(pipeline: dict[str, Path]) -> dict[str, Any]:
+def benchmark(pipeline):
     """`benchmark.json`."""
-    result: dict[str, Any] = json.loads((pipeline["benchmark"] / "benchmark.json").read_text())
-    return result
+    return json.loads((pipeline["benchmark"] / "benchmark.json").read_text())
 
 
-def _by_name(policies: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _by_name(policies):
     return {policy["name"]: policy for policy in policies}
 
 
@@ -50,9 +42,7 @@ def _by_name(policies: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("part", [*STAGES, "benchmark", "evaluate"])
-def test_every_run_has_its_resolved_configuration_and_log(
-    pipeline: dict[str, Path], part: str
-) -> None:
+def test_every_run_has_its_resolved_configuration_and_log(pipeline, part):
     text = (pipeline[part] / "config.yaml").read_text()
     assert "${" not in text
     config = yaml.safe_load(text)
@@ -67,7 +57,7 @@ def test_every_run_has_its_resolved_configuration_and_log(
 
 
 @pytest.mark.parametrize("part", STAGES)
-def test_training_writes_tensorboard_events(pipeline: dict[str, Path], part: str) -> None:
+def test_training_writes_tensorboard_events(pipeline, part):
     events = EventAccumulator(str(pipeline[part] / "tensorboard")).Reload()
     tags = set(events.Tags()["scalars"])
     if part == "stage2":
@@ -76,7 +66,7 @@ def test_training_writes_tensorboard_events(pipeline: dict[str, Path], part: str
         assert {"train/loss", "train/top1", "val/top1", "train/learning_rate"} <= tags
 
 
-def test_the_last_evaluation_of_stage_2_is_in_its_curves(pipeline: dict[str, Path]) -> None:
+def test_the_last_evaluation_of_stage_2_is_in_its_curves(pipeline):
     with (pipeline["stage2"] / "tensorboard" / "progress.csv").open() as file:
         rows = list(csv.DictReader(file))
     values = [row["val/return"] for row in rows if row.get("val/return")]
@@ -97,14 +87,12 @@ def test_the_last_evaluation_of_stage_2_is_in_its_curves(pipeline: dict[str, Pat
         ("evaluate", ["evaluate.json", "evaluate.md"]),
     ],
 )  # fmt: skip
-def test_every_part_writes_its_files(
-    pipeline: dict[str, Path], part: str, files: list[str]
-) -> None:
+def test_every_part_writes_its_files(pipeline, part, files):
     for file in files:
         assert (pipeline[part] / file).stat().st_size > 0, file
 
 
-def test_commands_say_where_their_results_are(pipeline: dict[str, Path]) -> None:
+def test_commands_say_where_their_results_are(pipeline):
     for part, folder in pipeline.items():
         out = (folder.parent / f"{part}.out").read_text().replace("\n", "")
         assert f"results are in {folder}" in out
@@ -114,18 +102,18 @@ def test_commands_say_where_their_results_are(pipeline: dict[str, Path]) -> None
 # --- what one stage hands to the next ---
 
 
-def _recognizer(pipeline: dict[str, Path], part: str) -> Recognizer:
+def _recognizer(pipeline, part):
     return Recognizer.load(pipeline[part] / "recognizer")
 
 
-def _differing(one: torch.nn.Module, other: torch.nn.Module) -> set[str]:
+def _differing(one, other):
     """Top-level parts with a weight that is not the same to the bit."""
     after = other.state_dict()
     changed = [n for n, value in one.state_dict().items() if not torch.equal(value, after[n])]
     return {name.split(".")[0] for name in changed}
 
 
-def test_stage_1_keeps_the_glancer_of_stage_0(pipeline: dict[str, Path]) -> None:
+def test_stage_1_keeps_the_glancer_of_stage_0(pipeline):
     saved = load_file(pipeline["glancer"] / "glancer" / "backbone.safetensors")
     glancer = _recognizer(pipeline, "stage1").glancer.state_dict()
     for name, value in saved.items():
@@ -135,7 +123,7 @@ def test_stage_1_keeps_the_glancer_of_stage_0(pipeline: dict[str, Path]) -> None
     assert any(not torch.equal(value, focuser[name]) for name, value in saved.items())
 
 
-def test_stage_2_changes_no_bit_of_the_recognizer(pipeline: dict[str, Path]) -> None:
+def test_stage_2_changes_no_bit_of_the_recognizer(pipeline):
     before, after = (_recognizer(pipeline, part) for part in ("stage1", "stage2"))
     assert before.fingerprint() == after.fingerprint()
     saved = load_policy(pipeline["stage2"] / "policy")
@@ -145,20 +133,18 @@ def test_stage_2_changes_no_bit_of_the_recognizer(pipeline: dict[str, Path]) -> 
 
 
 @pytest.mark.parametrize("part", ["stage3_random", "stage3_center", "stage3_learned"])
-def test_stage_3_changes_the_classifier_alone(pipeline: dict[str, Path], part: str) -> None:
+def test_stage_3_changes_the_classifier_alone(pipeline, part):
     before, after = (_recognizer(pipeline, name) for name in ("stage2", part))
     assert _differing(before, after) == {"classifier"}
 
 
-def test_stage_3_hands_on_the_policy_it_learned_for(pipeline: dict[str, Path]) -> None:
+def test_stage_3_hands_on_the_policy_it_learned_for(pipeline):
     one, other = (load_policy(pipeline[p] / "policy").policy for p in ("stage2", "stage3_learned"))
     assert _differing(one, other) == set()
     assert not (pipeline["stage3_random"] / "policy").exists()
 
 
-def test_stage_3_can_write_into_the_folder_it_starts_from(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_stage_3_can_write_into_the_folder_it_starts_from(run_command, tiny, pipeline, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(pipeline["stage2"], folder)
     done = run_command("stage3", *tiny, f"output_dir={folder}", f"resume={folder}")
@@ -170,9 +156,7 @@ def test_stage_3_can_write_into_the_folder_it_starts_from(
     }
 
 
-def test_the_recognizer_of_a_run_makes_an_environment(
-    pipeline: dict[str, Path], tiny_videos: Path
-) -> None:
+def test_the_recognizer_of_a_run_makes_an_environment(pipeline, tiny_videos):
     env = PatchLocalizationEnv(
         recognizer=str(pipeline["stage3_learned"] / "recognizer"), data_dir=str(tiny_videos)
     )
@@ -182,9 +166,7 @@ def test_the_recognizer_of_a_run_makes_an_environment(
     assert env.num_decisions == 2
 
 
-def test_the_algorithm_of_stage_2_can_be_loaded_by_who_trusts_it(
-    pipeline: dict[str, Path],
-) -> None:
+def test_the_algorithm_of_stage_2_can_be_loaded_by_who_trusts_it(pipeline):
     model = GruPPO.load(pipeline["stage2"] / "algorithm.zip", device="cpu")
     assert model._n_updates > 0
 
@@ -192,9 +174,7 @@ def test_the_algorithm_of_stage_2_can_be_loaded_by_who_trusts_it(
 # --- benchmark.json ---
 
 
-def test_the_benchmark_holds_the_named_policies_and_what_it_was_made_from(
-    benchmark: dict[str, Any], pipeline: dict[str, Path]
-) -> None:
+def test_the_benchmark_holds_the_named_policies_and_what_it_was_made_from(benchmark, pipeline):
     names = ["random", "center", "learned", "greedy_oracle"]
     assert [policy["name"] for policy in benchmark["policies"]] == names
     assert [policy["name"] for policy in benchmark["policies_same_classifier"]] == names
@@ -203,9 +183,7 @@ def test_the_benchmark_holds_the_named_policies_and_what_it_was_made_from(
 
 
 @pytest.mark.parametrize("table", ["policies", "policies_same_classifier"])
-def test_every_policy_has_its_fields_and_rates_are_fractions(
-    benchmark: dict[str, Any], table: str
-) -> None:
+def test_every_policy_has_its_fields_and_rates_are_fractions(benchmark, table):
     for policy in benchmark[table]:
         assert policy.keys() >= FIELDS
         rates = [policy["top1"], *policy["top1_ci95"], *policy["top1_per_step"], policy["map"]]
@@ -219,7 +197,7 @@ def test_every_policy_has_its_fields_and_rates_are_fractions(
         assert policy["return_mean"] == pytest.approx(2 * policy["reward_mean"])
 
 
-def test_both_tables_have_the_same_fields_and_the_same_rewards(benchmark: dict[str, Any]) -> None:
+def test_both_tables_have_the_same_fields_and_the_same_rewards(benchmark):
     own, same = (_by_name(deepcopy(benchmark[t])) for t in ("policies", "policies_same_classifier"))
     for name, policy in own.items():
         assert policy.keys() == same[name].keys()
@@ -233,15 +211,13 @@ def test_both_tables_have_the_same_fields_and_the_same_rewards(benchmark: dict[s
     assert own["learned"]["map"] != same["learned"]["map"]
 
 
-def test_the_oracle_has_the_highest_reward(benchmark: dict[str, Any]) -> None:
+def test_the_oracle_has_the_highest_reward(benchmark):
     policies = _by_name(benchmark["policies"])
     best = policies.pop("greedy_oracle")["reward_mean"]
     assert best > max(policy["reward_mean"] for policy in policies.values())
 
 
-def test_the_share_on_target_of_the_center_is_that_of_the_drawn_videos(
-    benchmark: dict[str, Any],
-) -> None:
+def test_the_share_on_target_of_the_center_is_that_of_the_drawn_videos(benchmark):
     # Frames 4 and 12 of 16; the patch at (26, 26), the upper left of the four in the middle.
     centers = np.stack([render_video(2001, index)[2][[4, 12]] for index in range(12)])
     inside = ((centers >= 26) & (centers < 26 + 32)).all(axis=2)
@@ -250,15 +226,13 @@ def test_the_share_on_target_of_the_center_is_that_of_the_drawn_videos(
     assert 0.0 < on_target < 1.0
 
 
-def test_multiply_adds_grow_with_the_policy_and_with_every_position_tried(
-    benchmark: dict[str, Any],
-) -> None:
+def test_multiply_adds_grow_with_the_policy_and_with_every_position_tried(benchmark):
     cost = {name: p["gmacs_per_video"] for name, p in _by_name(benchmark["policies"]).items()}
     assert cost["random"] == cost["center"] < cost["learned"] < 1.1 * cost["random"]
     assert 5 * cost["random"] < cost["greedy_oracle"] < 16 * cost["random"]
 
 
-def test_the_files_for_people_can_be_read(pipeline: dict[str, Path]) -> None:
+def test_the_files_for_people_can_be_read(pipeline):
     folder = pipeline["benchmark"]
     text = (folder / "benchmark.md").read_text()
     for name in ("random", "center", "learned", "greedy_oracle"):
@@ -282,9 +256,7 @@ def test_the_files_for_people_can_be_read(pipeline: dict[str, Path]) -> None:
 # --- evaluate ---
 
 
-def test_evaluate_judges_the_policy_beside_the_recognizer(
-    pipeline: dict[str, Path], benchmark: dict[str, Any]
-) -> None:
+def test_evaluate_judges_the_policy_beside_the_recognizer(pipeline, benchmark):
     result = json.loads((pipeline["evaluate"] / "evaluate.json").read_text())
     (policy,) = result["policies"]
     assert policy.keys() >= FIELDS - REWARD_FIELDS
@@ -297,22 +269,16 @@ def test_evaluate_judges_the_policy_beside_the_recognizer(
     assert result["recognizer_sha256"] == _recognizer(pipeline, "stage3_learned").fingerprint()
 
 
-def _evaluate(run_command: Run, tiny: list[str], folder: Path, *overrides: str) -> dict[str, Any]:
+def _evaluate(run_command, tiny, folder, *overrides):
     done = run_command("evaluate", *tiny, f"output_dir={folder}", *overrides)
     assert done.code == 0, done.err
-    result: dict[str, Any] = json.loads((folder / "evaluate.json").read_text())
-    return result
+    return json.loads((folder / "evaluate.json").read_text())
 
 
 @pytest.mark.parametrize("policy", ["random", "center", "greedy_oracle"])
 def test_evaluate_judges_baseline_agents_by_name(
-    run_command: Run,
-    tiny: list[str],
-    pipeline: dict[str, Path],
-    benchmark: dict[str, Any],
-    tmp_path: Path,
-    policy: str,
-) -> None:
+    run_command, tiny, pipeline, benchmark, tmp_path, policy
+):
     resume = f"resume={pipeline['stage1']}"
     result = _evaluate(run_command, tiny, tmp_path, resume, f"policy={policy}", "reward=random")
     (got,) = result["policies"]
@@ -323,13 +289,8 @@ def test_evaluate_judges_baseline_agents_by_name(
 
 @pytest.mark.parametrize(("split", "videos"), [("train", 20), ("val", 10)])
 def test_evaluate_sees_the_frames_of_evaluation_whatever_the_seed(
-    run_command: Run,
-    tiny: list[str],
-    pipeline: dict[str, Path],
-    tmp_path: Path,
-    split: str,
-    videos: int,
-) -> None:
+    run_command, tiny, pipeline, tmp_path, split, videos
+):
     results = []
     for seed in (0, 1):
         given = [f"resume={pipeline['stage1']}", "policy=center", "reward=conf", f"split={split}"]
@@ -345,9 +306,7 @@ def test_evaluate_sees_the_frames_of_evaluation_whatever_the_seed(
 # --- a run can be repeated ---
 
 
-def test_every_job_of_a_sweep_has_a_folder_of_its_own(
-    run_command: Run, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_job_of_a_sweep_has_a_folder_of_its_own(run_command, tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run_command("stage0", *tiny, "seed=3,4", "--multirun")
     assert done.code == 0, done.err
@@ -360,9 +319,7 @@ def test_every_job_of_a_sweep_has_a_folder_of_its_own(
     assert len(list(tmp_path.rglob("backbone.safetensors"))) == 2
 
 
-def test_the_same_seed_trains_the_same_policy(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_same_seed_trains_the_same_policy(run_command, tiny, pipeline, tmp_path):
     given = [f"resume={pipeline['stage1']}", "epochs=2"]
     done = run_command("stage2", *tiny, f"output_dir={tmp_path}", *given)
     assert done.code == 0, done.err
@@ -370,9 +327,7 @@ def test_the_same_seed_trains_the_same_policy(
     assert _differing(one, other) == set()
 
 
-def test_the_same_seed_trains_the_same_recognizer(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+def test_the_same_seed_trains_the_same_recognizer(run_command, tiny, pipeline, tmp_path):
     parts = [f"pretrained_{part}={pipeline[part]}" for part in ("glancer", "focuser")]
     done = run_command("stage1", *tiny, f"output_dir={tmp_path}", *parts, "num_workers=2")
     assert done.code == 0, done.err

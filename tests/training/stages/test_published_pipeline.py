@@ -1,11 +1,6 @@
 """A folder in the ActivityNet layout goes through every command, from frames and from videos."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,22 +8,18 @@ import pytest
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from agents.policies.policy_files import load_policy
-
-Run = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def stages(
-    run_command: Run, actnet_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def stages(run_command, actnet_folder, tmp_path_factory):
     """check-data, stages 0 to 3 and evaluate with `experiment=actnet_debug`: part -> folder."""
     root = tmp_path_factory.mktemp("actnet_runs")
     common = ["experiment=actnet_debug", f"data_dir={actnet_folder}", "device=cpu"]
-    folders: dict[str, Path] = {}
+    folders = {}
 
-    def run(part: str, command: str, *overrides: str) -> str:
+    def run(part, command, *overrides):
         folders[part] = root / part
         done = run_command(command, *common, f"output_dir={folders[part]}", *overrides)
         assert done.code == 0, done.err
@@ -51,12 +42,11 @@ def stages(
     return folders
 
 
-def _result(folder: Path) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((folder / "evaluate.json").read_text())
-    return result
+def _result(folder):
+    return json.loads((folder / "evaluate.json").read_text())
 
 
-def test_every_stage_ends_with_what_the_next_one_takes(stages: dict[str, Path]) -> None:
+def test_every_stage_ends_with_what_the_next_one_takes(stages):
     result = _result(stages["evaluate"])
     (policy,) = result["policies"]
     assert (result["dataset"], result["split"], result["videos"]) == ("actnet", "val", 6)
@@ -67,21 +57,17 @@ def test_every_stage_ends_with_what_the_next_one_takes(stages: dict[str, Path]) 
     assert 0.0 <= policy["top1"] <= policy["top5"] <= 1.0
 
 
-def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(
-    stages: dict[str, Path],
-) -> None:
+def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(stages):
     before, after = (_result(stages[name]) for name in ("evaluate", "evaluate_back"))
     assert after["policies"] == before["policies"]
     assert after["recognizer_sha256"] == before["recognizer_sha256"]
 
 
-def test_frames_and_videos_give_the_same_confidences(
-    stages: dict[str, Path], actnet_folder: Path
-) -> None:
+def test_frames_and_videos_give_the_same_confidences(stages, actnet_folder):
     recognizer = Recognizer.load(stages["stage3"] / "recognizer")
     policy = load_policy(stages["stage3"] / "policy").policy
 
-    def judge(media: str) -> Evaluation:
+    def judge(media):
         options = VideoOptions(num_frames=4, frame_size=112, media=media)
         videos = open_videos("actnet", "val", options, data_dir=actnet_folder)
         env = PatchLocalizationVectorEnv.from_parts(
@@ -94,9 +80,7 @@ def test_frames_and_videos_give_the_same_confidences(
     assert abs(frames.correct()[:, -1].mean() - videos.correct()[:, -1].mean()) <= 0.01
 
 
-def test_published_metrics_can_be_asked_for(
-    run_command: Run, stages: dict[str, Path], actnet_folder: Path, tmp_path: Path
-) -> None:
+def test_published_metrics_can_be_asked_for(run_command, stages, actnet_folder, tmp_path):
     done = run_command(
         "evaluate",
         *("experiment=actnet_debug", f"data_dir={actnet_folder}", "device=cpu"),
@@ -110,9 +94,7 @@ def test_published_metrics_can_be_asked_for(
     assert result["policies"][0]["map"] <= 0.6
 
 
-def test_a_class_file_of_another_dataset_is_refused(
-    run_command: Run, stages: dict[str, Path], actnet_folder: Path, tmp_path: Path
-) -> None:
+def test_a_class_file_of_another_dataset_is_refused(run_command, stages, actnet_folder, tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     for item in actnet_folder.iterdir():

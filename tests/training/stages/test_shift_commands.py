@@ -1,27 +1,17 @@
 """Commands over a recognizer of the Something-Something family."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from adafocus_env.data.glyphs.videos import CLASS_NAMES
-from adafocus_env.networks import ShiftRecognizer
 
-Run = Callable[..., Any]
 SIZES = ["family=temporal_shift", "hidden_dim=null", "num_frames=4", "num_glance_frames=4"]
 SIZES += ["video_div=2", "temporal_shift=true", "policy_frames=null"]
 
 
 @pytest.fixture(scope="module")
-def run_folder(
-    make_shift_recognizer: Callable[..., ShiftRecognizer],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def run_folder(make_shift_recognizer, tmp_path_factory):
     """A run folder with a recognizer of random weights that fits the tiny videos."""
     folder = tmp_path_factory.mktemp("run")
     frames = {"num_frames": 4, "num_glance_frames": 4, "video_div": 2}
@@ -31,10 +21,10 @@ def run_folder(
 
 
 @pytest.fixture(scope="module")
-def run(run_command: Run, tiny: list[str]) -> Run:
+def run(run_command, tiny):
     """Runs a command with small sizes; it must succeed."""
 
-    def go(command: str, out: Path, *overrides: str) -> Any:
+    def go(command, out, *overrides):
         done = run_command(command, *tiny, *SIZES, f"output_dir={out}", *overrides)
         assert done.code == 0, done.err
         return done
@@ -43,14 +33,14 @@ def run(run_command: Run, tiny: list[str]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def stage2(run: Run, run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stage2(run, run_folder, tmp_path_factory):
     """A run of stage 2."""
-    folder: Path = tmp_path_factory.mktemp("stage2") / "run"
+    folder = tmp_path_factory.mktemp("stage2") / "run"
     run("stage2", folder, f"resume={run_folder}")
     return folder
 
 
-def test_a_policy_is_trained_and_judged(run: Run, stage2: Path, tmp_path: Path) -> None:
+def test_a_policy_is_trained_and_judged(run, stage2, tmp_path):
     policy = json.loads((stage2 / "policy" / "policy.json").read_text())
     assert "96" in json.dumps(policy)  # 2 glances of 48 channels
     run("evaluate", tmp_path, f"resume={stage2}", "reward=random")
@@ -61,7 +51,7 @@ def test_a_policy_is_trained_and_judged(run: Run, stage2: Path, tmp_path: Path) 
     assert judged["gmacs_by_part"].keys() == {"glancer", "policy", "focuser", "classifier"}
 
 
-def test_every_kind_of_policy_is_compared(run: Run, stage2: Path, tmp_path: Path) -> None:
+def test_every_kind_of_policy_is_compared(run, stage2, tmp_path):
     names = ["random", "center", "sweep", "saliency", "learned", "greedy_oracle", "beam_oracle:2"]
     run("benchmark", tmp_path, f"resume={stage2}", f"policies=[{','.join(names)}]", "draws=1")
     result = json.loads((tmp_path / "benchmark.json").read_text())
@@ -72,7 +62,7 @@ def test_every_kind_of_policy_is_compared(run: Run, stage2: Path, tmp_path: Path
     assert page.count("data:image/jpeg") == 2 * 12  # the middle frame of every decision
 
 
-def test_a_bank_takes_the_networks_place(run: Run, stage2: Path, tmp_path: Path) -> None:
+def test_a_bank_takes_the_networks_place(run, stage2, tmp_path):
     run("bank", tmp_path / "made", f"resume={stage2}", "split=test", f"target={tmp_path / 'bank'}")
     shared = [f"resume={stage2}", "reward=random", "baseline_positions=grid"]
     run("evaluate", tmp_path / "live", *shared)
@@ -93,13 +83,8 @@ def test_a_bank_takes_the_networks_place(run: Run, stage2: Path, tmp_path: Path)
     ids=["family", "shift"],
 )
 def test_configurations_of_other_networks_are_refused(
-    run_command: Run,
-    tiny: list[str],
-    run_folder: Path,
-    tmp_path: Path,
-    overrides: list[str],
-    message: str,
-) -> None:
+    run_command, tiny, run_folder, tmp_path, overrides, message
+):
     done = run_command(
         "stage2", *tiny, f"resume={run_folder}", f"output_dir={tmp_path}", *overrides
     )

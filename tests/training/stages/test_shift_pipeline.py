@@ -1,15 +1,11 @@
 """A folder in the layout of Something-Something V1 goes through every command."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -21,13 +17,12 @@ from adafocus_env.data.glyphs.order import SPLITS, render_order_video
 from adafocus_env.networks import ShiftRecognizer
 from agents.policies.policy_files import load_policy
 
-Run = Callable[..., Any]
 HERE = Path(__file__).parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Videos of `glyphs_order` as folders of 16 JPEG frames: 12 for training, 5 for validation."""
     root = tmp_path_factory.mktemp("something")
     top = root / "something-something-v1"
@@ -48,19 +43,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def common(folder: Path) -> list[str]:
+def common(folder):
     return ["experiment=sthsth_debug", f"data_dir={folder}", "device=cpu"]
 
 
 @pytest.fixture(scope="module")
-def stages(
-    run_command: Run, common: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def stages(run_command, common, tmp_path_factory):
     """check-data, stages 0 to 3, evaluate, and there and back through a published file."""
     root = tmp_path_factory.mktemp("something_runs")
-    folders: dict[str, Path] = {}
+    folders = {}
 
-    def run(part: str, command: str, *overrides: str) -> str:
+    def run(part, command, *overrides):
         folders[part] = root / part
         done = run_command(command, *common, f"output_dir={folders[part]}", *overrides)
         assert done.code == 0, done.err
@@ -81,19 +74,18 @@ def stages(
     return {**folders, "file": file, "back": root / "back"}
 
 
-def _result(folder: Path) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((folder / "evaluate.json").read_text())
-    return result
+def _result(folder):
+    return json.loads((folder / "evaluate.json").read_text())
 
 
-def test_check_data_finds_every_frame(stages: dict[str, Path]) -> None:
+def test_check_data_finds_every_frame(stages):
     report = json.loads((stages["check"] / "check_data.json").read_text())
     assert report["errors"] == []
     assert report["splits"]["train"]["frames"] == 12 * 16
     assert report["splits"]["val"]["videos"] == 5
 
 
-def test_every_stage_ends_with_what_the_next_one_takes(stages: dict[str, Path]) -> None:
+def test_every_stage_ends_with_what_the_next_one_takes(stages):
     result = _result(stages["evaluate"])
     (policy,) = result["policies"]
     assert (result["dataset"], result["split"], result["videos"]) == ("sthsth_v1", "val", 5)
@@ -103,9 +95,7 @@ def test_every_stage_ends_with_what_the_next_one_takes(stages: dict[str, Path]) 
     assert result["classes"] == 174
 
 
-def test_the_policy_acts_in_continuous_locations_with_batch_normalisation(
-    stages: dict[str, Path],
-) -> None:
+def test_the_policy_acts_in_continuous_locations_with_batch_normalisation(stages):
     policy = load_policy(stages["stage2"] / "policy").policy
     assert policy.observation_space.shape == (4 * 48, 7, 7)
     assert policy.action_space.shape == (2,)
@@ -113,9 +103,7 @@ def test_the_policy_acts_in_continuous_locations_with_batch_normalisation(
     assert policy.arguments()["action_std"] == 0.25
 
 
-def test_stage_3_trains_the_classifier_without_dropout_and_keeps_its_own_rate(
-    stages: dict[str, Path],
-) -> None:
+def test_stage_3_trains_the_classifier_without_dropout_and_keeps_its_own_rate(stages):
     before, after = (
         ShiftRecognizer.load(stages[name] / "recognizer") for name in ("stage1", "stage3")
     )
@@ -126,9 +114,7 @@ def test_stage_3_trains_the_classifier_without_dropout_and_keeps_its_own_rate(
     assert changed == {"classifier.fc.weight", "classifier.fc.bias"}
 
 
-def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(
-    stages: dict[str, Path],
-) -> None:
+def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(stages):
     before, after = (_result(stages[name]) for name in ("evaluate", "evaluate_back"))
     assert after["policies"] == before["policies"]
     one, other = (
@@ -144,8 +130,8 @@ def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(
 
 
 def test_a_published_file_or_a_tsm_checkpoint_starts_a_backbone(
-    run_command: Run, common: list[str], stages: dict[str, Path], tmp_path: Path
-) -> None:
+    run_command, common, stages, tmp_path
+):
     recognizer = ShiftRecognizer.load(stages["stage1"] / "recognizer")
     weights = recognizer.focuser.state_dict()
     tsm = {}
@@ -167,9 +153,7 @@ def test_a_published_file_or_a_tsm_checkpoint_starts_a_backbone(
         assert torch.equal(value, weights[name]), name
 
 
-def test_two_divisions_share_the_weights_of_one(
-    run_command: Run, common: list[str], stages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_two_divisions_share_the_weights_of_one(run_command, common, stages, tmp_path):
     given = [*common, "video_div=2", "epochs=1"]
     stage2 = tmp_path / "stage2"
     done = run_command("stage2", *given, f"resume={stages['stage1']}", f"output_dir={stage2}")
@@ -181,12 +165,12 @@ def test_two_divisions_share_the_weights_of_one(
     assert load_policy(stage2 / "policy").policy.observation_space.shape == (2 * 48, 7, 7)
 
 
-def _stage1(common: list[str], stages: dict[str, Path]) -> list[str]:
+def _stage1(common, stages):
     parts = (f"pretrained_{part}={stages[part]}" for part in ("glancer", "focuser"))
     return ["stage1", *common, *parts, "backbone_lr=0.001"]
 
 
-def _call(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def _call(*command, cwd):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=400, check=False
@@ -195,8 +179,8 @@ def _call(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_a_killed_stage_1_ends_with_the_weights_of_an_uninterrupted_one(
-    run_command: Run, common: list[str], stages: dict[str, Path], tmp_path: Path
-) -> None:
+    run_command, common, stages, tmp_path
+):
     arguments = [*_stage1(common, stages), "epochs=2"]
     assert run_command(*arguments, f"output_dir={tmp_path / 'whole'}").code == 0
     broken = f"output_dir={tmp_path / 'broken'}"
@@ -214,9 +198,7 @@ def test_a_killed_stage_1_ends_with_the_weights_of_an_uninterrupted_one(
 
 @pytest.mark.slow
 @pytest.mark.distributed
-def test_two_processes_take_the_first_step_of_one(
-    common: list[str], stages: dict[str, Path], tmp_path: Path
-) -> None:
+def test_two_processes_take_the_first_step_of_one(common, stages, tmp_path):
     driver = str(HERE / "first_step_driver.py")
     arguments = [*_stage1(common, stages), "dropout=0", "epochs=1"]
     for name, start in (("one", [sys.executable]), ("two", TORCHRUN)):

@@ -1,20 +1,15 @@
 """Stages 0, 1 and 3 of recognizers with temporal shift: REFERENCE sections 1S and 5S."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 import train.stages.stage1_random_patches as stage1
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import ShiftRecognizer
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage
@@ -29,14 +24,14 @@ SGD = ("optimizer=sgd", "lr_type=cos", "device=cpu")
 
 
 @pytest.fixture
-def recognizer(make_shift_recognizer: Callable[..., ShiftRecognizer]) -> ShiftRecognizer:
+def recognizer(make_shift_recognizer):
     """New weights that can be trained: 8 glances, 12 frames of 40 pixels, patches of 12."""
     torch.manual_seed(0)
     return ShiftRecognizer(make_shift_recognizer().config)
 
 
 @pytest.fixture
-def batch(make_videos: Callable[..., Any]) -> Batch:
+def batch(make_videos):
     """Five clips of blocks."""
     videos = make_videos(5, num_frames=12, num_glance_frames=8)
     clips = [videos.clip(index, index) for index in range(5)]
@@ -49,7 +44,7 @@ def batch(make_videos: Callable[..., Any]) -> Batch:
     )
 
 
-def _make_stage(name: str, recognizer: ShiftRecognizer) -> Any:
+def _make_stage(name, recognizer):
     if name.startswith("stage 0"):
         return BackboneStage(recognizer, name.split()[-1], 0.05, None)
     if name == "stage 1":
@@ -57,17 +52,16 @@ def _make_stage(name: str, recognizer: ShiftRecognizer) -> Any:
     return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
 
 
-def _logits(stage: Any, batch: Batch) -> Tensor:
-    logits: Tensor = stage(batch.frames, batch.uniforms, glance_frames=batch.glance_frames)
-    return logits
+def _logits(stage, batch):
+    return stage(batch.frames, batch.uniforms, glance_frames=batch.glance_frames)
 
 
 @pytest.fixture
-def train(make_config: Callable[..., RunConfig]) -> Callable[[Any, Batch], None]:
+def train(make_config):
     """One step of stochastic gradient descent on a batch."""
     config = make_config("stage1", *SGD)
 
-    def step(stage: Any, batch: Batch) -> None:
+    def step(stage, batch):
         optimizer = make_optimizer(stage.trained, config)
         scheduler = make_scheduler(optimizer, config, 1, 1)
         model = _Wrapped(stage)
@@ -79,13 +73,12 @@ def train(make_config: Callable[..., RunConfig]) -> Callable[[Any, Batch], None]
 class _Wrapped(nn.Module):
     """As Accelerate calls a stage."""
 
-    def __init__(self, stage: nn.Module):
+    def __init__(self, stage):
         super().__init__()
         self.stage = stage
 
-    def forward(self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor) -> Tensor:
-        logits: Tensor = self.stage(frames, uniforms, glance_frames=glance_frames)
-        return logits
+    def forward(self, frames, uniforms, glance_frames):
+        return self.stage(frames, uniforms, glance_frames=glance_frames)
 
 
 # --- what trains ---
@@ -93,8 +86,8 @@ class _Wrapped(nn.Module):
 
 @pytest.mark.parametrize("name", ["stage 0 glancer", "stage 0 focuser", "stage 1", "stage 3"])
 def test_what_trains_changes_to_the_last_weight_and_nothing_else_does(
-    recognizer: ShiftRecognizer, batch: Batch, train: Callable[[Any, Batch], None], name: str
-) -> None:
+    recognizer, batch, train, name
+):
     """The published code changes one convolution in stage 1 and nothing in stage 3."""
     stage = _make_stage(name, recognizer)
     before = {key: value.clone() for key, value in recognizer.state_dict().items()}
@@ -123,14 +116,8 @@ def test_what_trains_changes_to_the_last_weight_and_nothing_else_does(
         ("stage 3", {}),  # glancer and focuser see through folded copies
     ],
 )
-def test_modes_of_the_norms_while_training(
-    recognizer: ShiftRecognizer,
-    batch: Batch,
-    train: Callable[[Any, Batch], None],
-    name: str,
-    norms: dict[str, bool],
-) -> None:
-    seen: dict[str, set[bool]] = {}
+def test_modes_of_the_norms_while_training(recognizer, batch, train, name, norms):
+    seen = {}
     for part in PARTS:
         for module in recognizer.get_submodule(part).modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -142,9 +129,7 @@ def test_modes_of_the_norms_while_training(
 
 
 @pytest.mark.parametrize("name", ["stage 0 glancer", "stage 0 focuser", "stage 1", "stage 3"])
-def test_dropout_acts_while_training_only(
-    recognizer: ShiftRecognizer, batch: Batch, name: str
-) -> None:
+def test_dropout_acts_while_training_only(recognizer, batch, name):
     stage = _make_stage(name, recognizer)
     stage.set_training(False)
     assert torch.equal(_logits(stage, batch), _logits(stage, batch))
@@ -152,9 +137,7 @@ def test_dropout_acts_while_training_only(
     assert not torch.allclose(_logits(stage, batch), _logits(stage, batch), atol=1e-4)
 
 
-def test_each_part_has_its_own_learning_rate(
-    recognizer: ShiftRecognizer, make_config: Callable[..., RunConfig]
-) -> None:
+def test_each_part_has_its_own_learning_rate(recognizer, make_config):
     stage = RandomPatchStage(recognizer, backbone_lr=1e-5, fc_lr=0.01)
     groups = make_optimizer(stage.trained, make_config("stage1", *SGD)).param_groups
     assert [group["lr"] for group in groups] == [1e-5, 0.01]
@@ -163,9 +146,7 @@ def test_each_part_has_its_own_learning_rate(
     assert {id(p) for p in of_classifier} == {id(p) for p in recognizer.classifier.parameters()}
 
 
-def test_gradients_are_cut_to_a_length(
-    recognizer: ShiftRecognizer, batch: Batch, make_config: Callable[..., RunConfig]
-) -> None:
+def test_gradients_are_cut_to_a_length(recognizer, batch, make_config):
     config = make_config("stage1", *SGD, "momentum=0", "weight_decay=0")
     moved = []
     for longest in (1e-3, None):
@@ -185,9 +166,7 @@ def test_gradients_are_cut_to_a_length(
 # --- what they compute ---
 
 
-def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(
-    recognizer: ShiftRecognizer, batch: Batch
-) -> None:
+def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(recognizer, batch):
     for part, frames in (("glancer", 8), ("focuser", 12)):
         stage = _make_stage(f"stage 0 {part}", recognizer)
         stage.set_training(False)
@@ -201,22 +180,18 @@ def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(
         assert torch.equal(_logits(stage, dark), logits)
 
 
-def test_stage_0_takes_all_frames_that_the_shift_connects(recognizer: ShiftRecognizer) -> None:
+def test_stage_0_takes_all_frames_that_the_shift_connects(recognizer):
     with pytest.raises(ConfigError, match=r"shift over 12 frames .* set focuser_frames=null"):
         BackboneStage(recognizer, "focuser", 0.05, 4)
 
 
 @pytest.mark.parametrize(("video_div", "places"), [(1, [(14, 7)] * 12), (2, None)])
 def test_the_frames_of_a_division_share_one_random_place(
-    recognizer: ShiftRecognizer,
-    batch: Batch,
-    monkeypatch: pytest.MonkeyPatch,
-    video_div: int,
-    places: list[tuple[int, int]] | None,
-) -> None:
+    recognizer, batch, monkeypatch, video_div, places
+):
     cut = []
 
-    def keep(frames: Tensor, offsets: Tensor, patch_size: int) -> Tensor:
+    def keep(frames, offsets, patch_size):
         cut.append(offsets)
         return frames[..., :patch_size, :patch_size]
 
@@ -232,9 +207,7 @@ def test_the_frames_of_a_division_share_one_random_place(
     assert [tuple(pair) for pair in offsets[:12].tolist()] == expected
 
 
-def test_stage_1_has_the_cross_entropy_of_the_summed_mean_logits(
-    recognizer: ShiftRecognizer, batch: Batch
-) -> None:
+def test_stage_1_has_the_cross_entropy_of_the_summed_mean_logits(recognizer, batch):
     stage = RandomPatchStage(recognizer, 0.05, 0.05)
     stage.set_training(False)
     logits = _logits(stage, batch)
@@ -255,11 +228,7 @@ def test_stage_1_has_the_cross_entropy_of_the_summed_mean_logits(
 
 
 @pytest.mark.parametrize("video_div", [1, 2])
-def test_stage_3_sees_what_the_environment_shows(
-    make_shift_recognizer: Callable[..., ShiftRecognizer],
-    make_videos: Callable[..., Any],
-    video_div: int,
-) -> None:
+def test_stage_3_sees_what_the_environment_shows(make_shift_recognizer, make_videos, video_div):
     recognizer = make_shift_recognizer(video_div=video_div)
     videos = make_videos(4, num_frames=12, num_glance_frames=8)
     env = PatchLocalizationVectorEnv.from_parts(recognizer, videos, num_envs=4, grid_size=4)

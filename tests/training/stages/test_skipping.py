@@ -1,31 +1,23 @@
 """Skipping frames in training, evaluation and benchmarks (AdaFocus+)."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries, read_frames
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
 from train.stages.supervised.skipping import clip_costs, frames_focused
 
-Run = Callable[..., Any]
-MakeConfig = Callable[..., RunConfig]
 GRID = PatchGrid(4, 40, 12)
 # Two clips of four frames: rates 0.25 and 0.75.
 UNIFORMS = torch.stack(
@@ -39,7 +31,7 @@ UNIFORMS = torch.stack(
 ).double()
 
 
-def test_a_frame_is_kept_where_its_number_reaches_the_rate() -> None:
+def test_a_frame_is_kept_where_its_number_reaches_the_rate():
     assert frames_focused(UNIFORMS, 0.25)[0].tolist() == [False, False, True, True]
     assert frames_focused(UNIFORMS, "random").tolist() == [
         [False, False, True, True],
@@ -50,27 +42,27 @@ def test_a_frame_is_kept_where_its_number_reaches_the_rate() -> None:
     assert frames_focused(UNIFORMS, 0.0).all()
 
 
-def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them() -> None:
+def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them():
     assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
     assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
 
 
 @pytest.fixture
-def frames(make_videos: Callable[..., Any]) -> Tensor:
+def frames(make_videos):
     """`(2, 4, 3, 40, 40)`."""
     videos = make_videos(2)
     return torch.stack([videos.clip(index, index).frames for index in range(2)])
 
 
 @pytest.fixture
-def recognizer(tiny_recognizer: Recognizer) -> Recognizer:
+def recognizer(tiny_recognizer):
     """With weights that may be trained."""
     copied = Recognizer(tiny_recognizer.config)
     copied.load_state_dict(tiny_recognizer.state_dict())
     return copied.eval()
 
 
-def _logits_with_zeros(recognizer: Recognizer, frames: Tensor, focused: Tensor) -> Tensor:
+def _logits_with_zeros(recognizer, frames, focused):
     """Patches in the upper left corner of the kept frames."""
     networks = FrozenRecognizer(recognizer)
     flat = frames.flatten(0, 1)
@@ -81,9 +73,7 @@ def _logits_with_zeros(recognizer: Recognizer, frames: Tensor, focused: Tensor) 
 
 
 @pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])
-def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(
-    recognizer: Recognizer, frames: Tensor, skip_rate: Any
-) -> None:
+def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer, frames, skip_rate):
     expected = _logits_with_zeros(recognizer, frames, frames_focused(UNIFORMS, skip_rate))
     corner = choose_looks("random", GRID, recognizer)  # uniforms of 0 are position 0
     stages = [
@@ -95,10 +85,8 @@ def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(
             torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
 
 
-def test_stage_3_focuses_on_kept_patches_alone(
-    recognizer: Recognizer, frames: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    counts: list[int] = []
+def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
+    counts = []
     focus = FrozenNetworks.focus
     monkeypatch.setattr(
         FrozenNetworks,
@@ -111,9 +99,7 @@ def test_stage_3_focuses_on_kept_patches_alone(
 
 
 @pytest.mark.parametrize("told", [0, 1])
-def test_stage_3_skips_where_a_policy_skips(
-    recognizer: Recognizer, frames: Tensor, tmp_path: Path, told: int
-) -> None:
+def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
     channels, *places = recognizer.map_shape()
     torch.manual_seed(2)
     policy = GruActorCriticPolicy(
@@ -135,29 +121,29 @@ def test_stage_3_skips_where_a_policy_skips(
 
 
 @pytest.mark.parametrize("given", ["skip_cost=-1", "skip_cost=free", "skip_rate=1.5"])
-def test_costs_and_rates_are_numbers_or_random(make_config: MakeConfig, given: str) -> None:
+def test_costs_and_rates_are_numbers_or_random(make_config, given):
     with pytest.raises(ConfigError, match=r"must be a number, 0 .*, or random"):
         make_config("stage3", given)
 
 
-def test_a_cost_for_a_policy_that_cannot_skip_is_refused(make_config: MakeConfig) -> None:
+def test_a_cost_for_a_policy_that_cannot_skip_is_refused(make_config):
     with pytest.raises(ConfigError, match=r"skip_cost=0\.1 is for policies that skip: locations="):
         make_config("stage2", "skip_cost=0.1")
 
 
-def _entries(make_config: MakeConfig, *policies: str) -> list[PolicyEntry]:
+def _entries(make_config, *policies):
     listed = ",".join(f"'{policy}'" for policy in policies)
     return read_entries(make_config("benchmark", "resume=a", f"policies=[{listed}]"))
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path):
     """The shell of a run folder with a policy."""
     (tmp_path / "run" / "policy").mkdir(parents=True)
     return tmp_path / "run"
 
 
-def test_a_cost_after_the_name_is_told_to_the_policy(make_config: MakeConfig, run: Path) -> None:
+def test_a_cost_after_the_name_is_told_to_the_policy(make_config, run):
     assert _entries(make_config, f"plus@0.05:{run}", f"plus@0.1:{run}", "learned@.25") == [
         PolicyEntry("plus@0.05", (str(run),), skip_cost=0.05),
         PolicyEntry("plus@0.1", (str(run),), skip_cost=0.1),
@@ -165,13 +151,10 @@ def test_a_cost_after_the_name_is_told_to_the_policy(make_config: MakeConfig, ru
     ]
 
 
-def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(
-    make_config: MakeConfig, run: Path
-) -> None:
+def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(make_config, run):
     plus = f"plus@0.05:{run}"
     found = _entries(
-        make_config,
-        *(plus, "random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24"),
+        make_config, *(plus, "random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24")
     )
     assert found[1:] == [
         PolicyEntry(
@@ -200,21 +183,17 @@ def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(
     ],
     ids=str,
 )
-def test_what_frames_are_kept_of_must_be_said(
-    make_config: MakeConfig, policies: list[str], message: str
-) -> None:
+def test_what_frames_are_kept_of_must_be_said(make_config, policies, message):
     with pytest.raises(ConfigError, match=message):
         _entries(make_config, *policies)
 
 
-def test_names_without_amounts_are_no_kept_frames() -> None:
+def test_names_without_amounts_are_no_kept_frames():
     assert read_frames("random") is None
     assert read_frames("plus:folder") is None
 
 
-def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(
-    policy_row: Callable[..., dict[str, Any]],
-) -> None:
+def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(policy_row):
     names = ("plain", "plus@0.05", "plus@0.1", "greedy_oracle")
     rows = [policy_row(name) for name in names]
     rows.append(policy_row("random_skip:plus@0.05:plus@0.05", looker="plus@0.05"))
@@ -228,12 +207,7 @@ def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(
 
 
 @pytest.fixture(scope="module")
-def skip_run(
-    run_command: Run,
-    tiny: list[str],
-    pipeline: dict[str, Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
+def skip_run(run_command, tiny, pipeline, tmp_path_factory):
     """Stage 2 with one policy for all costs."""
     folder = tmp_path_factory.mktemp("skip")
     done = run_command(
@@ -244,23 +218,19 @@ def skip_run(
     return folder
 
 
-def test_stage_2_trains_one_policy_for_all_costs(skip_run: Path) -> None:
+def test_stage_2_trains_one_policy_for_all_costs(skip_run):
     policy = load_policy(skip_run / "policy").policy
     assert policy.action_space == spaces.Discrete(17)
     assert policy.observation_space.shape == (49, 7, 7)
 
 
-def test_stage_3_continues_from_it(
-    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
-) -> None:
+def test_stage_3_continues_from_it(run_command, tiny, skip_run, tmp_path):
     done = run_command("stage3", *tiny, f"resume={skip_run}", f"output_dir={tmp_path}")
     assert done.code == 0, done.err
     assert (tmp_path / "policy").is_dir()
 
 
-def test_evaluate_says_what_was_executed(
-    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
-) -> None:
+def test_evaluate_says_what_was_executed(run_command, tiny, skip_run, tmp_path):
     given = [f"resume={skip_run}", f"output_dir={tmp_path}"]
     untold = run_command("evaluate", *tiny, *given)
     assert untold.code == 1
@@ -274,9 +244,7 @@ def test_evaluate_says_what_was_executed(
     assert row["gmacs_per_video"] == pytest.approx(row["gmacs_executed_per_video"], rel=1e-6)
 
 
-def test_a_benchmark_compares_skipping_at_the_same_cost(
-    run_command: Run, tiny: list[str], skip_run: Path, tmp_path: Path
-) -> None:
+def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_run, tmp_path):
     policies = [
         "random",
         f"plus@0.05:{skip_run}",

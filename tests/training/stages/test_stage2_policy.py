@@ -1,33 +1,24 @@
 """Stage 2: when it evaluates, which policy it keeps, and what its settings reach."""
 
-from __future__ import annotations
-
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
 from train.stages import stage2_policy
 
-Run = Callable[..., Any]
-
 
 @pytest.fixture
-def train_policy(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> Callable[..., Path]:
+def train_policy(run_command, tiny, pipeline, tmp_path):
     """Runs stage 2 on the pipeline's recognizer; gives its run folder."""
 
-    def run(*overrides: str) -> Path:
+    def run(*overrides):
         folder = tmp_path / "stage2"
         resume = f"resume={pipeline['stage1']}"
         done = run_command("stage2", *tiny, f"output_dir={folder}", resume, *overrides)
@@ -37,7 +28,7 @@ def train_policy(
     return run
 
 
-def _evaluations(folder: Path) -> dict[int, float]:
+def _evaluations(folder):
     """Epoch -> return on the validation split, from the log."""
     pattern = r"epoch (\d+)/\d+: val return (-?\d+\.\d+)"
     found = re.findall(pattern, (folder / "stage2.log").read_text())
@@ -48,20 +39,18 @@ def _evaluations(folder: Path) -> dict[int, float]:
     ("epochs", "eval_freq", "evaluated"), [(5, 2, [2, 4, 5]), (4, 2, [2, 4]), (2, 5, [2])]
 )
 def test_the_policy_is_judged_every_few_epochs_and_at_the_end(
-    train_policy: Callable[..., Path], epochs: int, eval_freq: int, evaluated: list[int]
-) -> None:
+    train_policy, epochs, eval_freq, evaluated
+):
     folder = train_policy(f"epochs={epochs}", f"eval_freq={eval_freq}")
     assert list(_evaluations(folder)) == evaluated
     model = GruPPO.load(folder / "algorithm.zip", device="cpu")
     assert model.num_timesteps == epochs * 20 * 2  # 20 videos of two frames an epoch
 
 
-def test_the_first_policy_of_the_highest_return_is_kept(
-    train_policy: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_policy_of_the_highest_return_is_kept(train_policy, monkeypatch):
     returns, seen = [0.1, 0.9, 0.9, 0.2], []
 
-    def scripted(env: Any, policy: Any, **_: Any) -> Evaluation:
+    def scripted(env, policy, **_):
         result = evaluate_agent(env, policy)
         seen.append(policy.actor.weight.detach().clone())
         rewards = np.full_like(result.rewards, returns[len(seen) - 1] / result.rewards.shape[1])
@@ -76,8 +65,8 @@ def test_the_first_policy_of_the_highest_return_is_kept(
 
 
 def test_a_policy_is_kept_whose_return_is_the_one_in_the_log(
-    train_policy: Callable[..., Path], run_command: Run, tiny: list[str], tmp_path: Path
-) -> None:
+    train_policy, run_command, tiny, tmp_path
+):
     folder = train_policy("epochs=2", "reward=expected")
     returns = _evaluations(folder)
     given = [f"resume={folder}", "split=val", "reward=expected", f"output_dir={tmp_path / 'eval'}"]
@@ -86,7 +75,7 @@ def test_a_policy_is_kept_whose_return_is_the_one_in_the_log(
     assert policy["return_mean"] == pytest.approx(max(returns.values()), abs=1e-4)
 
 
-def test_settings_of_the_algorithm_reach_it(train_policy: Callable[..., Path]) -> None:
+def test_settings_of_the_algorithm_reach_it(train_policy):
     overrides = ["algo.gamma=0.3", "algo.n_epochs=2", "algo.preset=paper", "seed=7"]
     model = GruPPO.load(train_policy(*overrides) / "algorithm.zip", device="cpu")
     assert (model.gamma, model.n_epochs, model.seed) == (0.3, 2, 7)
@@ -94,23 +83,21 @@ def test_settings_of_the_algorithm_reach_it(train_policy: Callable[..., Path]) -
     assert model.policy.hidden_dim == 16
 
 
-def test_a_rate_that_falls_linearly_can_be_given(train_policy: Callable[..., Path]) -> None:
+def test_a_rate_that_falls_linearly_can_be_given(train_policy):
     folder = train_policy("algo.learning_rate=lin_0.004")
     model = GruPPO.load(folder / "algorithm.zip", device="cpu")
     assert model.lr_schedule(0.5) == pytest.approx(0.002)
 
 
-def test_more_rows_than_videos_make_one_update_an_epoch(
-    train_policy: Callable[..., Path],
-) -> None:
+def test_more_rows_than_videos_make_one_update_an_epoch(train_policy):
     folder = train_policy("epochs=2", "batch_size=32")
     model = GruPPO.load(folder / "algorithm.zip", device="cpu")
     assert model.num_timesteps == 2 * 32 * 2
 
 
 def test_training_episodes_may_be_shorter_than_the_clips_it_is_judged_on(
-    train_policy: Callable[..., Path], run_command: Run, tiny: list[str], tmp_path: Path
-) -> None:
+    train_policy, run_command, tiny, tmp_path
+):
     folder = train_policy("policy_frames=1")
     assert GruPPO.load(folder / "algorithm.zip", device="cpu").num_decisions == 1
     given = [f"resume={folder}", f"output_dir={tmp_path / 'eval'}"]
@@ -119,9 +106,7 @@ def test_training_episodes_may_be_shorter_than_the_clips_it_is_judged_on(
     assert len(policy["top1_per_step"]) == 2
 
 
-def test_the_policy_says_which_recognizer_it_was_trained_with(
-    train_policy: Callable[..., Path], pipeline: dict[str, Path]
-) -> None:
+def test_the_policy_says_which_recognizer_it_was_trained_with(train_policy, pipeline):
     saved = load_policy(train_policy() / "policy")
     expected = load_policy(pipeline["stage2"] / "policy").recognizer_sha256
     assert saved.recognizer_sha256 == expected

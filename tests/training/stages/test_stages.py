@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
@@ -19,7 +16,7 @@ from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
@@ -33,14 +30,14 @@ PARTS = ("glancer", "focuser", "classifier")
 
 
 @pytest.fixture
-def recognizer(tiny_recognizer: Recognizer) -> Recognizer:
+def recognizer(tiny_recognizer):
     """New weights that can be trained: 3 classes, 4 frames of 40 pixels, patches of 12."""
     torch.manual_seed(0)
     return Recognizer(tiny_recognizer.config)
 
 
 @pytest.fixture
-def batch(make_videos: Callable[..., Any]) -> Batch:
+def batch(make_videos):
     """Five clips of blocks."""
     videos = make_videos(5)
     clips = [videos.clip(index, index) for index in range(5)]
@@ -50,12 +47,11 @@ def batch(make_videos: Callable[..., Any]) -> Batch:
     return Batch(frames, labels, uniforms, torch.arange(5))
 
 
-def _logits(stage: Any, batch: Batch) -> Tensor:
-    logits: Tensor = stage(batch.frames, batch.uniforms)
-    return logits
+def _logits(stage, batch):
+    return stage(batch.frames, batch.uniforms)
 
 
-def _make_stage(name: str, recognizer: Recognizer) -> Any:
+def _make_stage(name, recognizer):
     if name == "stage 0 glancer":
         return BackboneStage(recognizer, "glancer", 0.05, None)
     if name == "stage 0 focuser":
@@ -66,24 +62,24 @@ def _make_stage(name: str, recognizer: Recognizer) -> Any:
 
 
 @pytest.fixture
-def train(make_config: Callable[..., RunConfig]) -> Callable[[Any, Batch], None]:
+def train(make_config):
     """Trains a stage on one batch."""
     processes = Processes(make_config("stage1", "device=cpu"))
     return lambda stage, batch: _train(stage, batch, processes)
 
 
-def _train(stage: Any, batch: Batch, processes: Processes) -> None:
+def _train(stage, batch, processes):
     groups = [{"params": list(module.parameters()), "lr": rate} for module, rate in stage.trained]
     optimizer = SGD(groups)
     scheduler = ConstantLR(optimizer, factor=1.0)
     train_one_epoch(stage, stage, iter([batch]), optimizer, scheduler, processes)
 
 
-def _weights(module: nn.Module) -> dict[str, Tensor]:
+def _weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def _moved(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+def _moved(module, before):
     """`parameters` and/or `statistics` (of BatchNorm) that are not what they were."""
     after = module.state_dict()
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
@@ -103,13 +99,7 @@ BOTH = {"parameters", "statistics"}
         ("stage 3", {"glancer": set(), "focuser": set(), "classifier": {"parameters"}}),
     ],
 )
-def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
-    recognizer: Recognizer,
-    batch: Batch,
-    train: Callable[[Any, Batch], None],
-    name: str,
-    moved: dict[str, set[str]],
-) -> None:
+def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(recognizer, batch, train, name, moved):
     stage = _make_stage(name, recognizer)
     before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
     train(stage, batch)
@@ -120,7 +110,7 @@ def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
 class _Modes:
     """Notes the modes of BatchNorm and Dropout layers, and gradients, while they run."""
 
-    def __init__(self, recognizer: Recognizer):
+    def __init__(self, recognizer):
         self.norm: dict[str, set[bool]] = {}
         self.dropout: dict[str, set[bool]] = {}
         self.gradients: dict[str, set[bool]] = {}
@@ -131,8 +121,8 @@ class _Modes:
                     modes = kinds[type(module)].setdefault(part, set())
                     module.register_forward_hook(self._note(modes, part))
 
-    def _note(self, modes: set[bool], part: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def note(module: nn.Module, _: Any, output: Tensor) -> None:
+    def _note(self, modes, part):
+        def note(module, _, output):
             modes.add(module.training)
             self.gradients.setdefault(part, set()).add(output.requires_grad)
 
@@ -155,15 +145,7 @@ class _Modes:
         ("stage 3", {}, {"classifier": True}, {"classifier": True}),
     ],
 )
-def test_modes_while_training(
-    recognizer: Recognizer,
-    batch: Batch,
-    train: Callable[[Any, Batch], None],
-    name: str,
-    norm: dict[str, bool],
-    dropout: dict[str, bool],
-    gradients: dict[str, bool],
-) -> None:
+def test_modes_while_training(recognizer, batch, train, name, norm, dropout, gradients):
     stage = _make_stage(name, recognizer)
     modes = _Modes(recognizer)
     train(stage, batch)
@@ -178,12 +160,8 @@ def test_modes_while_training(
 
 @pytest.mark.parametrize("name", ["stage 0 glancer", "stage 0 focuser", "stage 1", "stage 3"])
 def test_everything_is_in_evaluation_mode_while_judging(
-    recognizer: Recognizer,
-    make_videos: Callable[..., Any],
-    make_config: Callable[..., RunConfig],
-    tmp_path: Path,
-    name: str,
-) -> None:
+    recognizer, make_videos, make_config, tmp_path, name
+):
     stage = _make_stage(name, recognizer)
     before = _weights(recognizer)
     modes = _Modes(recognizer)
@@ -196,9 +174,7 @@ def test_everything_is_in_evaluation_mode_while_judging(
     assert _moved(recognizer, before) == set()
 
 
-def test_dropout_changes_the_classifiers_logits_in_training_only(
-    recognizer: Recognizer, batch: Batch
-) -> None:
+def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, batch):
     stage = _make_stage("stage 3", recognizer)
     recognizer.classifier.train()
     assert not torch.equal(_logits(stage, batch), _logits(stage, batch))
@@ -209,7 +185,7 @@ def test_dropout_changes_the_classifiers_logits_in_training_only(
 # --- stage 0 ---
 
 
-def test_the_focuser_is_pretrained_on_whole_frames(recognizer: Recognizer, batch: Batch) -> None:
+def test_the_focuser_is_pretrained_on_whole_frames(recognizer, batch):
     stage = BackboneStage(recognizer, "focuser", 0.05, None)
     recognizer.eval()
     frames = batch.frames[1, 2][None].float() / 255.0
@@ -217,9 +193,7 @@ def test_the_focuser_is_pretrained_on_whole_frames(recognizer: Recognizer, batch
     torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
 
 
-def test_the_glancer_is_pretrained_on_what_it_will_see(
-    recognizer: Recognizer, batch: Batch
-) -> None:
+def test_the_glancer_is_pretrained_on_what_it_will_see(recognizer, batch):
     stage = BackboneStage(recognizer, "glancer", 0.05, None)
     recognizer.eval()
     frames = recognizer.glance_input(batch.frames[1, 2][None])
@@ -238,9 +212,7 @@ def test_the_glancer_is_pretrained_on_what_it_will_see(
         (9, [0, 1, 2, 3]),
     ],
 )
-def test_stage_0_takes_evenly_spaced_frames(
-    recognizer: Recognizer, batch: Batch, frames_per_clip: int | None, chosen: list[int]
-) -> None:
+def test_stage_0_takes_evenly_spaced_frames(recognizer, batch, frames_per_clip, chosen):
     recognizer.eval()
     some = _logits(BackboneStage(recognizer, "focuser", 0.05, frames_per_clip), batch)
     every = _logits(BackboneStage(recognizer, "focuser", 0.05, None), batch)
@@ -250,7 +222,7 @@ def test_stage_0_takes_evenly_spaced_frames(
 # --- stage 1 ---
 
 
-def _logits_at(recognizer: Recognizer, batch: Batch, offsets: list[list[list[int]]]) -> Tensor:
+def _logits_at(recognizer, batch, offsets):
     """`(N, T, K)` of patches at (top, left) offsets, cut by slicing."""
     patches = torch.stack(
         [
@@ -269,7 +241,7 @@ def _logits_at(recognizer: Recognizer, batch: Batch, offsets: list[list[list[int
     return recognizer.classify_sequence(features.view(rows, steps, -1))[0]
 
 
-def test_random_patches_lie_at_any_pixel_but_the_last(recognizer: Recognizer, batch: Batch) -> None:
+def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch):
     # 28 pixels are free: offsets 0..27, as numpy.random.randint(0, 28) draws them.
     stage = _make_stage("stage 1", recognizer)
     recognizer.eval()
@@ -285,19 +257,19 @@ def test_random_patches_lie_at_any_pixel_but_the_last(recognizer: Recognizer, ba
 # --- stage 3 ---
 
 
-def test_the_patches_of_stage_3_are_the_policys(recognizer: Recognizer, batch: Batch) -> None:
+def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
     # Action t of episode n is n + 3 t: rows and columns of offsets 0, 9, 18, 28.
     actions = torch.arange(5)[:, None] + 3 * torch.arange(4)
     line = [0, 9, 18, 28]
     offsets = [[[line[a // 4], line[a % 4]] for a in episode] for episode in actions.tolist()]
-    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.looks(actions), 0.05)
+    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.choice(actions), 0.05)
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
         torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
 
 
-def test_random_is_a_uniform_position_of_the_grid(recognizer: Recognizer) -> None:
+def test_random_is_a_uniform_position_of_the_grid(recognizer):
     choose = choose_looks("random", GRID, recognizer)
     uniforms = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
     looks = choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double())
@@ -307,14 +279,14 @@ def test_random_is_a_uniform_position_of_the_grid(recognizer: Recognizer) -> Non
     assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
 
 
-def test_center_is_the_grid_position_nearest_the_middle(recognizer: Recognizer) -> None:
+def test_center_is_the_grid_position_nearest_the_middle(recognizer):
     choose = choose_looks("center", GRID, recognizer)
     looks = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
     assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
 
 
 @pytest.fixture
-def saved_policy(tmp_path: Path) -> str:
+def saved_policy(tmp_path):
     """Folder of a policy with 16 actions on maps of 48x7x7."""
     torch.manual_seed(1)
     policy = GruActorCriticPolicy(
@@ -329,7 +301,7 @@ def saved_policy(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def continuous_policy(tmp_path: Path) -> str:
+def continuous_policy(tmp_path):
     """Folder of a policy of continuous locations on maps of 48x7x7."""
     torch.manual_seed(1)
     space = spaces.Box(0.0, 1.0, (2,), np.float32)
@@ -342,8 +314,8 @@ def continuous_policy(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("kind", ["saved_policy", "continuous_policy"])
 def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
-    recognizer: Recognizer, request: pytest.FixtureRequest, kind: str
-) -> None:
+    recognizer, request, kind
+):
     folder = request.getfixturevalue(kind)
     choose = choose_looks(folder, GRID, recognizer)
     maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
@@ -367,15 +339,12 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
     ids=["other grid", "other maps"],
 )
 def test_a_policy_for_other_maps_or_another_grid_is_refused(
-    make_recognizer: Callable[..., Recognizer],
-    saved_policy: str,
-    grid: PatchGrid,
-    entries: dict[str, Any],
-) -> None:
+    make_recognizer, saved_policy, grid, entries
+):
     with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
         choose_looks(saved_policy, grid, make_recognizer(**entries))
 
 
-def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer: Recognizer) -> None:
+def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer):
     with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
         choose_looks("nowhere", GRID, recognizer)

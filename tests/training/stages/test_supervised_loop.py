@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from adafocus_env.data import Videos
-from train.config.sections import ConfigError, RunConfig
+from train.config.sections import ConfigError
 from train.runs.context import RunContext
-from train.runs.progress import ProgressDisplay
-from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.data import VALIDATION_EPOCH, LabelledClips, Share, load_batches
 from train.stages.supervised.loop import Score, Validation, fit
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 from train.stages.supervised.stage import FrameLoss, StepLoss
@@ -26,7 +23,7 @@ LOG_3 = math.log(3.0)
 class MeanColour(StepLoss):
     """A linear layer on each frame's mean colour: the smallest stage there is."""
 
-    def __init__(self, learning_rate: float = 0.1):
+    def __init__(self, learning_rate=0.1):
         super().__init__()
         torch.manual_seed(0)
         self.layer = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 3))
@@ -34,70 +31,48 @@ class MeanColour(StepLoss):
         self.modes: list[bool] = []
         self.sizes: list[int] = []
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
         self.modes.append(self.layer.training)
         self.sizes.append(len(frames))
-        logits: Tensor = self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
-        return logits
+        return self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
 
 
 class Unfrozen(FrameLoss):
     """Stage 0's loss; trains nothing."""
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
         raise NotImplementedError
 
 
-Scalars = dict[str, list[float]]
-
-
 @pytest.fixture
-def config(make_config: Callable[..., RunConfig]) -> Callable[..., RunConfig]:
+def config(make_config):
     """A stage-1 configuration with overrides, on the CPU."""
     return lambda *overrides: make_config("stage1", "device=cpu", *overrides)
 
 
 @pytest.fixture
-def make_context(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Callable[[RunConfig], tuple[RunContext, Scalars]]:
+def make_context(tmp_path_factory):
     """A run in a new folder, and the values that it records."""
 
-    def make(config: RunConfig) -> tuple[RunContext, Scalars]:
+    def make(config):
         context = RunContext(config, tmp_path_factory.mktemp("run"))
-        values: Scalars = {}
+        values = {}
 
-        def record(name: str, value: float, step: int) -> None:
+        def record(name, value, step):
             assert step >= len(values.setdefault(name, []))
             values[name].append(value)
 
-        context.record = record  # type: ignore[method-assign]
+        context.record = record
         return context, values
 
     return make
 
 
 @pytest.fixture
-def run_fit(
-    quiet: Callable[[], ProgressDisplay],
-    make_videos: Callable[..., Any],
-    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
-) -> Callable[..., tuple[Score, Scalars]]:
+def run_fit(quiet, make_videos, make_context):
     """Fits a stage on five videos of blocks, and keeps what it records."""
 
-    def run(stage: Any, config: RunConfig) -> tuple[Score, Scalars]:
+    def run(stage, config):
         context, values = make_context(config)
         with quiet().part("fit", 1) as progress:
             result = fit(stage, make_videos(5), make_videos(4), context, progress)
@@ -109,7 +84,7 @@ def run_fit(
 # --- losses ---
 
 
-def test_stage_0_takes_the_loss_of_the_mean_logits() -> None:
+def test_stage_0_takes_the_loss_of_the_mean_logits():
     # Means (log 3, 0) and (log 3 / 2, log 3 / 2): log(4/3) and log 2, halved.
     logits = torch.tensor([[[2 * LOG_3, 0.0], [0.0, 0.0]], [[0.0, LOG_3], [LOG_3, 0.0]]])
     loss = Unfrozen().loss(logits, torch.tensor([0, 1]))
@@ -117,7 +92,7 @@ def test_stage_0_takes_the_loss_of_the_mean_logits() -> None:
     assert Unfrozen().final(logits)[0].tolist() == pytest.approx([LOG_3, 0.0])
 
 
-def test_stages_1_and_3_take_the_mean_loss_of_all_steps() -> None:
+def test_stages_1_and_3_take_the_mean_loss_of_all_steps():
     # Probability of the true class at the four steps: 3/4, 1/4 for label 0; 1/2, 3/4 for label 1.
     logits = torch.tensor([[[LOG_3, 0.0], [0.0, LOG_3]], [[0.0, 0.0], [0.0, LOG_3]]])
     loss = MeanColour().loss(logits, torch.tensor([0, 1]))
@@ -129,7 +104,7 @@ def test_stages_1_and_3_take_the_mean_loss_of_all_steps() -> None:
 # --- schedules and optimisers ---
 
 
-def _rates(config: RunConfig, epochs: int, batches: int, base: float = 0.4) -> list[float]:
+def _rates(config, epochs, batches, base=0.4):
     """The learning rate of every batch."""
     optimizer = make_optimizer([(nn.Linear(1, 1), base)], config)
     scheduler = make_scheduler(optimizer, config, epochs, batches)
@@ -142,9 +117,7 @@ def _rates(config: RunConfig, epochs: int, batches: int, base: float = 0.4) -> l
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_the_cosine_is_the_published_one_without_its_epoch_of_rate_0(
-    config: Callable[..., RunConfig], optimizer: str
-) -> None:
+def test_the_cosine_is_the_published_one_without_its_epoch_of_rate_0(config, optimizer):
     rates = _rates(config("lr_type=cos", f"optimizer={optimizer}"), epochs=4, batches=3)
     # 0.4 / 2 * (1 + cos(pi e / 4)) for e = 0..3, set at the start of each epoch
     by_epoch = [0.4, 0.2 + 0.2 * math.sqrt(0.5), 0.2, 0.2 - 0.2 * math.sqrt(0.5)]
@@ -160,15 +133,13 @@ def test_the_cosine_is_the_published_one_without_its_epoch_of_rate_0(
         ("[50,100]", [0.4] * 5),
     ],
 )
-def test_the_step_divides_by_ten_at_each_of_its_epochs(
-    config: Callable[..., RunConfig], steps: str, expected: list[float]
-) -> None:
+def test_the_step_divides_by_ten_at_each_of_its_epochs(config, steps, expected):
     settings = config("lr_type=step", "optimizer=sgd", f"lr_steps={steps}")
     rates = _rates(settings, epochs=5, batches=2)
     assert rates == pytest.approx([rate for rate in expected for _ in range(2)])
 
 
-def test_one_cycle_warms_up_to_the_rate_and_anneals(config: Callable[..., RunConfig]) -> None:
+def test_one_cycle_warms_up_to_the_rate_and_anneals(config):
     rates = _rates(config("lr_type=onecycle", "optimizer=adamw"), epochs=10, batches=10)
     assert max(rates) == pytest.approx(0.4)
     assert rates.index(max(rates)) == 29
@@ -179,9 +150,7 @@ def test_one_cycle_warms_up_to_the_rate_and_anneals(config: Callable[..., RunCon
 
 
 @pytest.mark.parametrize("lr_type", ["cos", "step", "onecycle"])
-def test_every_schedule_keeps_the_ratio_of_the_groups(
-    config: Callable[..., RunConfig], lr_type: str
-) -> None:
+def test_every_schedule_keeps_the_ratio_of_the_groups(config, lr_type):
     groups = [(nn.Linear(1, 1), 0.4), (nn.Linear(1, 1), 0.1)]
     settings = config(f"lr_type={lr_type}", "optimizer=sgd")
     optimizer = make_optimizer(groups, settings)
@@ -193,9 +162,7 @@ def test_every_schedule_keeps_the_ratio_of_the_groups(
         scheduler.step()
 
 
-def test_sgd_has_the_published_momentum_and_decay_in_every_group(
-    config: Callable[..., RunConfig],
-) -> None:
+def test_sgd_has_the_published_momentum_and_decay_in_every_group(config):
     modules = [nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)]
     optimizer = make_optimizer(
         [(modules[0], 0.1), (modules[1], 0.2)], config("optimizer=sgd", "lr_type=cos")
@@ -206,7 +173,7 @@ def test_sgd_has_the_published_momentum_and_decay_in_every_group(
         assert (group["lr"], group["momentum"], group["weight_decay"]) == (rate, 0.9, 1e-4)
 
 
-def test_adamw_takes_the_configured_decay(config: Callable[..., RunConfig]) -> None:
+def test_adamw_takes_the_configured_decay(config):
     optimizer = make_optimizer([(nn.Linear(1, 1), 0.1)], config("weight_decay=0.5"))
     assert type(optimizer) is torch.optim.AdamW
     assert optimizer.param_groups[0]["weight_decay"] == 0.5
@@ -215,14 +182,12 @@ def test_adamw_takes_the_configured_decay(config: Callable[..., RunConfig]) -> N
 # --- clips ---
 
 
-def _clips(
-    videos: Any, *, epoch: int = 0, batch_size: int = 2, workers: int = 0, train: bool = True
-) -> list[Batch]:
+def _clips(videos, *, epoch=0, batch_size=2, workers=0, train=True):
     clips = LabelledClips(videos, seed=3)
     return list(load_batches(clips, epoch, batch_size=batch_size, workers=workers, train=train))
 
 
-def _joined(batches: list[Batch]) -> list[Tensor]:
+def _joined(batches):
     return [
         torch.cat([getattr(batch, name) for batch in batches])
         for name in ("frames", "labels", "uniforms")
@@ -230,24 +195,20 @@ def _joined(batches: list[Batch]) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_clips_and_their_order_do_not_depend_on_the_workers(
-    make_videos: Callable[..., Any], train: bool
-) -> None:
+def test_clips_and_their_order_do_not_depend_on_the_workers(make_videos, train):
     alone, shared = (_clips(make_videos(7), workers=count, train=train) for count in (0, 2))
     for one, other in zip(_joined(alone), _joined(shared), strict=True):
         assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_clips_and_their_order_do_not_depend_on_the_batch_size(
-    make_videos: Callable[..., Any], train: bool
-) -> None:
+def test_clips_and_their_order_do_not_depend_on_the_batch_size(make_videos, train):
     small, large = (_clips(make_videos(8), batch_size=size, train=train) for size in (2, 4))
     for one, other in zip(_joined(small), _joined(large), strict=True):
         assert torch.equal(one, other)
 
 
-def test_training_batches_are_shuffled_and_whole(make_videos: Callable[..., Any]) -> None:
+def test_training_batches_are_shuffled_and_whole(make_videos):
     videos = make_videos(7, num_classes=7)
     epochs = [_joined(_clips(videos, epoch=epoch, batch_size=3))[1].tolist() for epoch in range(3)]
     for labels in epochs:
@@ -256,10 +217,10 @@ def test_training_batches_are_shuffled_and_whole(make_videos: Callable[..., Any]
     assert epochs[0] == _joined(_clips(videos, epoch=0, batch_size=3))[1].tolist()
 
 
-def test_processes_and_parts_share_the_batches_of_one(make_videos: Callable[..., Any]) -> None:
+def test_processes_and_parts_share_the_batches_of_one(make_videos):
     clips = LabelledClips(make_videos(17, num_classes=17), seed=3)
 
-    def indices(share: Share | None) -> list[list[int]]:
+    def indices(share):
         loaded = load_batches(clips, 0, batch_size=8, workers=0, train=True, share=share)
         return [batch.indices.tolist() for batch in loaded]
 
@@ -271,9 +232,7 @@ def test_processes_and_parts_share_the_batches_of_one(make_videos: Callable[...,
         assert a + b + c + d == batch
 
 
-def test_processes_share_validation_videos_without_repeats(
-    make_videos: Callable[..., Any],
-) -> None:
+def test_processes_share_validation_videos_without_repeats(make_videos):
     clips = LabelledClips(make_videos(7), seed=3)
     shares = [
         [
@@ -287,13 +246,13 @@ def test_processes_share_validation_videos_without_repeats(
     assert shares == [[[0, 3], [6]], [[1, 4]], [[2, 5]]]
 
 
-def test_validation_sees_every_video_once_in_order(make_videos: Callable[..., Any]) -> None:
+def test_validation_sees_every_video_once_in_order(make_videos):
     batches = _clips(make_videos(7, num_classes=7), batch_size=3, train=False)
     assert [len(batch.labels) for batch in batches] == [3, 3, 1]
     assert _joined(batches)[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
-def test_every_epoch_has_clips_of_its_own(make_videos: Callable[..., Any]) -> None:
+def test_every_epoch_has_clips_of_its_own(make_videos):
     videos = make_videos(4)
     first, second, again = (
         _joined(_clips(videos, epoch=epoch, train=False)) for epoch in (0, 1, 0)
@@ -305,9 +264,7 @@ def test_every_epoch_has_clips_of_its_own(make_videos: Callable[..., Any]) -> No
         assert torch.equal(one, other) == (name == "labels")
 
 
-def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(
-    make_videos: Callable[..., Any],
-) -> None:
+def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(make_videos):
     frames, _, uniforms = _joined(_clips(make_videos(40), train=False))
     assert uniforms.shape == (40, 4, 4)
     assert (uniforms[..., 3] == uniforms[:, :1, 3]).all()
@@ -321,9 +278,7 @@ def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(
 # --- fit ---
 
 
-def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(config, run_fit):
     stage = MeanColour()
     run_fit(stage, config("epochs=2", "batch_size=2", "eval_freq=1"))
     # Five training videos make two batches of two, four validation videos two.
@@ -331,21 +286,17 @@ def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(
     assert stage.sizes == [2] * 8
 
 
-def test_a_split_smaller_than_the_batch_makes_one_batch(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_a_split_smaller_than_the_batch_makes_one_batch(config, run_fit):
     stage = MeanColour()
     run_fit(stage, config("epochs=1", "batch_size=64"))
     assert stage.sizes == [5, 4]
 
 
-def _judged(
-    monkeypatch: pytest.MonkeyPatch, stage: MeanColour, scores: list[Score]
-) -> list[Tensor]:
+def _judged(monkeypatch, stage, scores):
     """Gives these scores; returns the weights that were judged."""
-    seen: list[Tensor] = []
+    seen = []
 
-    def judge(_: Validation, epoch: int) -> Score:
+    def judge(_, epoch):
         seen.append(stage.layer[1].weight.detach().clone())
         return dataclasses.replace(scores[len(seen) - 1], epoch=epoch)
 
@@ -357,13 +308,8 @@ def _judged(
     ("epochs", "eval_freq", "evaluated"), [(5, 2, [1, 3, 4]), (4, 2, [1, 3]), (3, 5, [2])]
 )
 def test_it_judges_every_few_epochs_and_at_the_end(
-    config: Callable[..., RunConfig],
-    run_fit: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    epochs: int,
-    eval_freq: int,
-    evaluated: list[int],
-) -> None:
+    config, run_fit, monkeypatch, epochs, eval_freq, evaluated
+):
     stage = MeanColour()
     # Each better than the one before, so the last one judged is kept.
     scores = [Score(0, k / 10, 1.0, 0.5) for k in range(3)]
@@ -377,12 +323,8 @@ def test_it_judges_every_few_epochs_and_at_the_end(
     ("select_by", "best"), [("top1", 1), ("map", 2)], ids=["top-1", "mean average precision"]
 )
 def test_it_keeps_the_first_best_epoch_by_the_chosen_metric(
-    config: Callable[..., RunConfig],
-    run_fit: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-    select_by: str,
-    best: int,
-) -> None:
+    config, run_fit, monkeypatch, select_by, best
+):
     stage = MeanColour()
     values = [(0.2, 0.1), (0.9, 0.3), (0.5, 0.4), (0.9, 0.4)]
     seen = _judged(monkeypatch, stage, [Score(0, top1, 1.0, mean) for top1, mean in values])
@@ -395,18 +337,14 @@ def test_it_keeps_the_first_best_epoch_by_the_chosen_metric(
     assert recorded["val/map"] == [mean for _, mean in values]
 
 
-def test_the_events_have_the_rate_that_each_epoch_trained_with(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_the_events_have_the_rate_that_each_epoch_trained_with(config, run_fit):
     settings = config("epochs=4", "batch_size=2", "lr_type=cos", "optimizer=sgd")
     _, values = run_fit(MeanColour(0.4), settings)
     expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
     assert values["train/learning_rate"] == pytest.approx(expected)
 
 
-def test_the_events_have_loss_and_top1_of_every_epoch(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_the_events_have_loss_and_top1_of_every_epoch(config, run_fit):
     _, values = run_fit(MeanColour(), config("epochs=3", "batch_size=2", "eval_freq=2"))
     assert len(values["train/loss"]) == 3
     assert all(0.0 <= value <= 1.0 for value in values["train/top1"])
@@ -414,9 +352,7 @@ def test_the_events_have_loss_and_top1_of_every_epoch(
     assert values["train/loss"][0] == pytest.approx(math.log(3), abs=0.6)
 
 
-def test_the_same_seed_gives_the_same_weights(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_the_same_seed_gives_the_same_weights(config, run_fit):
     weights = []
     for seed in (1, 1, 2):
         stage = MeanColour()
@@ -426,9 +362,7 @@ def test_the_same_seed_gives_the_same_weights(
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
-    config: Callable[..., RunConfig], run_fit: Callable[..., Any]
-) -> None:
+def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(config, run_fit):
     stage = MeanColour()
     with torch.no_grad():
         stage.layer[1].bias.fill_(float("nan"))
@@ -437,22 +371,11 @@ def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
 
 
 @pytest.mark.parametrize("batch_size", [2, 64])
-def test_the_score_is_that_of_the_last_step(
-    config: Callable[..., RunConfig],
-    make_videos: Callable[..., Any],
-    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
-    batch_size: int,
-) -> None:
+def test_the_score_is_that_of_the_last_step(config, make_videos, make_context, batch_size):
     class Constant(MeanColour):
         """Class 1 at the last step, class 0 before."""
 
-        def forward(
-            self,
-            frames: Tensor,
-            uniforms: Tensor,
-            frozen: Tensor | None = None,
-            glance_frames: Tensor | None = None,
-        ) -> Tensor:
+        def forward(self, frames, uniforms, frozen=None, glance_frames=None):
             logits = torch.zeros(*frames.shape[:2], 3)
             logits[:, :-1, 0] = 1.0
             logits[:, -1, 1] = 1.0
@@ -467,39 +390,27 @@ def test_the_score_is_that_of_the_last_step(
 class Remembering(MeanColour):
     """Mean colours as frozen features; counts how often they are asked for."""
 
-    def __init__(self, frozen_is_all: bool):
+    def __init__(self, frozen_is_all):
         super().__init__()
         self.frozen_is_all = frozen_is_all
         self.looks = 0
         self.frames: list[int] = []
 
-    def frozen_features(
-        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
-    ) -> Tensor:
+    def frozen_features(self, frames, uniforms, glance_frames=None):
         self.looks += len(frames)
         return frames.float().mean(dim=(3, 4)) / 255.0
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
         self.frames.append(frames.numel())
         if frozen is None:
             frozen = self.frozen_features(frames, uniforms)
-        logits: Tensor = self.layer(frozen)
-        return logits
+        return self.layer(frozen)
 
 
 @pytest.mark.parametrize("frozen_is_all", [False, True])
 def test_what_is_frozen_is_computed_once_for_each_validation_video(
-    config: Callable[..., RunConfig],
-    make_videos: Callable[..., Any],
-    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
-    frozen_is_all: bool,
-) -> None:
+    config, make_videos, make_context, frozen_is_all
+):
     context, _ = make_context(config("batch_size=2"))
     stage = Remembering(frozen_is_all)
     validation = Validation(stage, make_videos(5), context)
@@ -510,14 +421,9 @@ def test_what_is_frozen_is_computed_once_for_each_validation_video(
     assert first == Validation(MeanColour(), make_videos(5), context).score(0)
 
 
-def test_the_splits_must_have_the_same_classes(
-    config: Callable[..., RunConfig],
-    make_videos: Callable[..., Any],
-    make_context: Callable[[RunConfig], tuple[RunContext, Scalars]],
-    quiet: Callable[[], ProgressDisplay],
-) -> None:
+def test_the_splits_must_have_the_same_classes(config, make_videos, make_context, quiet):
     context, _ = make_context(config("epochs=1"))
-    videos: tuple[Videos, Videos] = (make_videos(5), make_videos(5, num_classes=4))
+    videos = (make_videos(5), make_videos(5, num_classes=4))
     with (
         quiet().part("fit", 1) as progress,
         pytest.raises(ConfigError, match="training and validation split have different class"),
@@ -525,5 +431,5 @@ def test_the_splits_must_have_the_same_classes(
         fit(MeanColour(), *videos, context, progress)
 
 
-def test_validation_clips_are_no_training_epochs() -> None:
+def test_validation_clips_are_no_training_epochs():
     assert VALIDATION_EPOCH == 2**32 - 1

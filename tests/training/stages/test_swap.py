@@ -1,14 +1,9 @@
 """Stage 2 with any algorithm: it trains, its policy is published and acts the same again."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,9 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from agents.policies.policy_files import load_policy
 from agents.sb3 import buffer_memory
 from train.stages.stage2_policy import KeepBestPolicy
-
-Run = Callable[..., Any]
-Train = Callable[..., Any]
 
 # Networks and buffers of a few units; T is 2, and 20 videos are two updates an epoch.
 SMALL = {
@@ -52,12 +44,10 @@ CASES = [
 
 
 @pytest.fixture
-def train_policy(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> Train:
+def train_policy(run_command, tiny, pipeline, tmp_path):
     """Runs stage 2 with an algorithm on the pipeline's recognizer, in `tmp_path / "run"`."""
 
-    def run(name: str, *overrides: str) -> Any:
+    def run(name, *overrides):
         given = [item for item in tiny if "policy_kwargs" not in item]
         place = [f"output_dir={tmp_path / 'run'}", f"algo={name}", *SMALL.get(name, [])]
         if not any(item.startswith(("resume=", "recognizer=")) for item in overrides):
@@ -68,10 +58,10 @@ def train_policy(
 
 
 @pytest.fixture
-def evaluate(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def evaluate(run_command, tiny, tmp_path):
     """Evaluates a policy on the validation split; what `evaluate.json` says of it."""
 
-    def run(*overrides: str) -> dict[str, Any]:
+    def run(*overrides):
         folder = tmp_path / "evaluate"
         done = run_command("evaluate", *tiny, "split=val", f"output_dir={folder}", *overrides)
         assert done.code == 0, done.err
@@ -82,13 +72,13 @@ def evaluate(run_command: Run, tiny: list[str], tmp_path: Path) -> Callable[...,
     return run
 
 
-def _returns(folder: Path) -> list[float]:
+def _returns(folder):
     log = (folder / "stage2.log").read_text()
     found = re.findall(r"epoch \d+/\d+: val return (-?\d+\.\d+)", log)
     return [float(value) for value in found]
 
 
-def _check_events(folder: Path, returns: list[float]) -> None:
+def _check_events(folder, returns):
     """TensorBoard has each evaluation, reward parts, and pictures of where the policy looks."""
     events = EventAccumulator(str(folder)).Reload()
     scalars = {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
@@ -105,12 +95,8 @@ def _check_events(folder: Path, returns: list[float]) -> None:
 
 @pytest.mark.parametrize(("name", "overrides"), CASES, ids=str)
 def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
-    train_policy: Train,
-    evaluate: Callable[..., dict[str, Any]],
-    tmp_path: Path,
-    name: str,
-    overrides: list[str],
-) -> None:
+    train_policy, evaluate, tmp_path, name, overrides
+):
     done = train_policy(name, "epochs=2", "reward=expected", *overrides)
     assert done.code == 0, done.err
     assert re.search(rf"{name}: (replay|rollout) buffer of [\d,]+ steps, \d+\.\d [kM]B", done.out)
@@ -130,13 +116,8 @@ def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
 
 @pytest.mark.parametrize("name", ["ppo", "sac"])
 def test_stage_3_learns_on_the_patches_of_any_policy(
-    train_policy: Train,
-    evaluate: Callable[..., dict[str, Any]],
-    run_command: Run,
-    tiny: list[str],
-    tmp_path: Path,
-    name: str,
-) -> None:
+    train_policy, evaluate, run_command, tiny, tmp_path, name
+):
     assert train_policy(name).code == 0
     stage3 = tmp_path / "stage3"
     done = run_command("stage3", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={stage3}")
@@ -155,7 +136,7 @@ def test_stage_3_learns_on_the_patches_of_any_policy(
 # --- what an algorithm is told ---
 
 
-def test_arguments_of_the_constructor_reach_it(train_policy: Train, tmp_path: Path) -> None:
+def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
     given = ["algo.target_kl=0.5", "algo.n_steps=2T", "algo.policy_kwargs.activation_fn=tanh"]
     assert train_policy("ppo", "algo.learning_rate=1e-4", "algo.gamma=0.3", *given).code == 0
     model = PPO.load(tmp_path / "run" / "algorithm.zip", device="cpu")
@@ -203,18 +184,14 @@ def test_arguments_of_the_constructor_reach_it(train_policy: Train, tmp_path: Pa
     ],
     ids=str,
 )
-def test_a_mistake_is_one_line_with_the_cure(
-    train_policy: Train, name: str, overrides: list[str], message: str
-) -> None:
+def test_a_mistake_is_one_line_with_the_cure(train_policy, name, overrides, message):
     done = train_policy(name, *overrides)
     assert done.code in (1, 2)  # before or after the run folder is made
     assert message in done.err
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_missing_package_is_named_with_its_cure(
-    train_policy: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named_with_its_cure(train_policy, monkeypatch):
     for module in [name for name in sys.modules if name.split(".")[0] == "sb3_contrib"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setattr(sys, "meta_path", [_Without("sb3_contrib"), *sys.meta_path])
@@ -226,24 +203,22 @@ def test_a_missing_package_is_named_with_its_cure(
 class _Without:
     """An import system in which a package is not installed."""
 
-    def __init__(self, package: str):
+    def __init__(self, package):
         self._package = package
 
-    def find_spec(self, name: str, *_: object) -> None:
+    def find_spec(self, name, *_):
         if name.split(".")[0] == self._package:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def test_several_processes_are_for_gru_ppo(
-    train_policy: Train, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_several_processes_are_for_gru_ppo(train_policy, monkeypatch):
     from train.runs.processes import Processes
 
     monkeypatch.setattr(Processes, "share_of", lambda self, batch: batch // 2)
     monkeypatch.setattr(Processes, "count", 2, raising=False)
     init = Processes.__init__
 
-    def two(self: Processes, config: Any) -> None:
+    def two(self, config):
         init(self, config)
         self.count = 2
 
@@ -260,10 +235,10 @@ class _Cut(BaseException):
     """Ends a run as a signal would: nothing is tidied up."""
 
 
-def _cut_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
+def _cut_after(epoch, patch):
     end_epoch = KeepBestPolicy._end_epoch
 
-    def end_and_cut(self: KeepBestPolicy, ended: int) -> None:
+    def end_and_cut(self, ended):
         end_epoch(self, ended)
         if ended == epoch:
             raise _Cut
@@ -273,8 +248,8 @@ def _cut_after(epoch: int, patch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["ppo", "recurrent_ppo"])
 def test_a_cut_run_of_an_on_policy_algorithm_ends_with_the_weights_of_a_whole_one(
-    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path], name: str
-) -> None:
+    train_policy, tmp_path, pipeline, name
+):
     given = [f"recognizer={pipeline['stage1']}", "epochs=4", "eval_freq=2", "resume=auto"]
     assert train_policy(name, *given).code == 0
     whole = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
@@ -292,9 +267,7 @@ def test_a_cut_run_of_an_on_policy_algorithm_ends_with_the_weights_of_a_whole_on
         assert torch.equal(again[key], value), key
 
 
-def test_a_run_that_cannot_be_continued_says_so(
-    train_policy: Train, tmp_path: Path, pipeline: dict[str, Path]
-) -> None:
+def test_a_run_that_cannot_be_continued_says_so(train_policy, tmp_path, pipeline):
     source = f"recognizer={pipeline['stage1']}"
     done = train_policy("dqn", "resume=auto", source)
     assert done.code == 1
@@ -321,12 +294,8 @@ def test_a_run_that_cannot_be_continued_says_so(
     ],
 )
 def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(
-    train_policy: Train,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    overrides: list[str],
-    cure: str,
-) -> None:
+    train_policy, monkeypatch, name, overrides, cure
+):
     monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
     done = train_policy(name, *overrides)
     assert done.code == 1
@@ -356,7 +325,7 @@ class WithOwnPolicy(PPO):
 
 
 @pytest.fixture
-def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def own_package(tmp_path, monkeypatch):
     """A module of the user's, importable as `my_algorithms`."""
     (tmp_path / "my_algorithms.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
@@ -364,8 +333,8 @@ def own_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_class_of_ones_own_trains_by_its_import_path(
-    own_package: None, train_policy: Train, evaluate: Callable[..., Any], tmp_path: Path
-) -> None:
+    own_package, train_policy, evaluate, tmp_path
+):
     given = ["algo.class_path=my_algorithms.MyPPO", "algo.gamma=0.2"]
     assert train_policy("ppo", *given).code == 0
     assert sys.modules["my_algorithms"].MyPPO.made == 1
@@ -373,8 +342,8 @@ def test_a_class_of_ones_own_trains_by_its_import_path(
 
 
 def test_a_policy_class_that_files_cannot_name_is_kept_as_a_zip_to_trust(
-    own_package: None, train_policy: Train, run_command: Run, tiny: list[str], tmp_path: Path
-) -> None:
+    own_package, train_policy, run_command, tiny, tmp_path
+):
     given = ["algo.class_path=my_algorithms.WithOwnPolicy", "algo.policy=MyPolicy"]
     done = train_policy("custom", *given, "algo.n_steps=1T", "algo.batch_size=10")
     assert done.code == 0, done.err
@@ -388,8 +357,8 @@ def test_a_policy_class_that_files_cannot_name_is_kept_as_a_zip_to_trust(
 
 
 def test_no_file_that_is_loaded_can_name_a_class_to_import(
-    own_package: None, train_policy: Train, run_command: Run, tiny: list[str], tmp_path: Path
-) -> None:
+    own_package, train_policy, run_command, tiny, tmp_path
+):
     assert train_policy("ppo").code == 0
     run = tmp_path / "run"
     for place in ("class", "class_path"):
@@ -417,16 +386,13 @@ def test_no_file_that_is_loaded_can_name_a_class_to_import(
 
 
 @pytest.fixture
-def trained_zip(train_policy: Train, tmp_path: Path) -> Path:
+def trained_zip(train_policy, tmp_path):
     """`algorithm.zip` of a run that has a policy."""
     assert train_policy("ppo").code == 0
     return tmp_path / "run" / "algorithm.zip"
 
 
-def test_a_zip_opens_only_with_trust(
-    trained_zip: Path, run_command: Run, evaluate: Callable[..., Any], tiny: list[str],
-    pipeline: dict[str, Path], tmp_path: Path,
-) -> None:  # fmt: skip
+def test_a_zip_opens_only_with_trust(trained_zip, run_command, evaluate, tiny, pipeline, tmp_path):
     given = [f"resume={pipeline['stage1']}", f"policy={trained_zip}"]
     for command in ("evaluate", "benchmark", "stage3"):
         done = run_command(command, *tiny, *given, f"output_dir={tmp_path / command}")
@@ -443,8 +409,8 @@ def test_a_zip_opens_only_with_trust(
 
 
 def test_code_in_a_zip_does_not_run_without_trust(
-    trained_zip: Path, run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> None:
+    trained_zip, run_command, tiny, pipeline, tmp_path
+):
     canary = tmp_path / "canary"
     model = PPO.load(trained_zip, device="cpu")
     model.poison = _Poison(str(canary))
@@ -458,8 +424,8 @@ def test_code_in_a_zip_does_not_run_without_trust(
 
 
 class _Poison:
-    def __init__(self, path: str):
+    def __init__(self, path):
         self._path = path
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self):
         return open, (self._path, "w")

@@ -1,25 +1,19 @@
 """What TensorBoard shows of a policy: heat maps, reward parts, an episode."""
 
-from __future__ import annotations
-
 import io
 import logging
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from stable_baselines3.common.logger import Logger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adafocus_env.data import VideoError
-from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
+from adafocus_env.envs import PatchGrid
 from agents.baselines.simple import center_agent
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 from train.evaluation.report.video import gif_bytes
 from train.stages.policy.tensorboard import EpisodePictures, RolloutLooks, heat_map, make_logger
 
@@ -27,28 +21,26 @@ GRID = PatchGrid(4, 40, 12)
 
 
 @pytest.fixture
-def logger(tmp_path: Path) -> Iterator[Logger]:
+def logger(tmp_path):
     """Writes into `tmp_path`."""
     made = make_logger(tmp_path, continuing=False)
     yield made
     made.close()
 
 
-def _events(folder: Path) -> EventAccumulator:
+def _events(folder):
     return EventAccumulator(str(folder)).Reload()
 
 
-def _info(confidence: float, baseline: float, top: int, left: int) -> dict[str, Any]:
+def _info(confidence, baseline, top, left):
     box = np.array([top, left, 12, 12])
     return {"confidence": confidence, "baseline_confidence": baseline, "patch_box": box}
 
 
-def test_reward_parts_are_means_and_looks_are_counted_until_they_are_recorded(
-    logger: Logger, tmp_path: Path
-) -> None:
+def test_reward_parts_are_means_and_looks_are_counted_until_they_are_recorded(logger, tmp_path):
     looks = RolloutLooks(GRID)
     # Positions of the grid are 0, 9, 18 and 28 pixels from the edge.
-    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)  # type: ignore[assignment]
+    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)
     for infos in (
         [_info(0.5, 0.25, 0, 0), _info(0.7, 0.35, 0, 1)],
         [_info(0.9, 0.3, 28, 28), _info(0.1, 0.1, 28, 25)],
@@ -77,7 +69,7 @@ def test_reward_parts_are_means_and_looks_are_counted_until_they_are_recorded(
     assert "rollout/locations" not in logger.name_to_value
 
 
-def test_the_most_looked_at_position_is_yellow_and_the_others_are_darker() -> None:
+def test_the_most_looked_at_position_is_yellow_and_the_others_are_darker():
     picture = heat_map(np.array([0, 1, 2, 4]))
     colors = matplotlib.colormaps["viridis"](np.array([0.0, 0.25, 0.5, 1.0]), bytes=True)[:, :3]
     assert picture.shape == (48, 48, 3)
@@ -85,9 +77,9 @@ def test_the_most_looked_at_position_is_yellow_and_the_others_are_darker() -> No
         assert (picture[row, column] == color).all()
 
 
-def test_infos_of_another_environment_are_left_alone(logger: Logger) -> None:
+def test_infos_of_another_environment_are_left_alone(logger):
     looks = RolloutLooks(GRID)
-    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)  # type: ignore[assignment]
+    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)
     for local in ({}, {"infos": [{}]}):
         looks.locals = local
         looks.on_step()
@@ -96,7 +88,7 @@ def test_infos_of_another_environment_are_left_alone(logger: Logger) -> None:
     assert not logger.name_to_value
 
 
-def test_a_continued_run_keeps_the_table_of_the_run_before(tmp_path: Path) -> None:
+def test_a_continued_run_keeps_the_table_of_the_run_before(tmp_path):
     for continuing in (False, True, True):
         logger = make_logger(tmp_path, continuing=continuing)
         logger.record("val/return", 1.0)
@@ -111,15 +103,15 @@ def test_a_continued_run_keeps_the_table_of_the_run_before(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def center(make_vector_env: Callable[..., PatchLocalizationVectorEnv]) -> Evaluation:
+def center(make_vector_env):
     """The center agent on five videos of four frames."""
     env = make_vector_env(5, autoreset_mode="disabled")
     return evaluate_agent(env, center_agent(env.core))
 
 
 def test_an_episode_is_drawn_every_few_epochs_and_after_the_last(
-    center: Evaluation, make_videos: Callable[..., Any], logger: Logger, tmp_path: Path
-) -> None:
+    center, make_videos, logger, tmp_path
+):
     pictures, before = EpisodePictures(make_videos(), frequency=4, epochs=10), 0
     for epoch in (2, 4, 6, 8, 10):
         pictures.record(logger, center, before, epoch)
@@ -133,22 +125,17 @@ def test_an_episode_is_drawn_every_few_epochs_and_after_the_last(
         assert (gif.width, gif.height) == (images[0].width, images[0].height) == (220, 267)
 
 
-def test_zero_draws_no_episode(
-    center: Evaluation, make_videos: Callable[..., Any], logger: Logger
-) -> None:
+def test_zero_draws_no_episode(center, make_videos, logger):
     EpisodePictures(make_videos(), frequency=0, epochs=1).record(logger, center, 0, 1)
     assert not logger.name_to_value
 
 
 def test_a_video_that_cannot_be_read_is_said_once_and_training_goes_on(
-    center: Evaluation,
-    make_videos: Callable[..., Any],
-    logger: Logger,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+    center, make_videos, logger, caplog
+):
     videos = make_videos()
 
-    def missing(index: int, episode_seed: int) -> None:
+    def missing(index, episode_seed):
         raise VideoError(f"video {index} is not there")
 
     videos.clip = missing
@@ -162,7 +149,7 @@ def test_a_video_that_cannot_be_read_is_said_once_and_training_goes_on(
     assert not logger.name_to_value
 
 
-def test_a_gif_has_the_frames_their_colours_and_their_time() -> None:
+def test_a_gif_has_the_frames_their_colours_and_their_time():
     frames = [np.full((4, 6, 3), color, np.uint8) for color in ((250, 10, 10), (10, 10, 250))]
     with Image.open(io.BytesIO(gif_bytes(frames, 2.5))) as gif:
         assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (
@@ -177,6 +164,6 @@ def test_a_gif_has_the_frames_their_colours_and_their_time() -> None:
             assert np.abs(shown - frame).max() <= 8
 
 
-def test_a_gif_of_nothing_is_refused() -> None:
+def test_a_gif_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one frame"):
         gif_bytes([], 1.0)

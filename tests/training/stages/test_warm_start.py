@@ -1,34 +1,23 @@
 """A policy that may skip starts from one that knows where to look."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import torch
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.inputs import seen_by
 from train.config.sections import ConfigError
 from train.stages.policy.warm_start import start_from
 
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 
-
-def _policy(env: PatchLocalizationVectorEnv, **arguments: Any) -> GruActorCriticPolicy:
+def _policy(env, **arguments):
     sizes = {"channels": 4, "hidden_dim": 8, "standardize": True, **arguments}
     return GruActorCriticPolicy(
-        env.single_observation_space,
-        env.single_action_space,
-        lambda _: 1e-3,
-        **sizes,
+        env.single_observation_space, env.single_action_space, lambda _: 1e-3, **sizes
     )
 
 
 @pytest.fixture
-def plain(make_vector_env: MakeVectorEnv) -> GruActorCriticPolicy:
+def plain(make_vector_env):
     """Acts on 49 positions, and is sure of them."""
     torch.manual_seed(3)
     env = make_vector_env(3)
@@ -41,7 +30,7 @@ def plain(make_vector_env: MakeVectorEnv) -> GruActorCriticPolicy:
 
 
 @pytest.fixture
-def skip_env(make_vector_env: MakeVectorEnv) -> PatchLocalizationVectorEnv:
+def skip_env(make_vector_env):
     """Frames can be skipped, at random costs."""
     env = make_vector_env(3, locations="skip", reward="skip", skip_cost="random")
     env.reset(seed=0)
@@ -49,9 +38,7 @@ def skip_env(make_vector_env: MakeVectorEnv) -> PatchLocalizationVectorEnv:
 
 
 @torch.no_grad()
-def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(
-    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
-) -> None:
+def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(plain, skip_env):
     policy = _policy(skip_env)
     start_from(policy, plain, skip_env)
     observations = skip_env.observe_episode()
@@ -63,9 +50,7 @@ def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(
 
 
 @torch.no_grad()
-def test_the_cost_does_not_matter_yet(
-    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
-) -> None:
+def test_the_cost_does_not_matter_yet(plain, skip_env):
     policy = _policy(skip_env)
     start_from(policy, plain, skip_env)
     glances = skip_env.observe_episode()[:, :, :-1]
@@ -76,9 +61,7 @@ def test_the_cost_does_not_matter_yet(
     torch.testing.assert_close(free, dear)
 
 
-def test_it_may_also_start_from_one_of_its_own_kind(
-    skip_env: PatchLocalizationVectorEnv,
-) -> None:
+def test_it_may_also_start_from_one_of_its_own_kind(skip_env):
     earlier, policy = _policy(skip_env), _policy(skip_env)
     earlier.fit_scale_once(skip_env.core.observe())
     start_from(policy, earlier, skip_env)
@@ -86,8 +69,6 @@ def test_it_may_also_start_from_one_of_its_own_kind(
         assert torch.equal(weights, earlier.actor.state_dict()[name])
 
 
-def test_other_sizes_are_refused(
-    plain: GruActorCriticPolicy, skip_env: PatchLocalizationVectorEnv
-) -> None:
+def test_other_sizes_are_refused(plain, skip_env):
     with pytest.raises(ConfigError, match=r"use the same algo\.policy_kwargs"):
         start_from(_policy(skip_env, hidden_dim=16), plain, skip_env)

@@ -1,35 +1,25 @@
 """`adafocus tune`: trials, early endings, interruption, and what it says in the end."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agents.sb3.registry import ALGORITHMS, algorithm_arguments
-from train.config.sections import AlgoConfig, ConfigError, RunConfig
+from train.config.sections import AlgoConfig, ConfigError
 from train.tune.space import SPACES, Choice, LogRange, search_space, with_parameters
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (pip install '.[tune]')")
 
 from train import tune  # noqa: E402
 
-Run = Callable[..., Any]
-Scores = dict[str, list[float]]
-
 
 @pytest.fixture
-def search(
-    run_command: Run, tiny: list[str], pipeline: dict[str, Path], tmp_path: Path
-) -> Callable[..., Any]:
+def search(run_command, tiny, pipeline, tmp_path):
     """Runs the command on the pipeline's recognizer, in `tmp_path / "tune"`."""
 
-    def run(*overrides: str) -> Any:
+    def run(*overrides):
         place = [f"resume={pipeline['stage1']}", f"output_dir={tmp_path / 'tune'}"]
         return run_command("tune", *tiny, *place, *overrides)
 
@@ -37,13 +27,13 @@ def search(
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scores], list[RunConfig]]:
+def scripted(monkeypatch):
     """Replaces training: the returns of each trial's evaluations, by its folder; gives the runs."""
 
-    def script(scores: Scores) -> list[RunConfig]:
-        runs: list[RunConfig] = []
+    def script(scores):
+        runs = []
 
-        def train(config: RunConfig, *_: Any, on_evaluation: Any) -> float:
+        def train(config, *_, on_evaluation):
             runs.append(config)
             returns = scores[config.output_dir.name]
             for epoch, value in enumerate(returns, start=1):
@@ -56,27 +46,23 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Scores], list[RunConf
     return script
 
 
-def _result(tmp_path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((tmp_path / "tune" / "tune.json").read_text())
-    return found
+def _result(tmp_path):
+    return json.loads((tmp_path / "tune" / "tune.json").read_text())
 
 
 # --- real training ---
 
 
 def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_trains(
-    search: Callable[..., Any],
-    run_command: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    begun: list[str] = []
+    search, run_command, monkeypatch, tmp_path
+):
+    begun = []
     train = tune.run_stage2
 
-    def counted(config: RunConfig, *rest: Any, on_evaluation: Any) -> float:
+    def counted(config, *rest, on_evaluation):
         begun.append(config.output_dir.name)
 
-        def cut(epoch: int, value: float) -> None:
+        def cut(epoch, value):
             on_evaluation(epoch, value)
             if len(begun) == 2:
                 raise KeyboardInterrupt
@@ -99,7 +85,7 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
     assert result["trials"][1]["returns"].keys() == {"1", "2"}
     assert result["best"]["return"] == max(trial["return"] for trial in result["trials"])
     assert sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir()) == [
-        *("config.yaml", "finished.json", "policy", "tensorboard"),
+        *("config.yaml", "finished.json", "policy", "tensorboard")
     ]
     # The best trial's command line is the table's last words, and trains the same again.
     command = done.out.split("the best trial's settings:\n")[1].splitlines()[0]
@@ -118,11 +104,8 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
 
 
 def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
-    search: Callable[..., Any],
-    scripted: Callable[[Scores], list[RunConfig]],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
+    search, scripted, monkeypatch, tmp_path
+):
     median = optuna.pruners.MedianPruner(n_startup_trials=2)
     monkeypatch.setattr(tune, "_pruner", lambda *_: median)
     scripted(
@@ -146,10 +129,8 @@ def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
     assert "pruned" in done.out
 
 
-def test_a_diverged_trial_is_recorded_and_the_search_goes_on(
-    search: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def train(config: RunConfig, *_: Any, on_evaluation: Any) -> float:
+def test_a_diverged_trial_is_recorded_and_the_search_goes_on(search, monkeypatch, tmp_path):
+    def train(config, *_, on_evaluation):
         if config.output_dir.name == "trial_000":
             raise FloatingPointError("the loss became nan")
         return 0.25
@@ -163,10 +144,8 @@ def test_a_diverged_trial_is_recorded_and_the_search_goes_on(
 
 
 def test_more_trials_of_the_same_search_are_added_and_drawn_as_in_one_go(
-    search: Callable[..., Any],
-    scripted: Callable[[Scores], list[RunConfig]],
-    tmp_path: Path,
-) -> None:
+    search, scripted, tmp_path
+):
     runs = scripted({f"trial_00{number}": [number / 10] for number in range(4)})
     for trials in (1, 3, 3):
         assert search(f"trials={trials}").code == 0
@@ -180,9 +159,7 @@ def test_more_trials_of_the_same_search_are_added_and_drawn_as_in_one_go(
     assert in_parts[0] != in_parts[1]
 
 
-def test_another_search_does_not_go_on_in_the_folder(
-    search: Callable[..., Any], scripted: Callable[[Scores], list[RunConfig]]
-) -> None:
+def test_another_search_does_not_go_on_in_the_folder(search, scripted):
     scripted({"trial_000": [0.1]})
     assert search("trials=1").code == 0
     for other, said in (
@@ -197,8 +174,8 @@ def test_another_search_does_not_go_on_in_the_folder(
 
 
 def test_values_of_ones_own_are_tried_and_an_error_of_a_trial_is_the_commands(
-    search: Callable[..., Any], scripted: Callable[[Scores], list[RunConfig]], tmp_path: Path
-) -> None:
+    search, scripted, tmp_path
+):
     runs = scripted({"trial_000": [0.1]})
     only = "search={gamma: [0.25], learning_rate: null, n_epochs: null, ent_coef: null}"
     assert search("trials=1", only, "algo.batch_episodes=10").code == 0
@@ -209,9 +186,7 @@ def test_values_of_ones_own_are_tried_and_an_error_of_a_trial_is_the_commands(
     assert "did you mean 'gamma'" in done.err
 
 
-def test_without_optuna_the_error_says_what_to_install(
-    search: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_optuna_the_error_says_what_to_install(search, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = search("trials=1")
     assert done.code == 1
@@ -224,9 +199,7 @@ def test_without_optuna_the_error_says_what_to_install(
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_every_algorithm_has_parameters_that_it_takes(
-    make_config: Callable[..., RunConfig], name: str
-) -> None:
+def test_every_algorithm_has_parameters_that_it_takes(make_config, name):
     if name in ("recurrent_ppo", "trpo", "qrdqn"):
         pytest.importorskip("sb3_contrib")
     algo = make_config("stage2", f"algo={name}").algo
@@ -240,13 +213,13 @@ def test_every_algorithm_has_parameters_that_it_takes(
     assert {"learning_rate", "gamma"} <= SPACES[name].keys()
 
 
-def test_a_range_gives_numbers_of_three_digits_that_may_fall() -> None:
+def test_a_range_gives_numbers_of_three_digits_that_may_fall():
     trial = optuna.trial.FixedTrial({"x": 0.00123456})
     assert LogRange(1e-4, 1e-2).suggest(trial, "x") == 0.00123
     assert LogRange(1e-4, 1e-2, falling=True).suggest(trial, "x") == "lin_0.00123"
 
 
-def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else() -> None:
+def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else():
     given = {"gamma": 0.5, "policy_kwargs": {"net_arch": [8], "n_quantiles": 25}}
     merged = with_parameters(given, {"policy_kwargs.n_quantiles": 10, "learning_rate": 1.0})
     assert merged == {
@@ -257,7 +230,7 @@ def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else() -> None:
     assert given["policy_kwargs"] == {"net_arch": [8], "n_quantiles": 25}
 
 
-def test_a_class_of_ones_own_needs_values_of_ones_own() -> None:
+def test_a_class_of_ones_own_needs_values_of_ones_own():
     own = AlgoConfig("ppo", None, {}, "my_package.MyPPO")
     with pytest.raises(ConfigError, match="nothing to search for algo=ppo"):
         search_space(own, [], None)
