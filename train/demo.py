@@ -12,8 +12,14 @@ from typing import Any, TypeVar
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import Recognizer
-from train.config.commands import BenchmarkConfig, Stage0Config, Stage1Config, Stage2Config
-from train.config.commands import DemoConfig, Stage3Config
+from train.config.commands import (
+    BenchmarkConfig,
+    DemoConfig,
+    Stage0Config,
+    Stage1Config,
+    Stage2Config,
+    Stage3Config,
+)
 from train.config.compose import Composed
 from train.config.sections import Section
 from train.data_tools.make_videos import make_videos

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.cli.resolvers import register_resolvers
-from train.config.paths import configs_path
-from train.config.sections import RunConfig, read_config
+from train.config.compose import compose_command, read_config
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage
 from train.stages.supervised.optim import make_optimizer
 
 
-def published_config(command: str, *overrides: str) -> RunConfig:
+def published_config(command: str, *overrides: str) -> Any:
     """The configuration of a command under `experiment=actnet_patch128`."""
-    register_resolvers()
-    given = [f"command={command}", "output_dir=unused", "data_dir=unused"]
-    with initialize_config_dir(str(configs_path()), version_base="1.3"):
-        composed = compose("config", overrides=[*given, "experiment=actnet_patch128", *overrides])
-    return read_config(composed)
+    given = ["output_dir=unused", "data_dir=unused", "experiment=actnet_patch128"]
+    return read_config(compose_command(command, [*given, *overrides]).cfg)
 
 
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 import fill_rule
@@ -15,9 +14,8 @@ import published_shift_run as run
 from adafocus_env.networks import ShiftRecognizer
 from agents.policies.policy_files import load_policy
 from train.checkpoints.convert import run_convert
-from train.cli.resolvers import register_resolvers
-from train.config.paths import configs_path
-from train.config.sections import ConfigError, read_config
+from train.config.compose import compose_command, read_config
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 EXPERIMENT = "experiment=sthsth_v1_patch144"
@@ -32,10 +30,8 @@ def _section(name, prefix):
 
 def _convert(folder, source, target, *given):
     """What `adafocus convert` prints, in this process."""
-    register_resolvers()
     files = [f"source={folder / source}", f"target={folder / target}", f"output_dir={folder}"]
-    with initialize_config_dir(str(configs_path()), version_base="1.3"):
-        cfg = compose("config", overrides=["command=convert", *files, *given])
+    cfg = compose_command("convert", [*files, *given]).cfg
     out = io.StringIO()
     run_convert(read_config(cfg), ProgressDisplay(Console(file=out, width=200)))
     return out.getvalue()

@@ -14,7 +14,8 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.localization import SPLITS
 from train.cli.main import main
 from train.config.commands import CONFIGS
 from train.config.compose import compose_command, read_config
@@ -67,7 +68,12 @@ def _run(arguments):
 @pytest.fixture(scope="session")
 def run_command():
     """Runs `adafocus ARGUMENTS` in this process."""
-    return lambda *arguments: _run([str(argument) for argument in arguments])
+
+    def run(*arguments):
+        command = str(arguments[0]) if arguments else ""
+        return _run([str(a) for a in arguments if not isinstance(a, WhereUsed) or a.fits(command)])
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -127,24 +133,27 @@ def actnet_folder(tiny_videos, run_command, tmp_path_factory):
     return folder
 
 
+class WhereUsed(str):
+    """An override that `run_command` leaves out where the command does not use its key."""
+
+    def fits(self, command):
+        name = self.split("=")[0].lstrip("+").split(".")[0]
+        return command not in CONFIGS or name in keys_of(CONFIGS[command])
+
+
 @pytest.fixture(scope="session")
 def tiny(tiny_videos):
     """Overrides that make any command quick."""
     sizes = "num_frames=2 hidden_dim=16 action_dim=16 epochs=1 batch_size=10 eval_freq=1 draws=2"
     policy = ["++algo.policy_kwargs.hidden_dim=16", "++algo.policy_kwargs.channels=4"]
-    return [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
+    given = [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
+    return [WhereUsed(item) for item in given]
 
 
 @pytest.fixture(scope="session")
 def compose_config():
     """Composes `configs/` for a command with overrides, as the command line does."""
-    register_resolvers()
-
-    def make(command, *overrides):
-        with initialize_config_dir(str(configs_path()), version_base="1.3"):
-            return compose("config", overrides=[f"command={command}", *overrides])
-
-    return make
+    return lambda command, *overrides: compose_command(command, overrides).cfg
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ GONE = {
     "random_patch": "stages 0 and 1 use random patches, stages 2 and 3 the policy's",
     "gpu": "use device=cuda:N",
     "gpus": "use device=cuda:N, or torchrun for several",
-    "multiprocessing_distributed": "use torchrun --nproc-per-node N -m train COMMAND",
+    "multiprocessing_distributed": "use torchrun --nproc-per-node N --no-python adafocus COMMAND",
     "dist_url": "torchrun knows the address: --rdzv-endpoint HOST:PORT",
     "dist_backend": "Accelerate chooses it",
     "world_size": "use torchrun --nnodes N",
@@ -81,8 +81,8 @@ def read_overrides(
     for override in given:
         _check_readable(override)
     # Any argument of an algorithm may be given, also one that its file leaves out; its names are
-    # checked against the algorithm's constructor later on.
-    return [f"++{item}" if item.startswith("algo.") else item for item in given]
+    # checked against its constructor later on, those of `lists.` against `VideoLists`.
+    return [f"++{item}" if item.startswith(("algo.", "lists.")) else item for item in given]
 
 
 def value_of(name: str, overrides: Sequence[str]) -> str | None:

@@ -52,14 +52,18 @@ class RunSection(ComputeSection, VideosSection, NetworksSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage0Config(ResumeSection, SupervisedSection, BackbonesSection, PretrainedSection, RunSection):
+class Stage0Config(
+    ResumeSection, SupervisedSection, BackbonesSection, PretrainedSection, RunSection
+):
     """Stage 0."""
 
     pretrain_glancer: bool = key(True, "true trains the glancer, false the focuser")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(ResumeSection, SupervisedSection, PretrainedSection, SkipRateSection, RunSection):
+class Stage1Config(
+    ResumeSection, SupervisedSection, PretrainedSection, SkipRateSection, RunSection
+):
     """Stage 1."""
 
 
@@ -122,7 +126,10 @@ class BankConfig(RecognizerSection, SplitSection, GridSection, PolicyFramesSecti
     """The bank."""
 
     target: str | None = key(
-        None, "the bank goes to FOLDER/SPLIT: one folder for all splits", form="FOLDER", is_path=True
+        None,
+        "the bank goes to FOLDER/SPLIT: one folder for all splits",
+        form="FOLDER",
+        is_path=True,
     )
     views: int = key(1, "clips of each training video; an episode shows one of them", at_least=1)
 
@@ -159,9 +166,7 @@ class RecordConfig(ComparisonSection, JudgingSection, RunSection):
         is_path=True,
     )
     fps: float = key(2.5, "frames a second", above=0)
-    reward: str | None = key(
-        None, "of the oracles", form="random|expected|padding|prev|conf|skip"
-    )
+    reward: str | None = key(None, "of the oracles", form="random|expected|padding|prev|conf|skip")
     draws: int = key(1, "times a stochastic policy plays each video", at_least=1)
 
 

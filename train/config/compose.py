@@ -24,9 +24,9 @@ S = TypeVar("S", bound=Section)
 
 
 def prepare_hydra() -> None:
-    """Tell Hydra the keys and their defaults, the earlier names of experiments, and `${recipe:KEY}`.
+    """Tell Hydra the keys and their defaults, and the earlier names of experiments.
 
-    That is the experiment's value of KEY for the running command.
+    And what `${recipe:KEY}` is: the experiment's value of KEY for the running command.
     """
 
     def of_recipe(name: str, *, _root_: DictConfig) -> Any:
@@ -124,9 +124,9 @@ def _read(cfg: DictConfig, kind: type[S]) -> S:
 
 def _value(cfg: DictConfig, one: Key, kind: type[Section]) -> Any:
     # Where no videos are opened, a data set's mandatory folder may be left out.
-    if one.name == "data_dir" and not issubclass(kind, VideosSection):
-        if OmegaConf.is_missing(cfg, one.name):
-            return None
+    needed = one.name != "data_dir" or issubclass(kind, VideosSection)
+    if not needed and OmegaConf.is_missing(cfg, one.name):
+        return None
     try:
         value = cfg[one.name]
         if isinstance(value, Container):

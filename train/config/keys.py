@@ -6,7 +6,6 @@ import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -148,15 +147,21 @@ class Key:
         return " or ".join(names)
 
 
-@cache
+_KEYS: dict[type, dict[str, Key]] = {}
+
+
 def keys_of(section: type) -> Mapping[str, Key]:
-    """The keys of a section or a command by name, in the order in which they are declared."""
-    hints = get_type_hints(section)
-    return {
-        item.name: Key(item.name, item.default, item.metadata["about"], _options(hints[item.name]))
-        for item in fields(section)
-        if "about" in item.metadata
-    }
+    """The keys of a section or a command by name."""
+    if section not in _KEYS:
+        hints = get_type_hints(section)
+        _KEYS[section] = {
+            item.name: Key(
+                item.name, item.default, item.metadata["about"], _options(hints[item.name])
+            )
+            for item in fields(section)
+            if "about" in item.metadata
+        }
+    return _KEYS[section]
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

@@ -43,9 +43,7 @@ class ScheduleSection(BatchSection):
     """How long training takes."""
 
     epochs: int | None = recipe("length of training", at_least=1)
-    eval_freq: int | None = recipe(
-        "epochs between evaluations on the validation split", at_least=1
-    )
+    eval_freq: int | None = recipe("epochs between evaluations on the validation split", at_least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,9 @@ class MetricsSection(Section):
 class SelectSection(MetricsSection):
     """Which weights are kept."""
 
-    select_by: Literal["top1", "map"] = key("top1", "weights are chosen by it on the validation split")
+    select_by: Literal["top1", "map"] = key(
+        "top1", "weights are chosen by it on the validation split"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,8 @@ class AlgorithmSection(LocationsSection):
         form="NAME",
     )
     observation: Literal["map", "vector"] = key(
-        "map", "what the policy sees; vector: the map's mean over space, which replay buffers can afford"
+        "map",
+        "what the policy sees; vector: the map's mean over space, which replay buffers can afford",
     )
 
 

@@ -97,9 +97,7 @@ class ComputeSection(WorkersSection):
     seed: int = key(
         0, "of training; the built-in videos have seeds of their own", at_least=0, identity="run"
     )
-    device: str = key(
-        "auto", "where networks run", form="auto|cpu|cuda|cuda:N", identity="nothing"
-    )
+    device: str = key("auto", "where networks run", form="auto|cpu|cuda|cuda:N", identity="nothing")
     amp: Literal["none", "auto", "fp16", "bf16"] = key(
         "none",
         "precision; auto: fp16 on a CUDA GPU, none elsewhere; of frozen networks, auto is none",

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import find_baseline, known_names
+from train.config.judging import ComparisonSection
 from train.config.sections import ConfigError, RunConfig
 from train.runs.folder import CONFIG_FILE, STATE_FILE
 
@@ -156,7 +157,7 @@ def read_frames(given: str) -> BlindFrames | None:
         return BlindFrames(way, amount, of)
 
 
-def recognizer_source(config: RunConfig, entries: list[PolicyEntry]) -> str | None:
+def recognizer_source(config: ComparisonSection, entries: list[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
     if config.resume is not None or isinstance(config.runs, Mapping):
         return config.resume

@@ -132,9 +132,7 @@ def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
     default that counts.
     """
     counting = {
-        name: one
-        for name, one in keys_of(type(config)).items()
-        if one.about.identity != "nothing"
+        name: one for name, one in keys_of(type(config)).items() if one.about.identity != "nothing"
     }
     here = config.plain()
     there = {name: saved.get(name, one.plain_default) for name, one in counting.items()}

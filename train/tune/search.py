@@ -122,9 +122,7 @@ class _Search:
         algo = replace(
             self._config.algo, arguments=with_parameters(self._config.algo.arguments, chosen)
         )
-        config = self._config.narrowed(
-            Stage2Config, command="stage2", algo=algo, output_dir=folder
-        )
+        config = self._config.narrowed(Stage2Config, command="stage2", algo=algo, output_dir=folder)
         epochs: int = config.need("epochs")
 
         def judge(epoch: int, mean_return: float) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from train.config.paths import configs_path
 
 from adafocus_env.data import VideoLists
 from adafocus_env.shipped import shipped_recognizer
@@ -14,7 +15,6 @@ from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from train.cli.main import COMMANDS
 from train.cli.overrides import check_override_names
-from train.config.paths import configs_path
 from train.config.sections import GROUPS, LISTS, AlgoConfig, ConfigError, RunConfig, read_config
 from train.runs.context import recognizer_config
 
@@ -206,7 +206,9 @@ def _arguments(function, without):
 
 
 def test_the_algorithms_keys_are_grus_arguments(compose_config):
-    by_the_run = "self policy env seed device verbose tensorboard_log stats_window_size ranks"
+    by_the_run = (
+        "self policy env seed device verbose tensorboard_log stats_window_size process_group"
+    )
     expected = _arguments(GruPPO.__init__, f"{by_the_run} _init_setup_model")
     assert set(compose_config("stage2").algo) - {"name", "preset", "class_path"} == expected
 
