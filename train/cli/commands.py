@@ -115,8 +115,8 @@ _USAGE = """usage: adafocus COMMAND [key=value ...]
        adafocus --version"""
 
 _SWEEP = (
-    "A sweep is a run for each value: adafocus COMMAND -m seed=0,1,2 ...; the same command with its "
-    "output_dir makes only what is missing."
+    "A sweep is a run for each value: adafocus COMMAND -m seed=0,1,2 ...; the same command with "
+    "its output_dir makes only what is missing."
 )
 
 

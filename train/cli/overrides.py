@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from train.config.commands import ALL_KEYS, CONFIGS, unknown_key
 from train.config.keys import ConfigError, keys_of
@@ -126,7 +126,7 @@ def _check_name(command: str, override: str) -> None:
     if GROUPS.get(name, name) in used:
         return
     users = [other for other, kind in CONFIGS.items() if GROUPS.get(name, name) in keys_of(kind)]
-    near = difflib.get_close_matches(name, used, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, used, n=1)
     hint = f"; did you mean {near[0]}=?" if near else f"; adafocus {command} --help has its keys"
     raise ConfigError(f"{command} does not use {name}= ({_listed(users)}){hint}")
 
@@ -176,7 +176,7 @@ def _check_readable(override: str) -> None:
     """Refuse what Hydra cannot read; the message shows how to quote it."""
     try:
         OverridesParser.create().parse_override(override)
-    except OverrideParseException as error:
+    except HydraException as error:
         name, _, value = override.partition("=")
         quoted = f"{name}={_with_quoted_items(value)}"
         shown = shlex.quote(quoted) if set(quoted) & set('"$`\\') else f'"{quoted}"'

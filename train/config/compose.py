@@ -50,10 +50,10 @@ def _defaults() -> dict[str, Any]:
             continue
         if one.about.from_recipe:
             values[name] = f"${{recipe:{name}}}"
-        elif name in OF_COMMAND:
-            values[name] = None
+        elif any(one.default is MISSING for one in by_command.values()):
+            values[name] = "???"
         else:
-            values[name] = "???" if one.default is MISSING else one.default
+            values[name] = None if name in OF_COMMAND else one.default
     return values
 
 

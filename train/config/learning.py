@@ -179,7 +179,12 @@ class FeaturesSection(Section):
 class EnvironmentSection(ComputeSection, LocationsSection, SkipCostSection):
     """The environment."""
 
-    reward: str | None = key("random", "", form="random|expected|padding|prev|conf|skip")
+    reward: str | None = key(
+        "random",
+        "what a look earns: its confidence less that of a random patch, of the mean of all, of no "
+        "patch, of the step before, or of nothing; skip: less the cost of looks",
+        form="random|expected|padding|prev|conf|skip",
+    )
     baseline_positions: str = key(
         "pixel", "where the patches of reward=random lie", form="pixel|grid"
     )
