@@ -143,7 +143,7 @@ def command_help(name: str) -> str:
     lines = [f"adafocus {name}: {COMMANDS[name].summary}", ""]
     lines += [f"usage: adafocus {name} [key=value ...]"]
     keys = dict(keys_of(CONFIGS[name]))
-    groups = [group for group, key in GROUPS.items() if key in keys]
+    groups = [group for group, key in GROUPS.items() if key in keys and group not in keys]
     for section in CONFIGS[name].__mro__:
         own = [keys.pop(key) for key in vars(section).get("__annotations__", ()) if key in keys]
         if own:
@@ -160,7 +160,8 @@ def command_help(name: str) -> str:
 
 def _about(one: Key) -> str:
     """Meaning and default."""
-    parts = [one.about.help] if one.about.help else []
+    parts = [", ".join(options(one.name))] if one.name in GROUPS else []
+    parts.append(one.about.help)
     if isinstance(one.default, bool):
         parts.append(f"default {str(one.default).lower()}")
     elif isinstance(one.default, tuple):

@@ -106,6 +106,8 @@ def call(cfg: DictConfig) -> int:
         keep_freed_memory()
         with _display(quiet=bool(rank)) as display:
             _start(name, config, Composed(cfg, tuple(hydra.overrides.task)), display)
+    except BrokenPipeError:
+        return _NOBODY_READS
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         if not _is_users_mistake(error):
             raise
@@ -176,6 +178,4 @@ def _is_users_mistake(error: Exception) -> bool:
         *(ListFileError, VideoError, CheckpointError, ConfigError, OSError),
         FloatingPointError,  # a loss that is not finite; its message says what to lower
     )
-    if isinstance(error, BrokenPipeError):
-        return False
     return isinstance(error, ours) or type(error) is ValueError

@@ -205,9 +205,9 @@ class AlgorithmSection(LocationsSection):
     """The algorithm and what it sees."""
 
     algo: AlgoConfig = key(
-        help="gru_ppo, ppo, a2c, dqn, recurrent_ppo, trpo, qrdqn, custom; algo.preset=demo|paper|"
-        "tuned: a set of gru_ppo's arguments; algo.learning_rate=1e-3 ...: any argument of the "
-        "algorithm; algo.class_path=pkg.Class: one of your own",
+        help="algo.preset=demo|paper|tuned: a set of gru_ppo's arguments; "
+        "algo.learning_rate=1e-3 ...: any argument of the algorithm; algo.class_path=pkg.Class: "
+        "one of your own",
         form="NAME",
     )
     observation: Literal["map", "vector"] = key(

@@ -179,7 +179,7 @@ class ClassesSection(Section):
     """The data set."""
 
     dataset: str = key(
-        help="glyphs (built-in), videos (your own), actnet, ...; also a group of files", form="NAME"
+        help="glyphs... are built in, videos are your own; also sets other keys", form="NAME"
     )
     data_dir: str | None = key(
         help="where the list files, the class file and the videos are", form="FOLDER", is_path=True

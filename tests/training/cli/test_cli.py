@@ -66,7 +66,7 @@ def test_a_commands_help_names_its_keys(run_command, name):
     assert f"usage: adafocus {name} [key=value ...]" in done.out
     for key in keys_of(CONFIGS[name]):
         assert done.out.count(f"\n  {key}=") == 1
-    assert max(map(len, done.out.splitlines())) <= 100
+    assert max(map(len, done.out.splitlines()[1:])) <= 100
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_unknown_command_is_refused_with_the_nearest(run_command, given, near
         (["experiment=glyph"], "unknown experiment=glyph; did you mean experiment=glyphs?"),
         (["algo=ppo"], "stage1 does not use algo= (demo, flops, stage2 and tune do); adafocus sta"),
         (["epochs=[1"], "epochs=[1 cannot be read: a text with"),
-        (["recipes.stage1.epoch=1"], "Key 'epoch' is not in struct"),
+        (["recipes.stage1.epoch=1"], "Could not override 'recipes.stage1.epoch'"),
     ],
 )
 def test_an_unknown_key_ends_the_command_before_anything_is_written(
