@@ -144,7 +144,7 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(arguments, bank, run_command,
         ("evaluate", ["features=bank:{bank}", "split=val"], "random pixels are not in a bank"),
         ("bank", [], "bank needs target=FOLDER"),
         ("bank", ["target={bank}", "split=val", "views=2"], "views=2 is for split=train"),
-        ("bank", ["target={bank}", "split=val", "seed=1"], "episode_seeds.seed: 0 in the bank, 1"),
+        ("bank", ["target={bank}", "split=val", "seed=1"], "episode_seeds.seed: 0 there, 1"),
         ("bank", ["target={bank}", "views=0"], "views=0 must be at least 1"),
     ],
 )
