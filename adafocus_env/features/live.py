@@ -82,6 +82,7 @@ class LiveEpisodes(RecognizerEpisodes):
         frames = (num_rows, source.videos.num_frames, 3, size, size)
         maps = (num_rows, source.num_decisions, *source.map_shape)
         self._source = source
+        self.works_ahead = source.clips.works_ahead
         self._frames = torch.zeros(frames, dtype=torch.uint8, device=device)
         self._glance_maps = torch.zeros(maps, device=device)
 
@@ -99,11 +100,6 @@ class LiveEpisodes(RecognizerEpisodes):
         index = self._show(rows, vectors.reshape(*shape, -1), labels)
         self._glance_maps[index] = maps.reshape(*shape, *source.map_shape)
         self._frames[index] = frames
-
-    @property
-    def works_ahead(self) -> bool:
-        """Whether there are workers."""
-        return self._source.clips.works_ahead
 
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
         """Let the workers load the clips of coming episodes."""

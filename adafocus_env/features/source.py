@@ -39,9 +39,11 @@ class EpisodeFeatures(Protocol):
 
     Attributes:
         labels: `(N,)` true classes, int64, on the device.
+        works_ahead: whether `prefetch` does anything.
     """
 
     labels: Tensor
+    works_ahead: bool
 
     def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Put new clips into some rows."""
@@ -83,11 +85,6 @@ class EpisodeFeatures(Protocol):
 
         Of a decision that serves several frames it is the middle one.
         """
-        ...
-
-    @property
-    def works_ahead(self) -> bool:
-        """Whether `prefetch` does anything."""
         ...
 
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
@@ -185,8 +182,6 @@ class RecognizerEpisodes(EpisodeFeatures):
         num_rows: N.
     """
 
-    works_ahead = False
-
     def __init__(self, source: RecognizerSource, num_rows: int):
         shape = (num_rows, source.num_decisions, source.map_shape[0])
         self._recognizer = source.recognizer
@@ -194,6 +189,7 @@ class RecognizerEpisodes(EpisodeFeatures):
         self._glance_vectors = torch.zeros(shape, device=source.device)
         self._context = torch.zeros_like(self._recognizer.glance_context(self._glance_vectors))
         self.labels = torch.zeros(num_rows, dtype=torch.int64, device=source.device)
+        self.works_ahead = False
 
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
         """Nothing can be loaded ahead."""
