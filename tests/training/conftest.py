@@ -7,12 +7,15 @@ import io
 import json
 import logging
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -71,11 +74,11 @@ def _as_it_was():
         GlobalHydra.instance().clear()
 
 
-def _run(arguments):
+def _run(arguments, main=main):
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main(list(arguments))
+            code = main([str(argument) for argument in arguments])
         except SystemExit as stop:  # how Hydra reports its own errors
             code = stop.code if isinstance(stop.code, int) else 1
     return Finished(code, out.getvalue(), err.getvalue())
@@ -84,7 +87,38 @@ def _run(arguments):
 @pytest.fixture(scope="session")
 def run_command():
     """Runs `adafocus ARGUMENTS` in this process."""
-    return lambda *arguments: _run([str(argument) for argument in arguments])
+    return lambda *arguments: _run(arguments)
+
+
+@pytest.fixture(scope="session")
+def check_first_step(run_two):
+    """Two processes take the first step of a supervised stage as one does; both are returned."""
+    first_step = runpy.run_path(str(HERE / "first_step_driver.py"))["first_step"]
+
+    def take(name, folder, *arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            done = _run(arguments, partial(first_step, name))
+        assert done.code == 0, done.err
+        return torch.load(folder / f"{name}.0.pt", weights_only=True)
+
+    def check(folder, *arguments, **parts):
+        """`parts` are other ways for one process to take the same step, by name."""
+        one = take("one", folder, *arguments, "output_dir=one")
+        run_two("first step", "two", *arguments, cwd=folder)
+        two = [torch.load(folder / f"two.{rank}.pt", weights_only=True) for rank in (0, 1)]
+        assert sum(run["losses"][0] for run in two) / 2 == pytest.approx(one["losses"][0], abs=1e-5)
+        others = [take(name, folder, *arguments, *more) for name, more in parts.items()]
+        assert max(float(g.abs().max()) for g in one["gradients"] if g is not None) > 1e-3
+        for other in (*two, *others):
+            for got, expected in zip(other["gradients"], one["gradients"], strict=True):
+                assert (got is None) == (expected is None)
+                if expected is not None:
+                    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(other["scores"], one["scores"], rtol=0, atol=1e-6)
+        return one, *others
+
+    return check
 
 
 @pytest.fixture(scope="session")
@@ -170,9 +204,10 @@ def cut():
                 raise Cut
             return result
 
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, counted)
-            function(*arguments)
+            with pytest.raises(Cut):
+                function(*arguments)
 
     return run
 

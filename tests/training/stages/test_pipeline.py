@@ -1,4 +1,4 @@
-"""The demo on tiny videos: what its parts write, that they fit together, that they can be redone."""
+"""The demo on tiny videos: what its parts write, how they fit, and that they can be repeated."""
 
 import csv
 import json
