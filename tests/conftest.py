@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.data.clips import Clip, dataset_identity
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos, write_mp4
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.networks import (
     AnyRecognizer,
@@ -146,7 +148,7 @@ def make_recognizer() -> Callable[..., Recognizer]:
             "focuser": "resnet_small",
             "hidden_dim": 16,
         }
-        return random_recognizer(RecognizerConfig(**{**defaults, **entries}), seed)  # type: ignore[arg-type]
+        return random_recognizer(RecognizerConfig(**{**defaults, **entries}), seed)
 
     return make
 
@@ -168,7 +170,7 @@ def make_shift_recognizer() -> Callable[..., ShiftRecognizer]:
             "glancer": "mobilenet_v2_small",
             "focuser": "resnet_small",
         }
-        config = ShiftRecognizerConfig(**{**defaults, **entries})  # type: ignore[arg-type]
+        config = ShiftRecognizerConfig(**{**defaults, **entries})
         recognizer = random_recognizer(config, seed)
         assert isinstance(recognizer, ShiftRecognizer)
         return recognizer
@@ -222,7 +224,7 @@ def make_env(tiny_recognizer: Recognizer) -> MakeEnv:
 
     def make(**rules: object) -> PatchLocalizationEnv:
         videos = rules.pop("videos", None) or InMemoryVideos()
-        return PatchLocalizationEnv.from_parts(tiny_recognizer, videos, **rules)  # type: ignore[arg-type]
+        return PatchLocalizationEnv.from_parts(tiny_recognizer, videos, **rules)
 
     return make
 
@@ -234,10 +236,7 @@ def make_vector_env(tiny_recognizer: Recognizer) -> MakeVectorEnv:
     def make(num_envs: int, **rules: object) -> PatchLocalizationVectorEnv:
         videos = rules.pop("videos", None) or InMemoryVideos()
         return PatchLocalizationVectorEnv.from_parts(
-            tiny_recognizer,
-            videos,  # type: ignore[arg-type]
-            num_envs=num_envs,
-            **rules,  # type: ignore[arg-type]
+            tiny_recognizer, videos, num_envs=num_envs, **rules
         )
 
     return make

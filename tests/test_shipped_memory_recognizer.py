@@ -1,14 +1,11 @@
 """The shipped recognizer of `glyphs_memory`: what it makes of looks at the right and wrong disc."""
 
-from __future__ import annotations
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.memory import CUE_FRAMES, NUM_DISCS, SPLITS, draw_scene
-from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 
 VIDEOS = 50
@@ -17,7 +14,7 @@ FIRST_ANSWER = CUE_FRAMES // 2  # decisions see every second frame
 SIDE, PATCH = 112, 32
 
 
-def centers_of(disc_after_target: int) -> npt.NDArray[np.float64]:
+def centers_of(disc_after_target):
     """`(V, T, 2)` as (row, col): of the target, 0, or of one of the three others."""
     found = []
     for index in range(VIDEOS):
@@ -27,9 +24,7 @@ def centers_of(disc_after_target: int) -> npt.NDArray[np.float64]:
     return np.stack(found)
 
 
-def look_at(
-    env: PatchLocalizationVectorEnv, centers: npt.NDArray[np.float64]
-) -> tuple[EpisodeResult, npt.NDArray[np.bool_]]:
+def look_at(env, centers):
     """Play the grid positions nearest to some centres; also whether the classes were named."""
     env.reset(seed=0, options={"video_index": np.arange(VIDEOS)})
     line = np.arange(7) * (SIDE - PATCH) // 6 + PATCH / 2
@@ -40,7 +35,7 @@ def look_at(
 
 
 @pytest.fixture(scope="module")
-def env() -> PatchLocalizationVectorEnv:
+def env():
     options = VideoOptions(num_frames=T, frame_size=SIDE, keep_decoded=True)
     return PatchLocalizationVectorEnv.from_parts(
         Recognizer.load(shipped_recognizer("glyphs_memory")),
@@ -51,43 +46,30 @@ def env() -> PatchLocalizationVectorEnv:
 
 
 @pytest.fixture(scope="module")
-def on_target(
-    env: PatchLocalizationVectorEnv,
-) -> tuple[EpisodeResult, npt.NDArray[np.bool_]]:
+def on_target(env):
     return look_at(env, centers_of(0))
 
 
-def test_who_follows_the_target_reads_its_digit(
-    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
-) -> None:
+def test_who_follows_the_target_reads_its_digit(on_target):
     _, correct = on_target
     assert correct[:, FIRST_ANSWER:].min(axis=1).mean() > 0.95
 
 
-def test_the_cue_alone_says_nothing_about_the_class(
-    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
-) -> None:
+def test_the_cue_alone_says_nothing_about_the_class(on_target):
     result, correct = on_target
     assert correct[:, FIRST_ANSWER - 1].mean() < 0.25
     assert abs(float(result.rewards[:, :FIRST_ANSWER].mean())) < 0.05
 
 
 @pytest.mark.parametrize("disc", [1, 2, 3])
-def test_who_follows_another_disc_names_the_wrong_class(
-    env: PatchLocalizationVectorEnv,
-    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
-    disc: int,
-) -> None:
+def test_who_follows_another_disc_names_the_wrong_class(env, on_target, disc):
     result, correct = look_at(env, centers_of(disc))
     assert correct[:, -1].mean() < 0.1
     lost = on_target[0].rewards.sum(dim=1).mean() - result.rewards.sum(dim=1).mean()
     assert float(lost) > 0.7
 
 
-def test_looking_at_discs_without_knowing_which_counts_earns_little(
-    env: PatchLocalizationVectorEnv,
-    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
-) -> None:
+def test_looking_at_discs_without_knowing_which_counts_earns_little(env, on_target):
     """What a perfect policy without memory could do: some disc in every frame."""
     discs = np.stack([centers_of(disc) for disc in range(NUM_DISCS)])
     chosen = np.random.default_rng(0).integers(NUM_DISCS, size=(VIDEOS, T))
@@ -98,10 +80,7 @@ def test_looking_at_discs_without_knowing_which_counts_earns_little(
     assert float(on_target[0].rewards.sum(dim=1).mean()) > 0.7
 
 
-def test_one_look_is_not_enough_and_a_mind_can_be_changed(
-    env: PatchLocalizationVectorEnv,
-    on_target: tuple[EpisodeResult, npt.NDArray[np.bool_]],
-) -> None:
+def test_one_look_is_not_enough_and_a_mind_can_be_changed(env, on_target):
     result, _ = on_target
     confidence = result.confidences.mean(dim=0)
     assert float(confidence[FIRST_ANSWER]) < float(confidence[-1]) - 0.1

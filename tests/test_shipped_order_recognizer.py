@@ -1,15 +1,12 @@
 """The shipped recognizer of `glyphs_order`: where it must look, and that it sees the order."""
 
-from __future__ import annotations
-
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.envs import EpisodeResult, PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import FrozenNetworks, ShiftRecognizer
 from adafocus_env.networks.temporal_shift import set_clip_length
 
@@ -18,7 +15,7 @@ SIDE, PATCH, T = 112, 48, 4
 LABELS = np.arange(VIDEOS) % 10
 
 
-def nearest_positions(centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+def nearest_positions(centers):
     """`(V,)` grid positions whose patches lie around centres `(V, 2)` as (row, col)."""
     line = np.arange(7) * (SIDE - PATCH) // 6 + PATCH / 2
     nearest = np.abs(centers[..., None] - line).argmin(axis=-1)
@@ -26,16 +23,16 @@ def nearest_positions(centers: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]
 
 
 @pytest.fixture(scope="module")
-def targets() -> npt.NDArray[np.int64]:
+def targets():
     """`(V,)` positions of the targets of validation."""
     options = VideoOptions(num_frames=T, num_glance_frames=T, frame_size=SIDE)
     videos = open_videos("glyphs_order", "val", options)
     centers = [videos.target_centers(index) for index in range(VIDEOS)]
-    return nearest_positions(np.stack([center.mean(axis=0) for center in centers]))  # type: ignore[union-attr]
+    return nearest_positions(np.stack([center.mean(axis=0) for center in centers]))
 
 
 @pytest.fixture(scope="module")
-def env() -> PatchLocalizationVectorEnv:
+def env():
     made = gym.make_vec(
         "AdaFocus/PatchLocalization-v0",
         num_envs=VIDEOS,
@@ -46,25 +43,19 @@ def env() -> PatchLocalizationVectorEnv:
     return made
 
 
-def look_at(
-    env: PatchLocalizationVectorEnv, positions: npt.NDArray[np.int64]
-) -> tuple[EpisodeResult, npt.NDArray[np.int64]]:
+def look_at(env, positions):
     """Play one position a video; also the classes that are named."""
     env.reset(seed=0, options={"video_index": np.arange(VIDEOS)})
     result = env.play(positions[:, None])
     return result, result.logits[:, 0].argmax(dim=1).numpy()
 
 
-def test_an_episode_is_one_decision_over_the_glance_maps_of_four_frames(
-    env: PatchLocalizationVectorEnv,
-) -> None:
+def test_an_episode_is_one_decision_over_the_glance_maps_of_four_frames(env):
     assert env.num_decisions == 1
     assert env.single_observation_space.shape == (4 * 48, 7, 7)
 
 
-def test_on_the_target_pair_and_order_are_named_and_elsewhere_they_are_not(
-    env: PatchLocalizationVectorEnv, targets: npt.NDArray[np.int64]
-) -> None:
+def test_on_the_target_pair_and_order_are_named_and_elsewhere_they_are_not(env, targets):
     on_target, named = look_at(env, targets)
     assert (named == LABELS).mean() > 0.9
     away, guessed = look_at(env, 48 - targets)  # mirrored at the middle
@@ -75,9 +66,7 @@ def test_on_the_target_pair_and_order_are_named_and_elsewhere_they_are_not(
     assert float(gained) > 0.4
 
 
-def test_without_the_shift_the_same_weights_know_the_pair_but_not_the_order(
-    env: PatchLocalizationVectorEnv, targets: npt.NDArray[np.int64]
-) -> None:
+def test_without_the_shift_the_same_weights_know_the_pair_but_not_the_order(env, targets):
     """A clip and the same clip played backwards: the class must turn with it."""
     recognizer, alone = (ShiftRecognizer.load(shipped_recognizer("glyphs_order")) for _ in "12")
     for part in (alone.glancer, alone.focuser):
@@ -87,7 +76,7 @@ def test_without_the_shift_the_same_weights_know_the_pair_but_not_the_order(
     frames = torch.stack([videos.clip(index, 0).frames for index in range(VIDEOS)])
     offsets = env.core.grid.offsets(torch.from_numpy(targets)).repeat_interleave(T, dim=0)
 
-    def named(recognizer: ShiftRecognizer, clips: torch.Tensor) -> npt.NDArray[np.int64]:
+    def named(recognizer, clips):
         networks = FrozenNetworks(recognizer)
         _, glances = networks.glance(clips.flatten(0, 1))
         patches = networks.focus(clips.flatten(0, 1), offsets)

@@ -1,24 +1,23 @@
 """The recognizer that ships with the package: what it can do, and on which videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from adafocus_env.data import GlyphVideos, ListedVideos, Videos
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, VIDEO_FRAMES, write_video
+from adafocus_env.data import GlyphVideos, ListedVideos
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.localization import write_video
 from adafocus_env.data.lists.list_files import VideoRecord
 from adafocus_env.data.media.video_files import VideoFileReader
 from adafocus_env.data.transforms import ClipTransform
 from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 from agents.baselines.simple import RandomAgent
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import evaluate_agent
 
 
-def evaluate_random(videos: Videos) -> Evaluation:
+def evaluate_random(videos):
     env = PatchLocalizationVectorEnv.from_parts(
         Recognizer.load(shipped_recognizer()), videos, num_envs=50, autoreset_mode="disabled"
     )
@@ -27,12 +26,12 @@ def evaluate_random(videos: Videos) -> Evaluation:
 
 
 @pytest.fixture(scope="module")
-def in_memory() -> Evaluation:
+def in_memory():
     return evaluate_random(GlyphVideos("val"))
 
 
 @pytest.fixture(scope="module")
-def from_files(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+def from_files(tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("videos")
     records = []
     for index in range(len(GlyphVideos("val"))):
@@ -46,18 +45,16 @@ def from_files(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     )
 
 
-def test_random_patches_name_most_but_not_all_digits(in_memory: Evaluation) -> None:
+def test_random_patches_name_most_but_not_all_digits(in_memory):
     """Room to learn: the policy's task is neither solved nor hopeless (10 classes, chance .1)."""
     assert 0.6 < in_memory.correct()[:, -1].mean() < 0.9
 
 
-def test_the_codec_changes_top1_by_at_most_one_point(
-    in_memory: Evaluation, from_files: Evaluation
-) -> None:
+def test_the_codec_changes_top1_by_at_most_one_point(in_memory, from_files):
     np.testing.assert_array_equal(in_memory.actions, from_files.actions)
     top1 = [evaluation.correct()[:, -1].mean() for evaluation in (in_memory, from_files)]
     assert abs(top1[0] - top1[1]) <= 0.01
 
 
-def test_the_shipped_files_are_small() -> None:
+def test_the_shipped_files_are_small():
     assert sum(file.stat().st_size for file in shipped_recognizer().iterdir()) < 5e6

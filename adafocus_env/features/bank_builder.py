@@ -23,15 +23,14 @@ from adafocus_env.features.bank_files import (
     BankLayout,
     Manifest,
     ShardRecord,
-    differences,
     is_intact,
-    read_json,
+    read_settings,
     shard_file,
-    write_json,
     write_shard,
 )
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
+from adafocus_env.files import differences, write_json
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.seeding import derive_episode_seed
@@ -127,7 +126,7 @@ class BankBuilder:
             there = Manifest.read(self.folder)
             self._check_same({**there.settings, "shard_videos": there.layout.shard_videos})
         elif (building / SETTINGS_FILE).is_file():
-            self._check_same(read_json(building / SETTINGS_FILE))
+            self._check_same(read_settings(building / SETTINGS_FILE))
         elif self.folder.exists() and any(p.name != BUILDING for p in self.folder.iterdir()):
             raise ValueError(f"{self.folder} holds other files; name an empty folder for the bank")
         self._check_disk()
@@ -223,7 +222,7 @@ class BankBuilder:
             records = list(Manifest.read(self.folder).shards)
         for shard in range(self.layout.num_shards):
             if self._record_file(shard).is_file():
-                records[shard] = ShardRecord(**read_json(self._record_file(shard)))
+                records[shard] = ShardRecord(**read_settings(self._record_file(shard)))
         return records
 
     def _starts(self, shard: int) -> Iterator[EpisodeStart]:

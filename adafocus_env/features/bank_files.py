@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks.recognizer_base import CheckpointError
 
 FORMAT_VERSION = 1
@@ -148,25 +148,16 @@ def is_intact(path: Path, record: ShardRecord) -> bool:
     return digest.hexdigest() == record.sha256
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a small file, as a whole or not at all."""
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote.
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a bank.
 
     Raises:
         CheckpointError: it is no such file.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}; make the bank again") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds no settings of a feature bank; make it again")
-    return values
+        raise CheckpointError(f"{error}; make the bank again") from error
 
 
 @dataclass(frozen=True)
@@ -204,7 +195,7 @@ class Manifest:
             CheckpointError: it belongs to another version or is none.
         """
         path = folder / MANIFEST_FILE
-        values = read_json(path)
+        values = read_settings(path)
         if values.get("format_version") != FORMAT_VERSION:
             raise CheckpointError(
                 f"{path}: format_version is {values.get('format_version')}, this package reads "
@@ -225,37 +216,8 @@ class Manifest:
             raise CheckpointError(f"{path} is no manifest of a feature bank: {error!r}") from error
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """Where two nested settings differ, as `name: there in the bank, here now`."""
-    one, other = _flat(there), _flat(here)
-    return [
-        f"{name}: {_short(one.get(name))} in the bank, {_short(other.get(name))} here"
-        for name in sorted(one.keys() | other.keys())
-        if one.get(name) != other.get(name)
-    ]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
 def _sha256(values: object) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
-def _short(value: object) -> str:
-    """A checksum's beginning tells it from others; a list's length and ends tell enough."""
-    if isinstance(value, str) and len(value) == 64:
-        return value[:12]
-    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > 4:
-        return f"{len(value)} from {value[0]} to {value[-1]}"
-    return str(value)
 
 
 def _rebuild(path: Path) -> str:

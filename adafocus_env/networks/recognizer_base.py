@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 
@@ -255,8 +255,7 @@ class RecognizerBase(nn.Module):
         description = {**family, **asdict(self.config)}
         with atomic_path(folder / WEIGHTS_FILE) as part:
             part.write_bytes(save(weights))  # not save_file, which makes files private
-        with atomic_path(folder / CONFIG_FILE) as part:
-            part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        write_json(folder / CONFIG_FILE, description)
 
     @classmethod
     def load(cls: type[Built], folder: str | Path, *, device: str | torch.device = "cpu") -> Built:
@@ -323,11 +322,11 @@ def read_description(folder: Path) -> dict[str, Any]:
                 f"no recognizer in {folder}: {file.name} is missing; 'adafocus stage1' makes one"
             )
     try:
-        description: dict[str, Any] = json.loads(config_file.read_text(encoding="utf-8"))
+        description = read_json(config_file)
         version = description.pop("format_version", None)
         if version != FORMAT_VERSION:
             raise ValueError(f"format_version is {version}, this package reads {FORMAT_VERSION}")
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{config_file}: {error}") from error
     # The first recognizers were all of one family and did not say which.
     return {"family": "recurrent", **description}

@@ -21,7 +21,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks import CheckpointError
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import NAMED_CLASSES
@@ -109,8 +109,7 @@ def save_policy(
     weights = {name: value.contiguous().clone() for name, value in policy.state_dict().items()}
     with atomic_path(folder / WEIGHTS_FILE) as part:
         part.write_bytes(save(weights))
-    with atomic_path(folder / CONFIG_FILE) as part:
-        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / CONFIG_FILE, description)
 
 
 def policy_arguments(model: BaseAlgorithm) -> dict[str, Any]:
@@ -132,7 +131,7 @@ def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> Sa
                 f"no policy in {folder}: {name} is missing; 'adafocus stage2' makes one"
             )
     try:
-        saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        saved = read_json(folder / CONFIG_FILE)
         policy = _rebuild(saved)
         policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
         recognizer_sha256 = saved["recognizer_sha256"]

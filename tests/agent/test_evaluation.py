@@ -1,46 +1,39 @@
 """evaluate_agent: every video once a draw, whatever the batch; replays; looks on target."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import FrozenNetworks, Recognizer
+from adafocus_env.networks import FrozenNetworks
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.baselines.registry import make_baseline
-from agents.baselines.simple import Agent, RandomAgent, RandomOffsets
+from agents.baselines.simple import RandomAgent, RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent, on_target, replay_actions
 from agents.policies.distributions import inverse_cdf
 from agents.policies.gru_policy import GruActorCriticPolicy
-
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-MakePolicy = Callable[..., GruActorCriticPolicy]
 
 V, T = 5, 4
 
 
 @pytest.fixture
-def make_bench(make_vector_env: MakeVectorEnv) -> MakeVectorEnv:
+def make_bench(make_vector_env):
     """Environments for evaluation, 16 positions."""
 
-    def make(num_envs: int, **rules: Any) -> PatchLocalizationVectorEnv:
+    def make(num_envs, **rules):
         return make_vector_env(num_envs, **{"autoreset_mode": "disabled", "grid_size": 4, **rules})
 
     return make
 
 
 @pytest.fixture
-def make_agent(make_policy: MakePolicy, tiny_recognizer: Recognizer) -> Callable[..., Agent]:
+def make_agent(make_policy, tiny_recognizer):
     """An agent by name for an environment."""
 
-    def make(name: str, env: PatchLocalizationVectorEnv) -> Any:
+    def make(name, env):
         if name != "learned":
             return make_baseline(name, env.core, tiny_recognizer)
         shape = env.single_observation_space.shape
@@ -53,7 +46,7 @@ AGENTS = ["random", "center", "learned", "greedy_oracle"]
 AGENTS += ["fixed:3", "sweep", "saliency", "beam_oracle:3", "random_offsets"]
 
 
-def _assert_same(one: Evaluation, other: Evaluation) -> None:
+def _assert_same(one, other):
     for name, value in vars(one).items():
         got = vars(other)[name]
         assert (value.shape, value.dtype.kind) == (got.shape, got.dtype.kind), name
@@ -64,7 +57,7 @@ def _assert_same(one: Evaluation, other: Evaluation) -> None:
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 64])
-def test_every_video_is_seen_once_a_draw_in_order(make_bench: MakeVectorEnv, num_envs: int) -> None:
+def test_every_video_is_seen_once_a_draw_in_order(make_bench, num_envs):
     env = make_bench(num_envs)
     counts: list[int] = []
     agent = RandomAgent(env.single_action_space)
@@ -82,9 +75,7 @@ def test_every_video_is_seen_once_a_draw_in_order(make_bench: MakeVectorEnv, num
 
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("num_envs", [1, 3, 64])
-def test_results_do_not_depend_on_the_batch_size(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], num_envs: int, name: str
-) -> None:
+def test_results_do_not_depend_on_the_batch_size(make_bench, make_agent, num_envs, name):
     draws = 2 if name == "random" else 1
     results = []
     for rows in (V, num_envs):
@@ -94,16 +85,14 @@ def test_results_do_not_depend_on_the_batch_size(
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_results_do_not_depend_on_what_was_evaluated_before(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], name: str
-) -> None:
+def test_results_do_not_depend_on_what_was_evaluated_before(make_bench, make_agent, name):
     env = make_bench(3)
     first = evaluate_agent(env, make_agent(name, env), seed=4)
     evaluate_agent(env, RandomAgent(env.single_action_space), seed=5)
     _assert_same(first, evaluate_agent(env, make_agent(name, env), seed=4))
 
 
-def test_another_seed_and_another_draw_are_other_chances(make_bench: MakeVectorEnv) -> None:
+def test_another_seed_and_another_draw_are_other_chances(make_bench):
     env = make_bench(3)
     agent = RandomAgent(env.single_action_space)
     one, other = (evaluate_agent(env, agent, seed=seed, draws=2) for seed in (0, 1))
@@ -111,7 +100,7 @@ def test_another_seed_and_another_draw_are_other_chances(make_bench: MakeVectorE
     assert not np.array_equal(one.actions[::2], one.actions[1::2])
 
 
-def test_the_numbers_are_those_of_stepping(make_bench: MakeVectorEnv) -> None:
+def test_the_numbers_are_those_of_stepping(make_bench):
     env = make_bench(2)
     evaluation = evaluate_agent(env, RandomAgent(env.single_action_space), seed=4)
     single = make_bench(1)
@@ -128,9 +117,7 @@ def test_the_numbers_are_those_of_stepping(make_bench: MakeVectorEnv) -> None:
             assert evaluation.correct()[video, t] == (info["predicted_label"] == info["label"])[0]
 
 
-def test_the_oracle_beats_random_and_center(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
-) -> None:
+def test_the_oracle_beats_random_and_center(make_bench, make_agent):
     means = {}
     for name in ("greedy_oracle", "random", "center"):
         env = make_bench(V, reward="expected")
@@ -141,23 +128,17 @@ def test_the_oracle_beats_random_and_center(
 class _Recording:
     """An agent that notes what it is called with."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.calls: list[tuple[Any, ...]] = []
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], Any]:
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
         assert episode_start is not None
         self.calls.append((observation.copy(), state, episode_start.tolist(), deterministic))
         return np.full(len(observation), len(self.calls)), (np.array([len(self.calls)]),)
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
-def test_an_agent_is_asked_as_sb3_asks(make_bench: MakeVectorEnv, deterministic: bool) -> None:
+def test_an_agent_is_asked_as_sb3_asks(make_bench, deterministic):
     env, agent = make_bench(V), _Recording()
     evaluation = evaluate_agent(env, agent, deterministic=deterministic)
     assert [starts for _, _, starts, _ in agent.calls] == [[t == 0] * V for t in range(T)]
@@ -170,16 +151,14 @@ def test_an_agent_is_asked_as_sb3_asks(make_bench: MakeVectorEnv, deterministic:
         np.testing.assert_allclose(seen, env.observe_episode()[:, t], atol=1e-5)
 
 
-def _seeds(videos: int) -> npt.NDArray[np.uint64]:
+def _seeds(videos):
     return np.array([derive_episode_seed(0, video, 0) for video in range(videos)], np.uint64)
 
 
 # --- learned policies, best actions or drawn ones ---
 
 
-def test_a_policys_looks_are_those_it_takes_step_by_step(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
-) -> None:
+def test_a_policys_looks_are_those_it_takes_step_by_step(make_bench, make_agent):
     env = make_bench(V)
     policy = make_agent("learned", env)
     evaluation = evaluate_agent(env, policy)
@@ -191,9 +170,7 @@ def test_a_policys_looks_are_those_it_takes_step_by_step(
         assert evaluation.actions[:, t].tolist() == actions.tolist()
 
 
-def test_drawn_actions_belong_to_the_episode(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
-) -> None:
+def test_drawn_actions_belong_to_the_episode(make_bench, make_agent):
     policy = make_agent("learned", make_bench(1))
     results = []
     for rows in (V, 2):
@@ -206,9 +183,7 @@ def test_drawn_actions_belong_to_the_episode(
     assert not np.array_equal(other.actions, results[0].actions)
 
 
-def test_an_action_is_drawn_by_the_episodes_uniforms(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
-) -> None:
+def test_an_action_is_drawn_by_the_episodes_uniforms(make_bench, make_agent):
     env = make_bench(V)
     policy = make_agent("learned", env)
     assert isinstance(policy, GruActorCriticPolicy)
@@ -226,9 +201,7 @@ def test_an_action_is_drawn_by_the_episodes_uniforms(
 
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("name", ["random", "learned"])
-def test_some_videos_give_what_they_give_among_all(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], name: str, deterministic: bool
-) -> None:
+def test_some_videos_give_what_they_give_among_all(make_bench, make_agent, name, deterministic):
     env = make_bench(2)
     arguments: Any = {"seed": 4, "draws": 2, "deterministic": deterministic}
     whole = evaluate_agent(env, make_agent(name, env), **arguments)
@@ -249,9 +222,7 @@ def test_some_videos_give_what_they_give_among_all(
         ([5], IndexError, "video_index 5 is not in 0..4"),
     ],
 )
-def test_videos_that_are_not_there_are_refused(
-    make_bench: MakeVectorEnv, videos: list[int], error: type[Exception], message: str
-) -> None:
+def test_videos_that_are_not_there_are_refused(make_bench, videos, error, message):
     env = make_bench(2)
     with pytest.raises(error, match=message):
         evaluate_agent(env, RandomAgent(env.single_action_space), videos=videos)
@@ -261,7 +232,7 @@ def test_videos_that_are_not_there_are_refused(
 
 
 @pytest.mark.parametrize("num_envs", [1, 3])
-def test_random_offsets_are_those_of_stage_1(make_bench: MakeVectorEnv, num_envs: int) -> None:
+def test_random_offsets_are_those_of_stage_1(make_bench, num_envs):
     env = make_bench(num_envs)
     evaluation = evaluate_agent(env, RandomOffsets(env.core))
     free = 40 - 12
@@ -281,19 +252,13 @@ def test_random_offsets_are_those_of_stage_1(make_bench: MakeVectorEnv, num_envs
 
 @pytest.mark.parametrize(("reward", "patches"), [("conf", 1), ("prev", 1), ("random", 2)])
 def test_only_a_reward_that_compares_patches_costs_another_one(
-    make_bench: MakeVectorEnv,
-    make_agent: Callable[..., Agent],
-    monkeypatch: pytest.MonkeyPatch,
-    reward: str,
-    patches: int,
-) -> None:
+    make_bench, make_agent, monkeypatch, reward, patches
+):
     env = make_bench(V, reward=reward)
     seen: list[int] = []
     focus = FrozenNetworks.focus
 
-    def count(
-        networks: FrozenNetworks, frames: torch.Tensor, offsets: torch.Tensor, **how: Any
-    ) -> torch.Tensor:
+    def count(networks, frames, offsets, **how):
         seen.append(len(offsets))
         return focus(networks, frames, offsets, **how)
 
@@ -307,9 +272,7 @@ def test_only_a_reward_that_compares_patches_costs_another_one(
 
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
 @pytest.mark.parametrize("num_envs", [2, 64])
-def test_replaying_before_the_same_recognizer_changes_nothing(
-    make_bench: MakeVectorEnv, num_envs: int, locations: str
-) -> None:
+def test_replaying_before_the_same_recognizer_changes_nothing(make_bench, num_envs, locations):
     env = make_bench(3, locations=locations)
     agent = RandomAgent(env.single_action_space)
     evaluation = evaluate_agent(env, agent, seed=4, draws=2)
@@ -320,17 +283,15 @@ def test_replaying_before_the_same_recognizer_changes_nothing(
     assert sum(counts) == 10
 
 
-def test_looks_at_any_pixel_are_replayed_at_their_pixels(make_bench: MakeVectorEnv) -> None:
+def test_looks_at_any_pixel_are_replayed_at_their_pixels(make_bench):
     env = make_bench(3)
     evaluation = evaluate_agent(env, RandomOffsets(env.core), seed=4, draws=2)
     _assert_same(evaluation, replay_actions(make_bench(2), evaluation, seed=4))
 
 
 def test_replaying_before_another_recognizer_repeats_the_looks_alone(
-    make_bench: MakeVectorEnv,
-    make_recognizer: Callable[..., Recognizer],
-    make_videos: Callable[..., Any],
-) -> None:
+    make_bench, make_recognizer, make_videos
+):
     env = make_bench(3)
     evaluation = evaluate_agent(env, RandomAgent(env.single_action_space), draws=2)
     other = PatchLocalizationVectorEnv.from_parts(
@@ -345,7 +306,7 @@ def test_replaying_before_another_recognizer_repeats_the_looks_alone(
 # --- numbers over an evaluation ---
 
 
-def _evaluation(**changes: Any) -> Evaluation:
+def _evaluation(**changes):
     """Two videos, two draws, two steps, two classes."""
     zeros = np.zeros((4, 2))
     values: dict[str, Any] = {
@@ -361,14 +322,14 @@ def _evaluation(**changes: Any) -> Evaluation:
     return Evaluation(**{**values, **changes})
 
 
-def test_draws_are_averaged_for_each_video() -> None:
+def test_draws_are_averaged_for_each_video():
     rewards = np.array([[1.0, 2.0], [3.0, 6.0], [0.0, 0.0], [0.0, 1.0]])
     evaluation = _evaluation(rewards=rewards)
     assert evaluation.per_video(rewards).tolist() == [[2.0, 4.0], [0.0, 0.5]]
     assert evaluation.per_video(np.array([True, False, True, True])).tolist() == [0.5, 1.0]
 
 
-def test_a_step_is_correct_where_the_largest_logit_is_the_true_class() -> None:
+def test_a_step_is_correct_where_the_largest_logit_is_the_true_class():
     logits = np.array(
         [[[2, 1], [0, 1]], [[1, 0], [3, 2]], [[2, 1], [0, 1]], [[0, 1], [0, 1]]], np.float32
     )
@@ -379,15 +340,15 @@ def test_a_step_is_correct_where_the_largest_logit_is_the_true_class() -> None:
 class _Targets:
     """Two videos of which the second one's target may be unknown."""
 
-    def __init__(self, known: bool = True):
+    def __init__(self, known=True):
         self._known = known
 
-    def target_centers(self, index: int) -> npt.NDArray[np.float32] | None:
+    def target_centers(self, index):
         centers = [[[10.0, 20.0], [41.9, 5.0]], [[0.0, 0.0], [42.0, 42.0]]]
         return np.array(centers[index], np.float32) if index == 0 or self._known else None
 
 
-def test_a_look_is_on_target_where_the_centre_is_inside_the_patch() -> None:
+def test_a_look_is_on_target_where_the_centre_is_inside_the_patch():
     size = [32, 32]
     boxes = np.array(
         [
@@ -397,33 +358,31 @@ def test_a_look_is_on_target_where_the_centre_is_inside_the_patch() -> None:
             [[0, 1, *size], [11, 11, *size]],  # a column too far right; 42 < 11 + 32
         ]
     )
-    hits = on_target(_evaluation(boxes=boxes), _Targets())  # type: ignore[arg-type]
+    hits = on_target(_evaluation(boxes=boxes), _Targets())
     assert hits is not None
     assert hits.tolist() == [[True, True], [False, False], [True, False], [False, True]]
 
 
-def test_on_target_is_unknown_where_a_videos_target_is() -> None:
-    assert on_target(_evaluation(), _Targets(known=False)) is None  # type: ignore[arg-type]
+def test_on_target_is_unknown_where_a_videos_target_is():
+    assert on_target(_evaluation(), _Targets(known=False)) is None
 
 
 # --- refused ---
 
 
-def test_an_environment_that_resets_by_itself_is_refused(make_bench: MakeVectorEnv) -> None:
+def test_an_environment_that_resets_by_itself_is_refused(make_bench):
     env = make_bench(2, autoreset_mode="same_step")
     with pytest.raises(ValueError, match="autoreset_mode='disabled'"):
         evaluate_agent(env, RandomAgent(env.single_action_space))
 
 
-def test_no_draw_is_refused(make_bench: MakeVectorEnv) -> None:
+def test_no_draw_is_refused(make_bench):
     env = make_bench(2)
     with pytest.raises(ValueError, match="at least one draw is needed, got 0"):
         evaluate_agent(env, RandomAgent(env.single_action_space), draws=0)
 
 
-def test_evaluating_changes_no_bit_of_the_recognizer(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent], tiny_recognizer: Recognizer
-) -> None:
+def test_evaluating_changes_no_bit_of_the_recognizer(make_bench, make_agent, tiny_recognizer):
     before = tiny_recognizer.fingerprint()
     for name in AGENTS:
         env = make_bench(2)
@@ -431,9 +390,7 @@ def test_evaluating_changes_no_bit_of_the_recognizer(
     assert tiny_recognizer.fingerprint() == before
 
 
-def test_evaluating_leaves_a_policy_as_it_was(
-    make_bench: MakeVectorEnv, make_agent: Callable[..., Agent]
-) -> None:
+def test_evaluating_leaves_a_policy_as_it_was(make_bench, make_agent):
     env = make_bench(2)
     policy = make_agent("learned", env)
     assert isinstance(policy, GruActorCriticPolicy)
@@ -443,7 +400,7 @@ def test_evaluating_leaves_a_policy_as_it_was(
         assert torch.equal(value, before[name]), name
 
 
-def test_replays_keep_what_an_evaluation_says_it_is(make_bench: MakeVectorEnv) -> None:
+def test_replays_keep_what_an_evaluation_says_it_is(make_bench):
     env = make_bench(3)
     evaluation = evaluate_agent(env, RandomAgent(env.single_action_space))
     boxes = evaluation.boxes * np.array([0, 0, 1, 1])

@@ -1,11 +1,5 @@
 """AdaFocus: whole videos, streams, files."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -13,7 +7,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import CheckpointError, Recognizer
+from adafocus_env.networks import CheckpointError
 from agents.evaluation import evaluate_agent
 from agents.inference import AdaFocus
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -22,9 +16,7 @@ from agents.policies.policy_files import save_policy
 N, T = 3, 4
 
 
-def _policy(
-    shape: tuple[int, ...], num_actions: int | None = 49, **arguments: Any
-) -> GruActorCriticPolicy:
+def _policy(shape, num_actions=49, **arguments):
     """For continuous locations where there is no number of actions."""
     anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
     with torch.random.fork_rng(devices=[]):
@@ -43,12 +35,12 @@ def _policy(
 
 
 @pytest.fixture
-def policy(tiny_recognizer: Recognizer) -> GruActorCriticPolicy:
+def policy(tiny_recognizer):
     return _policy(tiny_recognizer.map_shape())
 
 
 @pytest.fixture
-def frames(make_videos: Callable[..., Any]) -> Tensor:
+def frames(make_videos):
     """`(3, 4, 3, 40, 40)` uint8."""
     frames: Tensor = make_videos(N).frames[:, :T]
     return frames
@@ -56,9 +48,7 @@ def frames(make_videos: Callable[..., Any]) -> Tensor:
 
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
 @pytest.mark.parametrize("trained_in", ["grid", "continuous"])
-def test_predict_gives_what_evaluation_gives(
-    tiny_recognizer: Recognizer, make_videos: Callable[..., Any], locations: str, trained_in: str
-) -> None:
+def test_predict_gives_what_evaluation_gives(tiny_recognizer, make_videos, locations, trained_in):
     num_actions = 49 if trained_in == "grid" else None
     policy = _policy(tiny_recognizer.map_shape(), num_actions)
     videos = make_videos(N)
@@ -83,9 +73,7 @@ def test_predict_gives_what_evaluation_gives(
     [{}, {"num_actions": None}, {"num_actions": None, "batch_norm": True}],
     ids=["grid", "continuous", "batch norm"],
 )
-def test_streams_give_what_predict_gives(
-    tiny_recognizer: Recognizer, frames: Tensor, sees: str, arguments: dict[str, Any]
-) -> None:
+def test_streams_give_what_predict_gives(tiny_recognizer, frames, sees, arguments):
     shape = tiny_recognizer.map_shape()
     policy = _policy(shape if sees == "map" else shape[:1], **arguments)
     model = AdaFocus(tiny_recognizer, policy)
@@ -99,9 +87,7 @@ def test_streams_give_what_predict_gives(
         assert boxes.tolist() == [[top, left, 12, 12] for top, left in corners.tolist()]
 
 
-def test_a_state_can_be_kept_and_gone_on_from_twice(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
-) -> None:
+def test_a_state_can_be_kept_and_gone_on_from_twice(tiny_recognizer, policy, frames):
     model = AdaFocus(tiny_recognizer, policy)
     _, _, state = model.push(frames[:, 0])
     first = model.push(frames[:, 1], state)[0]
@@ -112,9 +98,7 @@ def test_a_state_can_be_kept_and_gone_on_from_twice(
     assert not torch.allclose(from_start, first)
 
 
-def test_videos_may_be_longer_than_those_it_was_trained_on(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, make_videos: Callable[..., Any]
-) -> None:
+def test_videos_may_be_longer_than_those_it_was_trained_on(tiny_recognizer, policy, make_videos):
     model = AdaFocus(tiny_recognizer, policy)
     frames = make_videos(2).frames
     logits, origins = model.predict(frames)
@@ -123,9 +107,7 @@ def test_videos_may_be_longer_than_those_it_was_trained_on(
     assert 0.0 <= origins.min() <= origins.max() <= 1.0
 
 
-def test_bf16_is_within_its_tolerance(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
-) -> None:
+def test_bf16_is_within_its_tolerance(tiny_recognizer, policy, frames):
     exact, rounded = (
         AdaFocus(tiny_recognizer, policy, amp=amp).push(frames[:, 0]) for amp in ("none", "bf16")
     )
@@ -135,9 +117,7 @@ def test_bf16_is_within_its_tolerance(
     assert 0 < difference[same].abs().max() < 0.05
 
 
-def test_a_run_folder_is_loaded(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor, tmp_path: Path
-) -> None:
+def test_a_run_folder_is_loaded(tiny_recognizer, policy, frames, tmp_path):
     tiny_recognizer.save(tmp_path / "recognizer")
     with pytest.raises(FileNotFoundError, match="policy"):
         AdaFocus.load(tmp_path, device="cpu")
@@ -148,9 +128,7 @@ def test_a_run_folder_is_loaded(
         assert torch.equal(got, wanted)
 
 
-def test_parts_that_do_not_fit_are_refused(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, tmp_path: Path
-) -> None:
+def test_parts_that_do_not_fit_are_refused(tiny_recognizer, policy, tmp_path):
     other = _policy((7, 3, 3))
     with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
         AdaFocus(tiny_recognizer, other)
@@ -162,9 +140,7 @@ def test_parts_that_do_not_fit_are_refused(
         AdaFocus.load(tmp_path, device="cpu")
 
 
-def test_frames_that_do_not_fit_are_refused(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, frames: Tensor
-) -> None:
+def test_frames_that_do_not_fit_are_refused(tiny_recognizer, policy, frames):
     model = AdaFocus(tiny_recognizer, policy)
     for wrong in (frames.float(), frames[0], frames[..., :39], frames[:0]):
         with pytest.raises(ValueError, match=r"expected uint8 frames \(N, T, 3, 40, 40\), got"):

@@ -1,33 +1,28 @@
 """AdaFocus with a policy that skips frames: one batch of kept patches, and what it costs."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
+from adafocus_env.networks import FrozenNetworks, FrozenRecognizer
 from agents.flops import executed_multiply_adds
 from agents.inference import AdaFocus
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 N, T = 5, 6
 
 
 @pytest.fixture(scope="module")
-def frames() -> Tensor:
+def frames():
     """`(N, T, 3, 40, 40)` blocks."""
     rng = np.random.default_rng(3)
     blocks = torch.from_numpy(rng.integers(0, 256, (N, T, 3, 5, 5), dtype=np.uint8))
     return blocks.repeat_interleave(8, -2).repeat_interleave(8, -1)
 
 
-def _policy(recognizer: Recognizer, told: int = 0, bias: float = 0.5) -> GruActorCriticPolicy:
+def _policy(recognizer, told=0, bias=0.5):
     channels, *places = recognizer.map_shape()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -45,14 +40,14 @@ def _policy(recognizer: Recognizer, told: int = 0, bias: float = 0.5) -> GruActo
 
 
 def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch(
-    tiny_recognizer: Recognizer, frames: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tiny_recognizer, frames, monkeypatch
+):
     batches: list[int] = []
     focus = FrozenNetworks.focus
 
-    def remembered(self: FrozenNetworks, *args: Tensor, **kwargs: Tensor) -> Tensor:
+    def remembered(self, *args, **kwargs):
         batches.append(len(args[1]))
-        vectors: Tensor = focus(self, *args, **kwargs)  # type: ignore[arg-type]
+        vectors: Tensor = focus(self, *args, **kwargs)
         return vectors
 
     monkeypatch.setattr(FrozenNetworks, "focus", remembered)
@@ -64,9 +59,7 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
     assert 0 < int(focused.sum()) < N * T
 
 
-def test_a_skipped_frame_gives_the_classifier_zeros(
-    tiny_recognizer: Recognizer, frames: Tensor
-) -> None:
+def test_a_skipped_frame_gives_the_classifier_zeros(tiny_recognizer, frames):
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     logits, origins = model.predict(frames)
     focused = ~origins[..., 0].isnan()
@@ -81,9 +74,7 @@ def test_a_skipped_frame_gives_the_classifier_zeros(
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0.0)
 
 
-def test_frames_pushed_one_by_one_are_skipped_alike(
-    tiny_recognizer: Recognizer, frames: Tensor
-) -> None:
+def test_frames_pushed_one_by_one_are_skipped_alike(tiny_recognizer, frames):
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     logits, origins = model.predict(frames)
     state = None
@@ -96,9 +87,7 @@ def test_frames_pushed_one_by_one_are_skipped_alike(
 
 
 @pytest.mark.parametrize("bias", [-100.0, 0.5, 100.0], ids=["none", "some", "all"])
-def test_the_multiply_adds_it_reports_are_those_that_are_executed(
-    tiny_recognizer: Recognizer, frames: Tensor, bias: float
-) -> None:
+def test_the_multiply_adds_it_reports_are_those_that_are_executed(tiny_recognizer, frames, bias):
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer, bias=bias))
     executed = executed_multiply_adds(lambda: model.predict(frames))
     _, origins = model.predict(frames)
@@ -108,13 +97,13 @@ def test_the_multiply_adds_it_reports_are_those_that_are_executed(
 
 
 def test_a_stream_that_is_stopped_early_executes_what_its_frames_are_charged(
-    tiny_recognizer: Recognizer, frames: Tensor
-) -> None:
+    tiny_recognizer, frames
+):
     model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
     _, origins = model.predict(frames[:1])
     for stop in (1, 3, T):
 
-        def push_until(stop: int = stop) -> None:
+        def push_until(stop=stop):
             state = None
             for t in range(stop):
                 state = model.push(frames[:1, t], state)[2]
@@ -123,7 +112,7 @@ def test_a_stream_that_is_stopped_early_executes_what_its_frames_are_charged(
         assert executed_multiply_adds(push_until) == pytest.approx(charged, rel=1e-9)
 
 
-def test_skipping_saves_the_focusers_share(tiny_recognizer: Recognizer, frames: Tensor) -> None:
+def test_skipping_saves_the_focusers_share(tiny_recognizer, frames):
     spent = []
     for bias in (-100.0, 100.0):
         model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer, bias=bias))
@@ -135,7 +124,7 @@ def test_skipping_saves_the_focusers_share(tiny_recognizer: Recognizer, frames: 
     assert saved == pytest.approx([focused] * N)
 
 
-def test_a_policy_of_random_costs_is_told_one(tiny_recognizer: Recognizer, frames: Tensor) -> None:
+def test_a_policy_of_random_costs_is_told_one(tiny_recognizer, frames):
     policy = _policy(tiny_recognizer, told=1)
     with pytest.raises(ValueError, match=r"must be told one: give skip_cost=0\.05"):
         AdaFocus(tiny_recognizer, policy)
@@ -147,9 +136,7 @@ def test_a_policy_of_random_costs_is_told_one(tiny_recognizer: Recognizer, frame
     assert not torch.equal(origins[0].nan_to_num(-1.0), origins[1].nan_to_num(-1.0))
 
 
-def test_sb3s_adapter_passes_costs_and_skipped_frames_on(
-    make_adapter: Callable[..., Sb3VecEnvAdapter],
-) -> None:
+def test_sb3s_adapter_passes_costs_and_skipped_frames_on(make_adapter):
     env = make_adapter(2, locations="skip", reward="skip", skip_cost="random")
     env.seed(0)
     env.reset()

@@ -8,7 +8,6 @@ On one and on two threads, unless told otherwise.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -25,6 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from adafocus_env.files import write_json
 from timing import Timings, Way, compare, paired_ratio
 
 TARGET = Path("outputs/benchmark/speed.json")
@@ -96,8 +96,7 @@ def main() -> None:
                 console.print(f"{row['name']}: {row['ratio']:.2f}x", highlight=False)
                 rows.append(row)
     console.print(_table(rows))
-    TARGET.parent.mkdir(parents=True, exist_ok=True)
-    TARGET.write_text(json.dumps({"rows": rows, "machine": _machine()}, indent=2) + "\n")
+    write_json(TARGET, {"rows": rows, "machine": _machine()})
     console.print(f"written to {TARGET}")
 
 

@@ -1,7 +1,5 @@
 """Imports point one way: `adafocus_env` <- `agents` <- `train` (DESIGN, section 1)."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 
@@ -18,7 +16,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 
-def _imported(source: str) -> set[str]:
+def _imported(source):
     """Top-level names of all imports, also of those within functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -30,13 +28,13 @@ def _imported(source: str) -> set[str]:
     return names
 
 
-def test_imports_are_found_wherever_they_stand() -> None:
+def test_imports_are_found_wherever_they_stand():
     source = "import a.b as c, d\ndef f():\n    from e.g import h\n    from . import i\n"
     assert _imported(source) == {"a", "d", "e", "."}
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
-def test_no_import_points_upwards(package: str) -> None:
+def test_no_import_points_upwards(package):
     files = sorted((REPOSITORY / package).rglob("*.py"))
     assert files or package != "adafocus_env"
     wrong = {
@@ -47,7 +45,7 @@ def test_no_import_points_upwards(package: str) -> None:
     assert wrong == {}
 
 
-def test_networks_data_and_features_know_nothing_of_environments() -> None:
+def test_networks_data_and_features_know_nothing_of_environments():
     for room in ("networks", "data", "features"):
         for file in (REPOSITORY / "adafocus_env" / room).rglob("*.py"):
             text = file.read_text(encoding="utf-8")

@@ -1,44 +1,34 @@
 """The seed rules of DESIGN 5.1: what decides which video, which frames and which random looks."""
 
-from __future__ import annotations
-
 import pickle
 import random
-from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
-from adafocus_env.envs import REWARDS, PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.envs import REWARDS
 from adafocus_env.envs.episode_sampler import EpisodeSampler
-from adafocus_env.networks import Recognizer
 from adafocus_env.seeding import Purpose, derive_episode_seed, draw_episode_seed, episode_rng
-
-MakeEnv = Callable[..., PatchLocalizationEnv]
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-AssertEqual = Callable[[object, object], None]
 
 V, T = 5, 4  # of the videos in memory
 
 
-def _start(env: PatchLocalizationEnv) -> tuple[int, int]:
+def _start(env):
     start = env.core.starts[0]
     assert start is not None
     return start.video_index, start.episode_seed
 
 
-def _reset(env: PatchLocalizationEnv, **arguments: Any) -> tuple[int, int]:
+def _reset(env, **arguments):
     """Video and episode seed of a new episode."""
     env.reset(**arguments)
     return _start(env)
 
 
-def test_each_pass_shows_every_video_once_in_a_new_order(make_env: MakeEnv) -> None:
+def test_each_pass_shows_every_video_once_in_a_new_order(make_env):
     env = make_env()
     shown = [_reset(env, seed=1)[0], *(_reset(env)[0] for _ in range(4 * V - 1))]
     passes = [tuple(shown[i : i + V]) for i in range(0, 4 * V, V)]
@@ -46,7 +36,7 @@ def test_each_pass_shows_every_video_once_in_a_new_order(make_env: MakeEnv) -> N
     assert len(set(passes)) > 1
 
 
-def test_the_rows_of_a_vector_have_orders_of_their_own(make_vector_env: MakeVectorEnv) -> None:
+def test_the_rows_of_a_vector_have_orders_of_their_own(make_vector_env):
     env = make_vector_env(4)
     shown = [env.reset(seed=0)[1]["video_index"]]
     shown += [env.reset()[1]["video_index"] for _ in range(V - 1)]
@@ -55,21 +45,21 @@ def test_the_rows_of_a_vector_have_orders_of_their_own(make_vector_env: MakeVect
     assert len(set(rows)) > 1
 
 
-def test_reset_with_a_seed_begins_anew(make_env: MakeEnv) -> None:
+def test_reset_with_a_seed_begins_anew(make_env):
     env = make_env()
     first = [_reset(env, seed=2), *(_reset(env) for _ in range(7))]
     assert [_reset(env, seed=2), *(_reset(env) for _ in range(7))] == first
     assert [_reset(env, seed=3), *(_reset(env) for _ in range(7))] != first
 
 
-def test_every_episode_has_a_seed_of_its_own(make_env: MakeEnv) -> None:
+def test_every_episode_has_a_seed_of_its_own(make_env):
     env = make_env()
     seeds = {_reset(env, seed=0 if i == 0 else None)[1] for i in range(20)}
     assert len(seeds) == 20
     assert max(seeds) > 2**62  # 64 bits
 
 
-def test_a_chosen_video_leaves_the_order_and_takes_one_episode_seed(make_env: MakeEnv) -> None:
+def test_a_chosen_video_leaves_the_order_and_takes_one_episode_seed(make_env):
     plain, choosing = make_env(), make_env()
     expected = [_reset(plain, seed=0), *(_reset(plain) for _ in range(4))]
     got = [_reset(choosing, seed=0)]
@@ -80,21 +70,21 @@ def test_a_chosen_video_leaves_the_order_and_takes_one_episode_seed(make_env: Ma
     assert [video for video, _ in got] == [videos[0], 3, videos[1], videos[2], videos[3]]
 
 
-def test_choosing_a_video_leaves_the_episode_seed_as_it_was(make_env: MakeEnv) -> None:
+def test_choosing_a_video_leaves_the_episode_seed_as_it_was(make_env):
     # Also at the first reset after a seed, where the order of the pass is drawn.
     plain, choosing = make_env(), make_env()
     _, expected = _reset(plain, seed=1)
     assert _reset(choosing, seed=1, options={"video_index": 3}) == (3, expected)
 
 
-def test_choosing_the_first_video_leaves_the_order_of_the_pass_as_it_was(make_env: MakeEnv) -> None:
+def test_choosing_the_first_video_leaves_the_order_of_the_pass_as_it_was(make_env):
     plain, choosing = make_env(), make_env()
     expected = [_reset(plain, seed=1)[0], *(_reset(plain)[0] for _ in range(V - 1))]
     choosing.reset(seed=1, options={"video_index": 3})
     assert [_reset(choosing)[0] for _ in range(V)] == expected
 
 
-def test_a_chosen_episode_seed_leaves_the_rest_as_it_was(make_env: MakeEnv) -> None:
+def test_a_chosen_episode_seed_leaves_the_rest_as_it_was(make_env):
     plain, choosing = make_env(), make_env()
     expected = [_reset(plain, seed=0), *(_reset(plain) for _ in range(4))]
     got = [_reset(choosing, seed=0), _reset(choosing, options={"episode_seed": 77})]
@@ -107,9 +97,7 @@ def test_a_chosen_episode_seed_leaves_the_rest_as_it_was(make_env: MakeEnv) -> N
     [*({"reward": name} for name in REWARDS if name != "random"), {"baseline_positions": "grid"}],
     ids=str,
 )
-def test_another_reward_leaves_videos_frames_and_confidences_as_they_are(
-    make_env: MakeEnv, rules: dict[str, str]
-) -> None:
+def test_another_reward_leaves_videos_frames_and_confidences_as_they_are(make_env, rules):
     default, other = make_env(), make_env(**rules)
     baselines: list[tuple[float, float]] = []
     for episode in range(V + 1):
@@ -128,7 +116,7 @@ def test_another_reward_leaves_videos_frames_and_confidences_as_they_are(
     assert sum(one != another for one, another in baselines) > T * V / 2
 
 
-def test_the_random_looks_depend_on_neither_actions_nor_locations(make_env: MakeEnv) -> None:
+def test_the_random_looks_depend_on_neither_actions_nor_locations(make_env):
     # At the first step the state is the same, so the same random look has the same confidence.
     baselines = []
     for rules, action in (({}, 0), ({}, 48), ({"locations": "continuous"}, [0.3, 0.9])):
@@ -139,9 +127,7 @@ def test_the_random_looks_depend_on_neither_actions_nor_locations(make_env: Make
 
 
 @pytest.mark.parametrize("num_envs", [2, 6])
-def test_another_number_of_rows_changes_nothing_in_a_row(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, num_envs: int
-) -> None:
+def test_another_number_of_rows_changes_nothing_in_a_row(make_vector_env, assert_equal, num_envs):
     few, many = make_vector_env(1), make_vector_env(num_envs)
     assert_equal(_first_row(few.reset(seed=3)), _first_row(many.reset(seed=3)))
     for t in range(2 * T):
@@ -150,13 +136,13 @@ def test_another_number_of_rows_changes_nothing_in_a_row(
         assert_equal(_first_row(few.step(actions[:1])), _first_row(many.step(actions)))
 
 
-def _first_row(data: Any) -> Any:
+def _first_row(data):
     if isinstance(data, dict):
         return {name: _first_row(value) for name, value in data.items()}
     return [_first_row(value) for value in data] if isinstance(data, tuple) else data[0]
 
 
-def _global_states() -> dict[str, Any]:
+def _global_states():
     """The states of Python's, numpy's and torch's global generators."""
     numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
     return {
@@ -167,7 +153,7 @@ def _global_states() -> dict[str, Any]:
 
 
 @contextmanager
-def _untouched_generators() -> Iterator[None]:
+def _untouched_generators():
     """Fails if something within draws from a global generator or seeds one."""
     before = _global_states()
     yield
@@ -176,9 +162,7 @@ def _untouched_generators() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("reward", REWARDS)
-def test_episodes_touch_no_global_generator(
-    make_env: MakeEnv, make_vector_env: MakeVectorEnv, reward: str
-) -> None:
+def test_episodes_touch_no_global_generator(make_env, make_vector_env, reward):
     with _untouched_generators():
         env, rows = make_env(reward=reward), make_vector_env(2, reward=reward)
         for seed in (0, None):
@@ -189,21 +173,19 @@ def test_episodes_touch_no_global_generator(
             rows.play(np.zeros((2, T), np.int64))
 
 
-def test_built_in_training_videos_touch_no_global_generator() -> None:
+def test_built_in_training_videos_touch_no_global_generator():
     env = _make_without_touching(split="train")
     with _untouched_generators():
         env.reset(seed=0)
         env.step(0)
 
 
-def test_making_an_environment_touches_no_global_generator() -> None:
+def test_making_an_environment_touches_no_global_generator():
     with _untouched_generators():
         gym.make("AdaFocus/PatchLocalization-v0")
 
 
-def test_augmented_video_files_touch_no_global_generator(
-    video_folder: Path, tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_augmented_video_files_touch_no_global_generator(video_folder, tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     rules = {"dataset": "videos", "data_dir": str(video_folder), "split": "train"}
     env = _make_without_touching(recognizer=str(tmp_path), **rules)
@@ -213,13 +195,13 @@ def test_augmented_video_files_touch_no_global_generator(
     np.testing.assert_array_equal(first, again)
 
 
-def _make_without_touching(**rules: Any) -> gym.Env[Any, Any]:
+def _make_without_touching(**rules):
     """`make`, whose own effect on torch's generator is measured in another test."""
     with torch.random.fork_rng(devices=[]):
         return gym.make("AdaFocus/PatchLocalization-v0", **rules)
 
 
-def test_global_seeds_change_nothing(make_env: MakeEnv, assert_equal: AssertEqual) -> None:
+def test_global_seeds_change_nothing(make_env, assert_equal):
     records = []
     with torch.random.fork_rng(devices=[]):
         for seed in (0, 1):
@@ -231,7 +213,7 @@ def test_global_seeds_change_nothing(make_env: MakeEnv, assert_equal: AssertEqua
     assert_equal(records[0], records[1])
 
 
-def test_purposes_have_independent_streams_by_their_numbers() -> None:
+def test_purposes_have_independent_streams_by_their_numbers():
     # The numbers enter the seeds: another one for these would be another environment version.
     streams = (Purpose.FRAMES, Purpose.CROP, Purpose.FLIP, Purpose.BASELINE)
     assert [int(purpose) for purpose in streams] == [0, 1, 2, 3]
@@ -241,7 +223,7 @@ def test_purposes_have_independent_streams_by_their_numbers() -> None:
     assert drawn[Purpose.BASELINE] == tuple(expected)
 
 
-def test_derived_seeds_belong_to_their_keys_alone() -> None:
+def test_derived_seeds_belong_to_their_keys_alone():
     seeds = {derive_episode_seed(s, v, d) for s in range(3) for v in range(20) for d in range(3)}
     assert len(seeds) == 180
     assert all(0 <= seed < 2**64 for seed in seeds)
@@ -249,7 +231,7 @@ def test_derived_seeds_belong_to_their_keys_alone() -> None:
     assert type(derive_episode_seed(1, 2, 0)) is int
 
 
-def test_drawing_an_episode_seed_takes_one_64_bit_draw() -> None:
+def test_drawing_an_episode_seed_takes_one_64_bit_draw():
     rng, other = np.random.default_rng(0), np.random.default_rng(0)
     seeds = [draw_episode_seed(rng) for _ in range(200)]
     assert seeds == other.integers(0, 2**64, 200, dtype=np.uint64).tolist()
@@ -257,7 +239,7 @@ def test_drawing_an_episode_seed_takes_one_64_bit_draw() -> None:
     assert 2**63 < max(seeds) < 2**64
 
 
-def test_sampler_shuffles_uniformly() -> None:
+def test_sampler_shuffles_uniformly():
     # 600 passes over 3 videos: each of the 6 orders 100 times, give or take 4 standard deviations.
     rng = np.random.default_rng(0)
     sampler = EpisodeSampler(3)

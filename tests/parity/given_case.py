@@ -69,7 +69,7 @@ class _GivenClips:
         seen = None if self._glance_frames is None else self._glance_frames[index]
         return Clip(self._frames[index], int(self.labels[index]), seen)
 
-    def target_centers(self, index: int) -> None:
+    def target_centers(self, index: int):
         return None
 
 
@@ -91,7 +91,7 @@ class _GivenBaseline(PatchLocalizationCore):
 
     given: Tensor  # (B, T, 2)
 
-    def reset_rows(self, rows: Any, starts: Any, skip_costs: Any = None) -> None:
+    def reset_rows(self, rows: Any, starts: Any, skip_costs: Any = None):
         super().reset_rows(rows, starts, skip_costs)
         for row, start in zip(rows, starts, strict=True):
             self._random_offsets[row] = self.given[start.video_index]

@@ -43,9 +43,7 @@ POLICY_KEYS = {
 }
 
 
-def canonical_shapes(
-    recognizer: Recognizer, policy: GruActorCriticPolicy
-) -> dict[str, tuple[int, ...]]:
+def canonical_shapes(recognizer, policy):
     """Shapes of all weights by the keys of the published model."""
     shapes = {key: tuple(value.shape) for key, value in recognizer.state_dict().items()}
     ours = policy.state_dict()
@@ -63,9 +61,7 @@ def load_recognizer(config: RecognizerConfig, weights: Mapping[str, Tensor]) -> 
     return recognizer
 
 
-def new_policy(
-    map_shape: tuple[int, int, int], num_actions: int, **sizes: int
-) -> GruActorCriticPolicy:
+def new_policy(map_shape, num_actions, **sizes):
     """A policy as the preset `paper` makes it."""
     arguments = algorithm_arguments("gru_ppo", "paper", {"policy_kwargs": sizes})
     return GruActorCriticPolicy(
@@ -76,7 +72,7 @@ def new_policy(
     )
 
 
-def load_policy_weights(policy: GruActorCriticPolicy, weights: Mapping[str, Tensor]) -> None:
+def load_policy_weights(policy: GruActorCriticPolicy, weights: Mapping[str, Tensor]):
     """Published weights into a policy; its scaling buffers keep their neutral values."""
     renamed = {name: weights[POLICY_PREFIX + key] for key, name in POLICY_KEYS.items()}
     missing, unexpected = policy.load_state_dict(renamed, strict=False)
@@ -174,9 +170,7 @@ def uniforms_for(probs: Tensor, actions: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def act(
-    case: Case, policy: GruActorCriticPolicy, glance_map: Tensor, uniforms: Tensor
-) -> dict[str, Tensor]:
+def act(case, policy, glance_map, uniforms):
     """The policy acts step by step: `(T, B)` actions, values, log-probs; the last state."""
     state = policy.initial_state(len(glance_map))
     starts = torch.ones(len(glance_map), dtype=torch.bool)
@@ -210,9 +204,7 @@ def make_learner(policy: GruActorCriticPolicy, num_decisions: int) -> GruPPO:
     return learner
 
 
-def run_update(
-    case: Case, learner: GruPPO, glance_map: Tensor, rewards: Tensor, old_log_probs: Tensor
-) -> Arrays:
+def run_update(case, learner, glance_map, rewards, old_log_probs):
     """One update from the forced looks: what it computes, its gradients and what it changes.
 
     The published advantage uses the values of the policy that is being updated. With one epoch a

@@ -78,9 +78,7 @@ def run_policy(policy: GruActorCriticPolicy, states: Tensor, actions: Tensor) ->
     return {name: value[:, 0] for name, value in found.items()}
 
 
-def run_policy_in_training(
-    policy: GruActorCriticPolicy, states: Tensor, actions: Tensor
-) -> tuple[Arrays, dict[str, Tensor]]:
+def run_policy_in_training(policy, states, actions):
     """The same in training mode, and what that makes of the running statistics.
 
     The policy stays as it was.
@@ -175,9 +173,7 @@ def make_learner(kind: str, num_rows: int, weights: dict[str, Tensor]) -> GruPPO
     return learner
 
 
-def run_update(
-    learner: GruPPO, states: Tensor, forced: Tensor, rewards: Tensor, shift: Tensor | None = None
-) -> Arrays:
+def run_update(learner, states, forced, rewards, shift=None):
     """Act, then one update: what it computes, its gradients and what it changes.
 
     Args:

@@ -15,11 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import fill_rule
-from adafocus_env.data.sampling.shift import (
-    SHIFT_SAMPLINGS,
-    dense_test_indices,
-    twice_indices,
-)
+from adafocus_env.data.sampling.shift import SHIFT_SAMPLINGS, middle_indices
 from adafocus_env.networks import (
     ShiftRecognizer,
     ShiftRecognizerConfig,
@@ -77,9 +73,7 @@ def run_glances(frames: Tensor, recognizer: ShiftRecognizer) -> Arrays:
 
 
 @torch.no_grad()
-def run_look(
-    frames: Tensor, offsets: Tensor, pooled: Tensor, recognizer: ShiftRecognizer
-) -> Arrays:
+def run_look(frames, offsets, pooled, recognizer):
     """Section b of one set of places.
 
     Args:
@@ -109,9 +103,7 @@ def run_shift() -> Arrays:
     return {"g_in": given.detach(), "g_out": shifted.detach(), "g_grad_in": given.grad}
 
 
-def run_training_step(
-    frames: Tensor, pooled: Tensor, labels: Tensor, offsets: Tensor, recognizer: ShiftRecognizer
-) -> Arrays:
+def run_training_step(frames, pooled, labels, offsets, recognizer):
     """Section f: stage 1 up to the gradients, by published names; the recognizer stays as it is.
 
     Args:
@@ -148,7 +140,7 @@ class _Forced(np.random.Generator):
         super().__init__(np.random.PCG64(0))
         self._segments = segments
 
-    def integers(self, low: int, high: int, size: int | None = None) -> Any:  # type: ignore[override]
+    def integers(self, low: int, high: int, size: int | None = None) -> Any:
         if size is None:
             return low + (3 * 37 + 5) % (high - low)
         return low + (37 * np.arange(size) + 11 * self._segments + 5) % (high - low)
@@ -168,7 +160,20 @@ def run_sampling(lengths: np.ndarray) -> Arrays:
         "test": drawn("test"),
         "train": drawn("random"),
         "dense": drawn("dense"),
-        "test_twice": twice_indices,
-        "test_dense": dense_test_indices,
+        "test_twice": _twice,
+        "test_dense": _ten_dense,
     }
     return {f"h_{name}_{s}": rows(rule, s) for name, rule in rules.items() for s in (8, 12)}
+
+
+def _twice(num_video_frames: int, num_frames: int) -> Any:
+    """Two clips of a video: its segments' middles, then their beginnings; no command uses it."""
+    beginnings = (num_video_frames / num_frames * np.arange(num_frames)).astype(np.int64)
+    return np.concatenate([middle_indices(num_video_frames, num_frames), beginnings])
+
+
+def _ten_dense(num_video_frames: int, num_frames: int) -> Any:
+    """Ten clips of every `64 // T`-th frame from evenly spread starts; no command uses it."""
+    starts = np.linspace(0, max(1, 1 + num_video_frames - 64) - 1, 10).astype(np.int64)
+    steps = np.arange(num_frames, dtype=np.int64) * (64 // num_frames)
+    return (starts[:, None] + steps).flatten() % num_video_frames

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor
@@ -35,9 +33,7 @@ def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
         return RandomPatchStage(recognizer, 0.0, 0.0)(*_inputs(case, recognizer))
 
 
-def stage1_step(
-    case: Case, recognizer: Recognizer, *, backbone_lr: float, fc_lr: float
-) -> dict[str, Any]:
+def stage1_step(case, recognizer, *, backbone_lr, fc_lr):
     """One published training step of stage 1; changes the recognizer's weights.
 
     Returns:

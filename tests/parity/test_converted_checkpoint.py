@@ -1,31 +1,22 @@
 """A published file of the recorded weights, through `adafocus convert`: the recorded numbers."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import published_run as run
 from adafocus_env.networks import Recognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy
 from fill_rule import POLICY_PREFIX, filled_weights
-from given_case import Case
-
-Networks = tuple[Recognizer, GruActorCriticPolicy]
 
 
-def _entries(weights: dict[str, Tensor]) -> dict[str, Any]:
+def _entries(weights):
     """A stage-3 file from weights by canonical key (REFERENCE section 8)."""
 
-    def below(prefix: str) -> dict[str, Tensor]:
+    def below(prefix):
         return {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
 
     policy = below(POLICY_PREFIX)
@@ -42,7 +33,7 @@ def _entries(weights: dict[str, Tensor]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def converted(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def converted(networks, tmp_path_factory):
     """The folder that the command makes."""
     folder = tmp_path_factory.mktemp("converted")
     weights = filled_weights(run.canonical_shapes(*networks))
@@ -56,7 +47,7 @@ def converted(networks: Networks, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder / "ours"
 
 
-def test_every_weight_of_a_published_file_arrives(converted: Path, networks: Networks) -> None:
+def test_every_weight_of_a_published_file_arrives(converted, networks):
     loaded = Recognizer.load(converted / "recognizer"), load_policy(converted / "policy").policy
     for got, expected in zip(loaded, networks, strict=True):
         weights = expected.state_dict()
@@ -65,9 +56,7 @@ def test_every_weight_of_a_published_file_arrives(converted: Path, networks: Net
             assert torch.equal(value, weights[name]), name
 
 
-def test_a_converted_checkpoint_gives_the_recorded_numbers(
-    converted: Path, networks: Networks, case: Case, golden: dict[str, np.ndarray]
-) -> None:
+def test_a_converted_checkpoint_gives_the_recorded_numbers(converted, networks, case, golden):
     weights = Recognizer.load(converted / "recognizer").state_dict()
     # The recorded frames are normalised already.
     recognizer = run.load_recognizer(networks[0].config, weights)

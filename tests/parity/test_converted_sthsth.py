@@ -1,18 +1,14 @@
 """Published Something-Something files, made from their list of keys, through `adafocus convert`."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from rich.console import Console
-from torch import Tensor
 
 import fill_rule
 import published_shift_run as run
@@ -30,11 +26,11 @@ KEYS = json.loads(Path(__file__).with_name("checkpoint_keys_sthsth.json").read_t
 PREFIXES = {"glancer": "glancer.", "focuser": "focuser.", "fc": "classifier."}
 
 
-def _section(name: str, prefix: str) -> dict[str, Tensor]:
+def _section(name, prefix):
     return {key: fill_rule.filled(f"{prefix}{key}", shape) for key, shape in KEYS[name].items()}
 
 
-def _convert(folder: Path, source: str, target: str, *given: str) -> str:
+def _convert(folder, source, target, *given):
     """What `adafocus convert` prints, in this process."""
     register_resolvers()
     files = [f"source={folder / source}", f"target={folder / target}", f"output_dir={folder}"]
@@ -46,7 +42,7 @@ def _convert(folder: Path, source: str, target: str, *given: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory):
     """Holds `s3.pth.tar` of a stage 3, `ours/` made of it, and `again.pth.tar` made of that."""
     folder = tmp_path_factory.mktemp("converted")
     policy = _section("policy_continuous_bn", "policy.")
@@ -66,9 +62,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_weight_of_a_published_file_arrives(
-    folder: Path, shift_recognizer: ShiftRecognizer
-) -> None:
+def test_every_weight_of_a_published_file_arrives(folder, shift_recognizer):
     loaded = ShiftRecognizer.load(folder / "ours" / "recognizer")
     expected = shift_recognizer.state_dict()
     for name, value in loaded.state_dict().items():
@@ -84,8 +78,8 @@ def test_every_weight_of_a_published_file_arrives(
 
 
 def test_a_converted_checkpoint_gives_the_recorded_logits(
-    folder: Path, shift_recognizer: ShiftRecognizer, shift_focus_frames: Tensor, shift_glances: Any
-) -> None:
+    folder, shift_recognizer, shift_focus_frames, shift_glances
+):
     loaded = ShiftRecognizer.load(folder / "ours" / "recognizer").eval()
     loaded.pixel_mean, loaded.pixel_std = shift_recognizer.pixel_mean, shift_recognizer.pixel_std
     with np.load(Path(__file__).with_name("golden_sthsth.npz")) as golden:
@@ -96,7 +90,7 @@ def test_a_converted_checkpoint_gives_the_recorded_logits(
     np.testing.assert_allclose(look["final_logits"].numpy(), expected, rtol=0.0, atol=limit)
 
 
-def test_the_policy_looks_where_the_published_one_looks(folder: Path, shift_glances: Any) -> None:
+def test_the_policy_looks_where_the_published_one_looks(folder, shift_glances):
     policy = load_policy(folder / "ours" / "policy").policy
     maps = shift_glances["map"][:2].flatten(1, 2)
     places, _ = policy.predict(maps.numpy(), deterministic=True)
@@ -104,7 +98,7 @@ def test_the_policy_looks_where_the_published_one_looks(folder: Path, shift_glan
         np.testing.assert_allclose(places, golden["i_cont_loc"], rtol=0.0, atol=1e-4)
 
 
-def test_the_way_back_gives_the_published_keys_and_every_bit(folder: Path) -> None:
+def test_the_way_back_gives_the_published_keys_and_every_bit(folder):
     one, other = (
         torch.load(folder / name, weights_only=True) for name in ("s3.pth.tar", "again.pth.tar")
     )
@@ -117,6 +111,6 @@ def test_the_way_back_gives_the_published_keys_and_every_bit(folder: Path) -> No
     assert (other["epoch"], other["best_acc"].item()) == (10, 47.0)
 
 
-def test_a_file_of_the_other_family_is_refused_with_the_experiment_to_give(folder: Path) -> None:
+def test_a_file_of_the_other_family_is_refused_with_the_experiment_to_give(folder):
     with pytest.raises(ConfigError, match=r"family=temporal_shift.*experiment=sthsth_v1_patch144"):
         _convert(folder, "s3.pth.tar", "no", "experiment=actnet_patch128")

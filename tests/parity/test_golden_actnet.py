@@ -8,8 +8,6 @@ policy, e three PPO updates, f mean average precision, g a stage-1 training step
 evaluation. Leading axes are (T, B) where the published code is time-first.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from pathlib import Path
@@ -23,29 +21,26 @@ import fill_rule
 import published_run as run
 import stage_runs
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import Recognizer
 from agents.gru_ppo.episode_buffer import discounted_returns
 from agents.policies.gru_policy import GruActorCriticPolicy
-from given_case import Case
 from train.evaluation.metrics import mean_average_precision
 
 with np.load(Path(__file__).with_name("golden_actnet.npz")) as _arrays:
     NAMES = tuple(_arrays.files)
 
 Arrays = dict[str, Any]
-Networks = tuple[Recognizer, GruActorCriticPolicy]
 
 
 # --- what is computed, under the recording's names ---
 
 
 @pytest.fixture(scope="session")
-def glances(case: Case, networks: Networks) -> Arrays:
+def glances(case, networks):
     return run.run_glances(case, networks[0])
 
 
 @pytest.fixture(scope="session")
-def looks(case: Case, networks: Networks, glances: Arrays) -> Arrays:
+def looks(case, networks, glances):
     """Sections a, b, c, d and h."""
     recognizer, policy = networks
     seen, acted = run.run_looks(case, recognizer), run.run_policy(case, policy, glances["map"])
@@ -82,7 +77,7 @@ def looks(case: Case, networks: Networks, glances: Arrays) -> Arrays:
 
 
 @pytest.fixture(scope="session")
-def updates(case: Case, networks: Networks, glances: Arrays, looks: Arrays) -> Arrays:
+def updates(case, networks, glances, looks):
     """Section e: an update, another one on the same rollout, and one whose ratios are clipped."""
     rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
     shifted = (log_probs + case.log_prob_shift).float()
@@ -119,7 +114,7 @@ def updates(case: Case, networks: Networks, glances: Arrays, looks: Arrays) -> A
 
 
 @pytest.fixture(scope="session")
-def training_step(case: Case, networks: Networks) -> Arrays:
+def training_step(case, networks):
     """Section g."""
     recognizer = copy.deepcopy(networks[0])
     step = stage_runs.stage1_step(case, recognizer, backbone_lr=0.01, fc_lr=0.005)
@@ -142,7 +137,7 @@ def training_step(case: Case, networks: Networks) -> Arrays:
 
 
 @pytest.fixture(scope="session")
-def precisions() -> Arrays:
+def precisions():
     """Section f; the recording is in percent."""
     results: Arrays = {}
     for name in fill_rule.MAP_CASES:
@@ -157,7 +152,7 @@ def precisions() -> Arrays:
 
 
 @pytest.fixture(scope="session")
-def computed(looks: Arrays, updates: Arrays, training_step: Arrays, precisions: Arrays) -> Arrays:
+def computed(looks, updates, training_step, precisions):
     return {**looks, **updates, **training_step, **precisions}
 
 
@@ -176,12 +171,12 @@ TOLERANCES = {
 LEARNING_RATE = 3e-4
 
 
-def _tolerance(name: str) -> float:
+def _tolerance(name):
     return next(value for pattern, value in TOLERANCES.items() if re.fullmatch(pattern, name))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_array_is_the_published_one(name: str, computed: Arrays, golden: Arrays) -> None:
+def test_the_array_is_the_published_one(name, computed, golden):
     assert name in computed, f"nothing computes {name}"
     expected = golden[name]
     got = np.asarray(computed[name])
@@ -201,21 +196,19 @@ def test_the_array_is_the_published_one(name: str, computed: Arrays, golden: Arr
     assert not wrong.any(), f"{wrong.sum()} of {wrong.size} differ, by at most {largest:.2e}"
 
 
-def test_every_array_of_the_recording_is_compared() -> None:
+def test_every_array_of_the_recording_is_compared():
     assert len(NAMES) == len(set(NAMES)) == 208
     assert {name[0] for name in NAMES} == set("xabcdefgh")
 
 
-def test_stage_3_trains_on_the_logits_that_are_evaluated(
-    case: Case, networks: Networks, golden: Arrays
-) -> None:
+def test_stage_3_trains_on_the_logits_that_are_evaluated(case, networks, golden):
     logits = stage_runs.stage3_logits(case, *networks)
     np.testing.assert_allclose(logits, golden["h_logits"], rtol=0.0, atol=1e-3)
 
 
 def test_without_the_clamp_the_second_update_sees_other_log_probabilities(
-    case: Case, networks: Networks, glances: Arrays, looks: Arrays, golden: Arrays
-) -> None:
+    case, networks, glances, looks, golden
+):
     arguments = {**networks[1].arguments(), "clamp_probs": False}
     spaces = (networks[1].observation_space, networks[1].action_space)
     policy = GruActorCriticPolicy(*spaces, lambda _: 3e-4, **arguments)

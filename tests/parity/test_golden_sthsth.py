@@ -6,19 +6,16 @@ Weights and inputs come from `fill_rule`. Here: the inputs, a glances, b looks a
 f a stage-1 training step before the optimiser, g temporal shift, h frame indices.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import published_shift_run as run
 from adafocus_env.envs import ContinuousLocations, PatchGrid
-from adafocus_env.networks import FrozenNetworks, ShiftRecognizer
+from adafocus_env.networks import FrozenNetworks
 from given_case import Case, make_core
 
 with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:
@@ -36,12 +33,7 @@ TOLERANCES = {"f_grad::": 1e-1, "f_logits": 1e-3, "f_loss": 5e-4, "": 1e-4}
 
 
 @pytest.fixture(scope="session")
-def computed(
-    shift_recognizer: ShiftRecognizer,
-    shift_glance_frames: Tensor,
-    shift_focus_frames: Tensor,
-    shift_glances: Arrays,
-) -> Arrays:
+def computed(shift_recognizer, shift_glance_frames, shift_focus_frames, shift_glances):
     glance_map, pooled = shift_glances["map"], shift_glances["pooled"]
     two = glance_map[:2].double()
     results: Arrays = {
@@ -67,7 +59,7 @@ def computed(
         **_places(),
     }
 
-    def look(offsets: np.ndarray) -> Arrays:
+    def look(offsets):
         places = torch.from_numpy(offsets).long()
         return run.run_look(shift_focus_frames, places, pooled[:2], shift_recognizer)
 
@@ -95,7 +87,7 @@ def computed(
     return {**results, **_training_step(step)}
 
 
-def _training_step(step: Arrays) -> Arrays:
+def _training_step(step):
     grads = step["grads"]
     results: Arrays = {
         "f_logits": step["logits"],
@@ -116,7 +108,7 @@ def _training_step(step: Arrays) -> Arrays:
     return results
 
 
-def _places() -> Arrays:
+def _places():
     """Everything about fractions, actions and pixels."""
     anywhere = ContinuousLocations(224, 144)
     places: Arrays = {
@@ -142,7 +134,7 @@ def _places() -> Arrays:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_array_is_the_published_one(name: str, computed: Arrays) -> None:
+def test_the_array_is_the_published_one(name, computed):
     expected, got = GOLDEN[name], np.asarray(computed[name])
     assert got.shape == expected.shape
     if expected.dtype.kind in "ibU":
@@ -157,11 +149,8 @@ def test_the_array_is_the_published_one(name: str, computed: Arrays) -> None:
 
 
 def test_the_frozen_networks_give_the_published_logits(
-    shift_recognizer: ShiftRecognizer,
-    shift_glance_frames: Tensor,
-    shift_focus_frames: Tensor,
-    computed: Arrays,
-) -> None:
+    shift_recognizer, shift_glance_frames, shift_focus_frames, computed
+):
     frozen = FrozenNetworks(shift_recognizer)
     _, pooled = frozen.glance(shift_glance_frames[:2].flatten(0, 1))
     offsets = torch.from_numpy(computed["b_loc_offsets"][3]).long().repeat_interleave(12, 0)
@@ -173,11 +162,8 @@ def test_the_frozen_networks_give_the_published_logits(
 
 
 def test_the_environments_core_plays_the_published_episode(
-    shift_recognizer: ShiftRecognizer,
-    shift_glance_frames: Tensor,
-    shift_focus_frames: Tensor,
-    shift_glances: Arrays,
-) -> None:
+    shift_recognizer, shift_glance_frames, shift_focus_frames, shift_glances
+):
     case = Case(
         frames=shift_focus_frames,
         labels=LABELS,

@@ -6,8 +6,6 @@ choose on a grid; `b2` and `b6` say how many videos a batch has, `b6s` shifts th
 log-probabilities, `b6_again` is a second update.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -15,14 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import fill_rule
 import published_shift_policy as published
 import published_shift_run as run
 from adafocus_env.envs import ContinuousLocations
-from adafocus_env.networks import ShiftRecognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case, make_core
 
 with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:
@@ -37,18 +32,18 @@ LEARNING_RATE = 3e-4
 
 
 @pytest.fixture(scope="session")
-def policies() -> dict[str, GruActorCriticPolicy]:
+def policies():
     return {kind: published.make_policy(kind) for kind in published.KINDS}
 
 
 @pytest.fixture(scope="session")
-def states(shift_glances: Arrays) -> Tensor:
+def states(shift_glances):
     """`(6, 1, 10240, 7, 7)`."""
     return published.policy_states(shift_glances["map"])
 
 
 @pytest.fixture(scope="session")
-def forced() -> dict[str, Tensor]:
+def forced():
     """Given draws by the names of their arrays."""
     raw = (0.5 + 0.6 * fill_rule.hashed("raw_actions6", 12)).astype(np.float32).reshape(6, 2)
     draws = {name: torch.from_numpy(GOLDEN[name]) for name in GOLDEN if name.endswith("_sample")}
@@ -59,18 +54,11 @@ def forced() -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def looks(
-    policies: dict[str, GruActorCriticPolicy],
-    states: Tensor,
-    forced: dict[str, Tensor],
-    shift_recognizer: ShiftRecognizer,
-    shift_focus_frames: Tensor,
-    shift_glances: Arrays,
-) -> Arrays:
+def looks(policies, states, forced, shift_recognizer, shift_focus_frames, shift_glances):
     """Sections c and i."""
     labels = torch.tensor([1, 162])
 
-    def judged(offsets: Tensor) -> tuple[Tensor, Tensor]:
+    def judged(offsets):
         look = run.run_look(
             shift_focus_frames, offsets, shift_glances["pooled"][:2], shift_recognizer
         )
@@ -94,9 +82,7 @@ def looks(
 
 
 @pytest.fixture(scope="session")
-def alone(
-    policies: dict[str, GruActorCriticPolicy], states: Tensor, forced: dict[str, Tensor]
-) -> Arrays:
+def alone(policies, states, forced):
     """Section d."""
     clipped = forced["d_raw6"].clamp(0.0, 1.0)
     results: Arrays = {**forced, "d_action6": clipped}
@@ -119,19 +105,14 @@ def alone(
 
 
 @pytest.fixture(scope="session")
-def updates(
-    policies: dict[str, GruActorCriticPolicy],
-    states: Tensor,
-    forced: dict[str, Tensor],
-    looks: Arrays,
-) -> Arrays:
+def updates(policies, states, forced, looks):
     """Section e."""
     rewards6 = torch.from_numpy((0.3 * fill_rule.hashed("reward6", 6)).astype(np.float32))
     shift = 0.4 * np.cos(2.1 * np.arange(6) + 0.3)
     shift6 = torch.from_numpy(shift.astype(np.float32))
     results: Arrays = {"e_reward6": rewards6, "e_logprob_shift6": shift6}
 
-    def record(tag: str, update: Arrays) -> None:
+    def record(tag, update):
         results.update({f"e_{tag}_{name}": value for name, value in update.items()})
 
     for kind, policy in policies.items():
@@ -160,13 +141,13 @@ def updates(
 
 
 @pytest.fixture(scope="session")
-def computed(looks: Arrays, alone: Arrays, updates: Arrays) -> Arrays:
+def computed(looks, alone, updates):
     return {**looks, **alone, **updates}
 
 
 def test_the_environments_core_gives_the_published_rewards_of_locations(
-    shift_recognizer: ShiftRecognizer, shift_glance_frames: Tensor, shift_focus_frames: Tensor
-) -> None:
+    shift_recognizer, shift_glance_frames, shift_focus_frames
+):
     case = Case(
         frames=shift_focus_frames,
         labels=torch.tensor([1, 162]),
@@ -194,7 +175,7 @@ def test_the_environments_core_gives_the_published_rewards_of_locations(
         )
 
 
-def _given(name: str) -> Tensor:
+def _given(name):
     return torch.from_numpy(GOLDEN[name])
 
 
@@ -215,7 +196,7 @@ TOLERANCES = {
 ROUNDING_ALONE = "state_encoder.4.bias"
 
 
-def _tolerance(name: str, expected: np.ndarray) -> Any:
+def _tolerance(name, expected):
     if re.fullmatch(r"e_.*_(loss|mse)", name):
         return 5e-4
     if "_param::" not in name:
@@ -230,7 +211,7 @@ def _tolerance(name: str, expected: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize("name", list(GOLDEN))
-def test_the_array_is_the_published_one(name: str, computed: Arrays) -> None:
+def test_the_array_is_the_published_one(name, computed):
     assert name in computed, f"nothing computes {name}"
     expected, got = GOLDEN[name], np.asarray(computed[name])
     assert got.shape == expected.shape

@@ -1,29 +1,23 @@
 """The parity computations on other weights, inputs and sizes: every part agrees with the others."""
 
-from __future__ import annotations
-
 import zlib
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 import fill_rule
 import published_run as run
 import stage_runs
 from adafocus_env.networks import Recognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case, make_core, normalised_config
 
-Arrays = dict[str, Any]
 # Videos, frames, side, patch, grid; glances at half the side.
 B, T, SIDE, PATCH, GRID = 3, 5, 56, 24, 5
 FREE = SIDE - PATCH
 
 
 @pytest.fixture(scope="module")
-def case() -> Case:
+def case():
     return Case(
         frames=fill_rule.waves(B, T, SIDE),
         labels=torch.tensor([2, 0, 5]),
@@ -36,7 +30,7 @@ def case() -> Case:
 
 
 @pytest.fixture(scope="module")
-def networks() -> tuple[Recognizer, GruActorCriticPolicy]:
+def networks():
     config = normalised_config(
         class_names=tuple("abcdef"), num_frames=T, frame_size=SIDE, patch_size=PATCH,
         glance_size=28, glancer="mobilenet_v2_small", focuser="resnet_small", hidden_dim=20,
@@ -51,11 +45,11 @@ def networks() -> tuple[Recognizer, GruActorCriticPolicy]:
 
 
 @pytest.fixture(scope="module")
-def glance_map(case: Case, networks: Any) -> Tensor:
+def glance_map(case, networks):
     return run.run_glances(case, networks[0])["map"]
 
 
-def _cut(case: Case, offsets: Tensor) -> Tensor:
+def _cut(case, offsets):
     """`(B * T, 3, P, P)` by slicing; offsets `(B, T, 2)`."""
     return torch.stack(
         [
@@ -67,7 +61,7 @@ def _cut(case: Case, offsets: Tensor) -> Tensor:
     )
 
 
-def test_the_hash_is_that_of_32_bit_integers() -> None:
+def test_the_hash_is_that_of_32_bit_integers():
     values = fill_rule.hashed("some.key", 1000)
     for i in (1, 2, 999, 1000):
         u = (i * 2654435761 + zlib.crc32(b"some.key")) % 2**32
@@ -79,7 +73,7 @@ def test_the_hash_is_that_of_32_bit_integers() -> None:
         assert values[i - 1] == u / 2147483648 - 1
 
 
-def test_another_seed_fills_other_weights_of_the_same_kind() -> None:
+def test_another_seed_fills_other_weights_of_the_same_kind():
     one, other = (
         fill_rule.filled("classifier.fc.weight", (200, 1024), seed=seed) for seed in ("", "x")
     )
@@ -88,7 +82,7 @@ def test_another_seed_fills_other_weights_of_the_same_kind() -> None:
 
 
 @pytest.mark.parametrize("reward", ["random", "padding", "prev", "conf"])
-def test_whole_episodes_are_what_single_steps_are(case: Case, networks: Any, reward: str) -> None:
+def test_whole_episodes_are_what_single_steps_are(case, networks, reward):
     whole = run.run_rewards(case, networks[0])
     core = make_core(case, networks[0], reward)
     steps = [core.transition(case.actions[t]) for t in range(T)]
@@ -97,12 +91,10 @@ def test_whole_episodes_are_what_single_steps_are(case: Case, networks: Any, rew
     assert rewards.std() > 1e-3
 
 
-def test_rewards_are_differences_of_softmaxes_of_the_compared_logits(
-    case: Case, networks: Any
-) -> None:
+def test_rewards_are_differences_of_softmaxes_of_the_compared_logits(case, networks):
     rewards, looks = run.run_rewards(case, networks[0]), run.run_looks(case, networks[0])
 
-    def confidence(name: str) -> Tensor:
+    def confidence(name):
         return looks[name].softmax(dim=2)[:, torch.arange(B), case.labels]
 
     conf = confidence("b_logits")
@@ -117,7 +109,7 @@ def test_rewards_are_differences_of_softmaxes_of_the_compared_logits(
         torch.testing.assert_close(rewards[f"b_reward_{name}"], value, rtol=0.0, atol=1e-5)
 
 
-def test_stage_1_classifies_the_patches_at_its_offsets(case: Case, networks: Any) -> None:
+def test_stage_1_classifies_the_patches_at_its_offsets(case, networks):
     recognizer = networks[0]
     got = stage_runs.stage1_logits(case, recognizer)
     with torch.no_grad():
@@ -127,9 +119,7 @@ def test_stage_1_classifies_the_patches_at_its_offsets(case: Case, networks: Any
     torch.testing.assert_close(got, expected, rtol=0.0, atol=1e-4)
 
 
-def test_a_training_step_of_stage_1_leaves_the_glancer_and_the_unused_head(
-    case: Case, networks: Any
-) -> None:
+def test_a_training_step_of_stage_1_leaves_the_glancer_and_the_unused_head(case, networks):
     recognizer = run.load_recognizer(networks[0].config, networks[0].state_dict())
     step = stage_runs.stage1_step(case, recognizer, backbone_lr=0.01, fc_lr=0.005)
     assert {name for name, grad in step["grads"].items() if grad is None} == {
@@ -144,9 +134,7 @@ def test_a_training_step_of_stage_1_leaves_the_glancer_and_the_unused_head(
     torch.testing.assert_close(after[name], expected)
 
 
-def test_acting_step_by_step_is_what_is_evaluated(
-    case: Case, networks: Any, glance_map: Tensor
-) -> None:
+def test_acting_step_by_step_is_what_is_evaluated(case, networks, glance_map):
     results = run.run_policy(case, networks[1], glance_map)
     torch.testing.assert_close(results["d_act_logprobs"], results["d_logprobs"], rtol=0, atol=1e-5)
     torch.testing.assert_close(results["act_values"], results["d_values"], rtol=0, atol=1e-5)
@@ -154,7 +142,7 @@ def test_acting_step_by_step_is_what_is_evaluated(
     torch.testing.assert_close(results["d_logprobs"].exp(), chosen, rtol=1e-4, atol=1e-7)
 
 
-def test_updates_lower_their_loss_and_add_up(case: Case, networks: Any, glance_map: Tensor) -> None:
+def test_updates_lower_their_loss_and_add_up(case, networks, glance_map):
     learner = run.make_learner(networks[1], T)
     rewards = run.run_rewards(case, networks[0])["b_reward_random"]
     log_probs = run.run_policy(case, networks[1], glance_map)["d_act_logprobs"]
@@ -172,7 +160,7 @@ def test_updates_lower_their_loss_and_add_up(case: Case, networks: Any, glance_m
     torch.testing.assert_close(delta[clear], -3e-4 * grad[clear].sign(), rtol=0.0, atol=1e-6)
 
 
-def test_evaluation_and_stage_3_see_the_same_logits(case: Case, networks: Any) -> None:
+def test_evaluation_and_stage_3_see_the_same_logits(case, networks):
     recognizer, policy = networks
     judged = run.evaluate_policy(case, recognizer, policy)
     training = stage_runs.stage3_logits(case, recognizer, policy)

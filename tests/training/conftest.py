@@ -22,7 +22,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
 from train import demo as demo_module
 from train.checkpoints.load import save_backbone
@@ -37,12 +38,11 @@ from train.runs.progress import ProgressDisplay
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
 TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
 HERE = Path(__file__).parent
-PYTHON = [sys.executable]
-TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TWO = [*("-m", "torch.distributed.run", "--standalone"), "--nproc-per-node=2", "--no-python"]
 PROGRAMS = {
-    "adafocus": ["-m", "train"],
-    "killed": [str(HERE / "killed_driver.py")],
-    "first step": [str(HERE / "first_step_driver.py")],
+    "adafocus": [str(Path(sys.executable).with_name("adafocus"))],
+    "killed": [sys.executable, str(HERE / "killed_driver.py")],
+    "first step": [sys.executable, str(HERE / "first_step_driver.py")],
 }
 
 
@@ -165,7 +165,7 @@ def refused(run_command, tiny, tmp_path):
 def run_process():
     """Runs one of `PROGRAMS` in a process of its own, or in two; the exit code must be `code`."""
 
-    def run(program, *arguments, cwd, start=PYTHON, code=0):
+    def run(program, *arguments, cwd, start=(), code=0):
         done = subprocess.run(
             [*start, *PROGRAMS[program], *map(str, arguments)],
             cwd=cwd,
@@ -183,7 +183,7 @@ def run_process():
 @pytest.fixture(scope="session")
 def run_two(run_process):
     """Runs one of `PROGRAMS` in two processes, by torchrun."""
-    return lambda *arguments, cwd: run_process(*arguments, cwd=cwd, start=TWO)
+    return lambda *arguments, cwd: run_process(*arguments, cwd=cwd, start=[sys.executable, *TWO])
 
 
 class Cut(BaseException):

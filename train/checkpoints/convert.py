@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import math
 from dataclasses import fields, replace
@@ -14,7 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.files import atomic_path
+from adafocus_env.files import read_json, write_json
 from adafocus_env.networks import (
     AnyRecognizer,
     AnyRecognizerConfig,
@@ -91,7 +90,7 @@ def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
     result = _description(source, checkpoint, recognizer, policy, reports)
     result["class_names"] = named_by
     # Also when the weights do not fit: the message shows only the first names.
-    _write_json(config.output_dir / REPORT_FILE, result)
+    write_json(config.output_dir / REPORT_FILE, result)
     _check_complete(source, checkpoint.family, reports, config.output_dir / REPORT_FILE)
     _remove_earlier(target)
     recognizer.save(target / "recognizer")
@@ -102,7 +101,7 @@ def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
             recognizer_sha256=recognizer.fingerprint(),
             glancer_sha256=recognizer.glancer_fingerprint(),
         )
-    _write_json(target / REPORT_FILE, result)
+    write_json(target / REPORT_FILE, result)
     return _lines(result, target)
 
 
@@ -263,7 +262,7 @@ def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
         best_acc=_or_nan(before.get("best_acc")),
     )
     sizes = _given_sizes(recognizer.config)
-    _write_json(
+    write_json(
         config.output_dir / REPORT_FILE,
         {"source": str(source), "target": str(target), "action_dim": actions, "sizes": sizes},
     )
@@ -311,10 +310,9 @@ def _earlier_report(source: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except ValueError as error:
-        raise CheckpointError(f"{file}: {error}") from error
-    return report if isinstance(report, dict) else {}
+        raise CheckpointError(str(error)) from error
 
 
 def _cure(family: str) -> str:
@@ -327,9 +325,3 @@ def _or_nan(value: Any) -> float:
 
 def _as_keys(values: dict[str, Any]) -> str:
     return " ".join(f"{k}={'null' if v is None else v}" for k, v in values.items())
-
-
-def _write_json(path: Path, result: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

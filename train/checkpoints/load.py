@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from adafocus_env import networks
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.factory import divided
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
 from agents.policies.inputs import can_skip
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
@@ -208,8 +207,7 @@ def save_backbone(
     }
     with atomic_path(folder / BACKBONE_WEIGHTS) as part:
         part.write_bytes(save(weights))
-    with atomic_path(folder / BACKBONE_CONFIG) as part:
-        part.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / BACKBONE_CONFIG, description)
 
 
 def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
@@ -271,9 +269,9 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
     folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
     file = folder / BACKBONE_CONFIG
     try:
-        description = json.loads(file.read_text(encoding="utf-8"))
+        description = read_json(file)
         saved, saved_part = description["backbone"], description.get("part", part)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
     if saved_part != part:
         raise CheckpointError(f"{folder} holds a {saved_part} ({saved}), but a {part} is needed")

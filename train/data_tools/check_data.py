@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
-from adafocus_env.files import atomic_path
+from adafocus_env.files import write_json
 from train.config.sections import ConfigError, RunConfig
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
@@ -161,6 +160,4 @@ def _write(
         "errors": findings.errors,
         "warnings": findings.warnings,
     }
-    config.output_dir.mkdir(parents=True, exist_ok=True)
-    with atomic_path(config.output_dir / REPORT_FILE) as part:
-        part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(config.output_dir / REPORT_FILE, report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from adafocus_env.data.media.extract_frames import (
     plan_extraction,
     remove_unfinished,
 )
-from adafocus_env.files import atomic_path
+from adafocus_env.files import write_json
 from train.config.sections import ConfigError, RunConfig
 from train.data_tools.worker_pool import WorkerPool
 from train.runs.progress import ProgressDisplay
@@ -122,9 +121,7 @@ def _report(
     failed = [
         {"video": str(job.video), "reason": result.error} for job, result in ordered if result.error
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / REPORT_FILE) as part:
-        part.write_text(json.dumps({"frames": frames, "failed": failed}, indent=1) + "\n")
+    write_json(folder / REPORT_FILE, {"frames": frames, "failed": failed})
     display.console.print(
         f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
     )

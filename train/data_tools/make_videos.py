@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from concurrent.futures import ProcessPoolExecutor
@@ -14,8 +13,9 @@ import numpy.typing as npt
 
 from adafocus_env.data.catalog import TARGETS_FILE
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
-from adafocus_env.data.glyphs.videos import SPLITS, write_video
+from adafocus_env.data.glyphs.localization import SPLITS, write_video
 from adafocus_env.data.lists.dataset_files import VideoLists
+from adafocus_env.files import read_json, write_json
 from train.config.sections import ConfigError
 from train.runs.progress import ProgressDisplay
 
@@ -41,7 +41,7 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
     """
     description = {"dataset": "glyphs", "splits": {k: list(v) for k, v in SPLITS.items()}}
     done_file = data_dir / _DONE_FILE
-    if done_file.is_file() and json.loads(done_file.read_text(encoding="utf-8")) == description:
+    if done_file.is_file() and read_json(done_file) == description:
         log.info("built-in videos are in %s already", data_dir)
         return
     if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / ".incomplete").exists():
@@ -74,7 +74,7 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
         list_file = data_dir / lists.list_file.format(split=split)
         list_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         np.save(data_dir / TARGETS_FILE.format(split=split), np.stack(centers[split]))
-    done_file.write_text(json.dumps(description) + "\n", encoding="utf-8")
+    write_json(done_file, description)
     (data_dir / ".incomplete").unlink()
 
 

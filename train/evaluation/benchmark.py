@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.files import atomic_path
+from adafocus_env.files import write_json
 from adafocus_env.networks import AnyRecognizer
 from train.checkpoints.load import load_configured, load_fitting_policy
 from train.config.sections import RunConfig
@@ -73,6 +71,7 @@ def run_benchmark(
         "collapse_share": COLLAPSE_SHARE,
     }
     write_json(context.folder / "benchmark.json", result)
+    log.info("wrote %s", context.folder / "benchmark.json")
     evaluations = {name: item.seen() for name, item in judged.items()}
     write_csv(evaluations, context.folder / "benchmark.csv")
     write_report(result, context.folder, display.console, brief=brief)
@@ -102,10 +101,3 @@ def fitting_policy(path: str, config: RunConfig, recognizer: AnyRecognizer) -> B
     sizes = recognizer.config
     grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
     return load_fitting_policy(path, grid, recognizer, trust=config.trust)
-
-
-def write_json(path: Path, result: dict[str, Any]) -> None:
-    """Write a command's numbers."""
-    with atomic_path(path) as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    log.info("wrote %s", path)

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from stable_baselines3.common.policies import BasePolicy
 
+from adafocus_env.files import write_json
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.registry import find_baseline
 from train.checkpoints.load import ZIP_FILE, find_part, load_configured
 from train.config.sections import ConfigError, RunConfig
-from train.evaluation.benchmark import fitting_policy, write_json
+from train.evaluation.benchmark import fitting_policy
 from train.evaluation.evaluator import RANDOM_OFFSETS, Evaluator
 from train.evaluation.metrics import reward_summary
 from train.evaluation.policies import LEARNED, PolicyEntry
@@ -77,6 +78,7 @@ def run_evaluate(
         "recognizer_sha256": recognizer.fingerprint(),
     }
     write_json(context.folder / "evaluate.json", result)
+    log.info("wrote %s", context.folder / "evaluate.json")
     write_report(result, context.folder, display.console)
     return result
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from adafocus_env.files import atomic_path
+from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
     Recognizer,
@@ -52,9 +51,7 @@ def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
         "multiply_adds_per_video": dict(per_video),
         "total": total,
     }
-    config.output_dir.mkdir(parents=True, exist_ok=True)
-    with atomic_path(config.output_dir / "flops.json") as part:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(config.output_dir / "flops.json", result)
     display.console.print(_table(per_video, runs_per_video(recognizer)))
     both = per_video["glancer"] + per_video["focuser"]
     for name, count in {"glancer + focuser": both, "total": total}.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adafocus_env.files import atomic_path, remove_parts
+from adafocus_env.files import atomic_path, remove_parts, write_json
 from adafocus_env.networks import CheckpointError
 from train.config.sections import ConfigError
 from train.runs.folder import FINISHED_FILE, STATE_FILE
@@ -90,9 +89,8 @@ def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
 def finish(folder: Path, processes: Processes) -> None:
     """The run is complete: nothing is left to continue, and a sweep need not make it again."""
     if processes.is_main:
-        with atomic_path(folder / FINISHED_FILE) as part:
-            ended = datetime.now().astimezone().isoformat(timespec="seconds")
-            part.write_text(json.dumps({"ended": ended}) + "\n", encoding="utf-8")
+        ended = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(folder / FINISHED_FILE, {"ended": ended})
         (folder / STATE_FILE).unlink(missing_ok=True)
     processes.wait()
 

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from adafocus_env.data import Videos
+from adafocus_env.files import write_json
 from train.cli.overrides import check_algorithm
 from train.config.sections import ConfigError, RunConfig, read_config
-from train.evaluation.benchmark import write_json
 from train.runs.context import RunContext
 from train.runs.folder import CONFIG_FILE, STATE_FILE, all_differences, saved_config
 from train.runs.progress import ProgressDisplay, ProgressPart

@@ -6,7 +6,6 @@ it, which is renamed. So a run may be killed at any moment and started again.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import cv2
 from adafocus_env.data.clips import VideoError
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
 from adafocus_env.data.media.video_files import VIDEO_SUFFIXES, Frame, OpenVideo
+from adafocus_env.files import differences, read_json, write_json
 
 RECORD_FILE = "extracted.json"
 _UNFINISHED = ".extracting-"
@@ -110,22 +110,17 @@ def frames_extracted(job: ExtractJob) -> int | None:
     if not job.folder.exists():
         return None
     try:
-        record = json.loads((job.folder / RECORD_FILE).read_text(encoding="utf-8"))
+        record = read_json(job.folder / RECORD_FILE)
         num_frames = int(record.pop("num_frames"))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         raise ValueError(
             f"{job.folder} exists but holds no {RECORD_FILE} of this command: it was made by "
             "something else; remove it or name another target="
         ) from None
-    asked = job.settings.record()
-    differences = [
-        f"{name} {record.get(name)} there, {asked.get(name)} now"
-        for name in asked
-        if record.get(name) != asked.get(name)
-    ]
-    if differences:
+    different = differences(record, job.settings.record())
+    if different:
         raise ValueError(
-            f"{job.folder} was extracted with other settings ({'; '.join(differences)}); name "
+            f"{job.folder} was extracted with other settings ({'; '.join(different)}); name "
             "another target= or remove it"
         )
     return num_frames
@@ -150,7 +145,7 @@ def extract_video(job: ExtractJob) -> Extracted:
     try:
         num_frames, num_bytes = _write_frames(job, part)
         record = {**job.settings.record(), "num_frames": num_frames}
-        (part / RECORD_FILE).write_text(json.dumps(record) + "\n", encoding="utf-8")
+        write_json(part / RECORD_FILE, record)
         part.rename(job.folder)
     except (VideoError, cv2.error) as error:
         return Extracted(error=str(error))

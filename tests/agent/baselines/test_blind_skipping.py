@@ -1,8 +1,5 @@
 """Frames kept at random or evenly spread: what skipping has to beat."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,35 +8,30 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.blind_skipping import BlindSkipping, evenly_spread
 from agents.baselines.simple import RandomAgent, center_agent
 from agents.evaluation import evaluate_agent, replay_actions
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.inputs import seen_by
 
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 T = 4
 
 
 @pytest.fixture
-def bench(make_vector_env: MakeVectorEnv) -> PatchLocalizationVectorEnv:
+def bench(make_vector_env):
     """Five videos, three at a time, every frame looked at by its own actions."""
     return make_vector_env(3, autoreset_mode="disabled")
 
 
 @pytest.mark.parametrize(
-    ("focused", "frames"),
-    [(0, []), (1, [4]), (2, [2, 6]), (4, [1, 3, 5, 7]), (8, list(range(8)))],
+    ("focused", "frames"), [(0, []), (1, [4]), (2, [2, 6]), (4, [1, 3, 5, 7]), (8, list(range(8)))]
 )
-def test_evenly_spread_frames_are_the_middles_of_equal_parts(
-    focused: int, frames: list[int]
-) -> None:
+def test_evenly_spread_frames_are_the_middles_of_equal_parts(focused, frames):
     assert np.flatnonzero(evenly_spread(focused, 8)).tolist() == frames
 
 
 @pytest.mark.parametrize("way", ["random_skip", "uniform_skip"])
-def test_the_share_is_kept_in_the_mean_over_episodes(way: str) -> None:
+def test_the_share_is_kept_in_the_mean_over_episodes(way):
     agent = BlindSkipping(RandomAgent(spaces.Discrete(49)), way, 0.3, 8)
     focused = np.stack([agent.focused(seed) for seed in range(2000)])
     assert focused.mean() == pytest.approx(0.3, abs=0.02)
@@ -48,14 +40,12 @@ def test_the_share_is_kept_in_the_mean_over_episodes(way: str) -> None:
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
+def test_a_share_outside_0_to_1_is_refused(share):
     with pytest.raises(ValueError, match="keeps a share of 0 to 1"):
         BlindSkipping(RandomAgent(spaces.Discrete(49)), "random_skip", share, 8)
 
 
-def test_kept_frames_are_looked_at_where_the_other_agent_looks(
-    bench: PatchLocalizationVectorEnv,
-) -> None:
+def test_kept_frames_are_looked_at_where_the_other_agent_looks(bench):
     everywhere = evaluate_agent(bench, center_agent(bench.core))
     some = evaluate_agent(bench, BlindSkipping(center_agent(bench.core), "uniform_skip", 0.5, T))
     assert some.focused().tolist() == [[False, True, False, True]] * 5
@@ -63,15 +53,13 @@ def test_kept_frames_are_looked_at_where_the_other_agent_looks(
     assert everywhere.focused().all()
 
 
-def test_keeping_every_frame_changes_nothing(bench: PatchLocalizationVectorEnv) -> None:
+def test_keeping_every_frame_changes_nothing(bench):
     everywhere = evaluate_agent(bench, center_agent(bench.core))
     some = evaluate_agent(bench, BlindSkipping(center_agent(bench.core), "random_skip", 1.0, T))
     np.testing.assert_allclose(some.rewards, everywhere.rewards, atol=1e-6)
 
 
-def test_kept_frames_do_not_depend_on_the_batch(
-    make_vector_env: MakeVectorEnv,
-) -> None:
+def test_kept_frames_do_not_depend_on_the_batch(make_vector_env):
     one, three = (make_vector_env(count, autoreset_mode="disabled") for count in (1, 3))
     first, second = (
         evaluate_agent(env, BlindSkipping(center_agent(env.core), "random_skip", 0.5, T), draws=2)
@@ -81,7 +69,7 @@ def test_kept_frames_do_not_depend_on_the_batch(
     assert 0 < first.focused().sum() < first.focused().size
 
 
-def _policy(shape: tuple[int, ...]) -> GruActorCriticPolicy:
+def _policy(shape):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         policy = GruActorCriticPolicy(
@@ -97,15 +85,13 @@ def _policy(shape: tuple[int, ...]) -> GruActorCriticPolicy:
     return policy
 
 
-def _shape(env: PatchLocalizationVectorEnv, told: int) -> tuple[int, ...]:
+def _shape(env, told):
     shape = env.single_observation_space.shape
     assert shape is not None
     return (shape[0] + told, *shape[1:])
 
 
-def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(
-    make_vector_env: MakeVectorEnv, bench: PatchLocalizationVectorEnv
-) -> None:
+def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(make_vector_env, bench):
     policy = _policy(_shape(bench, 0))
     own = make_vector_env(3, locations="skip", autoreset_mode="disabled")
     here, there = evaluate_agent(bench, policy), evaluate_agent(own, policy)
@@ -117,9 +103,7 @@ def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(
     np.testing.assert_allclose(again.logits, here.logits, atol=1e-5)
 
 
-def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(
-    bench: PatchLocalizationVectorEnv,
-) -> None:
+def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(bench):
     policy = _policy(_shape(bench, 0))
     own = evaluate_agent(bench, policy)
     all_frames = evaluate_agent(bench, BlindSkipping(policy, "random_skip", 1.0, T))
@@ -128,8 +112,8 @@ def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(
 
 
 def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
-    make_vector_env: MakeVectorEnv, bench: PatchLocalizationVectorEnv
-) -> None:
+    make_vector_env, bench
+):
     policy = _policy(_shape(bench, 1))
     with pytest.raises(ValueError, match=r"must be told one: use skip_cost=0\.05"):
         evaluate_agent(bench, policy)
@@ -140,7 +124,7 @@ def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
         np.testing.assert_array_equal(here.boxes, there.boxes)
 
 
-def test_the_cost_is_the_last_channel_for_policies_that_know_it_and_gone_for_others() -> None:
+def test_the_cost_is_the_last_channel_for_policies_that_know_it_and_gone_for_others():
     maps = torch.zeros(2, 3, 5, 2, 2)
     costs = torch.tensor([0.0, 0.025])
     shown: Tensor = seen_by(_policy((6, 2, 2)), maps, costs)

@@ -1,27 +1,17 @@
 """Baseline agents by name, and what is said about names that are none."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer
 from agents.baselines.oracles import BeamOracle
 from agents.baselines.registry import baseline_names, find_baseline, make_baseline
 from agents.baselines.simple import RandomOffsets
-
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 
 GIVEN = ["random", "center", "fixed:7", "sweep", "saliency", "greedy_oracle", "beam_oracle:2"]
 
 
 @pytest.mark.parametrize("name", GIVEN)
-def test_every_name_makes_an_agent_that_acts_as_sb3_asks(
-    make_vector_env: MakeVectorEnv, tiny_recognizer: Recognizer, name: str
-) -> None:
+def test_every_name_makes_an_agent_that_acts_as_sb3_asks(make_vector_env, tiny_recognizer, name):
     env = make_vector_env(3)
     observations, _ = env.reset(seed=0)
     agent = make_baseline(name, env.core, tiny_recognizer)
@@ -30,9 +20,7 @@ def test_every_name_makes_an_agent_that_acts_as_sb3_asks(
     assert env.action_space.contains(np.asarray(actions))
 
 
-def test_the_number_after_the_colon_reaches_the_agent(
-    make_vector_env: MakeVectorEnv, tiny_recognizer: Recognizer
-) -> None:
+def test_the_number_after_the_colon_reaches_the_agent(make_vector_env, tiny_recognizer):
     core = make_vector_env(2).core
     fixed = make_baseline("fixed:13", core, tiny_recognizer)
     assert not isinstance(fixed, RandomOffsets)
@@ -42,7 +30,7 @@ def test_the_number_after_the_colon_reaches_the_agent(
     assert beam.width == 5
 
 
-def test_oracles_know_the_label_and_chance_is_drawn_again() -> None:
+def test_oracles_know_the_label_and_chance_is_drawn_again():
     found = {name: find_baseline(name) for name in [*GIVEN, "random_offsets"]}
     assert [n for n, e in found.items() if e and e.knows_label] == [
         "greedy_oracle",
@@ -65,12 +53,12 @@ def test_oracles_know_the_label_and_chance_is_drawn_again() -> None:
     ],
 )
 def test_names_that_are_none_are_refused_with_the_nearest(
-    make_vector_env: MakeVectorEnv, tiny_recognizer: Recognizer, name: str, message: str
-) -> None:
+    make_vector_env, tiny_recognizer, name, message
+):
     with pytest.raises(ValueError, match=message):
         make_baseline(name, make_vector_env(2).core, tiny_recognizer)
 
 
-def test_the_names_are_those_a_user_writes() -> None:
+def test_the_names_are_those_a_user_writes():
     names = baseline_names()
     assert {"random", "center", "fixed:ACTION", "beam_oracle:WIDTH", "saliency"} <= set(names)

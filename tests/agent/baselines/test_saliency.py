@@ -1,34 +1,26 @@
 """Class-activation maps of the glancer and the patches that cover them, by hand."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer
 from agents.baselines.saliency import SaliencyAgent, class_activation, patch_coverage
 
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 
-
-def test_a_patch_covers_its_share_of_every_cell() -> None:
+def test_a_patch_covers_its_share_of_every_cell():
     # 8 pixels, 2x2 cells of 4; a patch of 4 at (0, 0), and one at (2, 1): rows 2..5, columns 1..4.
     offsets = torch.tensor([[0, 0], [2, 1]])
     coverage = patch_coverage(offsets, patch_size=4, frame_size=8, map_size=(2, 2))
     assert coverage.tolist() == [[1, 0, 0, 0], [0.5 * 0.75, 0.5 * 0.25, 0.5 * 0.75, 0.5 * 0.25]]
 
 
-def test_cells_need_not_be_whole_pixels() -> None:
+def test_cells_need_not_be_whole_pixels():
     # Cells of 10 / 3 pixels; the patch covers the first one and half of the second.
     coverage = patch_coverage(torch.tensor([[0, 0]]), patch_size=5, frame_size=10, map_size=(3, 1))
     assert coverage.flatten().tolist() == pytest.approx([0.5, 0.25, 0.0])
 
 
-def test_the_response_is_that_of_the_class_the_frame_speaks_for() -> None:
+def test_the_response_is_that_of_the_class_the_frame_speaks_for():
     # Channel means 1 and 2. Class 0: 1 - 2 + 4 = 3; class 1: 2 * 2 = 4 wins.
     maps = torch.tensor([[[[0.0, 2.0]], [[4.0, 0.0]]]])
     weight, bias = torch.tensor([[1.0, -1.0], [0.0, 2.0]]), torch.tensor([4.0, 0.0])
@@ -39,9 +31,7 @@ def test_the_response_is_that_of_the_class_the_frame_speaks_for() -> None:
     ]
 
 
-def test_it_looks_where_a_channel_of_the_guessed_class_lights_up(
-    make_vector_env: MakeVectorEnv, tiny_recognizer: Recognizer
-) -> None:
+def test_it_looks_where_a_channel_of_the_guessed_class_lights_up(make_vector_env, tiny_recognizer):
     env = make_vector_env(3, grid_size=7)
     agent = SaliencyAgent(env.core, tiny_recognizer)
     head = tiny_recognizer.glancer.class_head()
@@ -61,7 +51,7 @@ def test_it_looks_where_a_channel_of_the_guessed_class_lights_up(
         assert left <= column * cell < left + 12
 
 
-def test_the_head_is_that_of_stage_0(tiny_recognizer: Recognizer) -> None:
+def test_the_head_is_that_of_stage_0(tiny_recognizer):
     frames = torch.rand(2, 3, 28, 28)
     glancer = tiny_recognizer.glancer
     with torch.no_grad():
@@ -69,9 +59,7 @@ def test_the_head_is_that_of_stage_0(tiny_recognizer: Recognizer) -> None:
         torch.testing.assert_close(glancer.class_head()(pooled), glancer(frames))
 
 
-def test_pooled_observations_have_no_places(
-    make_vector_env: MakeVectorEnv, tiny_recognizer: Recognizer
-) -> None:
+def test_pooled_observations_have_no_places(make_vector_env, tiny_recognizer):
     core = make_vector_env(2, observation="vector").core
     with pytest.raises(ValueError, match="observation='map'"):
         SaliencyAgent(core, tiny_recognizer)

@@ -1,10 +1,5 @@
 """Agents that do not learn: random, center, fixed, sweep, greedy oracle."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -22,12 +17,10 @@ from agents.baselines.simple import (
     center_agent,
 )
 
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-
 DARK = np.zeros((5, 3, 2, 2), np.float32)
 
 
-def _draw(agent: RandomAgent, steps: int, rows: int = 5) -> np.ndarray:
+def _draw(agent, steps, rows=5):
     """`(rows, steps, ...)`."""
     return np.stack([agent.predict(DARK[:rows])[0] for _ in range(steps)], axis=1)
 
@@ -35,14 +28,14 @@ def _draw(agent: RandomAgent, steps: int, rows: int = 5) -> np.ndarray:
 # --- random ---
 
 
-def test_random_actions_are_uniform_over_the_grid() -> None:
+def test_random_actions_are_uniform_over_the_grid():
     actions = _draw(RandomAgent(spaces.Discrete(49)), 2000).ravel()
     counts = np.bincount(actions, minlength=49)
     assert len(counts) == 49
     assert stats.chisquare(counts).pvalue > 1e-3
 
 
-def test_random_actions_are_uniform_over_the_continuous_range() -> None:
+def test_random_actions_are_uniform_over_the_continuous_range():
     space = spaces.Box(0.0, 1.0, (2,), np.float32)
     actions = _draw(RandomAgent(space), 1000).reshape(-1, 2)
     assert actions.dtype == np.float32
@@ -54,9 +47,7 @@ def test_random_actions_are_uniform_over_the_continuous_range() -> None:
 @pytest.mark.parametrize(
     "space", [spaces.Discrete(49), spaces.Box(0.0, 1.0, (2,), np.float32)], ids=["grid", "box"]
 )
-def test_random_actions_belong_to_the_episode_and_not_to_the_batch(
-    space: spaces.Space[Any],
-) -> None:
+def test_random_actions_belong_to_the_episode_and_not_to_the_batch(space):
     whole, part = RandomAgent(space, seed=1), RandomAgent(space, seed=2)
     whole.begin_episodes([11, 12, 13, 14, 2**64 - 1])
     part.begin_episodes([12, 2**64 - 1])
@@ -65,7 +56,7 @@ def test_random_actions_belong_to_the_episode_and_not_to_the_batch(
     assert not np.array_equal(together[0], together[1])
 
 
-def test_episodes_that_begin_again_get_the_same_actions() -> None:
+def test_episodes_that_begin_again_get_the_same_actions():
     agent = RandomAgent(spaces.Discrete(49))
     agent.begin_episodes([7, 8, 9, 10, 11])
     first = _draw(agent, 6)
@@ -73,7 +64,7 @@ def test_episodes_that_begin_again_get_the_same_actions() -> None:
     np.testing.assert_array_equal(_draw(agent, 6), first)
 
 
-def test_without_episode_seeds_the_agents_seed_decides() -> None:
+def test_without_episode_seeds_the_agents_seed_decides():
     space = spaces.Discrete(49)
     one, same, other = (_draw(RandomAgent(space, seed=seed), 20) for seed in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
@@ -81,13 +72,13 @@ def test_without_episode_seeds_the_agents_seed_decides() -> None:
     assert not np.array_equal(one[0], one[1])
 
 
-def test_random_actions_are_the_same_when_the_best_action_is_asked_for() -> None:
+def test_random_actions_are_the_same_when_the_best_action_is_asked_for():
     one, other = RandomAgent(spaces.Discrete(49)), RandomAgent(spaces.Discrete(49))
     expected = one.predict(DARK, deterministic=False)[0]
     np.testing.assert_array_equal(other.predict(DARK, deterministic=True)[0], expected)
 
 
-def test_only_agents_of_chance_are_told_the_episodes(make_vector_env: MakeVectorEnv) -> None:
+def test_only_agents_of_chance_are_told_the_episodes(make_vector_env):
     core = make_vector_env(1).core
     assert isinstance(RandomAgent(spaces.Discrete(4)), SeededAgent)
     for agent in (FixedAgent(np.int64(0)), GreedyOracle(core)):
@@ -102,9 +93,7 @@ def test_only_agents_of_chance_are_told_the_episodes(make_vector_env: MakeVector
     ("grid_size", "action"),
     [(7, 24), (5, 12), (4, 5), (6, 14), (8, 27)],
 )
-def test_center_is_the_position_nearest_the_middle(
-    make_vector_env: MakeVectorEnv, grid_size: int, action: int
-) -> None:
+def test_center_is_the_position_nearest_the_middle(make_vector_env, grid_size, action):
     env = make_vector_env(5, grid_size=grid_size)
     actions, state = center_agent(env.core).predict(DARK)
     assert actions.tolist() == [action] * 5
@@ -112,14 +101,14 @@ def test_center_is_the_position_nearest_the_middle(
     assert env.action_space.contains(actions)
 
 
-def test_center_of_continuous_locations_is_one_half(make_vector_env: MakeVectorEnv) -> None:
+def test_center_of_continuous_locations_is_one_half(make_vector_env):
     env = make_vector_env(5, locations="continuous")
     actions, _ = center_agent(env.core).predict(DARK)
     assert actions.tolist() == [[0.5, 0.5]] * 5
     assert env.action_space.contains(actions)
 
 
-def test_a_fixed_agent_has_no_seed_state_or_observation() -> None:
+def test_a_fixed_agent_has_no_seed_state_or_observation():
     agent = FixedAgent(np.int64(3))
     for rows in (1, 5):
         assert agent.predict(DARK[:rows], None, np.ones(rows, bool), True)[0].tolist() == [3] * rows
@@ -128,7 +117,7 @@ def test_a_fixed_agent_has_no_seed_state_or_observation() -> None:
 # --- sweep ---
 
 
-def _swept(env: PatchLocalizationVectorEnv, steps: int, **arguments: Any) -> np.ndarray:
+def _swept(env, steps, **arguments):
     """`(steps, 2)` actions of two rows; the second begins anew at the third step."""
     agent, state, actions = SweepAgent(env.core), None, []
     for t in range(steps):
@@ -138,16 +127,14 @@ def _swept(env: PatchLocalizationVectorEnv, steps: int, **arguments: Any) -> np.
     return np.array(actions)
 
 
-def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env: MakeVectorEnv) -> None:
+def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env):
     # 2x2 positions of 7x7: (0, 0), (0, 6), (6, 0), (6, 6); then again.
     actions = _swept(make_vector_env(2, grid_size=7), 6)
     assert actions[:, 0].tolist() == [0, 6, 42, 48, 0, 6]
     assert actions[:, 1].tolist() == [0, 6, 0, 6, 42, 48]
 
 
-def test_a_sweep_of_more_frames_has_more_lines(
-    make_vector_env: MakeVectorEnv, make_videos: Callable[..., Any], make_recognizer: Any
-) -> None:
+def test_a_sweep_of_more_frames_has_more_lines(make_vector_env, make_videos, make_recognizer):
     env = PatchLocalizationVectorEnv.from_parts(
         make_recognizer(num_frames=8), make_videos(num_frames=8), num_envs=2, grid_size=7
     )
@@ -159,12 +146,12 @@ def test_a_sweep_of_more_frames_has_more_lines(
 
 
 @pytest.mark.parametrize("agent", [SweepAgent, center_agent])
-def test_baselines_act_in_continuous_locations(make_vector_env: MakeVectorEnv, agent: Any) -> None:
+def test_baselines_act_in_continuous_locations(make_vector_env, agent):
     env = make_vector_env(2, locations="continuous")
     assert env.action_space.contains(agent(env.core).predict(DARK[:2])[0])
 
 
-def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env: MakeVectorEnv) -> None:
+def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env):
     core = make_vector_env(1, locations="continuous", grid_size=7).core
     actions = actions_of_positions(core, np.arange(49))
     assert actions.dtype == np.float32
@@ -175,9 +162,7 @@ def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env: Make
 # --- greedy oracle ---
 
 
-def test_the_oracle_takes_the_position_of_highest_confidence(
-    make_vector_env: MakeVectorEnv,
-) -> None:
+def test_the_oracle_takes_the_position_of_highest_confidence(make_vector_env):
     env = make_vector_env(5, grid_size=4, reward="expected")
     env.reset(seed=0)
     oracle = GreedyOracle(env.core)
@@ -198,7 +183,7 @@ def test_the_oracle_takes_the_position_of_highest_confidence(
     assert len(chosen) > 1
 
 
-def test_choosing_changes_nothing_in_the_episode(make_vector_env: MakeVectorEnv) -> None:
+def test_choosing_changes_nothing_in_the_episode(make_vector_env):
     watched, alone = make_vector_env(5, grid_size=4), make_vector_env(5, grid_size=4)
     oracle = GreedyOracle(watched.core)
     for env in (watched, alone):
@@ -210,6 +195,6 @@ def test_choosing_changes_nothing_in_the_episode(make_vector_env: MakeVectorEnv)
         np.testing.assert_allclose(one[1], other[1], rtol=0.0, atol=1e-6)
 
 
-def test_the_oracle_refuses_continuous_locations(make_vector_env: MakeVectorEnv) -> None:
+def test_the_oracle_refuses_continuous_locations(make_vector_env):
     with pytest.raises(ValueError, match="locations='grid'"):
         GreedyOracle(make_vector_env(2, locations="continuous").core)

@@ -1,11 +1,5 @@
 """GruPPO in continuous locations: rollouts, updates, interruptions, learning."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -17,10 +11,8 @@ from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.evaluation import evaluate_agent
 from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.resume import restore_training_state, training_state
 from agents.sb3.vec_env import Sb3VecEnvAdapter
-
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-MakeModel = Callable[..., GruPPO]
 
 N, T = 3, 4
 # So wide that a third of the samples falls outside the frame.
@@ -28,12 +20,10 @@ WIDE = {"action_std": 0.5}
 
 
 @pytest.fixture
-def make_env_for(
-    make_adapter: MakeAdapter, pass_through: type[Any], tmp_path: Path
-) -> Callable[[str], VecEnv]:
+def make_env_for(make_adapter, pass_through, tmp_path):
     """The environment such that `GruPPO` plays it, or has to step."""
 
-    def make(way: str) -> VecEnv:
+    def make(way):
         adapter = make_adapter(N, locations="continuous")
         if way == "play":
             return VecMonitor(adapter)
@@ -44,11 +34,8 @@ def make_env_for(
 
 @pytest.mark.parametrize("episodes_per_row", [1, 2])
 def test_stepping_gives_the_rollouts_and_weights_of_playing(
-    make_env_for: Callable[[str], VecEnv],
-    make_model: MakeModel,
-    spy: type[Any],
-    episodes_per_row: int,
-) -> None:
+    make_env_for, make_model, spy, episodes_per_row
+):
     spies = []
     for way in ("play", "step"):
         watcher = spy()
@@ -71,14 +58,8 @@ def test_stepping_gives_the_rollouts_and_weights_of_playing(
 
 @pytest.mark.parametrize(("video_div", "batch_norm"), [(1, True), (1, False), (2, False)], ids=str)
 def test_stepping_equals_playing_where_a_decision_serves_several_frames(
-    make_shift_recognizer: Callable[..., Any],
-    make_videos: Callable[..., Any],
-    make_model: MakeModel,
-    pass_through: type[Any],
-    spy: type[Any],
-    video_div: int,
-    batch_norm: bool,
-) -> None:
+    make_shift_recognizer, make_videos, make_model, pass_through, spy, video_div, batch_norm
+):
     recognizer = make_shift_recognizer()
     videos = make_videos(num_frames=12, num_glance_frames=8)
     spies = []
@@ -106,22 +87,19 @@ def test_stepping_equals_playing_where_a_decision_serves_several_frames(
 class _Boxes(BaseCallback):
     """Keeps where the environment was told to look, whichever way the rollout is collected."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.boxes: list[np.ndarray] = []
 
-    def _on_step(self) -> bool:
-        if "result" in self.locals:
-            self.boxes.append(self.locals["result"].infos["patch_box"][:, self.n_calls - 1])
-        else:
-            self.boxes.append(np.stack([info["patch_box"] for info in self.locals["infos"]]))
+    def _on_step(self):
+        self.boxes.append(np.stack([info["patch_box"] for info in self.locals["infos"]]))
         return True
 
 
 @pytest.mark.parametrize("way", ["play", "step"])
 def test_the_buffer_keeps_the_samples_and_the_environment_gets_them_clipped(
-    make_env_for: Callable[[str], VecEnv], make_model: MakeModel, spy: type[Any], way: str
-) -> None:
+    make_env_for, make_model, spy, way
+):
     watcher, looker = spy(), _Boxes()
     make_model(make_env_for(way), policy_kwargs={**WIDE}).learn(N * T, callback=[watcher, looker])
     (rollout,) = watcher.rollouts
@@ -134,11 +112,8 @@ def test_the_buffer_keeps_the_samples_and_the_environment_gets_them_clipped(
 
 @pytest.mark.parametrize("clip_log_probs", [False, True])
 def test_the_buffers_log_probs_are_of_the_samples_or_as_published_of_the_clipped_ones(
-    make_env_for: Callable[[str], VecEnv],
-    make_model: MakeModel,
-    spy: type[Any],
-    clip_log_probs: bool,
-) -> None:
+    make_env_for, make_model, spy, clip_log_probs
+):
     watcher = spy()
     model = make_model(
         make_env_for("play"),
@@ -155,8 +130,8 @@ def test_the_buffers_log_probs_are_of_the_samples_or_as_published_of_the_clipped
 
 
 def test_the_same_uniforms_are_taken_whichever_the_number_of_processes(
-    make_env_for: Callable[[str], VecEnv], make_model: MakeModel, spy: type[Any]
-) -> None:
+    make_env_for, make_model, spy
+):
     watcher = spy()
     model = make_model(make_env_for("play"), learning_rate=0.0, policy_kwargs={**WIDE})
     uniforms = torch.rand(N, T, 2, generator=torch.Generator().manual_seed(0))
@@ -170,7 +145,7 @@ def test_the_same_uniforms_are_taken_whichever_the_number_of_processes(
 # --- predict ---
 
 
-def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy: Any) -> None:
+def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy):
     policy = make_policy(actions=None, action_std=2.0)
     observations = np.full((64, 3, 2, 2), 3.0, np.float32)
     best, state = policy.predict(observations, deterministic=True)
@@ -189,8 +164,8 @@ def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy: Any) -
 
 @pytest.mark.parametrize("num_envs", [2, 5])
 def test_evaluation_draws_inside_the_frame_by_the_episodes_uniforms(
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv], make_policy: Any, num_envs: int
-) -> None:
+    make_vector_env, make_policy, num_envs
+):
     env = make_vector_env(num_envs, locations="continuous", autoreset_mode="disabled")
     policy = make_policy(shape=env.single_observation_space.shape, actions=None, **WIDE)
     evaluation = evaluate_agent(env, policy, deterministic=False)
@@ -212,16 +187,16 @@ def test_evaluation_draws_inside_the_frame_by_the_episodes_uniforms(
 @pytest.mark.parametrize("batch_norm", [False, True])
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
-    make_adapter: MakeAdapter, make_model: MakeModel, locations: str, batch_norm: bool
-) -> None:
-    def new() -> GruPPO:
+    make_adapter, make_model, locations, batch_norm
+):
+    def new():
         env = VecMonitor(make_adapter(N, locations=locations))
         return make_model(env, policy_kwargs={"batch_norm": batch_norm})
 
     whole = new().learn(4 * N * T)
     first = new().learn(2 * N * T)
     resumed = new()
-    resumed.restore_training_state(first.training_state())
+    restore_training_state(resumed, training_state(first))
     resumed.learn(2 * N * T, reset_num_timesteps=False)
     expected = whole.policy.state_dict()
     assert batch_norm == ("encoder.linear.2.running_mean" in expected)
@@ -230,9 +205,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_a_saved_model_predicts_the_same(
-    make_adapter: MakeAdapter, make_model: MakeModel, tmp_path: Path, batch_norm: bool
-) -> None:
+def test_a_saved_model_predicts_the_same(make_adapter, make_model, tmp_path, batch_norm):
     env = make_adapter(N, locations="continuous")
     model = make_model(env, policy_kwargs={"batch_norm": batch_norm}).learn(2 * N * T)
     model.save(tmp_path / "model.zip")
@@ -246,15 +219,15 @@ def test_a_saved_model_predicts_the_same(
 # --- learning ---
 
 
-def test_it_learns_where_the_reward_is(cue_env: type[Any], make_model: MakeModel) -> None:
-    class SpotEnv(cue_env):  # type: ignore[misc]
+def test_it_learns_where_the_reward_is(cue_env, make_model):
+    class SpotEnv(cue_env):
         """Pays most at row 0.7, column 0.3, where few samples are clipped."""
 
-        def __init__(self) -> None:
+        def __init__(self):
             super().__init__(num_steps=1, fixed=2)
             self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
 
-        def step(self, action: Any) -> Any:
+        def step(self, action):
             distance = float(np.square(np.asarray(action) - (0.7, 0.3)).sum())
             return self._observation(), -distance, True, False, {}
 

@@ -1,30 +1,24 @@
 """Returns, advantages and minibatches of whole episodes, worked out by hand."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from agents.gru_ppo.episode_buffer import (
     EpisodeBuffer,
-    Episodes,
     discounted_returns,
     gae_advantages,
     minibatches,
 )
 
 
-def _buffer(**settings: Any) -> EpisodeBuffer:
+def _buffer(**settings):
     defaults = {"gamma": 0.5, "gae_lambda": 1.0, "normalize_returns": False}
     return EpisodeBuffer(**{**defaults, **settings})
 
 
-def _add(buffer: EpisodeBuffer, rewards: Tensor, values: Tensor) -> None:
+def _add(buffer, rewards, values):
     buffer.add(
         observations=torch.arange(rewards.numel() * 2.0).view(*rewards.shape, 2),
         actions=torch.ones_like(rewards, dtype=torch.int64),
@@ -34,7 +28,7 @@ def _add(buffer: EpisodeBuffer, rewards: Tensor, values: Tensor) -> None:
     )
 
 
-def test_returns_are_discounted_rewards_to_go() -> None:
+def test_returns_are_discounted_rewards_to_go():
     # 3; 2 + 3/2; 1 + 3.5/2, and 4; -1 + 4/2; 0 + 1/2
     rewards = torch.tensor([[1.0, 2.0, 3.0], [0.0, -1.0, 4.0]])
     expected = torch.tensor([[2.75, 3.5, 3.0], [0.5, 1.0, 4.0]])
@@ -50,7 +44,7 @@ def test_returns_are_discounted_rewards_to_go() -> None:
         (1.0, [2.25, 2.5, 1.0]),  # the returns 2.75, 3.5, 3 minus the values
     ],
 )
-def test_advantages_of_one_episode(gae_lambda: float, expected: list[float]) -> None:
+def test_advantages_of_one_episode(gae_lambda, expected):
     advantages = gae_advantages(
         torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5, 1.0, 2.0]]), 0.5, gae_lambda
     )
@@ -58,15 +52,13 @@ def test_advantages_of_one_episode(gae_lambda: float, expected: list[float]) -> 
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=6))
-def test_at_lambda_one_advantages_are_returns_minus_values(
-    pairs: list[tuple[float, float]],
-) -> None:
+def test_at_lambda_one_advantages_are_returns_minus_values(pairs):
     rewards, values = torch.tensor(pairs, dtype=torch.float64).T[:, None]
     expected = discounted_returns(rewards, 0.7) - values
     torch.testing.assert_close(gae_advantages(rewards, values, 0.7, 1.0), expected)
 
 
-def test_normalised_returns_have_the_unbiased_deviation_over_all_steps() -> None:
+def test_normalised_returns_have_the_unbiased_deviation_over_all_steps():
     buffer = _buffer(normalize_returns=True)
     values = torch.tensor([[0.25, 0.0], [0.0, 1.0]])
     _add(buffer, torch.tensor([[1.0, 2.0], [3.0, -2.0]]), values)
@@ -77,13 +69,13 @@ def test_normalised_returns_have_the_unbiased_deviation_over_all_steps() -> None
     torch.testing.assert_close(episodes.advantages, expected - values, rtol=0.0, atol=1e-7)
 
 
-def test_equal_returns_are_normalised_to_zero() -> None:
+def test_equal_returns_are_normalised_to_zero():
     buffer = _buffer(normalize_returns=True, gamma=0.0)
     _add(buffer, torch.full((2, 2), 3.0), torch.zeros(2, 2))
     assert buffer.episodes().returns.tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
-def test_without_normalisation_values_learn_the_returns() -> None:
+def test_without_normalisation_values_learn_the_returns():
     buffer = _buffer(gae_lambda=0.5)
     values = torch.tensor([[0.5, 1.0, 2.0]])
     _add(buffer, torch.tensor([[1.0, 2.0, 3.0]]), values)
@@ -92,12 +84,12 @@ def test_without_normalisation_values_learn_the_returns() -> None:
     torch.testing.assert_close(episodes.returns, torch.tensor([[2.0625, 3.25, 3.0]]))
 
 
-def test_normalising_returns_with_a_lambda_below_one_is_refused() -> None:
+def test_normalising_returns_with_a_lambda_below_one_is_refused():
     with pytest.raises(ValueError, match="gae_lambda=1"):
         _buffer(normalize_returns=True, gae_lambda=0.95)
 
 
-def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns() -> None:
+def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns():
     buffer = _buffer(gamma=1.0, gae_lambda=0.5, scale_rewards=True)
     # Returns 4, 0, 0, 0: their standard deviation is 2.
     _add(buffer, torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
@@ -108,12 +100,12 @@ def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns() -> None:
     assert episodes.rewards.tolist() == [[4.0, 0.0], [0.0, 0.0]]
 
 
-def test_scaling_twice_is_refused() -> None:
+def test_scaling_twice_is_refused():
     with pytest.raises(ValueError, match="scale twice"):
         _buffer(normalize_returns=True, scale_rewards=True)
 
 
-def test_centred_advantages_lose_their_mean_over_episodes_at_each_step() -> None:
+def test_centred_advantages_lose_their_mean_over_episodes_at_each_step():
     buffer = _buffer(center_steps=True)
     _add(buffer, torch.tensor([[1.0, 2.0], [3.0, -2.0]]), torch.zeros(2, 2))
     # Returns 2, 2 and 2, -2; means over the episodes 2 and 0.
@@ -122,7 +114,7 @@ def test_centred_advantages_lose_their_mean_over_episodes_at_each_step() -> None
     assert episodes.returns.tolist() == [[2.0, 2.0], [2.0, -2.0]]
 
 
-def test_episodes_of_several_additions_follow_each_other() -> None:
+def test_episodes_of_several_additions_follow_each_other():
     buffer = _buffer(gamma=0.0)
     _add(buffer, torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2))
     _add(buffer, torch.tensor([[3.0, 4.0], [5.0, 6.0]]), torch.zeros(2, 2))
@@ -134,20 +126,20 @@ def test_episodes_of_several_additions_follow_each_other() -> None:
     assert buffer.episodes().rewards.tolist() == [[7.0, 8.0]]
 
 
-def _episodes(count: int) -> Episodes:
+def _episodes(count):
     buffer = _buffer()
     _add(buffer, torch.arange(2.0 * count).view(count, 2), torch.zeros(count, 2))
     return buffer.episodes()
 
 
 @pytest.mark.parametrize("batch_episodes", [None, 5, 64])
-def test_all_episodes_at_once_keep_their_order(batch_episodes: int | None) -> None:
+def test_all_episodes_at_once_keep_their_order(batch_episodes):
     generator = torch.Generator().manual_seed(0)
     (batch,) = minibatches(_episodes(5), batch_episodes, generator)
     assert batch.rewards[:, 0].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
 
 
-def test_minibatches_are_whole_episodes_each_once_in_random_order() -> None:
+def test_minibatches_are_whole_episodes_each_once_in_random_order():
     orders = set()
     for seed in range(4):
         batches = list(minibatches(_episodes(5), 2, torch.Generator().manual_seed(seed)))
@@ -159,7 +151,7 @@ def test_minibatches_are_whole_episodes_each_once_in_random_order() -> None:
     assert len(orders) > 1
 
 
-def test_every_part_of_a_minibatch_belongs_to_its_episodes() -> None:
+def test_every_part_of_a_minibatch_belongs_to_its_episodes():
     episodes = _episodes(4)
     chosen = episodes.select(torch.tensor([3, 1]))
     for name, value in vars(chosen).items():

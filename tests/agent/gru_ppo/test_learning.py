@@ -1,11 +1,5 @@
 """GruPPO as SB3 users know algorithms: it learns, saves, loads, repeats itself, and complains."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,20 +7,17 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.save_util import load_from_zip_file
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-MakeModel = Callable[..., GruPPO]
-
 N, T = 3, 4
 
 
-def _mean_return(model: GruPPO, env: gym.Env[Any, Any]) -> float:
+def _mean_return(model, env):
     returns, _ = evaluate_policy(
         model, env, n_eval_episodes=20, return_episode_rewards=True, warn=False
     )
@@ -36,9 +27,7 @@ def _mean_return(model: GruPPO, env: gym.Env[Any, Any]) -> float:
 # --- learning ---
 
 
-def test_it_learns_the_one_good_action_in_few_updates(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_it_learns_the_one_good_action_in_few_updates(cue_env, make_model):
     env = DummyVecEnv([lambda: cue_env(fixed=2)] * 8)
     model = make_model(env, learning_rate=0.02)
     assert _mean_return(model, cue_env(fixed=2)) < 2.0
@@ -49,9 +38,7 @@ def test_it_learns_the_one_good_action_in_few_updates(
 @pytest.mark.parametrize(
     "policy_kwargs", [{}, {"detach_value": True, "orthogonal": True, "standardize": True}]
 )
-def test_it_learns_to_remember_what_the_first_step_showed(
-    cue_env: type[Any], make_model: MakeModel, policy_kwargs: dict[str, Any]
-) -> None:
+def test_it_learns_to_remember_what_the_first_step_showed(cue_env, make_model, policy_kwargs):
     env = DummyVecEnv([cue_env] * 32)
     sizes = {"channels": 32, "hidden_dim": 32}
     model = make_model(env, learning_rate=0.01, policy_kwargs={**sizes, **policy_kwargs})
@@ -60,9 +47,7 @@ def test_it_learns_to_remember_what_the_first_step_showed(
     assert _mean_return(model, cue_env()) > 2.8
 
 
-def test_it_learns_where_to_look_on_the_environment(
-    make_adapter: MakeAdapter, make_model: MakeModel, make_videos: Callable[..., Any], record: Any
-) -> None:
+def test_it_learns_where_to_look_on_the_environment(make_adapter, make_model, make_videos, record):
     env = VecMonitor(make_adapter(8, videos=make_videos(8), grid_size=4, reward="expected"))
     model = make_model(env, learning_rate=0.02, policy_kwargs={"standardize": True})
     dumps = record(model)
@@ -71,9 +56,7 @@ def test_it_learns_where_to_look_on_the_environment(
     assert np.mean(returns[-5:]) > np.mean(returns[:5]) + 0.01
 
 
-def test_it_steps_through_a_plain_gymnasium_environment(
-    make_env: Callable[..., Any], make_model: MakeModel, spy: type[Any]
-) -> None:
+def test_it_steps_through_a_plain_gymnasium_environment(make_env, make_model, spy):
     watcher = spy()
     model = make_model(make_env(grid_size=4))
     assert isinstance(model.env, DummyVecEnv)
@@ -83,7 +66,7 @@ def test_it_steps_through_a_plain_gymnasium_environment(
     assert model._n_updates == 3
 
 
-def test_it_makes_an_environment_from_its_id(make_model: MakeModel) -> None:
+def test_it_makes_an_environment_from_its_id(make_model):
     model = make_model("AdaFocus/PatchLocalization-v0")
     assert model.num_decisions == 8
     assert model.action_space == spaces.Discrete(49)
@@ -92,9 +75,7 @@ def test_it_makes_an_environment_from_its_id(make_model: MakeModel) -> None:
 # --- sb3's predict ---
 
 
-def test_evaluating_as_sb3_does_equals_following_the_episodes(
-    make_adapter: MakeAdapter, make_model: MakeModel
-) -> None:
+def test_evaluating_as_sb3_does_equals_following_the_episodes(make_adapter, make_model):
     env = make_adapter(N, reward="conf")
     model = make_model(env)
     env.seed(7)
@@ -116,7 +97,7 @@ def test_evaluating_as_sb3_does_equals_following_the_episodes(
 
 
 @pytest.fixture
-def trained(make_adapter: MakeAdapter) -> GruPPO:
+def trained(make_adapter):
     """A model whose file would be much larger with a batch of observations in it."""
     env = VecMonitor(make_adapter(64))
     policy_kwargs = {"hidden_dim": 128, "channels": 32}
@@ -124,7 +105,7 @@ def trained(make_adapter: MakeAdapter) -> GruPPO:
     return model.learn(64 * T)
 
 
-def test_a_saved_model_predicts_the_same(trained: GruPPO, tmp_path: Path) -> None:
+def test_a_saved_model_predicts_the_same(trained, tmp_path):
     trained.save(tmp_path / "model.zip")
     loaded = GruPPO.load(tmp_path / "model.zip", device="cpu")
     observations = np.random.default_rng(0).uniform(0, 6, (5, 48, 7, 7)).astype(np.float32)
@@ -133,9 +114,7 @@ def test_a_saved_model_predicts_the_same(trained: GruPPO, tmp_path: Path) -> Non
     np.testing.assert_array_equal(one[1][0], other[1][0])
 
 
-def test_a_saved_model_goes_on_training(
-    trained: GruPPO, make_adapter: MakeAdapter, tmp_path: Path
-) -> None:
+def test_a_saved_model_goes_on_training(trained, make_adapter, tmp_path):
     trained.save(tmp_path / "model.zip")
     loaded = GruPPO.load(tmp_path / "model.zip", env=VecMonitor(make_adapter(4)), device="cpu")
     (adam,) = {int(s["step"]) for s in loaded.policy.optimizer.state.values()}
@@ -148,11 +127,8 @@ def test_a_saved_model_goes_on_training(
 
 
 def test_a_loaded_model_takes_the_length_of_its_new_environments_episodes(
-    trained: GruPPO,
-    make_videos: Callable[..., Any],
-    make_recognizer: Callable[..., Recognizer],
-    tmp_path: Path,
-) -> None:
+    trained, make_videos, make_recognizer, tmp_path
+):
     trained.save(tmp_path / "model.zip")
     longer = PatchLocalizationVectorEnv.from_parts(
         make_recognizer(num_frames=6), make_videos(num_frames=6), num_envs=2
@@ -163,9 +139,7 @@ def test_a_loaded_model_takes_the_length_of_its_new_environments_episodes(
     assert loaded.num_timesteps == 12
 
 
-def test_another_environment_may_have_episodes_of_another_length(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_another_environment_may_have_episodes_of_another_length(cue_env, make_model):
     model = make_model(cue_env(num_steps=3))
     model.learn(3)
     model.set_env(DummyVecEnv([lambda: cue_env(num_steps=5)] * 1))
@@ -174,9 +148,7 @@ def test_another_environment_may_have_episodes_of_another_length(
     assert model.num_timesteps == 10
 
 
-def test_a_file_holds_weights_and_optimizer_and_little_else(
-    trained: GruPPO, tmp_path: Path
-) -> None:
+def test_a_file_holds_weights_and_optimizer_and_little_else(trained, tmp_path):
     trained.save(tmp_path / "model.zip")
     tensors = [*trained.policy.state_dict().values()]
     for state in trained.policy.optimizer.state_dict()["state"].values():
@@ -185,7 +157,7 @@ def test_a_file_holds_weights_and_optimizer_and_little_else(
     assert (tmp_path / "model.zip").stat().st_size <= 1.1 * needed
 
 
-def test_a_file_holds_no_observations(trained: GruPPO, tmp_path: Path) -> None:
+def test_a_file_holds_no_observations(trained, tmp_path):
     trained.save(tmp_path / "model.zip")
     data, params, _ = load_from_zip_file(tmp_path / "model.zip", device="cpu")
     assert data is not None
@@ -199,22 +171,20 @@ def test_a_file_holds_no_observations(trained: GruPPO, tmp_path: Path) -> None:
 # --- seeds ---
 
 
-def _weights(make_model: MakeModel, env: VecEnv, **settings: Any) -> dict[str, torch.Tensor]:
+def _weights(make_model, env, **settings):
     model = make_model(env, **settings)
     model.learn(2 * N * T)
     return {name: value.clone() for name, value in model.policy.state_dict().items()}
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(
-    make_adapter: MakeAdapter, make_model: MakeModel
-) -> None:
+def test_the_same_seed_gives_the_same_weights_to_the_bit(make_adapter, make_model):
     settings = {"seed": 5, "episodes_per_row": 2, "batch_episodes": 2, "n_epochs": 2}
     one, other = (_weights(make_model, make_adapter(N), **settings) for _ in range(2))
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
 
 
-def test_another_seed_gives_other_weights(make_adapter: MakeAdapter, make_model: MakeModel) -> None:
+def test_another_seed_gives_other_weights(make_adapter, make_model):
     one, other = (_weights(make_model, make_adapter(N), seed=seed) for seed in (5, 6))
     assert not torch.equal(one["actor.weight"], other["actor.weight"])
 
@@ -222,32 +192,26 @@ def test_another_seed_gives_other_weights(make_adapter: MakeAdapter, make_model:
 # --- errors ---
 
 
-def test_an_environment_without_fixed_episodes_is_refused(make_model: MakeModel) -> None:
+def test_an_environment_without_fixed_episodes_is_refused(make_model):
     with pytest.raises(ValueError, match="num_decisions"):
         make_model(gym.make("CartPole-v1"))
 
 
 @pytest.mark.parametrize(("steps", "said"), [(3, 4), (4, 3), (3, 2)])
-def test_episodes_of_another_length_than_said_are_an_error(
-    cue_env: type[Any], make_model: MakeModel, steps: int, said: int
-) -> None:
+def test_episodes_of_another_length_than_said_are_an_error(cue_env, make_model, steps, said):
     model = make_model(cue_env(num_steps=steps, said=said))
     with pytest.raises(RuntimeError, match=f"every episode to last {said} steps"):
         model.learn(said)
 
 
-def test_rows_that_end_at_different_times_are_an_error(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_rows_that_end_at_different_times_are_an_error(cue_env, make_model):
     lengths = iter((3, 4))
     env = DummyVecEnv([lambda: cue_env(num_steps=next(lengths), said=3)] * 2)
     with pytest.raises(RuntimeError, match="every episode to last 3 steps"):
         make_model(env).learn(6)
 
 
-def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(cue_env, make_model):
     model = make_model(cue_env(reward=float("nan")))
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     with pytest.raises(FloatingPointError, match=r"loss became nan .*lower the learning rate"):
@@ -256,20 +220,18 @@ def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(
         assert torch.equal(value, before[name]), name
 
 
-def test_normalised_returns_with_gae_are_refused(cue_env: type[Any], make_model: MakeModel) -> None:
+def test_normalised_returns_with_gae_are_refused(cue_env, make_model):
     with pytest.raises(ValueError, match="gae_lambda=1"):
         make_model(cue_env(), normalize_returns=True, gae_lambda=0.9)
 
 
 @pytest.mark.parametrize("name", ["episodes_per_row", "batch_episodes", "n_epochs"])
-def test_settings_that_would_train_nothing_are_refused(
-    cue_env: type[Any], make_model: MakeModel, name: str
-) -> None:
+def test_settings_that_would_train_nothing_are_refused(cue_env, make_model, name):
     with pytest.raises(ValueError, match=name):
         make_model(cue_env(), **{name: 0})
 
 
-def test_a_typo_in_the_arguments_is_a_type_error(cue_env: type[Any], make_model: MakeModel) -> None:
+def test_a_typo_in_the_arguments_is_a_type_error(cue_env, make_model):
     with pytest.raises(TypeError, match="learnin_rate"):
         make_model(cue_env(), learnin_rate=1e-3)
 
@@ -277,7 +239,7 @@ def test_a_typo_in_the_arguments_is_a_type_error(cue_env: type[Any], make_model:
 # --- the published size ---
 
 
-def test_an_update_at_the_published_size(make_videos: Callable[..., Any]) -> None:
+def test_an_update_at_the_published_size(make_videos):
     """Maps of 1280x7x7, 16 steps, 49 actions, a GRU of 1024, real networks, random weights."""
     recognizer = Recognizer(RecognizerConfig(tuple(f"class {k}" for k in range(200))))
     videos = make_videos(1, num_classes=200, num_frames=16, frame_size=224)

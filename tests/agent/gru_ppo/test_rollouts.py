@@ -1,10 +1,6 @@
 """Rollouts of GruPPO: played at once or stepped, logged, scheduled, watched by callbacks."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,25 +13,19 @@ from stable_baselines3.common.callbacks import (
     EvalCallback,
     StopTrainingOnMaxEpisodes,
 )
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-from agents.gru_ppo.algorithm import GruPPO, _native
-from agents.sb3.vec_env import Sb3VecEnvAdapter
-
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-MakeModel = Callable[..., GruPPO]
+from agents.sb3.vec_env import Sb3VecEnvAdapter, playable
 
 N, T = 3, 4
 WAYS = ["play", "step", "monitor file"]
 
 
 @pytest.fixture
-def make_way(
-    make_adapter: MakeAdapter, pass_through: type[Any], tmp_path: Path
-) -> Callable[..., VecEnv]:
+def make_way(make_adapter, pass_through, tmp_path):
     """The environment such that `GruPPO` plays it, or has to step."""
 
-    def make(way: str, num_envs: int = N, **rules: Any) -> VecEnv:
+    def make(way, num_envs=N, **rules):
         adapter = make_adapter(num_envs, **rules)
         if way == "play":
             return VecMonitor(adapter)
@@ -61,13 +51,8 @@ def make_way(
     ids=["own order", "scheduled", "two episodes a row"],
 )
 def test_stepping_gives_the_rollouts_and_weights_of_playing(
-    make_way: Callable[..., VecEnv],
-    make_model: MakeModel,
-    spy: type[Any],
-    way: str,
-    observation: str,
-    settings: dict[str, Any],
-) -> None:
+    make_way, make_model, spy, way, observation, settings
+):
     spies = []
     for each in ("play", way):
         watcher = spy()
@@ -89,8 +74,8 @@ def test_stepping_gives_the_rollouts_and_weights_of_playing(
 
 
 def test_rollouts_have_the_environments_observations_and_rewards(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, make_adapter: MakeAdapter, spy: Any
-) -> None:
+    make_way, make_model, make_adapter, spy
+):
     watcher = spy()
     make_model(make_way("play"), shuffle_videos=False).learn(N * T, callback=watcher)
     (rollout,) = watcher.rollouts
@@ -104,9 +89,7 @@ def test_rollouts_have_the_environments_observations_and_rewards(
     assert dones.all()
 
 
-def test_uniforms_do_not_depend_on_torchs_generator(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any]
-) -> None:
+def test_uniforms_do_not_depend_on_torchs_generator(make_way, make_model, spy):
     actions = []
     for disturbance in (0, 1):
         watcher = spy()
@@ -121,38 +104,30 @@ def test_uniforms_do_not_depend_on_torchs_generator(
 # --- which way ---
 
 
-def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(
-    make_adapter: MakeAdapter,
-) -> None:
+def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(make_adapter):
     adapter = make_adapter(2)
     for env in (adapter, VecMonitor(adapter), VecMonitor(VecMonitor(adapter))):
-        assert _native(env) is adapter
+        assert playable(env) is adapter
 
 
-def test_episodes_are_stepped_where_a_monitor_writes_a_file(
-    make_adapter: MakeAdapter, tmp_path: Path
-) -> None:
-    assert _native(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
+def test_episodes_are_stepped_where_a_monitor_writes_a_file(make_adapter, tmp_path):
+    assert playable(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
 
 
-def test_episodes_are_stepped_behind_any_other_wrapper(
-    make_adapter: MakeAdapter, pass_through: type[Any]
-) -> None:
+def test_episodes_are_stepped_behind_any_other_wrapper(make_adapter, pass_through):
     adapter = make_adapter(2)
-    assert _native(pass_through(adapter)) is None
-    assert _native(VecMonitor(pass_through(adapter))) is None
-    assert _native(pass_through(VecMonitor(adapter))) is None
+    assert playable(pass_through(adapter)) is None
+    assert playable(VecMonitor(pass_through(adapter))) is None
+    assert playable(pass_through(VecMonitor(adapter))) is None
 
 
-def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env: type[Any]) -> None:
+def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env):
     rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    assert _native(VecMonitor(Sb3VecEnvAdapter(rows))) is None
-    assert _native(DummyVecEnv([cue_env])) is None
+    assert playable(VecMonitor(Sb3VecEnvAdapter(rows))) is None
+    assert playable(DummyVecEnv([cue_env])) is None
 
 
-def test_a_monitor_file_has_a_line_for_every_episode(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, tmp_path: Path, spy: type[Any]
-) -> None:
+def test_a_monitor_file_has_a_line_for_every_episode(make_way, make_model, tmp_path, spy):
     env, watcher = make_way("monitor file"), spy()
     make_model(env).learn(2 * N * T, callback=watcher)
     env.close()
@@ -169,8 +144,8 @@ def test_a_monitor_file_has_a_line_for_every_episode(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_mean_return_length_and_success_of_the_episodes_are_logged(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: Any, record: Any, way: str
-) -> None:
+    make_way, make_model, spy, record, way
+):
     env, watcher = make_way(way), spy()
     model = make_model(env)
     dumps = record(model)
@@ -188,12 +163,8 @@ def test_mean_return_length_and_success_of_the_episodes_are_logged(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_success_rate_is_the_share_of_episodes_that_end_with_the_right_class(
-    make_way: Callable[..., VecEnv],
-    make_model: MakeModel,
-    make_videos: Callable[..., Any],
-    record: Any,
-    way: str,
-) -> None:
+    make_way, make_model, make_videos, record, way
+):
     # Every video says class 1, so all rows that are recognised rightly are those predicted as 1.
     env = make_way(way, videos=make_videos(5, labels=[1] * 5), reward="conf")
     model = make_model(env, shuffle_videos=False)
@@ -206,17 +177,12 @@ def test_the_success_rate_is_the_share_of_episodes_that_end_with_the_right_class
 class _Predictions(BaseCallback):
     """Keeps the last predicted class of each row, whichever way the rollout is collected."""
 
-    def _on_step(self) -> bool:
-        if "result" in self.locals:
-            self.last = self.locals["result"].infos["predicted_label"][:, -1]
-        else:
-            self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
+    def _on_step(self):
+        self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
         return True
 
 
-def test_a_plain_environment_logs_through_sb3s_own_monitor(
-    cue_env: type[Any], make_model: MakeModel, record: Any
-) -> None:
+def test_a_plain_environment_logs_through_sb3s_own_monitor(cue_env, make_model, record):
     model = make_model(cue_env(fixed=2))
     dumps = record(model)
     model.learn(9)
@@ -226,9 +192,7 @@ def test_a_plain_environment_logs_through_sb3s_own_monitor(
 # --- videos ---
 
 
-def test_every_video_is_shown_once_an_epoch_over_all_rows(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: type[Any]
-) -> None:
+def test_every_video_is_shown_once_an_epoch_over_all_rows(make_way, make_model, make_videos, spy):
     watcher = spy()
     model = make_model(make_way("play", videos=make_videos(7)))
     model.learn(6 * N * T, callback=watcher)  # two batches of three an epoch, one video left out
@@ -240,8 +204,8 @@ def test_every_video_is_shown_once_an_epoch_over_all_rows(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_videos_of_an_epoch_go_on_where_learning_goes_on(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: Any, way: str
-) -> None:
+    make_way, make_model, make_videos, spy, way
+):
     watcher = spy()
     model = make_model(make_way(way, videos=make_videos(9)))
     for rollout in range(3):
@@ -250,8 +214,8 @@ def test_videos_of_an_epoch_go_on_where_learning_goes_on(
 
 
 def test_without_shuffling_rows_walk_through_the_split_by_themselves(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, make_videos: Any, spy: type[Any]
-) -> None:
+    make_way, make_model, make_videos, spy
+):
     watcher = spy()
     model = make_model(make_way("play", videos=make_videos(4)), shuffle_videos=False)
     model.learn(4 * N * T, callback=watcher)
@@ -260,13 +224,7 @@ def test_without_shuffling_rows_walk_through_the_split_by_themselves(
 
 
 @pytest.mark.parametrize("seeds", [(0, 0), (0, 1)], ids=["same seed", "other seed"])
-def test_the_order_of_videos_belongs_to_the_seed(
-    make_way: Callable[..., VecEnv],
-    make_model: MakeModel,
-    make_videos: Any,
-    spy: type[Any],
-    seeds: tuple[int, int],
-) -> None:
+def test_the_order_of_videos_belongs_to_the_seed(make_way, make_model, make_videos, spy, seeds):
     shown = []
     for seed in seeds:
         watcher = spy()
@@ -280,9 +238,7 @@ def test_the_order_of_videos_belongs_to_the_seed(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_callbacks_are_called_once_a_step(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any], way: str
-) -> None:
+def test_callbacks_are_called_once_a_step(make_way, make_model, spy, way):
     watcher = spy()
     model = make_model(make_way(way))
     model.learn(2 * N * T, callback=watcher)
@@ -292,23 +248,21 @@ def test_callbacks_are_called_once_a_step(
 
 
 class _StopAt(BaseCallback):
-    def __init__(self, call: int):
+    def __init__(self, call):
         super().__init__()
         self._call = call
         self.ended = False
 
-    def _on_step(self) -> bool:
+    def _on_step(self):
         return self.n_calls < self._call
 
-    def _on_training_end(self) -> None:
+    def _on_training_end(self):
         self.ended = True
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("call", "updates"), [(1, 0), (T, 0), (T + 2, 1)])
-def test_a_callback_can_stop_training(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str, call: int, updates: int
-) -> None:
+def test_a_callback_can_stop_training(make_way, make_model, way, call, updates):
     model, stop = make_model(make_way(way)), _StopAt(call)
     model.learn(10 * N * T, callback=stop)
     assert model.num_timesteps == call * N
@@ -319,11 +273,11 @@ def test_a_callback_can_stop_training(
 class _Locals(BaseCallback):
     """Keeps what SB3 lets callbacks see at each step."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.seen: list[tuple[Any, ...]] = []
 
-    def _on_step(self) -> bool:
+    def _on_step(self):
         infos = self.locals["infos"]
         self.seen.append(
             (
@@ -337,9 +291,7 @@ class _Locals(BaseCallback):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_callbacks_see_rewards_ends_and_infos_of_each_step(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, spy: type[Any], way: str
-) -> None:
+def test_callbacks_see_rewards_ends_and_infos_of_each_step(make_way, make_model, spy, way):
     watcher, looker = spy(), _Locals()
     make_model(make_way(way)).learn(2 * N * T, callback=[watcher, looker])
     rewards = torch.cat([rollout.rewards for rollout in watcher.rollouts], dim=1).T
@@ -350,10 +302,41 @@ def test_callbacks_see_rewards_ends_and_infos_of_each_step(
     assert len(looker.seen) == 2 * T
 
 
+class _Shown(BaseCallback):
+    """Keeps the names and infos that GruPPO's callbacks are promised at each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+        self.infos = []
+
+    def _on_rollout_start(self):
+        self.locals.clear()  # what SB3 shows before
+
+    def _on_step(self):
+        self.names |= set(self.locals)
+        self.infos.append([dict(info) for info in self.locals["infos"]])
+        return True
+
+
+@pytest.mark.parametrize("rules", [{}, {"locations": "skip", "skip_cost": 0.05}], ids=str)
+def test_callbacks_depend_on_no_other_names_and_see_the_same_infos_either_way(
+    make_way, make_model, rules
+):
+    played, stepped = _Shown(), _Shown()
+    for way, shown in (("play", played), ("step", stepped)):
+        make_model(make_way(way, **rules)).learn(2 * N * T, callback=shown)
+        assert shown.names == {"rewards", "dones", "infos"}
+    for one, other in zip(chain(*played.infos), chain(*stepped.infos), strict=True):
+        sb3s = {"terminal_observation", "TimeLimit.truncated"} if "episode" in one else set()
+        assert set(one) == set(other) - sb3s
+        for name in set(one) - {"episode"}:  # the time in it differs
+            assert type(one[name]) is type(other[name])
+            np.testing.assert_allclose(one[name], other[name], atol=1e-5)
+
+
 @pytest.mark.parametrize("way", WAYS)
-def test_sb3s_callback_can_end_training_after_some_episodes(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
-) -> None:
+def test_sb3s_callback_can_end_training_after_some_episodes(make_way, make_model, way):
     model = make_model(make_way(way))
     model.learn(10 * N * T, callback=StopTrainingOnMaxEpisodes(max_episodes=2))
     assert model.num_timesteps == 2 * N * T  # two episodes in every row
@@ -361,13 +344,7 @@ def test_sb3s_callback_can_end_training_after_some_episodes(
 
 @pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
 @pytest.mark.parametrize("way", WAYS)
-def test_sb3s_callbacks_evaluate_and_save(
-    make_way: Callable[..., VecEnv],
-    make_model: MakeModel,
-    make_adapter: MakeAdapter,
-    tmp_path: Path,
-    way: str,
-) -> None:
+def test_sb3s_callbacks_evaluate_and_save(make_way, make_model, make_adapter, tmp_path, way):
     evaluate = EvalCallback(
         VecMonitor(make_adapter(2)), n_eval_episodes=2, eval_freq=T, verbose=0, warn=False
     )
@@ -379,18 +356,14 @@ def test_sb3s_callbacks_evaluate_and_save(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_learning_goes_on_after_a_callback_stopped_it_within_an_episode(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, way: str
-) -> None:
+def test_learning_goes_on_after_a_callback_stopped_it_within_an_episode(make_way, make_model, way):
     model = make_model(make_way(way))
     model.learn(10 * N * T, callback=_StopAt(2))
     model.learn(N * T, reset_num_timesteps=False)
     assert model._n_updates == 1
 
 
-def test_it_learns_on_normalised_observations_and_rewards(
-    make_adapter: MakeAdapter, make_model: MakeModel, spy: type[Any]
-) -> None:
+def test_it_learns_on_normalised_observations_and_rewards(make_adapter, make_model, spy):
     watcher = spy()
     model = make_model(VecNormalize(make_adapter(N)))
     model.learn(2 * N * T, callback=watcher)
@@ -398,9 +371,7 @@ def test_it_learns_on_normalised_observations_and_rewards(
     assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
 
 
-def test_steps_are_counted_in_whole_rollouts(
-    make_way: Callable[..., VecEnv], make_model: MakeModel
-) -> None:
+def test_steps_are_counted_in_whole_rollouts(make_way, make_model):
     model = make_model(make_way("play"), episodes_per_row=2)
     model.learn(1)
     assert model.num_timesteps == 2 * N * T
@@ -409,9 +380,7 @@ def test_steps_are_counted_in_whole_rollouts(
 # --- the frozen networks ---
 
 
-def test_learning_changes_no_bit_of_the_recognizer(
-    make_way: Callable[..., VecEnv], make_model: MakeModel, tiny_recognizer: Any
-) -> None:
+def test_learning_changes_no_bit_of_the_recognizer(make_way, make_model, tiny_recognizer):
     before = tiny_recognizer.fingerprint()
     for way in ("play", "step"):
         make_model(make_way(way), learning_rate=0.1).learn(2 * N * T)

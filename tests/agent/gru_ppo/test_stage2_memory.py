@@ -1,7 +1,5 @@
 """How much memory stage 2 takes with the published networks, in a process of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
@@ -14,7 +12,7 @@ DRIVER = Path(__file__).with_name("stage2_memory_driver.py")
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
+def measured(tmp_path_factory):
     """Two updates of four videos of eight frames, patches of 128 pixels; eight seconds of CPU."""
     if not sys.platform.startswith("linux"):
         pytest.skip("memory is read from /proc")
@@ -31,12 +29,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     return result
 
 
-def test_a_full_size_step_adds_at_most_350_mib_to_the_networks(measured: dict[str, float]) -> None:
+def test_a_full_size_step_adds_at_most_350_mib_to_the_networks(measured):
     # At least the gradients and Adam's two moments of the policy's 7,996,466 parameters.
     assert 3 * 7_996_466 * 4 / 2**20 < measured["added_mib"] <= 350
 
 
-def test_a_full_size_file_holds_little_beside_parameters_and_moments(
-    measured: dict[str, float],
-) -> None:
+def test_a_full_size_file_holds_little_beside_parameters_and_moments(measured):
     assert 0.99 < measured["file_ratio"] <= 1.1

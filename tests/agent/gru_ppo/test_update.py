@@ -1,37 +1,29 @@
 """GruPPO's update against REFERENCE section 4, written out step by step in plain torch."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 from agents.gru_ppo.algorithm import GruPPO
 from agents.gru_ppo.episode_buffer import Episodes
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import PRESETS
-from agents.sb3.vec_env import Sb3VecEnvAdapter
-
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-MakeModel = Callable[..., GruPPO]
 
 N, T, ACTIONS = 5, 4, 16
 PAPER: dict[str, Any] = PRESETS["gru_ppo"]["paper"]
 
 
-def _paper(**changes: Any) -> dict[str, Any]:
+def _paper(**changes):
     policy_kwargs = {**PAPER["policy_kwargs"], "channels": 4, "hidden_dim": 8}
     return {**PAPER, "policy_kwargs": policy_kwargs, **changes}
 
 
-def _gru_step(weights: dict[str, Tensor], x: Tensor, h: Tensor) -> Tensor:
+def _gru_step(weights, x, h):
     """The GRU's equations."""
     from_input = x @ weights["gru.weight_ih_l0"].T + weights["gru.bias_ih_l0"]
     from_state = h @ weights["gru.weight_hh_l0"].T + weights["gru.bias_hh_l0"]
@@ -41,7 +33,7 @@ def _gru_step(weights: dict[str, Tensor], x: Tensor, h: Tensor) -> Tensor:
     return (1 - update) * torch.tanh(new_i + reset * new_s) + update * h
 
 
-def _evaluate(weights: dict[str, Tensor], observations: Tensor) -> tuple[Tensor, Tensor]:
+def _evaluate(weights, observations):
     """Probabilities `(N, T, A)` and values `(N, T)`, from the zero state, step by step."""
     state = torch.zeros(len(observations), 8, dtype=torch.float64)
     probs, values = [], []
@@ -55,7 +47,7 @@ def _evaluate(weights: dict[str, Tensor], observations: Tensor) -> tuple[Tensor,
     return torch.stack(probs, dim=1), torch.stack(values, dim=1)
 
 
-def _published_loss(weights: dict[str, Tensor], rollout: Episodes) -> tuple[Tensor, Tensor]:
+def _published_loss(weights, rollout):
     """The loss, and the probability ratios `(N, T)`."""
     rewards = rollout.rewards.double()
     returns = torch.zeros(N, T, dtype=torch.float64)
@@ -77,7 +69,7 @@ def _published_loss(weights: dict[str, Tensor], rollout: Episodes) -> tuple[Tens
     return loss, ratio
 
 
-def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _renamed(state):
     names = {"encoder.convolution.0.weight": "conv", "encoder.linear.1.weight": "linear.weight"}
     names["encoder.linear.1.bias"] = "linear.bias"
     trained = {name: value for name, value in state.items() if not name.endswith((".mean", ".std"))}
@@ -88,9 +80,7 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.fixture
-def one_update(
-    make_adapter: MakeAdapter, make_videos: Callable[..., Any], spy: type[Any], record: Any
-) -> dict[str, Any]:
+def one_update(make_adapter, make_videos, spy, record):
     """A model of the preset `paper` after its first update, and what went into it."""
     env = make_adapter(N, grid_size=4, videos=make_videos(N))
     model = GruPPO(env=env, seed=3, device="cpu", **_paper())
@@ -111,12 +101,12 @@ def one_update(
     }
 
 
-def test_the_loss_is_the_published_one(one_update: dict[str, Any]) -> None:
+def test_the_loss_is_the_published_one(one_update):
     logged = one_update["model"].logger.name_to_value
     assert logged["train/loss"] == pytest.approx(one_update["loss"], rel=1e-4)
 
 
-def test_the_gradients_are_the_published_ones(one_update: dict[str, Any]) -> None:
+def test_the_gradients_are_the_published_ones(one_update):
     names = {"conv": "encoder.convolution.0.weight", "linear.weight": "encoder.linear.1.weight"}
     names["linear.bias"] = "encoder.linear.1.bias"
     parameters = dict(one_update["model"].policy.named_parameters())
@@ -129,7 +119,7 @@ def test_the_gradients_are_the_published_ones(one_update: dict[str, Any]) -> Non
         assert weight.grad.abs().max() > 1e-4, name
 
 
-def test_the_weights_move_by_one_step_of_adam(one_update: dict[str, Any]) -> None:
+def test_the_weights_move_by_one_step_of_adam(one_update):
     # After one step both moments, bias corrected, are the gradient and its square.
     for name, parameter in one_update["model"].policy.named_parameters():
         gradient = parameter.grad
@@ -137,7 +127,7 @@ def test_the_weights_move_by_one_step_of_adam(one_update: dict[str, Any]) -> Non
         torch.testing.assert_close(parameter.data, expected, rtol=0.0, atol=2e-7)
 
 
-def test_in_the_first_epoch_every_ratio_is_one(one_update: dict[str, Any]) -> None:
+def test_in_the_first_epoch_every_ratio_is_one(one_update):
     ratio = one_update["ratio"]
     torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=0.0, atol=1e-5)
     logged = one_update["model"].logger.name_to_value
@@ -145,9 +135,7 @@ def test_in_the_first_epoch_every_ratio_is_one(one_update: dict[str, Any]) -> No
     assert logged["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
 
 
-def test_the_preset_paper_trains_with_the_published_constants(
-    one_update: dict[str, Any],
-) -> None:
+def test_the_preset_paper_trains_with_the_published_constants(one_update):
     model = one_update["model"]
     assert (model.gamma, model.gae_lambda, model.n_epochs) == (0.7, 1.0, 1)
     assert (model.vf_coef, model.clip_range(1.0)) == (0.5, 0.2)
@@ -161,7 +149,7 @@ def test_the_preset_paper_trains_with_the_published_constants(
     assert group["weight_decay"] == 0
 
 
-def test_the_defaults_are_the_preset_paper_but_for_clipped_log_probs() -> None:
+def test_the_defaults_are_the_preset_paper_but_for_clipped_log_probs():
     defaults = {
         name: parameter.default
         for function in (GruActorCriticPolicy.__init__, GruPPO.__init__)
@@ -178,7 +166,7 @@ def test_the_defaults_are_the_preset_paper_but_for_clipped_log_probs() -> None:
     assert {name: defaults[name] for name in expected} == expected
 
 
-def _batch(advantages: list[float], old_log_probs: Tensor) -> Episodes:
+def _batch(advantages, old_log_probs):
     zeros = torch.zeros(1, len(advantages))
     return Episodes(
         observations=torch.zeros(1, len(advantages), 4, 1, 1),
@@ -191,9 +179,7 @@ def _batch(advantages: list[float], old_log_probs: Tensor) -> Episodes:
     )
 
 
-def test_the_surrogate_is_clipped_beyond_the_range(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_the_surrogate_is_clipped_beyond_the_range(cue_env, make_model):
     env = cue_env(num_steps=4)
     model = make_model(env, ent_coef=0.0, vf_coef=0.0)
     dark = torch.zeros(1, 4, 4, 1, 1)
@@ -209,9 +195,7 @@ def test_the_surrogate_is_clipped_beyond_the_range(
     assert logs["approx_kl"] == [pytest.approx(0.25, abs=1e-5)]
 
 
-def test_normalised_advantages_have_mean_0_and_deviation_1(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_normalised_advantages_have_mean_0_and_deviation_1(cue_env, make_model):
     model = make_model(cue_env(num_steps=3), ent_coef=0.0, vf_coef=0.0, normalize_advantage=True)
     dark = torch.zeros(1, 3, 4, 1, 1)
     now = model.policy.evaluate_episodes(dark)[0].log_prob(torch.zeros(1, 3, dtype=torch.int64))
@@ -221,16 +205,14 @@ def test_normalised_advantages_have_mean_0_and_deviation_1(
     assert loss.item() == pytest.approx(-(-2 - 1 + 1.2 * 3) / math.sqrt(7) / 3, abs=1e-5)
 
 
-def test_gradients_are_clipped_to_the_norm(cue_env: type[Any], make_model: MakeModel) -> None:
+def test_gradients_are_clipped_to_the_norm(cue_env, make_model):
     model = make_model(cue_env(), max_grad_norm=1e-3, vf_coef=10.0)
     model.learn(3)
     norms = torch.stack([p.grad.norm() for p in model.policy.parameters() if p.grad is not None])
     assert norms.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
-def test_several_epochs_move_the_policy_further_and_are_counted(
-    cue_env: type[Any], make_model: MakeModel, record: Any
-) -> None:
+def test_several_epochs_move_the_policy_further_and_are_counted(cue_env, make_model, record):
     models = [make_model(cue_env(), n_epochs=epochs, learning_rate=1e-2) for epochs in (1, 4)]
     start = models[0].policy.actor.bias.detach().clone()
     moved = []
@@ -242,22 +224,18 @@ def test_several_epochs_move_the_policy_further_and_are_counted(
     assert [model._n_updates for model in models] == [1, 4]
 
 
-def test_epochs_stop_when_the_policy_has_moved_too_far(
-    cue_env: type[Any], make_model: MakeModel
-) -> None:
+def test_epochs_stop_when_the_policy_has_moved_too_far(cue_env, make_model):
     model = make_model(cue_env(), n_epochs=50, learning_rate=0.1, target_kl=1e-3)
     model.learn(3)
     assert 1 <= model._n_updates < 50
 
 
-def test_minibatches_give_one_step_each(
-    cue_env: type[Any], make_model: MakeModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_minibatches_give_one_step_each(cue_env, make_model, monkeypatch):
     model = make_model(cue_env(), episodes_per_row=5, batch_episodes=2, normalize_returns=False)
     seen: list[int] = []
     loss = model._loss
 
-    def counted(batch: Episodes, *rest: Any) -> Tensor:
+    def counted(batch, *rest):
         seen.append(len(batch.actions))
         return loss(batch, *rest)
 
@@ -266,11 +244,11 @@ def test_minibatches_give_one_step_each(
     assert sorted(seen) == [1, 2, 2]
 
 
-def test_the_learning_rate_follows_its_schedule(cue_env: type[Any], make_model: MakeModel) -> None:
+def test_the_learning_rate_follows_its_schedule(cue_env, make_model):
     rates: list[float] = []
     model = make_model(cue_env(), learning_rate=lambda left: 1e-2 * left)
     step = model.policy.optimizer.step
-    model.policy.optimizer.step = lambda: (  # type: ignore[method-assign, assignment]
+    model.policy.optimizer.step = lambda: (
         rates.append(model.policy.optimizer.param_groups[0]["lr"]),
         step(),
     )
@@ -279,9 +257,7 @@ def test_the_learning_rate_follows_its_schedule(cue_env: type[Any], make_model: 
     assert rates == pytest.approx([7.5e-3, 5e-3, 2.5e-3, 0.0])
 
 
-def test_the_entropy_bonus_follows_its_schedule(
-    cue_env: type[Any], make_model: MakeModel, record: Any
-) -> None:
+def test_the_entropy_bonus_follows_its_schedule(cue_env, make_model, record):
     model = make_model(cue_env(), ent_coef=lambda left: 0.4 * left, vf_coef=0.5)
     dumps = record(model)
     model.learn(15)
@@ -293,7 +269,7 @@ def test_the_entropy_bonus_follows_its_schedule(
     assert weights == pytest.approx([0.32, 0.24, 0.16, 0.08], abs=1e-5)
 
 
-def test_mse_of_values_is_to_the_normalised_returns(one_update: dict[str, Any]) -> None:
+def test_mse_of_values_is_to_the_normalised_returns(one_update):
     rollout: Episodes = one_update["rollout"]
     expected = F.mse_loss(rollout.old_values, rollout.returns).item()
     logged = one_update["model"].logger.name_to_value

@@ -1,7 +1,5 @@
 """VideoSchedule: batches of an epoch in which every video comes once."""
 
-from __future__ import annotations
-
 from collections import Counter
 from itertools import chain
 
@@ -11,20 +9,18 @@ import pytest
 from agents.gru_ppo.video_schedule import VideoSchedule
 
 
-def _batches(schedule: VideoSchedule, count: int) -> list[list[int]]:
+def _batches(schedule, count):
     return [schedule.next().tolist() for _ in range(count)]
 
 
-def _indices(schedule: VideoSchedule, count: int) -> list[int]:
+def _indices(schedule, count):
     return list(chain.from_iterable(_batches(schedule, count)))
 
 
 @pytest.mark.parametrize(
     ("videos", "batch", "updates"), [(6, 3, 2), (7, 3, 2), (8, 8, 1), (5, 1, 5)]
 )
-def test_an_epoch_has_floor_videos_over_batch_batches_of_different_videos(
-    videos: int, batch: int, updates: int
-) -> None:
+def test_an_epoch_has_floor_videos_over_batch_batches_of_different_videos(videos, batch, updates):
     schedule = VideoSchedule(videos, batch, seed=0)
     for _ in range(5):
         epoch = _batches(schedule, updates)
@@ -34,14 +30,14 @@ def test_an_epoch_has_floor_videos_over_batch_batches_of_different_videos(
         assert set(flat) <= set(range(videos))
 
 
-def test_every_epoch_has_a_new_order() -> None:
+def test_every_epoch_has_a_new_order():
     schedule = VideoSchedule(50, 25, seed=0)
     epochs = [_indices(schedule, 2) for _ in range(3)]
     assert epochs[0] != epochs[1] != epochs[2]
     assert epochs[0] != list(range(50))
 
 
-def test_which_videos_are_left_out_changes() -> None:
+def test_which_videos_are_left_out_changes():
     schedule = VideoSchedule(7, 3, seed=0)
     left_out = {*range(7)}
     for _ in range(20):
@@ -49,7 +45,7 @@ def test_which_videos_are_left_out_changes() -> None:
     assert left_out == set()
 
 
-def test_a_batch_larger_than_the_split_takes_whole_orders() -> None:
+def test_a_batch_larger_than_the_split_takes_whole_orders():
     schedule = VideoSchedule(4, 10, seed=0)
     for (batch,) in (_batches(schedule, 1) for _ in range(5)):
         assert len(batch) == 10
@@ -58,15 +54,15 @@ def test_a_batch_larger_than_the_split_takes_whole_orders() -> None:
         assert set(Counter(batch).values()) == {2, 3}
 
 
-def test_the_order_belongs_to_the_seed() -> None:
-    def orders(seed: int) -> list[list[int]]:
+def test_the_order_belongs_to_the_seed():
+    def orders(seed):
         return _batches(VideoSchedule(30, 10, seed), 6)
 
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
 
 
-def test_no_global_generator_is_touched() -> None:
+def test_no_global_generator_is_touched():
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
     VideoSchedule(30, 10, seed=1).next()
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002

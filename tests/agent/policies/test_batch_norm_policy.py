@@ -1,9 +1,6 @@
 """Batch normalisation in the policy's encoder: whose statistics count, and when they are kept."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,35 +9,28 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
-from torch import Tensor
 from torch.nn import functional as F
 
-from agents.gru_ppo.algorithm import GruPPO
 from agents.gru_ppo.process_group import ProcessGroup
 from agents.gru_ppo.rollout_cache import check_one_batch, rollout_statistics
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.sb3.vec_env import Sb3VecEnvAdapter
-
-MakePolicy = Callable[..., GruActorCriticPolicy]
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-MakeModel = Callable[..., GruPPO]
 
 N, T = 3, 4
 NORMS = ("encoder.convolution.1.", "encoder.linear.2.")
 
 
-def _observations(seed: int = 0) -> Tensor:
+def _observations(seed=0):
     """`(N, T, 3, 2, 2)` within 0..6."""
     return 6.0 * torch.rand(N, T, 3, 2, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def _statistics(policy: GruActorCriticPolicy) -> dict[str, Tensor]:
+def _statistics(policy):
     """Copies of all running statistics and counters."""
     buffers = dict(policy.named_buffers())
     return {name: buffers[name].clone() for name in buffers if name.startswith(NORMS)}
 
 
-def _values_by_hand(policy: GruActorCriticPolicy, frames: Tensor) -> Tensor:
+def _values_by_hand(policy, frames):
     """Values of first steps `(N, 3, 2, 2)`, normalised over all of them."""
     weights = policy.state_dict()
     x = torch.einsum("nchw,oc->nohw", frames, weights["encoder.convolution.0.weight"][..., 0, 0])
@@ -54,7 +44,7 @@ def _values_by_hand(policy: GruActorCriticPolicy, frames: Tensor) -> Tensor:
     return F.linear(state, policy.critic.weight, policy.critic.bias)[:, 0]
 
 
-def test_it_stands_before_either_activation(make_policy: MakePolicy) -> None:
+def test_it_stands_before_either_activation(make_policy):
     encoder = make_policy(batch_norm=True).encoder
     assert [type(part).__name__ for part in encoder.convolution.children()] == [
         *("Conv2d", "BatchNorm2d", "ReLU")
@@ -69,9 +59,7 @@ def test_it_stands_before_either_activation(make_policy: MakePolicy) -> None:
     [(49, True, 10_218_674), (None, True, 10_170_499), (None, False, 10_168_323)],
     ids=["grid", "continuous", "continuous without"],
 )
-def test_the_published_policies_have_their_numbers_of_parameters(
-    actions: int | None, batch_norm: bool, count: int
-) -> None:
+def test_the_published_policies_have_their_numbers_of_parameters(actions, batch_norm, count):
     space = spaces.Box(0.0, 1.0, (2,), np.float32) if actions is None else spaces.Discrete(actions)
     with torch.device("meta"):
         policy = GruActorCriticPolicy(
@@ -84,7 +72,7 @@ def test_the_published_policies_have_their_numbers_of_parameters(
     assert sum(parameter.numel() for parameter in policy.parameters()) == count
 
 
-def test_vectors_are_normalised_after_the_linear_layer_alone(make_policy: MakePolicy) -> None:
+def test_vectors_are_normalised_after_the_linear_layer_alone(make_policy):
     encoder = make_policy(shape=(3,), batch_norm=True).encoder
     assert [type(part).__name__ for part in encoder.linear][2] == "BatchNorm1d"
     assert [name for name, _ in encoder.named_buffers() if "running_var" in name] == [
@@ -95,9 +83,7 @@ def test_vectors_are_normalised_after_the_linear_layer_alone(make_policy: MakePo
 # --- whose statistics ---
 
 
-def test_in_training_all_frames_that_are_passed_in_are_normalised_together(
-    make_policy: MakePolicy,
-) -> None:
+def test_in_training_all_frames_that_are_passed_in_are_normalised_together(make_policy):
     policy = make_policy(batch_norm=True)
     policy.set_training_mode(True)
     first = _observations()[:, :1]
@@ -107,7 +93,7 @@ def test_in_training_all_frames_that_are_passed_in_are_normalised_together(
     assert (with_later[:, 0] - values[:, 0]).abs().max() > 1e-3
 
 
-def test_in_evaluation_a_row_does_not_depend_on_the_others(make_policy: MakePolicy) -> None:
+def test_in_evaluation_a_row_does_not_depend_on_the_others(make_policy):
     policy = make_policy(batch_norm=True)
     policy.set_training_mode(True)
     policy.evaluate_episodes(_observations(1))  # moves the running statistics
@@ -121,7 +107,7 @@ def test_in_evaluation_a_row_does_not_depend_on_the_others(make_policy: MakePoli
     torch.testing.assert_close(step.values, together[:, 0])
 
 
-def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy: MakePolicy) -> None:
+def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy):
     policy = make_policy(batch_norm=True)
     twin = copy.deepcopy(policy)
     twin.set_training_mode(True)
@@ -142,9 +128,7 @@ def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy: Mak
 # --- updates ---
 
 
-def test_an_update_moves_the_running_statistics_once_by_a_tenth(
-    make_adapter: MakeAdapter, make_model: MakeModel, spy: type[Any]
-) -> None:
+def test_an_update_moves_the_running_statistics_once_by_a_tenth(make_adapter, make_model, spy):
     watcher = spy()
     model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
     model.learn(N * T, callback=watcher)
@@ -160,9 +144,7 @@ def test_an_update_moves_the_running_statistics_once_by_a_tenth(
 
 
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
-def test_before_anything_is_learned_every_ratio_is_1(
-    make_adapter: MakeAdapter, make_model: MakeModel, record: Any, locations: str
-) -> None:
+def test_before_anything_is_learned_every_ratio_is_1(make_adapter, make_model, record, locations):
     env = make_adapter(N, locations=locations)
     model = make_model(env, learning_rate=0.0, n_epochs=2, policy_kwargs={"batch_norm": True})
     record(model)
@@ -175,14 +157,12 @@ def test_before_anything_is_learned_every_ratio_is_1(
 class _Predicts(BaseCallback):
     """Asks the policy for an action at every step, which switches it to evaluation."""
 
-    def _on_step(self) -> bool:
+    def _on_step(self):
         self.model.predict(np.zeros((2, 48, 7, 7), np.float32))
         return True
 
 
-def test_a_callback_that_evaluates_within_a_rollout_changes_nothing(
-    make_adapter: MakeAdapter, make_model: MakeModel
-) -> None:
+def test_a_callback_that_evaluates_within_a_rollout_changes_nothing(make_adapter, make_model):
     states = []
     for callback in (None, _Predicts()):
         model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
@@ -217,7 +197,7 @@ FITS: dict[str, Any] = {
     ],
     ids=str,
 )
-def test_settings_with_one_batch_are_taken(changes: dict[str, Any]) -> None:
+def test_settings_with_one_batch_are_taken(changes):
     check_one_batch(**{**FITS, **changes})
 
 
@@ -232,9 +212,7 @@ def test_settings_with_one_batch_are_taken(changes: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_settings_with_several_batches_are_refused_with_the_cure(
-    changes: dict[str, Any], cure: str
-) -> None:
+def test_settings_with_several_batches_are_refused_with_the_cure(changes, cure):
     with pytest.raises(ValueError, match=f"batch_norm=True .*{cure}.*; or batch_norm=False"):
         check_one_batch(**{**FITS, **changes})
 
@@ -244,19 +222,14 @@ def test_settings_with_several_batches_are_refused_with_the_cure(
     [
         ({"batch_episodes": 2}, False, "batch_episodes=3"),
         ({"episodes_per_row": 2}, False, "episodes_per_row=1"),
-        ({"ranks": ProcessGroup(0, 2)}, False, "without torchrun"),
+        ({"process_group": ProcessGroup(0, 2)}, False, "without torchrun"),
         ({}, True, "leave out the wrapper"),
     ],
     ids=["minibatches", "several episodes", "processes", "steps"],
 )
 def test_the_algorithm_refuses_them_before_it_learns(
-    make_adapter: MakeAdapter,
-    make_model: MakeModel,
-    pass_through: type[Any],
-    settings: dict[str, Any],
-    wrapped: bool,
-    cure: str,
-) -> None:
+    make_adapter, make_model, pass_through, settings, wrapped, cure
+):
     env = VecMonitor(make_adapter(N))
     with pytest.raises(ValueError, match=cure):
         make_model(
@@ -266,16 +239,14 @@ def test_the_algorithm_refuses_them_before_it_learns(
 
 
 def test_another_environment_that_has_to_be_stepped_is_refused(
-    make_adapter: MakeAdapter, make_model: MakeModel, pass_through: type[Any]
-) -> None:
+    make_adapter, make_model, pass_through
+):
     model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
     with pytest.raises(ValueError, match="leave out the wrapper"):
         model.set_env(pass_through(make_adapter(N)))
 
 
-def test_episodes_of_one_step_may_be_stepped(
-    cue_env: type[Any], make_model: MakeModel, spy: type[Any]
-) -> None:
+def test_episodes_of_one_step_may_be_stepped(cue_env, make_model, spy):
     rows = [lambda: cue_env(num_steps=1)] * 4
     watcher = spy()
     model = make_model(DummyVecEnv(rows), learning_rate=0.0, policy_kwargs={"batch_norm": True})

@@ -1,7 +1,5 @@
 """Distributions of actions: numbers worked out by hand, for the grid and for locations."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -24,9 +22,7 @@ PEAK = 0.4673558
 MEAN, SAMPLE = torch.tensor([[0.5, 0.5]]), torch.tensor([[0.75, 1.18]])
 
 
-def _locations(
-    mean: torch.Tensor = MEAN, *, clip_log_probs: bool = False, std: float = 0.25
-) -> LocationDistribution:
+def _locations(mean=MEAN, *, clip_log_probs=False, std=0.25):
     return LocationDistribution(mean, std, clip_log_probs=clip_log_probs)
 
 
@@ -37,8 +33,8 @@ def _locations(
     ("clip_log_probs", "distance"), [(False, 0.68), (True, 0.5)], ids=["of the sample", "published"]
 )
 def test_a_sample_beyond_the_frame_counts_where_it_fell_or_as_published_where_it_was_clipped(
-    clip_log_probs: bool, distance: float
-) -> None:
+    clip_log_probs, distance
+):
     # Row: one deviation from the mean. Column: 0.68 / 0.25 of them, or 2 after clipping to 1.
     expected = 2 * PEAK - 0.5 - 0.5 * (distance / 0.25) ** 2
     got = _locations(clip_log_probs=clip_log_probs).log_prob(SAMPLE)
@@ -48,7 +44,7 @@ def test_a_sample_beyond_the_frame_counts_where_it_fell_or_as_published_where_it
 
 
 @pytest.mark.parametrize("clip_log_probs", [False, True])
-def test_inside_the_frame_both_log_probs_are_the_same(clip_log_probs: bool) -> None:
+def test_inside_the_frame_both_log_probs_are_the_same(clip_log_probs):
     inside = torch.tensor([[0.0, 1.0], [0.5, 0.25]])
     got = _locations(MEAN.expand(2, 2), clip_log_probs=clip_log_probs).log_prob(inside)
     expected = [2 * PEAK - 2.0 - 2.0, 2 * PEAK - 0.5]
@@ -59,8 +55,8 @@ def test_inside_the_frame_both_log_probs_are_the_same(clip_log_probs: bool) -> N
     ("clip_log_probs", "slope"), [(False, 2.72), (True, 2.0)], ids=["of the sample", "published"]
 )
 def test_the_gradient_pulls_the_mean_to_the_sample_or_as_published_to_the_border(
-    clip_log_probs: bool, slope: float
-) -> None:
+    clip_log_probs, slope
+):
     # (sample - mean) / 0.0625 is 4 and 10.88, or 8 after clipping; a sigmoid at 0 has slope 1/4.
     outputs = torch.zeros(1, 2, requires_grad=True)
     head = LocationHead(0.25, clip_log_probs=clip_log_probs)
@@ -69,7 +65,7 @@ def test_the_gradient_pulls_the_mean_to_the_sample_or_as_published_to_the_border
     assert outputs.grad.tolist() == [[pytest.approx(1.0), pytest.approx(slope, abs=1e-5)]]
 
 
-def test_the_expected_gradient_of_the_log_prob_is_0_for_samples_and_not_for_clipped_ones() -> None:
+def test_the_expected_gradient_of_the_log_prob_is_0_for_samples_and_not_for_clipped_ones():
     # Near the border, where clipping matters: only the former is a score function.
     uniforms = ((torch.arange(4000) + 0.5) / 4000)[:, None].expand(-1, 2)
     slopes = []
@@ -88,16 +84,14 @@ def test_the_expected_gradient_of_the_log_prob_is_0_for_samples_and_not_for_clip
 
 
 @pytest.mark.parametrize(("std", "entropy"), [(0.25, 0.0652885), (0.1, -1.7672929)])
-def test_the_entropy_of_a_location_is_that_of_two_gaussians_wherever_the_mean_is(
-    std: float, entropy: float
-) -> None:
+def test_the_entropy_of_a_location_is_that_of_two_gaussians_wherever_the_mean_is(std, entropy):
     # 2 (1/2 + log(2 pi)/2 + log(std))
     got = _locations(torch.tensor([[0.5, 0.5], [0.0, 1.0]]), std=std).entropy()
     assert got.tolist() == pytest.approx([entropy, entropy], abs=1e-6)
     assert not got.requires_grad
 
 
-def test_the_mean_is_the_sigmoid_and_the_best_action() -> None:
+def test_the_mean_is_the_sigmoid_and_the_best_action():
     outputs = torch.tensor([[0.0, math.log(3.0)], [-50.0, 50.0]])
     best = LocationHead(0.25, clip_log_probs=False).distribution(outputs).best()
     torch.testing.assert_close(best, torch.tensor([[0.5, 0.75], [0.0, 1.0]]))
@@ -108,13 +102,13 @@ def test_the_mean_is_the_sigmoid_and_the_best_action() -> None:
     [(0.5, 0.0), (0.8413447, 1.0), (0.1586553, -1.0), (0.9772499, 2.0), (0.0227501, -2.0)],
 )
 def test_uniforms_become_samples_where_the_gaussians_cumulated_probability_is_theirs(
-    uniform: float, deviations: float
-) -> None:
+    uniform, deviations
+):
     drawn = _locations().draw(torch.full((1, 2), uniform))
     assert drawn.tolist() == [[pytest.approx(0.5 + 0.25 * deviations, abs=1e-5)] * 2]
 
 
-def test_the_smallest_and_the_largest_uniform_give_finite_samples() -> None:
+def test_the_smallest_and_the_largest_uniform_give_finite_samples():
     drawn = _locations().draw(torch.tensor([[0.0, LARGEST_UNIFORM]]))
     # The quantiles of 2^-25 and 1 - 2^-24 lie 5.41998 and 5.29470 deviations away.
     expected = [0.5 - 0.25 * 5.41998, 0.5 + 0.25 * 5.29470]
@@ -122,14 +116,14 @@ def test_the_smallest_and_the_largest_uniform_give_finite_samples() -> None:
     assert torch.isfinite(_locations().log_prob(drawn)).all()
 
 
-def test_evenly_spread_uniforms_have_the_mean_and_the_deviation() -> None:
+def test_evenly_spread_uniforms_have_the_mean_and_the_deviation():
     uniforms = ((torch.arange(20000) + 0.5) / 20000)[:, None].expand(-1, 2)
     drawn = _locations(torch.tensor([[0.3, 0.9]]).expand(20000, 2)).draw(uniforms)
     assert drawn.mean(dim=0).tolist() == pytest.approx([0.3, 0.9], abs=1e-3)
     assert drawn.std(dim=0).tolist() == pytest.approx([0.25, 0.25], abs=1e-3)
 
 
-def test_whole_episodes_are_drawn_as_their_steps_are() -> None:
+def test_whole_episodes_are_drawn_as_their_steps_are():
     generator = torch.Generator().manual_seed(0)
     mean, uniforms = torch.rand(2, 4, 6, 2, generator=generator)
     steps = [_locations(mean[:, t]).draw(uniforms[:, t]) for t in range(6)]
@@ -139,14 +133,14 @@ def test_whole_episodes_are_drawn_as_their_steps_are() -> None:
 # --- heads ---
 
 
-def test_samples_go_to_the_environment_clipped_to_the_frame() -> None:
+def test_samples_go_to_the_environment_clipped_to_the_frame():
     samples = torch.tensor([[-0.2, 0.4], [1.18, 1.0]])
     bounded = LocationHead(0.25, clip_log_probs=False).within_bounds(samples)
     torch.testing.assert_close(bounded, torch.tensor([[0.0, 0.4], [1.0, 1.0]]))
 
 
 @pytest.mark.parametrize("num_actions", [16, 25, 36, 49, 64, 81, 100])
-def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions: int) -> None:
+def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions):
     head = make_action_head(
         spaces.Discrete(num_actions), clamp_probs=False, action_std=0.25, clip_log_probs=False
     )
@@ -159,7 +153,7 @@ def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions: int) ->
 
 
 @pytest.mark.parametrize("clamp_probs", [False, True])
-def test_a_grids_distribution_is_torchs(clamp_probs: bool) -> None:
+def test_a_grids_distribution_is_torchs(clamp_probs):
     logits = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(0))
     got = GridHead(9, clamp_probs=clamp_probs).distribution(logits)
     expected = Categorical(logits=logits)
@@ -169,7 +163,7 @@ def test_a_grids_distribution_is_torchs(clamp_probs: bool) -> None:
     assert torch.equal(got.best(), logits.argmax(dim=-1))
 
 
-def test_a_location_takes_two_uniforms_and_two_outputs() -> None:
+def test_a_location_takes_two_uniforms_and_two_outputs():
     head = make_action_head(
         spaces.Box(0.0, 1.0, (2,), np.float32),
         clamp_probs=True,
@@ -180,6 +174,6 @@ def test_a_location_takes_two_uniforms_and_two_outputs() -> None:
 
 
 @pytest.mark.parametrize("std", [0.0, -0.1, math.nan])
-def test_a_deviation_that_is_not_positive_is_refused(std: float) -> None:
+def test_a_deviation_that_is_not_positive_is_refused(std):
     with pytest.raises(ValueError, match="action_std must be positive"):
         LocationHead(std, clip_log_probs=False)

@@ -1,10 +1,6 @@
 """GruActorCriticPolicy: sequences equal steps, memory ends with the episode, SB3's protocol."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,30 +10,26 @@ from gymnasium import spaces
 from torch import Tensor
 
 from agents.policies.distributions import inverse_cdf
-from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
-
-MakePolicy = Callable[..., GruActorCriticPolicy]
+from agents.policies.gru_policy import GruActorCriticPolicy
 
 N, T = 3, 4
 SHAPES = [(3, 2, 2), (3,)]
 
 
-def _observations(shape: tuple[int, ...] = (3, 2, 2), seed: int = 0) -> Tensor:
+def _observations(shape=(3, 2, 2), seed=0):
     """`(N, T, ...)` within 0..6."""
     return 6.0 * torch.rand(N, T, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def _uniforms() -> Tensor:
+def _uniforms():
     return torch.rand(N, T, generator=torch.Generator().manual_seed(1))
 
 
-def _starts(*rows: int) -> Tensor:
+def _starts(*rows):
     return torch.tensor([row in rows for row in range(N)])
 
 
-def _step_through(
-    policy: GruActorCriticPolicy, observations: Tensor, uniforms: Tensor
-) -> list[PolicyStep]:
+def _step_through(policy, observations, uniforms):
     state, starts, steps = policy.initial_state(N), _starts(0, 1, 2), []
     for t in range(observations.shape[1]):
         step = policy.step(observations[:, t], state, starts, uniforms=uniforms[:, t])
@@ -48,9 +40,7 @@ def _step_through(
 
 @pytest.mark.parametrize("shape", SHAPES, ids=["map", "vector"])
 @pytest.mark.parametrize("clamp_probs", [False, True])
-def test_a_whole_sequence_equals_its_steps(
-    make_policy: MakePolicy, shape: tuple[int, ...], clamp_probs: bool
-) -> None:
+def test_a_whole_sequence_equals_its_steps(make_policy, shape, clamp_probs):
     policy = make_policy(shape=shape, clamp_probs=clamp_probs)
     observations, uniforms = _observations(shape), _uniforms()
     steps = _step_through(policy, observations, uniforms)
@@ -64,16 +54,14 @@ def test_a_whole_sequence_equals_its_steps(
     )
 
 
-def test_actions_values_and_log_probs_of_a_step_have_one_entry_a_row(
-    make_policy: MakePolicy,
-) -> None:
+def test_actions_values_and_log_probs_of_a_step_have_one_entry_a_row(make_policy):
     step = _step_through(make_policy(), _observations(), _uniforms())[0]
     assert (step.actions.shape, step.actions.dtype) == ((N,), torch.int64)
     assert step.values.shape == step.log_probs.shape == (N,)
     assert step.policy_state.shape == (N, 8)
 
 
-def test_an_episode_start_forgets_the_state_of_its_row_alone(make_policy: MakePolicy) -> None:
+def test_an_episode_start_forgets_the_state_of_its_row_alone(make_policy):
     policy = make_policy()
     observations = _observations()[:, 0]
     state = torch.randn(N, 8, generator=torch.Generator().manual_seed(2))
@@ -85,7 +73,7 @@ def test_an_episode_start_forgets_the_state_of_its_row_alone(make_policy: MakePo
     assert not torch.allclose(reset.values[1], kept.values[1], atol=1e-4)
 
 
-def test_two_episodes_in_a_row_equal_the_same_episodes_alone(make_policy: MakePolicy) -> None:
+def test_two_episodes_in_a_row_equal_the_same_episodes_alone(make_policy):
     policy = make_policy()
     first, second, uniforms = _observations(seed=3), _observations(seed=4), _uniforms()
     alone = [_step_through(policy, episode, uniforms) for episode in (first, second)]
@@ -102,7 +90,7 @@ def test_two_episodes_in_a_row_equal_the_same_episodes_alone(make_policy: MakePo
     torch.testing.assert_close(torch.stack(values), torch.stack([step.values for step in expected]))
 
 
-def test_what_was_seen_earlier_changes_what_is_done_later(make_policy: MakePolicy) -> None:
+def test_what_was_seen_earlier_changes_what_is_done_later(make_policy):
     policy = make_policy()
     one, other = _observations(seed=5), _observations(seed=5)
     other[:, 0] = 6.0 - other[:, 0]
@@ -110,7 +98,7 @@ def test_what_was_seen_earlier_changes_what_is_done_later(make_policy: MakePolic
     assert (logits[0][:, -1] - logits[1][:, -1]).abs().max() > 1e-4
 
 
-def test_later_frames_change_nothing_earlier(make_policy: MakePolicy) -> None:
+def test_later_frames_change_nothing_earlier(make_policy):
     policy = make_policy()
     one, other = _observations(seed=5), _observations(seed=5)
     other[:, 2:] = 6.0 - other[:, 2:]
@@ -118,7 +106,7 @@ def test_later_frames_change_nothing_earlier(make_policy: MakePolicy) -> None:
     torch.testing.assert_close(first[:, :2], second[:, :2])
 
 
-def test_the_deterministic_action_is_the_most_probable_one(make_policy: MakePolicy) -> None:
+def test_the_deterministic_action_is_the_most_probable_one(make_policy):
     policy, observations = make_policy(), _observations()
     step = policy.step(observations[:, 0], policy.initial_state(N), _starts(), deterministic=True)
     logits = policy.evaluate_episodes(observations)[0].logits[:, 0]
@@ -129,9 +117,7 @@ def test_the_deterministic_action_is_the_most_probable_one(make_policy: MakePoli
     torch.testing.assert_close(log_probs, step.log_probs)
 
 
-def test_actions_without_uniforms_are_drawn_as_often_as_they_are_probable(
-    make_policy: MakePolicy,
-) -> None:
+def test_actions_without_uniforms_are_drawn_as_often_as_they_are_probable(make_policy):
     policy = make_policy()
     row = _observations()[:1, 0]
     probs = policy.evaluate_episodes(row[:, None])[0].probs[0, 0]
@@ -147,11 +133,11 @@ def test_actions_without_uniforms_are_drawn_as_often_as_they_are_probable(
 # --- predict ---
 
 
-def _numpy(observations: Tensor) -> np.ndarray:
+def _numpy(observations):
     return observations.numpy()
 
 
-def test_predict_follows_episodes_as_evaluate_episodes_does(make_policy: MakePolicy) -> None:
+def test_predict_follows_episodes_as_evaluate_episodes_does(make_policy):
     policy, observations = make_policy(), _observations()
     best = policy.evaluate_episodes(observations)[0].logits.argmax(dim=2).numpy()
     state: Any = None
@@ -164,7 +150,7 @@ def test_predict_follows_episodes_as_evaluate_episodes_does(make_policy: MakePol
         assert state[0].shape == (N, 8)
 
 
-def test_predict_takes_one_observation_and_gives_one_action(make_policy: MakePolicy) -> None:
+def test_predict_takes_one_observation_and_gives_one_action(make_policy):
     policy, observations = make_policy(), _observations()
     batched, _ = policy.predict(_numpy(observations[:, 0]), deterministic=True)
     action, state = policy.predict(_numpy(observations[0, 0]), deterministic=True)
@@ -177,7 +163,7 @@ def test_predict_takes_one_observation_and_gives_one_action(make_policy: MakePol
     assert np.shape(again) == ()
 
 
-def test_predict_begins_anew_where_an_episode_starts(make_policy: MakePolicy) -> None:
+def test_predict_begins_anew_where_an_episode_starts(make_policy):
     policy, observations = make_policy(), _observations()
     _, state = policy.predict(_numpy(observations[:, 0]))
     flags = np.array([False, True, False])
@@ -192,14 +178,14 @@ def test_predict_begins_anew_where_an_episode_starts(make_policy: MakePolicy) ->
     assert np.abs(after[0][0] - fresh[0][0]).max() > 1e-4
 
 
-def test_predict_refuses_a_state_without_episode_starts(make_policy: MakePolicy) -> None:
+def test_predict_refuses_a_state_without_episode_starts(make_policy):
     policy, observations = make_policy(), _observations()
     _, state = policy.predict(_numpy(observations[:, 0]))
     with pytest.raises(ValueError, match="episode_start"):
         policy.predict(_numpy(observations[:, 1]), state)
 
 
-def test_predict_leaves_the_state_that_it_was_given_as_it_was(make_policy: MakePolicy) -> None:
+def test_predict_leaves_the_state_that_it_was_given_as_it_was(make_policy):
     policy, observations = make_policy(), _observations()
     _, state = policy.predict(_numpy(observations[:, 0]))
     assert state is not None
@@ -216,9 +202,7 @@ def test_predict_leaves_the_state_that_it_was_given_as_it_was(make_policy: MakeP
     [(True, math.log(2.0**-23)), (False, -200.0)],
     ids=["published", "log-softmax"],
 )
-def test_log_probs_of_hopeless_actions(
-    make_policy: MakePolicy, clamp_probs: bool, log_prob: float
-) -> None:
+def test_log_probs_of_hopeless_actions(make_policy, clamp_probs, log_prob):
     policy = make_policy(clamp_probs=clamp_probs)
     with torch.no_grad():
         policy.actor.weight.zero_()
@@ -228,7 +212,7 @@ def test_log_probs_of_hopeless_actions(
     torch.testing.assert_close(hopeless, torch.full((N, T), log_prob), rtol=0.0, atol=1e-4)
 
 
-def test_clamping_changes_no_log_prob_of_a_likely_action(make_policy: MakePolicy) -> None:
+def test_clamping_changes_no_log_prob_of_a_likely_action(make_policy):
     clamped, plain = make_policy(clamp_probs=True), make_policy(clamp_probs=False)
     for action in range(5):
         chosen = torch.full((N, T), action)
@@ -239,9 +223,7 @@ def test_clamping_changes_no_log_prob_of_a_likely_action(make_policy: MakePolicy
 
 
 @pytest.mark.parametrize("detach_value", [True, False])
-def test_the_value_loss_shapes_encoder_and_gru_unless_it_is_detached(
-    make_policy: MakePolicy, detach_value: bool
-) -> None:
+def test_the_value_loss_shapes_encoder_and_gru_unless_it_is_detached(make_policy, detach_value):
     policy = make_policy(detach_value=detach_value)
     policy.evaluate_episodes(_observations())[1].square().sum().backward()
     reached = {
@@ -252,16 +234,14 @@ def test_the_value_loss_shapes_encoder_and_gru_unless_it_is_detached(
     assert reached == ({"critic"} if detach_value else {"critic", "encoder", "gru"})
 
 
-def test_the_policy_loss_reaches_all_but_the_critic_when_the_value_is_detached(
-    make_policy: MakePolicy,
-) -> None:
+def test_the_policy_loss_reaches_all_but_the_critic_when_the_value_is_detached(make_policy):
     policy = make_policy(detach_value=True)
     policy.evaluate_episodes(_observations())[0].entropy().sum().backward()
     reached = {name.split(".")[0] for name, p in policy.named_parameters() if p.grad is not None}
     assert reached == {"actor", "encoder", "gru"}
 
 
-def test_the_published_policy_has_7996466_parameters() -> None:
+def test_the_published_policy_has_7996466_parameters():
     with torch.device("meta"):
         policy = GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (1280, 7, 7), np.float32),
@@ -273,7 +253,7 @@ def test_the_published_policy_has_7996466_parameters() -> None:
     assert sum(parameter.numel() for parameter in policy.parameters()) == 7_996_466
 
 
-def test_maps_are_not_divided_as_images_are(make_policy: MakePolicy) -> None:
+def test_maps_are_not_divided_as_images_are(make_policy):
     policy = make_policy()
     observation = _observations()[:, 0]
     prepared, _ = policy.obs_to_tensor(observation.numpy())
@@ -281,9 +261,7 @@ def test_maps_are_not_divided_as_images_are(make_policy: MakePolicy) -> None:
     torch.testing.assert_close(prepared, observation)
 
 
-def test_orthogonal_policies_start_nearly_uniform_and_nearly_without_memory(
-    make_policy: MakePolicy,
-) -> None:
+def test_orthogonal_policies_start_nearly_uniform_and_nearly_without_memory(make_policy):
     policy = make_policy(orthogonal=True)
     observations = _observations()
     probs = policy.evaluate_episodes(observations)[0].probs
@@ -302,7 +280,7 @@ def test_orthogonal_policies_start_nearly_uniform_and_nearly_without_memory(
 # --- standardisation ---
 
 
-def test_the_scale_is_mean_and_deviation_of_each_channel(make_policy: MakePolicy) -> None:
+def test_the_scale_is_mean_and_deviation_of_each_channel(make_policy):
     policy = make_policy(shape=(2, 1, 2), standardize=True)
     # Channel 0 holds 1, 3, 5, 7: mean 4, unbiased variance (9 + 1 + 1 + 9) / 3. Channel 1 is 2.
     observations = torch.tensor([[[[1.0, 3.0]], [[2.0, 2.0]]], [[[5.0, 7.0]], [[2.0, 2.0]]]])
@@ -312,7 +290,7 @@ def test_the_scale_is_mean_and_deviation_of_each_channel(make_policy: MakePolicy
     torch.testing.assert_close(policy.encoder.std.flatten(), expected)
 
 
-def test_the_scale_is_fitted_once(make_policy: MakePolicy) -> None:
+def test_the_scale_is_fitted_once(make_policy):
     policy = make_policy(standardize=True)
     policy.fit_scale_once(_observations()[:, 0])
     mean = policy.encoder.mean.clone()
@@ -321,14 +299,14 @@ def test_the_scale_is_fitted_once(make_policy: MakePolicy) -> None:
     assert mean.abs().min() > 0.1
 
 
-def test_without_standardisation_the_scale_stays_one(make_policy: MakePolicy) -> None:
+def test_without_standardisation_the_scale_stays_one(make_policy):
     policy = make_policy(standardize=False)
     policy.fit_scale_once(_observations()[:, 0])
     assert policy.encoder.mean.tolist() == torch.zeros(1, 3, 1, 1).tolist()
     assert policy.encoder.std.tolist() == torch.ones(1, 3, 1, 1).tolist()
 
 
-def test_the_scale_takes_the_scale_out_of_the_observations(make_policy: MakePolicy) -> None:
+def test_the_scale_takes_the_scale_out_of_the_observations(make_policy):
     small, large = make_policy(standardize=True), make_policy(standardize=True)
     observations = _observations()
     small.fit_scale_once(observations.flatten(0, 1))
@@ -341,7 +319,7 @@ def test_the_scale_takes_the_scale_out_of_the_observations(make_policy: MakePoli
     )
 
 
-def test_loaded_weights_bring_their_scale_and_do_not_fit_again(make_policy: MakePolicy) -> None:
+def test_loaded_weights_bring_their_scale_and_do_not_fit_again(make_policy):
     fitted, loaded = make_policy(standardize=True), make_policy(standardize=True, seed=1)
     fitted.fit_scale_once(_observations()[:, 0])
     loaded.load_state_dict(fitted.state_dict())
@@ -350,9 +328,7 @@ def test_loaded_weights_bring_their_scale_and_do_not_fit_again(make_policy: Make
     assert torch.equal(loaded.encoder.std, fitted.encoder.std)
 
 
-def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(
-    make_policy: MakePolicy, tmp_path: Path
-) -> None:
+def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(make_policy, tmp_path):
     arguments = {"detach_value": True, "clamp_probs": True, "standardize": True}
     policy = make_policy(**arguments)
     policy.fit_scale_once(_observations()[:, 0])
@@ -382,14 +358,12 @@ def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(
     ],
     ids=["centred", "three numbers", "several", "2-D", "no box"],
 )
-def test_spaces_that_it_cannot_act_in_are_refused(
-    observation_space: spaces.Space[Any], action_space: spaces.Space[Any], message: str
-) -> None:
+def test_spaces_that_it_cannot_act_in_are_refused(observation_space, action_space, message):
     with pytest.raises(ValueError, match=message):
         GruActorCriticPolicy(observation_space, action_space, lambda _: 1e-3)
 
 
-def test_state_dependent_exploration_is_refused() -> None:
+def test_state_dependent_exploration_is_refused():
     with pytest.raises(ValueError, match="no state-dependent exploration"):
         GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (3,)), spaces.Discrete(4), lambda _: 1e-3, use_sde=True

@@ -1,12 +1,7 @@
 """Policies on disk: safetensors and JSON that run no code, and what is wrong with bad ones."""
 
-from __future__ import annotations
-
 import json
 import os
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,22 +17,19 @@ from stable_baselines3.td3.policies import TD3Policy
 
 from adafocus_env.networks import CheckpointError
 from agents.policies.glance_extractor import GlanceMapExtractor
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, load_trusted_zip, save_policy
-
-MakePolicy = Callable[..., GruActorCriticPolicy]
 
 SHA = "ab" * 32
 
 
 @pytest.fixture
-def saved(make_policy: MakePolicy, tmp_path: Path) -> Path:
+def saved(make_policy, tmp_path):
     """A policy's folder."""
     save_policy(make_policy(), tmp_path / "policy", recognizer_sha256=SHA)
     return tmp_path / "policy"
 
 
-def _change(folder: Path, **entries: Any) -> None:
+def _change(folder, **entries):
     """Set entries of `policy.json`; None removes them."""
     file = folder / "policy.json"
     description = {**json.loads(file.read_text()), **entries}
@@ -56,13 +48,7 @@ def _change(folder: Path, **entries: Any) -> None:
     [{}, {"batch_norm": True}, {"actions": None, "action_std": 0.1, "clip_log_probs": True}],
     ids=["grid", "batch norm", "continuous"],
 )
-def test_a_loaded_policy_equals_the_saved_one(
-    make_policy: MakePolicy,
-    tmp_path: Path,
-    shape: tuple[int, ...],
-    arguments: dict[str, Any],
-    kind: dict[str, Any],
-) -> None:
+def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, arguments, kind):
     policy = make_policy(shape=shape, **arguments, **kind)
     observations = 6.0 * torch.rand(2, 4, *shape, generator=torch.Generator().manual_seed(0))
     policy.fit_scale_once(observations[:, 0])
@@ -83,7 +69,7 @@ def test_a_loaded_policy_equals_the_saved_one(
     assert torch.equal(got[1], expected[1])
 
 
-def test_a_policy_is_two_files_that_hold_no_code(saved: Path) -> None:
+def test_a_policy_is_two_files_that_hold_no_code(saved):
     assert sorted(file.name for file in saved.iterdir()) == ["policy.json", "policy.safetensors"]
     description = json.loads((saved / "policy.json").read_text())
     assert description["observation_shape"] == [3, 2, 2]
@@ -97,7 +83,7 @@ def test_a_policy_is_two_files_that_hold_no_code(saved: Path) -> None:
         assert file.read_bytes()[:2] not in (b"PK", b"\x80\x02", b"\x80\x04")
 
 
-def test_saving_again_replaces_the_policy(saved: Path, make_policy: MakePolicy) -> None:
+def test_saving_again_replaces_the_policy(saved, make_policy):
     other = make_policy(seed=1)
     save_policy(other, saved, recognizer_sha256="cd" * 32)
     loaded = load_policy(saved)
@@ -107,7 +93,7 @@ def test_saving_again_replaces_the_policy(saved: Path, make_policy: MakePolicy) 
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(saved: Path, name: str) -> None:
+def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, name):
     (saved / name).unlink()
     with pytest.raises(FileNotFoundError, match=rf"{name} is missing; 'adafocus stage2' makes one"):
         load_policy(saved)
@@ -116,7 +102,7 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(saved: Path, nam
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", "7", '"policy"', "{}"], ids=lambda text: text or "empty"
 )
-def test_a_description_that_is_none_is_a_checkpoint_error(saved: Path, text: str) -> None:
+def test_a_description_that_is_none_is_a_checkpoint_error(saved, text):
     (saved / "policy.json").write_text(text)
     with pytest.raises(CheckpointError, match=str(saved)):
         load_policy(saved)
@@ -133,7 +119,7 @@ def test_a_description_that_is_none_is_a_checkpoint_error(saved: Path, text: str
         "arguments",
     ],
 )
-def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved: Path, name: str) -> None:
+def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved, name):
     _change(saved, **{name: None})
     with pytest.raises(CheckpointError, match=name):
         load_policy(saved)
@@ -155,9 +141,7 @@ def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved: Path, name: 
     ],
     ids=str,
 )
-def test_a_description_that_does_not_fit_is_a_checkpoint_error(
-    saved: Path, entries: dict[str, Any], message: str | None
-) -> None:
+def test_a_description_that_does_not_fit_is_a_checkpoint_error(saved, entries, message):
     _change(saved, **entries)
     with pytest.raises(CheckpointError, match=message) as caught:
         load_policy(saved)
@@ -165,20 +149,20 @@ def test_a_description_that_does_not_fit_is_a_checkpoint_error(
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors", b"PK\x03\x04"], ids=repr)
-def test_weights_that_cannot_be_read_are_a_checkpoint_error(saved: Path, content: bytes) -> None:
+def test_weights_that_cannot_be_read_are_a_checkpoint_error(saved, content):
     (saved / "policy.safetensors").write_bytes(content)
     with pytest.raises(CheckpointError, match=str(saved)):
         load_policy(saved)
 
 
-def test_cut_off_weights_are_a_checkpoint_error(saved: Path) -> None:
+def test_cut_off_weights_are_a_checkpoint_error(saved):
     file = saved / "policy.safetensors"
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=str(saved)):
         load_policy(saved)
 
 
-def test_weights_of_another_policy_are_a_checkpoint_error(saved: Path) -> None:
+def test_weights_of_another_policy_are_a_checkpoint_error(saved):
     file = saved / "policy.safetensors"
     weights = load_file(file)
     weights.pop("critic.bias")
@@ -190,7 +174,7 @@ def test_weights_of_another_policy_are_a_checkpoint_error(saved: Path) -> None:
 # --- policies of SB3 ---
 
 
-def _sb3_policies() -> dict[str, Any]:
+def _sb3_policies():
     vectors = spaces.Box(0.0, 6.0, (5,), np.float32)
     maps = spaces.Box(0.0, 6.0, (3, 2, 2), np.float32)
     grid, anywhere = spaces.Discrete(16), spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -218,7 +202,7 @@ def _sb3_policies() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", _sb3_policies())
-def test_a_policy_of_sb3_comes_back_from_safetensors_and_json(tmp_path: Path, case: str) -> None:
+def test_a_policy_of_sb3_comes_back_from_safetensors_and_json(tmp_path, case):
     cls, sees, acts, arguments = _sb3_policies()[case]
     policy = cls(sees, acts, lambda _: 1e-3, **arguments)
     given = {**arguments, "optimizer_class": torch.optim.SGD}
@@ -247,9 +231,7 @@ def test_a_policy_of_sb3_comes_back_from_safetensors_and_json(tmp_path: Path, ca
     ],
     ids=str,
 )
-def test_a_description_can_name_nothing_but_what_is_known(
-    tmp_path: Path, entries: dict[str, Any], message: str | None
-) -> None:
+def test_a_description_can_name_nothing_but_what_is_known(tmp_path, entries, message):
     cls, sees, acts, arguments = _sb3_policies()["actor-critic"]
     policy = cls(sees, acts, lambda _: 1e-3, **arguments)
     save_policy(policy, tmp_path, recognizer_sha256=SHA, arguments=arguments)
@@ -263,20 +245,18 @@ class _OwnPolicy(ActorCriticPolicy):
 
 
 @pytest.mark.parametrize("case", ["class", "argument"])
-def test_what_files_cannot_name_is_refused_before_anything_is_written(
-    tmp_path: Path, case: str
-) -> None:
+def test_what_files_cannot_name_is_refused_before_anything_is_written(tmp_path, case):
     cls = _OwnPolicy if case == "class" else ActorCriticPolicy
     arguments = {"activation_fn": torch.nn.Hardswish} if case == "argument" else {}
     spaces_ = spaces.Box(0.0, 6.0, (5,), np.float32), spaces.Discrete(4)
-    policy = cls(*spaces_, lambda _: 1e-3, **arguments)  # type: ignore[arg-type]
+    policy = cls(*spaces_, lambda _: 1e-3, **arguments)
     with pytest.raises(ValueError, match=r"cannot name the class _OwnPolicy|are no JSON types"):
         save_policy(policy, tmp_path / "policy", recognizer_sha256=SHA, arguments=arguments)
     assert not (tmp_path / "policy").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip"], ids=repr)
-def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path: Path, content: bytes) -> None:
+def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path, content):
     (tmp_path / "policy.zip").write_bytes(content)
     with pytest.raises(CheckpointError, match="no usable policy of SB3"):
         load_trusted_zip(tmp_path / "policy.zip")

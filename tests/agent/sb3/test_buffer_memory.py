@@ -1,9 +1,5 @@
 """Sizes of buffers, worked out by hand and compared with what SB3 allocates; and free memory."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +9,6 @@ from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.vec_env import VecEnv
 
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3 import buffer_memory
@@ -23,11 +18,11 @@ VECTORS = spaces.Box(0.0, 6.0, (48,), np.float32)
 GRID = spaces.Discrete(49)
 
 
-def _size(algorithm: type[BaseAlgorithm], **arguments: Any) -> Any:
+def _size(algorithm, **arguments):
     return buffer_size(algorithm, arguments, VECTORS, GRID, num_rows=4, num_decisions=8)
 
 
-def test_a_replay_buffer_holds_every_observation_twice() -> None:
+def test_a_replay_buffer_holds_every_observation_twice():
     # Observation and the next one, 48 float32 each; an int64 action; reward, done and timeout.
     size = _size(DQN, buffer_size=1000)
     assert (size.what, size.transitions) == ("replay buffer", 1000)
@@ -35,33 +30,33 @@ def test_a_replay_buffer_holds_every_observation_twice() -> None:
     assert str(size) == "replay buffer of 1,000 steps, 404.0 kB"
 
 
-def test_a_rollout_buffer_is_copied_once_to_be_shuffled() -> None:
+def test_a_rollout_buffer_is_copied_once_to_be_shuffled():
     size = _size(PPO, n_steps=16)
     assert (size.what, size.transitions) == ("rollout buffer", 64)
     assert size.num_bytes == 64 * (2 * 48 * 4 + 8 + 6 * 4)
 
 
-def test_an_lstm_keeps_four_states_a_step() -> None:
+def test_an_lstm_keeps_four_states_a_step():
     kwargs = {"lstm_hidden_size": 32, "n_lstm_layers": 2}
     size = _size(RecurrentPPO, n_steps=16, policy_kwargs=kwargs)
     assert size.num_bytes == 64 * (2 * (48 * 4 + 4 * 4 * 64) + 8 + 6 * 4)
 
 
-def test_gru_ppo_keeps_whole_episodes() -> None:
+def test_gru_ppo_keeps_whole_episodes():
     assert _size(GruPPO).transitions == 4 * 8
     assert _size(GruPPO, episodes_per_row=3).transitions == 3 * 4 * 8
 
 
-def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_on() -> None:
+def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_on():
     class Own(DQN):
-        def __init__(self, *args: Any, **kwargs: Any):
+        def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
 
     assert _size(Own).transitions == 1_000_000
     assert _size(PPO).transitions == 4 * 2048
 
 
-def test_an_unknown_kind_of_algorithm_has_no_known_buffer() -> None:
+def test_an_unknown_kind_of_algorithm_has_no_known_buffer():
     class Own(BaseAlgorithm):
         pass
 
@@ -69,18 +64,16 @@ def test_an_unknown_kind_of_algorithm_has_no_known_buffer() -> None:
 
 
 @pytest.mark.parametrize("algorithm", [DQN, SAC])
-def test_the_size_is_what_sb3_allocates(
-    make_adapter: Callable[..., VecEnv], algorithm: type[BaseAlgorithm]
-) -> None:
+def test_the_size_is_what_sb3_allocates(make_adapter, algorithm):
     locations = "grid" if algorithm is DQN else "continuous"
     env = make_adapter(3, observation="vector", locations=locations)
-    model: Any = algorithm("MlpPolicy", env, buffer_size=100, device="cpu")  # type: ignore[call-arg,arg-type]
+    model: Any = algorithm("MlpPolicy", env, buffer_size=100, device="cpu")
     buffer = model.replay_buffer
     arrays = [value for value in vars(buffer).values() if isinstance(value, np.ndarray)]
     size = buffer_size(
         algorithm,
         {"buffer_size": 100},
-        env.observation_space,  # type: ignore[arg-type]
+        env.observation_space,
         env.action_space,
         num_rows=3,
         num_decisions=4,
@@ -94,11 +87,11 @@ def test_the_size_is_what_sb3_allocates(
     ("count", "text"),
     [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (12_345_678, "12.3 MB"), (5e15, "5000")],
 )
-def test_sizes_are_readable(count: float, text: str) -> None:
+def test_sizes_are_readable(count, text):
     assert readable_bytes(int(count)).startswith(text)
 
 
-def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch):
     monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 2_000_000)
     size = _size(DQN, buffer_size=10_000)
     message = r"replay buffer of 10,000 steps, 4\.0 MB does not fit into the 2\.0 MB .* use less"
@@ -110,7 +103,7 @@ def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch: pytest.Monkey
 # --- free memory ---
 
 
-def _machine(tmp_path: Path, patch: pytest.MonkeyPatch, **files: str) -> int:
+def _machine(tmp_path, patch, **files):
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    3000 kB\n")
     for name, text in files.items():
         (tmp_path / name.replace("_", ".")).write_text(text)
@@ -119,16 +112,12 @@ def _machine(tmp_path: Path, patch: pytest.MonkeyPatch, **files: str) -> int:
     return available_bytes(torch.device("cpu"))
 
 
-def test_without_a_container_it_is_what_the_machine_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_container_it_is_what_the_machine_has(tmp_path, monkeypatch):
     assert _machine(tmp_path, monkeypatch) == 3000 * 1024
     assert _machine(tmp_path, monkeypatch, memory_max="max\n") == 3000 * 1024
 
 
-def test_a_containers_limit_counts_and_its_file_cache_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_containers_limit_counts_and_its_file_cache_does_not(tmp_path, monkeypatch):
     files = {
         "memory_max": "1000000\n",
         "memory_current": "700000\n",
@@ -137,9 +126,7 @@ def test_a_containers_limit_counts_and_its_file_cache_does_not(
     assert _machine(tmp_path, monkeypatch, **files) == 500_000
 
 
-def test_where_linux_does_not_say_it_is_the_free_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_linux_does_not_say_it_is_the_free_pages(tmp_path, monkeypatch):
     monkeypatch.setattr(buffer_memory, "_MEMINFO", tmp_path / "nothing")
     monkeypatch.setattr(buffer_memory, "_CGROUP", tmp_path)
     assert available_bytes(torch.device("cpu")) > 0

@@ -1,10 +1,6 @@
 """Observations on the device: SB3's algorithms learn exactly what they learn from arrays."""
 
-from __future__ import annotations
-
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +8,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.policies.glance_extractor import GlanceMapExtractor
 from agents.sb3.device_rollout_buffer import DeviceRolloutBuffer
@@ -22,7 +18,7 @@ from agents.sb3.vec_env import Sb3VecEnvAdapter
 N, T = 3, 4
 
 
-def _model(algorithm: Any, env: VecEnv, *, on_device: bool, **given: Any) -> OnPolicyAlgorithm:
+def _model(algorithm, env, *, on_device, **given):
     kwargs = {"net_arch": [8], **given.pop("policy_kwargs", {})}
     if on_device:
         given["rollout_buffer_class"] = DeviceRolloutBuffer
@@ -45,8 +41,8 @@ def _model(algorithm: Any, env: VecEnv, *, on_device: bool, **given: Any) -> OnP
 @pytest.mark.parametrize("observation", ["map", "vector"])
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
 def test_training_on_the_device_equals_training_through_numpy(
-    make_vector_env: Callable[..., Any], algorithm: Any, observation: str, extractor: Any
-) -> None:
+    make_vector_env, algorithm, observation, extractor
+):
     kwargs = {} if extractor is None else {"features_extractor_class": extractor}
     models = []
     for on_device in (False, True):
@@ -63,9 +59,7 @@ def test_training_on_the_device_equals_training_through_numpy(
     assert rewards[0] == rewards[1]
 
 
-def test_observations_are_never_arrays(
-    make_vector_env: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_observations_are_never_arrays(make_vector_env, monkeypatch):
     env = make_vector_env(N)
     copies = []
     observe = type(env)._observation
@@ -85,22 +79,20 @@ def test_observations_are_never_arrays(
     assert len(copies) == taken
 
 
-def test_its_steps_are_those_of_the_adapter(
-    make_vector_env: Callable[..., Any], assert_equal: Callable[[object, object], None]
-) -> None:
+def test_its_steps_are_those_of_the_adapter(make_vector_env, assert_equal):
     one, other = Sb3VecEnvAdapter(make_vector_env(N)), DeviceVecEnv(make_vector_env(N))
     for env in (one, other):
         env.seed(1)
-    assert_equal(one.reset(), other.reset()["glance"].numpy())  # type: ignore[call-overload,index]
+    assert_equal(one.reset(), other.reset()["glance"].numpy())
     for t in range(2 * T):
         actions = np.arange(N) + t
         (seen, *rest), (on_device, *others) = one.step(actions), other.step(actions)
-        assert_equal(seen, on_device["glance"].numpy())  # type: ignore[call-overload,index]
+        assert_equal(seen, on_device["glance"].numpy())
         assert_equal(tuple(rest), tuple(others))
         assert_equal(one.reset_infos, other.reset_infos)
 
 
-def test_a_buffer_keeps_copies_and_hands_out_tensors() -> None:
+def test_a_buffer_keeps_copies_and_hands_out_tensors():
     space = spaces.Dict({"glance": spaces.Box(0.0, 6.0, (2,), np.float32)})
     buffer = DeviceRolloutBuffer(2, space, spaces.Discrete(4), device="cpu", n_envs=2)
     for step in range(2):

@@ -3,8 +3,6 @@
 A test is skipped, with a message, where the other package is not installed.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -31,7 +29,7 @@ T = 3
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_the_ids_come_with_the_package_named_as_gymnasium_asks(env_id: str) -> None:
+def test_the_ids_come_with_the_package_named_as_gymnasium_asks(env_id):
     env = gym.make(f"adafocus_env:{env_id}", **SHORT)
     env.action_space.seed(0)
     env.reset(seed=0)
@@ -39,7 +37,7 @@ def test_the_ids_come_with_the_package_named_as_gymnasium_asks(env_id: str) -> N
 
 
 @pytest.mark.parametrize("mode", [None, "sync", "async"])
-def test_every_way_of_making_a_vector_gives_the_same_rewards(mode: str | None) -> None:
+def test_every_way_of_making_a_vector_gives_the_same_rewards(mode):
     given = {} if mode is None else {"autoreset_mode": AutoresetMode.SAME_STEP}
     env = gym.make_vec(
         GRID, num_envs=2, vectorization_mode=mode, vector_kwargs=given or None, **SHORT
@@ -57,7 +55,7 @@ def test_every_way_of_making_a_vector_gives_the_same_rewards(mode: str | None) -
     env.close()
 
 
-def test_statistics_of_an_episode_are_recorded() -> None:
+def test_statistics_of_an_episode_are_recorded():
     env: Any = RecordEpisodeStatistics(gym.make(GRID, **SHORT))
     env.reset(seed=0)
     rewards = [env.step(24) for _ in range(T)]
@@ -66,7 +64,7 @@ def test_statistics_of_an_episode_are_recorded() -> None:
     assert episode["r"] == pytest.approx(sum(reward for _, reward, *_ in rewards), abs=1e-5)
 
 
-def test_statistics_of_a_vector_are_recorded() -> None:
+def test_statistics_of_a_vector_are_recorded():
     env: Any = VectorStatistics(gym.make_vec(GRID, num_envs=3, **SHORT))
     env.reset(seed=0)
     totals = np.zeros(3)
@@ -78,7 +76,7 @@ def test_statistics_of_a_vector_are_recorded() -> None:
     np.testing.assert_allclose(ended["r"], totals, atol=1e-5)
 
 
-def test_a_video_of_an_episode_is_recorded(tmp_path: Path) -> None:
+def test_a_video_of_an_episode_is_recorded(tmp_path):
     pytest.importorskip("moviepy", reason="RecordVideo needs moviepy: pip install moviepy")
     env = RecordVideo(gym.make(GRID, render_mode="rgb_array", **SHORT), str(tmp_path / "new"))
     env.reset(seed=0)
@@ -89,14 +87,14 @@ def test_a_video_of_an_episode_is_recorded(tmp_path: Path) -> None:
     assert video.stat().st_size > 1000
 
 
-def test_a_loop_as_cleanrl_writes_it_learns() -> None:
+def test_a_loop_as_cleanrl_writes_it_learns():
     """Advantage actor-critic with the transition that Gymnasium's own autoreset puts between."""
     torch.manual_seed(0)
     envs = SyncVectorEnv(
         [lambda: RecordEpisodeStatistics(gym.make(GRID, **SHORT)) for _ in range(2)]
     )
     (features,) = envs.single_observation_space.shape or (0,)
-    actor, critic = nn.Linear(features, int(envs.single_action_space.n)), nn.Linear(features, 1)  # type: ignore[attr-defined]
+    actor, critic = nn.Linear(features, int(envs.single_action_space.n)), nn.Linear(features, 1)
     optimizer = torch.optim.Adam([*actor.parameters(), *critic.parameters()], lr=1e-2)
     before = actor.weight.detach().clone()
     seen, _ = envs.reset(seed=0)
@@ -123,7 +121,7 @@ def test_a_loop_as_cleanrl_writes_it_learns() -> None:
     assert not torch.equal(actor.weight, before)
 
 
-def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path: Path) -> None:
+def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path):
     pytest.importorskip("rl_zoo3", reason="RL Zoo is not installed: pip install rl_zoo3")
     (tmp_path / "ppo.yml").write_text(
         f"{GRID}:\n  n_envs: 2\n  n_timesteps: 12\n  policy: MlpPolicy\n"
@@ -150,7 +148,7 @@ def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_torchrls_check_passes(env_id: str) -> None:
+def test_torchrls_check_passes(env_id):
     pytest.importorskip("torchrl", reason="TorchRL is not installed: pip install torchrl")
     from torchrl.envs import GymEnv, check_env_specs
 

@@ -1,9 +1,6 @@
 """Algorithms and presets by name."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +10,15 @@ from omegaconf import OmegaConf
 
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.registry import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
-from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 
-def test_gru_ppo_is_known_by_its_name() -> None:
+def test_gru_ppo_is_known_by_its_name():
     assert algorithm_class("gru_ppo") is GruPPO
 
 
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
 @pytest.mark.parametrize("preset", PRESETS["gru_ppo"])
-def test_every_preset_makes_an_algorithm(
-    make_adapter: Callable[..., Sb3VecEnvAdapter], preset: str, locations: str
-) -> None:
+def test_every_preset_makes_an_algorithm(make_adapter, preset, locations):
     small = {"policy_kwargs": {"hidden_dim": 8}}
     model = GruPPO(
         env=make_adapter(2, locations=locations),
@@ -35,7 +29,7 @@ def test_every_preset_makes_an_algorithm(
     assert model.num_timesteps == 8
 
 
-def test_the_preset_paper_has_the_published_constants() -> None:
+def test_the_preset_paper_has_the_published_constants():
     arguments = algorithm_arguments("gru_ppo", "paper", {})
     published = {"learning_rate": 3e-4, "gamma": 0.7, "ent_coef": 0.01, "vf_coef": 0.5}
     assert arguments.items() >= {**published, "normalize_returns": True}.items()
@@ -48,13 +42,13 @@ def test_the_preset_paper_has_the_published_constants() -> None:
     assert not policy.get("orthogonal", False)
 
 
-def test_overrides_go_before_the_preset_and_the_rest_stays() -> None:
+def test_overrides_go_before_the_preset_and_the_rest_stays():
     plain = algorithm_arguments("gru_ppo", "paper", {})
     changed = algorithm_arguments("gru_ppo", "paper", {"gamma": 0.5, "n_epochs": 3})
     assert changed == {**plain, "gamma": 0.5, "n_epochs": 3}
 
 
-def test_a_linear_schedule_falls_from_its_value_to_0() -> None:
+def test_a_linear_schedule_falls_from_its_value_to_0():
     overrides = {"learning_rate": "lin_0.002", "ent_coef": "lin_1e-2", "gamma": 0.5}
     arguments = algorithm_arguments("gru_ppo", "paper", overrides)
     for name, start in {"learning_rate": 0.002, "ent_coef": 0.01}.items():
@@ -63,7 +57,7 @@ def test_a_linear_schedule_falls_from_its_value_to_0() -> None:
     assert arguments["gamma"] == 0.5
 
 
-def test_steps_can_be_counted_in_episodes_and_classes_named() -> None:
+def test_steps_can_be_counted_in_episodes_and_classes_named():
     given = {
         "n_steps": "3T",
         "train_freq": [2, "step"],
@@ -81,7 +75,7 @@ def test_steps_can_be_counted_in_episodes_and_classes_named() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(ALGORITHMS) - {"gru_ppo"}))
-def test_every_algorithm_has_a_configuration_of_its_own_arguments(name: str) -> None:
+def test_every_algorithm_has_a_configuration_of_its_own_arguments(name):
     file = Path(__file__).parents[3] / "configs" / "algo" / f"{name}.yaml"
     config = OmegaConf.to_container(OmegaConf.load(file).algo, resolve=True)
     assert isinstance(config, dict)
@@ -92,19 +86,19 @@ def test_every_algorithm_has_a_configuration_of_its_own_arguments(name: str) -> 
 
 
 @pytest.mark.parametrize("value", ["lin_", "lin_fast", "lin_0,1"])
-def test_a_schedule_that_is_none_is_refused_with_an_example(value: str) -> None:
+def test_a_schedule_that_is_none_is_refused_with_an_example(value):
     with pytest.raises(ValueError, match=r"write lin_0\.001"):
         algorithm_arguments("gru_ppo", "paper", {"learning_rate": value})
 
 
-def test_policy_arguments_are_merged() -> None:
+def test_policy_arguments_are_merged():
     plain = algorithm_arguments("gru_ppo", "demo", {})
     changed = algorithm_arguments("gru_ppo", "demo", {"policy_kwargs": {"hidden_dim": 16}})
     assert changed["policy_kwargs"] == {**plain["policy_kwargs"], "hidden_dim": 16}
     assert len(changed["policy_kwargs"]) > 1
 
 
-def test_overriding_changes_no_preset() -> None:
+def test_overriding_changes_no_preset():
     before = copy.deepcopy(PRESETS)
     arguments: dict[str, Any] = algorithm_arguments(
         "gru_ppo", "paper", {"gamma": 0.1, "policy_kwargs": {"hidden_dim": 16}}
@@ -132,6 +126,6 @@ def test_overriding_changes_no_preset() -> None:
         ),
     ],
 )
-def test_an_unknown_name_gives_the_nearest(call: Callable[[], object], message: str) -> None:
+def test_an_unknown_name_gives_the_nearest(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,8 +1,5 @@
 """SB3's own algorithms train on the environment as it is."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -24,12 +21,12 @@ SETTINGS: dict[type[BaseAlgorithm], dict[str, Any]] = {
 }
 
 
-def _make(algorithm: type[BaseAlgorithm], env: Any) -> BaseAlgorithm:
+def _make(algorithm, env):
     settings = {"seed": 0, "device": "cpu", "policy_kwargs": {"net_arch": [8]}}
-    return algorithm("MlpPolicy", env, **settings, **SETTINGS[algorithm])  # type: ignore[arg-type]
+    return algorithm("MlpPolicy", env, **settings, **SETTINGS[algorithm])
 
 
-def _learns(model: BaseAlgorithm, steps: int) -> None:
+def _learns(model, steps):
     """A few steps move every weight that is trained to finite values."""
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     model.learn(steps)
@@ -42,27 +39,23 @@ def _learns(model: BaseAlgorithm, steps: int) -> None:
 
 @pytest.mark.parametrize("observation", ["map", "vector"])
 @pytest.mark.parametrize("algorithm", [PPO, A2C, DQN])
-def test_an_algorithm_learns_on_the_adapter(
-    make_vector_env: Callable[..., Any], algorithm: type[BaseAlgorithm], observation: str
-) -> None:
+def test_an_algorithm_learns_on_the_adapter(make_vector_env, algorithm, observation):
     env = VecMonitor(Sb3VecEnvAdapter(make_vector_env(2, observation=observation)))
     _learns(_make(algorithm, env), 32)
 
 
 @pytest.mark.parametrize("algorithm", [PPO, SAC])
-def test_an_algorithm_learns_continuous_locations(
-    make_vector_env: Callable[..., Any], algorithm: type[BaseAlgorithm]
-) -> None:
+def test_an_algorithm_learns_continuous_locations(make_vector_env, algorithm):
     rows = make_vector_env(2, observation="vector", locations="continuous")
     _learns(_make(algorithm, VecMonitor(Sb3VecEnvAdapter(rows))), 24)
 
 
-def test_ppo_trains_on_the_environment_made_by_its_id() -> None:
+def test_ppo_trains_on_the_environment_made_by_its_id():
     env = gym.make("AdaFocus/PatchLocalization-v0", observation="vector")
     _learns(_make(PPO, env), 16)
 
 
-def test_sb3_evaluates_over_whole_episodes(make_vector_env: Callable[..., Any]) -> None:
+def test_sb3_evaluates_over_whole_episodes(make_vector_env):
     env = VecMonitor(Sb3VecEnvAdapter(make_vector_env(2, observation="vector")))
     model = _make(PPO, env)
     returns, lengths = evaluate_policy(model, env, n_eval_episodes=4, return_episode_rewards=True)

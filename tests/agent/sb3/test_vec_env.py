@@ -1,8 +1,5 @@
 """Sb3VecEnvAdapter: a Gymnasium vector environment behaves as SB3's own vectors do."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,17 +7,14 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 from agents.sb3.vec_env import Sb3VecEnvAdapter
-
-MakeAdapter = Callable[..., Sb3VecEnvAdapter]
-AssertEqual = Callable[[object, object], None]
 
 N, T = 3, 4
 
 
-def _actions(env: VecEnv, steps: int) -> list[np.ndarray]:
+def _actions(env, steps):
     env.action_space.seed(0)
     return [np.stack([env.action_space.sample() for _ in range(N)]) for _ in range(steps)]
 
@@ -28,12 +22,8 @@ def _actions(env: VecEnv, steps: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
 @pytest.mark.parametrize("observation", ["map", "vector"])
 def test_it_equals_sb3s_own_vector_of_single_environments(
-    make_adapter: MakeAdapter,
-    make_env: Callable[..., Any],
-    assert_equal: AssertEqual,
-    locations: str,
-    observation: str,
-) -> None:
+    make_adapter, make_env, assert_equal, locations, observation
+):
     rules = {"locations": locations, "observation": observation}
     adapter = make_adapter(N, **rules)
     own = DummyVecEnv([lambda: make_env(**rules)] * N)
@@ -56,7 +46,7 @@ def test_it_equals_sb3s_own_vector_of_single_environments(
         assert_equal(adapter.reset_infos, own.reset_infos)
 
 
-def test_a_step_is_four_arrays_of_sb3s_types(make_adapter: MakeAdapter) -> None:
+def test_a_step_is_four_arrays_of_sb3s_types(make_adapter):
     env = make_adapter(N)
     env.reset()
     observations, rewards, dones, infos = env.step(np.zeros(N, np.int64))
@@ -67,7 +57,7 @@ def test_a_step_is_four_arrays_of_sb3s_types(make_adapter: MakeAdapter) -> None:
     assert [type(info) for info in infos] == [dict] * N
 
 
-def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter: MakeAdapter) -> None:
+def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter):
     env = make_adapter(N)
     seen = env.reset()
     for t in range(T):
@@ -85,7 +75,7 @@ def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter: Make
         assert not {"final_obs", "final_info"} & info.keys()
 
 
-def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env: type[Any]) -> None:
+def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env):
     rows = SyncVectorEnv(
         [
             lambda: TimeLimit(cue_env(num_steps=5), max_episode_steps=2),
@@ -102,7 +92,7 @@ def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env: type[Any
     assert [info["terminal_observation"].shape for info in infos] == [(4, 1, 1)] * 2
 
 
-def test_infos_are_pythons_own_types_and_belong_to_their_rows(make_adapter: MakeAdapter) -> None:
+def test_infos_are_pythons_own_types_and_belong_to_their_rows(make_adapter):
     env = make_adapter(N)
     env.set_options([{"video_index": video} for video in (4, 0, 2)])
     env.reset()
@@ -114,7 +104,7 @@ def test_infos_are_pythons_own_types_and_belong_to_their_rows(make_adapter: Make
         assert type(info["confidence"]) is float
 
 
-def test_observations_do_not_change_afterwards(make_adapter: MakeAdapter) -> None:
+def test_observations_do_not_change_afterwards(make_adapter):
     env = make_adapter(N)
     kept = [env.reset()]
     copies = [kept[0].copy()]
@@ -126,7 +116,7 @@ def test_observations_do_not_change_afterwards(make_adapter: MakeAdapter) -> Non
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter: MakeAdapter) -> None:
+def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter):
     env = VecMonitor(make_adapter(N))
     env.reset()
     total = np.zeros(N)
@@ -143,7 +133,7 @@ def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter: MakeAda
 # --- seeds and options ---
 
 
-def test_seeds_are_used_once(make_adapter: MakeAdapter) -> None:
+def test_seeds_are_used_once(make_adapter):
     env = make_adapter(N, reward="random")
     env.seed(3)
     first = env.reset().copy()
@@ -154,14 +144,14 @@ def test_seeds_are_used_once(make_adapter: MakeAdapter) -> None:
     assert np.abs(first - second).max() > 1e-3
 
 
-def test_rows_have_seeds_one_after_the_other(make_adapter: MakeAdapter) -> None:
+def test_rows_have_seeds_one_after_the_other(make_adapter):
     whole, last = make_adapter(3), make_adapter(1)
     whole.seed(5)
     last.seed(7)
     np.testing.assert_allclose(whole.reset()[2], last.reset()[0], atol=1e-5)
 
 
-def test_options_are_used_once(make_adapter: MakeAdapter, make_videos: Any) -> None:
+def test_options_are_used_once(make_adapter, make_videos):
     env = make_adapter(N, videos=make_videos(64))
     env.set_options({"video_index": 2, "episode_seed": 9})
     env.reset()
@@ -170,21 +160,21 @@ def test_options_are_used_once(make_adapter: MakeAdapter, make_videos: Any) -> N
     assert [info["video_index"] for info in env.reset_infos] != [2, 2, 2]
 
 
-def test_options_may_differ_by_row(make_adapter: MakeAdapter) -> None:
+def test_options_may_differ_by_row(make_adapter):
     env = make_adapter(N)
     env.set_options([{"video_index": video} for video in (1, 4, 1)])
     env.reset()
     assert [info["video_index"] for info in env.reset_infos] == [1, 4, 1]
 
 
-def test_an_option_for_some_rows_only_is_refused(make_adapter: MakeAdapter) -> None:
+def test_an_option_for_some_rows_only_is_refused(make_adapter):
     env = make_adapter(N)
     env.set_options([{"video_index": 1}, {}, {"video_index": 2}])
     with pytest.raises(ValueError, match="'video_index' must be given for every row or for none"):
         env.reset()
 
 
-def test_an_unknown_option_is_refused(make_adapter: MakeAdapter) -> None:
+def test_an_unknown_option_is_refused(make_adapter):
     env = make_adapter(N)
     env.set_options({"video": 1})
     with pytest.raises(ValueError, match=r"unknown reset options \['video'\]"):
@@ -195,20 +185,18 @@ def test_an_unknown_option_is_refused(make_adapter: MakeAdapter) -> None:
 
 
 @pytest.mark.parametrize(("indices", "count"), [(None, 3), (0, 1), ([0, 2], 2)])
-def test_an_attribute_is_given_for_each_index(
-    make_adapter: MakeAdapter, indices: Any, count: int
-) -> None:
+def test_an_attribute_is_given_for_each_index(make_adapter, indices, count):
     env = make_adapter(N)
     assert env.get_attr("num_decisions", indices) == [T] * count
     assert env.get_attr("num_videos", indices) == [5] * count
 
 
-def test_an_attribute_that_is_not_there_is_an_attribute_error(make_adapter: MakeAdapter) -> None:
+def test_an_attribute_that_is_not_there_is_an_attribute_error(make_adapter):
     with pytest.raises(AttributeError, match="num_patches"):
         make_adapter(N).get_attr("num_patches")
 
 
-def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter: MakeAdapter) -> None:
+def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter):
     env = make_adapter(N)
     env.set_attr("note", 7)
     assert env.get_attr("note") == [7] * N
@@ -217,7 +205,7 @@ def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter: MakeAdapter
     assert env.get_attr("note") == [7] * N
 
 
-def test_a_method_is_called_once_for_all_rows(make_adapter: MakeAdapter) -> None:
+def test_a_method_is_called_once_for_all_rows(make_adapter):
     env = make_adapter(N)
     calls: list[Any] = []
     env.set_attr("call", lambda *args, **kwargs: (calls.append((args, kwargs)), 5)[1])
@@ -227,38 +215,36 @@ def test_a_method_is_called_once_for_all_rows(make_adapter: MakeAdapter) -> None
         env.env_method("call", indices=[1])
 
 
-def test_the_environment_can_be_told_its_next_videos(make_adapter: MakeAdapter) -> None:
+def test_the_environment_can_be_told_its_next_videos(make_adapter):
     env = make_adapter(N)
     env.env_method("schedule_videos", [3, 1, 3])
     env.reset()
     assert [info["video_index"] for info in env.reset_infos] == [3, 1, 3]
 
 
-def test_no_row_is_wrapped(make_adapter: MakeAdapter) -> None:
+def test_no_row_is_wrapped(make_adapter):
     env = make_adapter(N)
     assert env.env_is_wrapped(TimeLimit) == [False] * N
     assert env.env_is_wrapped(TimeLimit, indices=[1]) == [False]
 
 
-def test_images_are_drawn_one_a_row_and_tiled(make_adapter: MakeAdapter) -> None:
+def test_images_are_drawn_one_a_row_and_tiled(make_adapter):
     env = make_adapter(N, render_mode="rgb_array")
     env.reset()
     images = env.get_images()
     assert len(images) == N
     for image in images:
         assert image is not None
-        assert (image.dtype, image.shape) == (np.uint8, images[0].shape)  # type: ignore[union-attr]
+        assert (image.dtype, image.shape) == (np.uint8, images[0].shape)
     tiled = env.render()
     assert tiled is not None
-    assert tiled.shape[0] >= images[0].shape[0]  # type: ignore[union-attr]
+    assert tiled.shape[0] >= images[0].shape[0]
 
 
 # --- whole episodes ---
 
 
-def test_it_plays_episodes_where_the_environment_can(
-    make_adapter: MakeAdapter, cue_env: type[Any], assert_equal: AssertEqual
-) -> None:
+def test_it_plays_episodes_where_the_environment_can(make_adapter, cue_env, assert_equal):
     adapter, twin = make_adapter(N), make_adapter(N)
     assert adapter.plays_episodes
     for env in (adapter, twin):
@@ -280,27 +266,25 @@ def test_it_plays_episodes_where_the_environment_can(
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
-def test_other_autoreset_modes_are_refused(cue_env: type[Any], mode: AutoresetMode) -> None:
+def test_other_autoreset_modes_are_refused(cue_env, mode):
     rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=mode)
     with pytest.raises(ValueError, match=f"SAME_STEP, and this environment has .*{mode.name}"):
         Sb3VecEnvAdapter(rows)
 
 
-def test_an_environment_made_for_evaluation_is_refused(
-    make_vector_env: Callable[..., Any],
-) -> None:
+def test_an_environment_made_for_evaluation_is_refused(make_vector_env):
     with pytest.raises(ValueError, match="SAME_STEP"):
         Sb3VecEnvAdapter(make_vector_env(2, autoreset_mode="disabled"))
 
 
-def test_an_environment_that_does_not_say_its_mode_is_refused(cue_env: type[Any]) -> None:
+def test_an_environment_that_does_not_say_its_mode_is_refused(cue_env):
     rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
     rows.metadata = {}
     with pytest.raises(ValueError, match="SAME_STEP, and this environment has None"):
         Sb3VecEnvAdapter(rows)
 
 
-def test_closing_closes_the_environment(cue_env: type[Any]) -> None:
+def test_closing_closes_the_environment(cue_env):
     rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
     Sb3VecEnvAdapter(rows).close()
     assert rows.closed

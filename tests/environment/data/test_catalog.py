@@ -1,13 +1,7 @@
 """Data sets by name."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 
@@ -19,14 +13,15 @@ from adafocus_env.data import (
     find_files,
     open_videos,
 )
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, write_video
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.localization import write_video
 
 GLYPHS = VideoOptions(num_frames=8, frame_size=112)
 FILES = VideoOptions(num_frames=4, frame_size=32)
 
 
 @pytest.fixture(scope="module")
-def glyph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def glyph_folder(tmp_path_factory):
     """Two built-in validation videos as files, as `adafocus make-videos` lays them out."""
     folder = tmp_path_factory.mktemp("glyphs")
     (folder / "videos").mkdir()
@@ -37,13 +32,13 @@ def glyph_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_glyphs_need_no_files() -> None:
+def test_glyphs_need_no_files():
     videos = open_videos("glyphs", "val", GLYPHS)
     assert isinstance(videos, GlyphVideos)
     assert len(videos) == 250
 
 
-def test_glyphs_from_files_are_nearly_those_in_memory(glyph_folder: Path) -> None:
+def test_glyphs_from_files_are_nearly_those_in_memory(glyph_folder):
     drawn = open_videos("glyphs", "val", GLYPHS)
     read = open_videos("glyphs", "val", GLYPHS, data_dir=glyph_folder)
     assert isinstance(read, ListedVideos)
@@ -56,7 +51,7 @@ def test_glyphs_from_files_are_nearly_those_in_memory(glyph_folder: Path) -> Non
 
 
 @pytest.mark.parametrize("from_files", [False, True])
-def test_glyphs_are_never_mirrored_or_cropped(glyph_folder: Path, from_files: bool) -> None:
+def test_glyphs_are_never_mirrored_or_cropped(glyph_folder, from_files):
     options = VideoOptions(num_frames=16, frame_size=112, augment=True, crop=True, flip=True)
     data_dir = glyph_folder if from_files else None
     videos = open_videos("glyphs", "val", options, data_dir=data_dir)
@@ -64,12 +59,12 @@ def test_glyphs_are_never_mirrored_or_cropped(glyph_folder: Path, from_files: bo
     assert all(torch.equal(clip, clips[0]) for clip in clips[1:])
 
 
-def test_glyphs_of_another_size_are_refused_with_the_cure() -> None:
+def test_glyphs_of_another_size_are_refused_with_the_cure():
     with pytest.raises(ValueError, match=r"112 pixels wide .* takes 224; use dataset=videos"):
         open_videos("glyphs", "val", VideoOptions(num_frames=8, frame_size=224))
 
 
-def test_augmented_clips_have_random_frames_and_others_do_not(video_folder: Path) -> None:
+def test_augmented_clips_have_random_frames_and_others_do_not(video_folder):
     for augment in (False, True):
         options = VideoOptions(num_frames=4, frame_size=32, augment=augment)
         videos = open_videos("videos", "train", options, data_dir=video_folder)
@@ -77,7 +72,7 @@ def test_augmented_clips_have_random_frames_and_others_do_not(video_folder: Path
         assert same is not augment
 
 
-def test_list_names_may_be_chosen(video_folder: Path, tmp_path: Path) -> None:
+def test_list_names_may_be_chosen(video_folder, tmp_path):
     (tmp_path / "names.txt").write_text("x\ny\nz\n")
     (tmp_path / "list_of_val").write_text("v0.mp4 12 2\n")
     (tmp_path / "clips").symlink_to(video_folder / "videos")
@@ -88,14 +83,14 @@ def test_list_names_may_be_chosen(video_folder: Path, tmp_path: Path) -> None:
     assert videos.clip(0, 0).label == 2
 
 
-def test_positions_are_dropped_where_videos_are_cropped(glyph_folder: Path) -> None:
+def test_positions_are_dropped_where_videos_are_cropped(glyph_folder):
     for crop in (False, True):
         options = VideoOptions(num_frames=8, frame_size=112, crop=crop)
         videos = open_videos("videos", "val", options, data_dir=glyph_folder)
         assert (videos.target_centers(0) is None) is crop
 
 
-def test_positions_of_other_videos_are_refused(glyph_folder: Path, tmp_path: Path) -> None:
+def test_positions_of_other_videos_are_refused(glyph_folder, tmp_path):
     for name in ("classes.txt", "videos", "val_targets.npy"):
         (tmp_path / name).symlink_to(glyph_folder / name)
     (tmp_path / "val.txt").write_text("0.mp4,16,0\n")
@@ -111,13 +106,13 @@ def test_positions_of_other_videos_are_refused(glyph_folder: Path, tmp_path: Pat
         ("glyphs", "valid", "not 'valid'"),
     ],
 )
-def test_an_unknown_data_set_or_split_is_refused(dataset: str, split: str, message: str) -> None:
+def test_an_unknown_data_set_or_split_is_refused(dataset, split, message):
     with pytest.raises(ValueError, match=message):
         open_videos(dataset, split, GLYPHS)
 
 
 @pytest.mark.parametrize("missing", ["classes.txt", "val.txt"])
-def test_a_missing_file_of_a_data_set_is_named(tmp_path: Path, missing: str) -> None:
+def test_a_missing_file_of_a_data_set_is_named(tmp_path, missing):
     if missing == "val.txt":
         (tmp_path / "classes.txt").write_text("a\n")
     with pytest.raises(FileNotFoundError, match=str(tmp_path / missing)):
@@ -127,9 +122,7 @@ def test_a_missing_file_of_a_data_set_is_named(tmp_path: Path, missing: str) -> 
 # --- the published data sets ---
 
 
-def _published_folder(
-    folder: Path, video_folder: Path, frames: npt.NDArray[np.uint8], texts: dict[str, str]
-) -> Path:
+def _published_folder(folder, video_folder, frames, texts):
     """Text files, and the videos v0 and v1 as `sub dir/v0` in both media."""
     for name, text in texts.items():
         (folder / name).write_text(text)
@@ -155,8 +148,8 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_a_folder_prepared_for_the_published_code_is_read_as_it_is(
-    dataset: str, video_folder: Path, video_frames: npt.NDArray[np.uint8], tmp_path: Path
-) -> None:
+    dataset, video_folder, video_frames, tmp_path
+):
     list_file, class_file, classes, lines = PUBLISHED[dataset]
     names = "".join(f"class {k}\n" for k in range(classes))
     texts = {list_file: lines, class_file: names + "\n"}
@@ -174,13 +167,13 @@ def test_a_folder_prepared_for_the_published_code_is_read_as_it_is(
         assert (one - other).abs().mean() < 3
 
 
-def test_fcvid_wants_239_classes(tmp_path: Path) -> None:
+def test_fcvid_wants_239_classes(tmp_path):
     (tmp_path / "classInd.txt").write_text("".join(f"class {k}\n" for k in range(200)))
     with pytest.raises(ListFileError, match=r"classInd\.txt: 200 classes, but .* has 239"):
         open_videos("fcvid", "val", FILES, data_dir=tmp_path)
 
 
-def test_given_names_change_single_fields_of_a_data_set(tmp_path: Path) -> None:
+def test_given_names_change_single_fields_of_a_data_set(tmp_path):
     files = find_files("fcvid", data_dir=tmp_path, lists={"num_classes": 3, "frame_dir": "jpg"})
     assert files.lists.num_classes == 3
     assert files.root == tmp_path / "jpg"
@@ -203,7 +196,7 @@ def test_given_names_change_single_fields_of_a_data_set(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_bad_field_of_lists_is_named(lists: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_bad_field_of_lists_is_named(lists, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         find_files("actnet", data_dir=tmp_path, lists=lists)
 
@@ -216,12 +209,12 @@ def test_a_bad_field_of_lists_is_named(lists: dict[str, Any], message: str, tmp_
         ("videos", "train.txt, val.txt, classes.txt and videos/"),
     ],
 )
-def test_without_a_folder_the_files_that_it_needs_are_named(dataset: str, message: str) -> None:
+def test_without_a_folder_the_files_that_it_needs_are_named(dataset, message):
     with pytest.raises(ValueError, match=f"dataset={dataset} needs data_dir=FOLDER with {message}"):
         open_videos(dataset, "val", FILES)
 
 
-def test_a_missing_folder_of_frames_is_named_with_the_other_medium(tmp_path: Path) -> None:
+def test_a_missing_folder_of_frames_is_named_with_the_other_medium(tmp_path):
     (tmp_path / "classInd.txt").write_text("a\n")
     (tmp_path / "actnet_val_split.txt").write_text("v,12,0\n")
     with pytest.raises(FileNotFoundError, match=f"{tmp_path}/frames does not exist.*media=videos"):
@@ -238,26 +231,26 @@ def test_a_missing_folder_of_frames_is_named_with_the_other_medium(tmp_path: Pat
     ],
     ids=str,
 )
-def test_a_bad_option_is_named(entries: dict[str, Any], message: str) -> None:
+def test_a_bad_option_is_named(entries, message):
     with pytest.raises(ValueError, match=message):
         VideoOptions(num_frames=4, frame_size=32, **entries)
 
 
-def test_extracted_frames_have_no_other_frame_rate(tmp_path: Path) -> None:
+def test_extracted_frames_have_no_other_frame_rate(tmp_path):
     with pytest.raises(ValueError, match="frame_rate is for media=videos; extracted frames"):
         find_files("actnet", data_dir=tmp_path, media="frames", frame_rate=1)
     with pytest.raises(ValueError, match="media and frame_rate are for videos on disk"):
         open_videos("glyphs", "val", VideoOptions(num_frames=8, frame_size=112, frame_rate=1))
 
 
-def test_sampling_is_that_of_training_or_of_evaluation(video_folder: Path) -> None:
+def test_sampling_is_that_of_training_or_of_evaluation(video_folder):
     names = {"train_sampling": "dense", "eval_sampling": "test"}
     for augment, sampling in ((True, "dense"), (False, "test")):
         options = VideoOptions(num_frames=4, frame_size=32, augment=augment, **names)
         assert options.sampling == sampling
 
 
-def test_videos_may_be_read_at_another_frame_rate(video_folder: Path, tmp_path: Path) -> None:
+def test_videos_may_be_read_at_another_frame_rate(video_folder, tmp_path):
     for name in ("classes.txt", "videos"):
         (tmp_path / name).symlink_to(video_folder / name)
     (tmp_path / "val.txt").write_text("v0.mp4,4,0\n")

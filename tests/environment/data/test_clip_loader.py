@@ -1,22 +1,13 @@
 """ClipLoader: workers load the same clips, ahead where they are announced, and fail as loudly."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
 from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import Clip, VideoError
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
-
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-AssertEqual = Callable[[object, object], None]
 
 N, T = 3, 4
 
@@ -24,16 +15,16 @@ N, T = 3, 4
 class OneBroken:
     """Wraps videos; the one of index 4 cannot be read."""
 
-    def __init__(self, videos: Any):
+    def __init__(self, videos):
         self._videos = videos
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self.__dict__["_videos"], name)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self._videos)
 
-    def clip(self, index: int, episode_seed: int) -> Clip:
+    def clip(self, index, episode_seed):
         if index == 4:
             raise VideoError("v4.mp4 cannot be read")
         clip: Clip = self._videos.clip(index, episode_seed)
@@ -41,13 +32,11 @@ class OneBroken:
 
 
 @pytest.fixture
-def loader(make_videos: Callable[..., Any]) -> ClipLoader:
-    return ClipLoader(OneBroken(make_videos()), num_workers=2)  # type: ignore[arg-type]
+def loader(make_videos):
+    return ClipLoader(OneBroken(make_videos()), num_workers=2)
 
 
-def test_workers_load_the_clips_that_are_loaded_without_them(
-    loader: ClipLoader, make_videos: Callable[..., Any]
-) -> None:
+def test_workers_load_the_clips_that_are_loaded_without_them(loader, make_videos):
     keys = [(3, 2**64 - 1), (0, 7), (0, 8), (3, 2**64 - 1)]
     for key, clip in zip(keys, loader.load(keys), strict=True):
         expected = make_videos().clip(*key)
@@ -55,7 +44,7 @@ def test_workers_load_the_clips_that_are_loaded_without_them(
         assert (clip.frames.dtype, clip.label) == (torch.uint8, expected.label)
 
 
-def test_announced_clips_are_loaded_once_and_others_forgotten(loader: ClipLoader) -> None:
+def test_announced_clips_are_loaded_once_and_others_forgotten(loader):
     loader.prefetch([(0, 1), (1, 1)])
     first = dict(loader._coming)
     loader.prefetch([(1, 1), (2, 1)])
@@ -65,7 +54,7 @@ def test_announced_clips_are_loaded_once_and_others_forgotten(loader: ClipLoader
     assert loader._coming.keys() == {(1, 1)}
 
 
-def test_an_unreadable_video_is_an_error_only_where_it_is_needed(loader: ClipLoader) -> None:
+def test_an_unreadable_video_is_an_error_only_where_it_is_needed(loader):
     loader.prefetch([(4, 0), (1, 0)])
     assert loader.load([(1, 0)])[0].label == 1
     with pytest.raises(VideoError, match=r"v4.mp4 cannot be read"):
@@ -73,8 +62,8 @@ def test_an_unreadable_video_is_an_error_only_where_it_is_needed(loader: ClipLoa
     assert len(loader.load([(2, 0)])) == 1
 
 
-def test_without_workers_nothing_is_loaded_ahead(make_videos: Callable[..., Any]) -> None:
-    loader = ClipLoader(OneBroken(make_videos()))  # type: ignore[arg-type]
+def test_without_workers_nothing_is_loaded_ahead(make_videos):
+    loader = ClipLoader(OneBroken(make_videos()))
     assert not loader.works_ahead
     loader.prefetch([(4, 0)])
     with pytest.raises(VideoError):
@@ -83,7 +72,7 @@ def test_without_workers_nothing_is_loaded_ahead(make_videos: Callable[..., Any]
         ClipLoader(make_videos(), -1)
 
 
-def _episodes(env: PatchLocalizationVectorEnv) -> Iterator[dict[str, Any]]:
+def _episodes(env):
     """Rollouts as `GruPPO` collects them, and a reset with a new seed between two of them."""
     env.reset(seed=6)
     for videos in ([4, 0, 4], [1, 2, 3], [0, 0, 1]):
@@ -94,20 +83,18 @@ def _episodes(env: PatchLocalizationVectorEnv) -> Iterator[dict[str, Any]]:
     yield {"next": env.observe_episode()}
 
 
-def test_rollouts_are_the_same_with_workers(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_rollouts_are_the_same_with_workers(make_vector_env, assert_equal):
     ahead, alone = make_vector_env(N, num_workers=1), make_vector_env(N)
     for one, other in zip(_episodes(ahead), _episodes(alone), strict=True):
         assert_equal(one, other)
 
 
-def test_scheduled_videos_are_what_is_loaded_ahead(make_vector_env: MakeVectorEnv) -> None:
+def test_scheduled_videos_are_what_is_loaded_ahead(make_vector_env):
     env = make_vector_env(N, num_workers=1)
     env.schedule_videos([0, 0, 0])  # no seeds yet: nothing to load
     env.reset(seed=6)
     env.schedule_videos([4, 0, 2])
-    coming = env.core.source.clips._coming  # type: ignore[attr-defined]
+    coming = env.core.source.clips._coming
     announced = list(coming)
     assert [index for index, _ in announced] == [4, 0, 2]
     env.play(np.zeros((N, T), np.int64))
@@ -117,9 +104,7 @@ def test_scheduled_videos_are_what_is_loaded_ahead(make_vector_env: MakeVectorEn
     assert not coming
 
 
-def test_evaluation_is_the_same_with_workers(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_evaluation_is_the_same_with_workers(make_vector_env, assert_equal):
     results = []
     for workers in (0, 1):
         env = make_vector_env(2, autoreset_mode="disabled", num_workers=workers)

@@ -1,13 +1,9 @@
 """Frames of videos that were extracted before."""
 
-from __future__ import annotations
-
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -16,7 +12,7 @@ from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
 
 
 @pytest.fixture
-def folder(video_frames: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
+def folder(video_frames, tmp_path):
     """Five frames; frame t has grey level 20 t."""
     path = tmp_path.resolve() / "v_abc"
     path.mkdir()
@@ -26,7 +22,7 @@ def folder(video_frames: npt.NDArray[np.uint8], tmp_path: Path) -> Path:
     return path
 
 
-def test_frame_k_is_image_k_plus_1_in_rgb(folder: Path) -> None:
+def test_frame_k_is_image_k_plus_1_in_rgb(folder):
     frames = list(FrameFolderReader(folder).read(folder, [4, 0, 4, 2]))
     assert [index for index, _ in frames] == [0, 2, 4]
     assert [round(float(frame[24:, 24:].mean()) / 20) for _, frame in frames] == [0, 2, 4]
@@ -35,18 +31,18 @@ def test_frame_k_is_image_k_plus_1_in_rgb(folder: Path) -> None:
     assert red > blue + 100
 
 
-def test_the_template_names_the_files(folder: Path) -> None:
+def test_the_template_names_the_files(folder):
     (folder / "image_00003.jpg").rename(folder / "img3.jpg")
     assert len(list(FrameFolderReader(folder, "img{}.jpg").read(folder, [2]))) == 1
 
 
-def test_a_list_of_video_files_finds_their_folders(folder: Path) -> None:
+def test_a_list_of_video_files_finds_their_folders(folder):
     assert FrameFolderReader(folder.parent).find(folder.with_name("v_abc.mp4")) == folder
     with pytest.raises(VideoError, match=r"v_abc\.txt: no such folder of frames"):
         FrameFolderReader(folder.parent).find(folder.with_name("v_abc.txt"))
 
 
-def test_a_frame_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+def test_a_frame_must_not_be_a_link_out_of_the_root(folder, tmp_path):
     inside, outside = folder / "image_00002.jpg", folder / "image_00003.jpg"
     secret = tmp_path / "secret.jpg"
     outside.rename(secret)
@@ -59,7 +55,7 @@ def test_a_frame_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path
         list(reader.read(folder, [2]))
 
 
-def test_a_folder_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_must_not_be_a_link_out_of_the_root(folder, tmp_path):
     root = tmp_path.resolve() / "frames"
     root.mkdir()
     (root / "v").symlink_to(folder)
@@ -68,19 +64,19 @@ def test_a_folder_must_not_be_a_link_out_of_the_root(folder: Path, tmp_path: Pat
             FrameFolderReader(root).find(root / name)
 
 
-def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path):
     with pytest.raises(VideoError, match=r"v_none: no such folder .*'adafocus extract-frames'"):
         list(FrameFolderReader(tmp_path).read(tmp_path / "v_none", [0]))
 
 
-def test_too_large_a_frame_count_is_named_with_its_cure(folder: Path) -> None:
+def test_too_large_a_frame_count_is_named_with_its_cure(folder):
     with pytest.raises(
         VideoError, match=r"image_00006\.jpg: no such frame; correct the frame count"
     ):
         list(FrameFolderReader(folder).read(folder, [4, 5]))
 
 
-def _damaged(data: bytes, damage: str) -> bytes:
+def _damaged(data, damage):
     return {
         "zero bytes": b"",
         "text": b"not an image\n" * 20,
@@ -100,16 +96,14 @@ def _damaged(data: bytes, damage: str) -> bytes:
         ("head", "OpenCV cannot decode"),
     ],
 )
-def test_a_damaged_image_is_named_and_never_replaced(
-    folder: Path, damage: str, message: str
-) -> None:
+def test_a_damaged_image_is_named_and_never_replaced(folder, damage, message):
     image = folder / "image_00003.jpg"
     image.write_bytes(_damaged(image.read_bytes(), damage))
     with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
         list(FrameFolderReader(folder).read(folder, [0, 2]))
 
 
-def test_images_are_read_as_they_are_stored(tmp_path: Path) -> None:
+def test_images_are_read_as_they_are_stored(tmp_path):
     # A tag that says "turn by 90 degrees" is followed neither here nor by the published code.
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     exif = Image.Exif()
@@ -121,7 +115,7 @@ def test_images_are_read_as_they_are_stored(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_image(path), np.asarray(Image.open(path)), atol=1)
 
 
-def test_grey_images_have_three_equal_channels(tmp_path: Path) -> None:
+def test_grey_images_have_three_equal_channels(tmp_path):
     path = tmp_path / "grey.jpg"
     Image.fromarray(np.full((16, 16), 100, np.uint8)).save(path)
     image = read_image(path)

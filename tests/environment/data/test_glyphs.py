@@ -1,29 +1,20 @@
 """The built-in videos."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from adafocus_env.data.glyphs.videos import (
-    CLASS_NAMES,
-    SPLITS,
-    GlyphVideos,
-    render_video,
-    write_mp4,
-    write_video,
-)
-from adafocus_env.data.media.video_files import decode_frames
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.localization import SPLITS, render_video, write_video
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.media.video_files import OpenVideo, write_mp4
 
 VAL_SEED = SPLITS["val"][0]
 MIDDLE_FRAMES = [1, 3, 5, 7, 9, 11, 13, 15]  # floor(16 / 8 * (i + 1/2)) = 2 i + 1
 
 
-def test_a_video_is_determined_by_split_seed_and_index() -> None:
+def test_a_video_is_determined_by_split_seed_and_index():
     frames, label, centers = render_video(VAL_SEED, 7)
     again, same_label, same_centers = render_video(VAL_SEED, 7)
     assert label == same_label == 7
@@ -32,7 +23,7 @@ def test_a_video_is_determined_by_split_seed_and_index() -> None:
 
 
 @pytest.mark.parametrize("other", [(VAL_SEED, 17), (SPLITS["train"][0], 7), (SPLITS["test"][0], 7)])
-def test_videos_of_other_indices_and_splits_differ(other: tuple[int, int]) -> None:
+def test_videos_of_other_indices_and_splits_differ(other):
     frames, label, centers = render_video(VAL_SEED, 7)
     other_frames, other_label, other_centers = render_video(*other)
     assert label == other_label
@@ -40,7 +31,7 @@ def test_videos_of_other_indices_and_splits_differ(other: tuple[int, int]) -> No
     assert np.abs(frames.astype(int) - other_frames).mean() > 10
 
 
-def test_a_video_has_sixteen_rgb_frames_of_112_pixels_and_a_center_for_each() -> None:
+def test_a_video_has_sixteen_rgb_frames_of_112_pixels_and_a_center_for_each():
     frames, label, centers = render_video(VAL_SEED, 0)
     assert frames.shape == (16, 112, 112, 3)
     assert frames.dtype == np.uint8
@@ -50,9 +41,7 @@ def test_a_video_has_sixteen_rgb_frames_of_112_pixels_and_a_center_for_each() ->
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 800), ("val", 250), ("test", 500)])
-def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
-    split: str, count: int
-) -> None:
+def test_every_split_has_its_size_and_equally_many_videos_of_each_class(split, count):
     videos = GlyphVideos(split)
     assert len(videos) == count
     assert np.bincount(videos.labels).tolist() == [count // 10] * 10
@@ -60,11 +49,11 @@ def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
     assert all(videos.clip(i, 0).label == videos.labels[i] for i in (0, 3, count - 1))
 
 
-def test_split_seeds_are_all_different() -> None:
+def test_split_seeds_are_all_different():
     assert len({seed for seed, _ in SPLITS.values()}) == len(SPLITS)
 
 
-def test_target_center_lies_on_a_yellow_disc() -> None:
+def test_target_center_lies_on_a_yellow_disc():
     # 8 pixels left and right of the middle: beyond the digit, inside the disc of radius 10 to 12.
     for index in range(10):
         frames, _, centers = render_video(VAL_SEED, index)
@@ -78,7 +67,7 @@ def test_target_center_lies_on_a_yellow_disc() -> None:
                 assert value > 150
 
 
-def test_target_moves_three_to_six_pixels_a_frame_and_stays_in_the_frame() -> None:
+def test_target_moves_three_to_six_pixels_a_frame_and_stays_in_the_frame():
     for index in range(10):
         _, _, centers = render_video(VAL_SEED, index)
         assert centers.min() >= 10
@@ -89,10 +78,10 @@ def test_target_moves_three_to_six_pixels_a_frame_and_stays_in_the_frame() -> No
         assert np.median(moved) > 2.999
 
 
-def test_digit_on_the_target_is_dark_and_differs_between_classes() -> None:
+def test_digit_on_the_target_is_dark_and_differs_between_classes():
     # Segment "a" of a seven, the bar on top, is missing in a four: above the middle of the disc a
     # seven is darker. Half the digit's height is 6.2 to 7.4 pixels.
-    def top(index: int) -> float:
+    def top(index):
         frames, _, centers = render_video(VAL_SEED, index)
         row, col = centers[0].round().astype(int)
         return float(frames[0, row - 9 : row - 4, col - 1 : col + 2].min(axis=0).mean())
@@ -102,7 +91,7 @@ def test_digit_on_the_target_is_dark_and_differs_between_classes() -> None:
     assert np.mean(sevens) < np.mean(fours) - 50
 
 
-def test_center_sampling_shows_the_middle_frame_of_each_segment() -> None:
+def test_center_sampling_shows_the_middle_frame_of_each_segment():
     frames, label, centers = render_video(VAL_SEED, 12)
     clip = GlyphVideos("val").clip(12, episode_seed=99)
     assert clip.label == label == 2
@@ -112,13 +101,13 @@ def test_center_sampling_shows_the_middle_frame_of_each_segment() -> None:
 
 
 @pytest.mark.parametrize("num_frames", [1, 5, 16, 20])
-def test_clips_and_target_centers_have_the_asked_number_of_frames(num_frames: int) -> None:
+def test_clips_and_target_centers_have_the_asked_number_of_frames(num_frames):
     videos = GlyphVideos("test", num_frames=num_frames)
     assert videos.clip(0, 0).frames.shape == (num_frames, 3, 112, 112)
     assert videos.target_centers(0).shape == (num_frames, 2)
 
 
-def test_random_sampling_takes_one_frame_of_each_segment_by_the_episode_seed() -> None:
+def test_random_sampling_takes_one_frame_of_each_segment_by_the_episode_seed():
     videos = GlyphVideos("train", frame_sampling="random")
     frames, _, _ = render_video(SPLITS["train"][0], 3)
     pairs = frames.transpose(0, 3, 1, 2).reshape(8, 2, 3, 112, 112)
@@ -132,16 +121,16 @@ def test_random_sampling_takes_one_frame_of_each_segment_by_the_episode_seed() -
     assert len(chosen) == 3
 
 
-def test_unknown_split_is_refused_with_the_known_ones() -> None:
+def test_unknown_split_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="train, val, test, not 'valid'"):
         GlyphVideos("valid")
 
 
-def test_written_video_reads_back_as_the_frames_in_memory(tmp_path: Path) -> None:
+def test_written_video_reads_back_as_the_frames_in_memory(tmp_path):
     centers = write_video("val", 4, tmp_path / "4.mp4")
     frames, _, expected_centers = render_video(VAL_SEED, 4)
     np.testing.assert_array_equal(centers, expected_centers)
-    read = np.stack(decode_frames(tmp_path / "4.mp4"))
+    read = np.stack([frame for _, frame in OpenVideo(tmp_path / "4.mp4").read()])
     assert read.shape == frames.shape
     # distances[i, j]: read frame i to drawn frame j. The codec smooths the pixel noise, whose mean
     # size is 6.4 levels; neighbouring frames are about 18 levels apart.
@@ -154,7 +143,7 @@ def test_written_video_reads_back_as_the_frames_in_memory(tmp_path: Path) -> Non
     assert red > blue + 60
 
 
-def test_a_video_needs_frames_and_a_folder(tmp_path: Path) -> None:
+def test_a_video_needs_frames_and_a_folder(tmp_path):
     with pytest.raises(ValueError, match="no frames to write"):
         write_mp4(tmp_path / "empty.mp4", [], 8)
     frame = np.zeros((16, 16, 3), np.uint8)

@@ -1,26 +1,22 @@
 """The second built-in task: what its frames show, and what they do not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import DIGITS, draw_video
+from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
 from adafocus_env.data.glyphs.memory import (
     CUE_FRAMES,
     FLICKER_SPLITS,
     NUM_DISCS,
     SPLITS,
-    Scene,
     draw_scene,
     render_memory_video,
 )
-from adafocus_env.data.glyphs.videos import SPLITS as FIRST_TASK
 
 VAL_SEED = SPLITS["val"][0]
 OPTIONS = VideoOptions(num_frames=8, frame_size=112)
@@ -28,18 +24,18 @@ DISTANCE = 8  # pixels from a disc's middle: beyond its digit, inside its radius
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[Scene]:
+def scenes():
     return [draw_scene(np.random.default_rng(seed), seed % 10) for seed in range(60)]
 
 
-def saturation(frame: npt.NDArray[np.uint8], center: npt.NDArray[np.float32]) -> float:
+def saturation(frame, center):
     """Mean of 0..255 left of a disc's middle, given as (row, col)."""
     row, col = center.round().astype(int)
     spot = frame[row - 1 : row + 2, col - DISTANCE - 1 : col - DISTANCE + 2].mean(axis=(0, 1))
     return float(cv2.cvtColor(spot.astype(np.uint8)[None, None], cv2.COLOR_RGB2HSV)[0, 0, 1])
 
 
-def test_a_video_is_determined_by_split_seed_and_index() -> None:
+def test_a_video_is_determined_by_split_seed_and_index():
     frames, label, centers = render_memory_video(VAL_SEED, 13)
     again, same_label, same_centers = render_memory_video(VAL_SEED, 13)
     assert label == same_label == 3
@@ -50,7 +46,7 @@ def test_a_video_is_determined_by_split_seed_and_index() -> None:
     assert np.abs(frames.astype(int) - other).mean() > 10
 
 
-def test_the_target_is_yellow_in_the_first_six_frames_and_grey_in_the_other_ten() -> None:
+def test_the_target_is_yellow_in_the_first_six_frames_and_grey_in_the_other_ten():
     assert CUE_FRAMES == 6
     for index in range(10):
         frames, _, centers = render_memory_video(VAL_SEED, index)
@@ -59,9 +55,7 @@ def test_the_target_is_yellow_in_the_first_six_frames_and_grey_in_the_other_ten(
         assert max(found[6:]) < 40
 
 
-def test_cue_frames_are_blank_and_answer_frames_carry_four_different_digits(
-    scenes: list[Scene],
-) -> None:
+def test_cue_frames_are_blank_and_answer_frames_carry_four_different_digits(scenes):
     for label, scene in enumerate(scenes[:10]):
         assert [disc.segments for disc in scene.cue()] == [""] * 4
         digits = [DIGITS.index(disc.segments) for disc in scene.answer()]
@@ -69,12 +63,12 @@ def test_cue_frames_are_blank_and_answer_frames_carry_four_different_digits(
         assert digits[scene.target] == label
 
 
-def test_answer_frames_are_the_same_whichever_disc_is_the_target(scenes: list[Scene]) -> None:
+def test_answer_frames_are_the_same_whichever_disc_is_the_target(scenes):
     """So without memory of the cue no policy can do better than one in four."""
     first = scenes[0]
     others = [replace(first, target=number) for number in range(NUM_DISCS)]
 
-    def frames(scene: Scene) -> npt.NDArray[np.uint8]:
+    def frames(scene):
         shapes = [scene.cue()] * CUE_FRAMES + [scene.answer()] * (16 - CUE_FRAMES)
         return draw_video(np.random.default_rng(5), shapes)
 
@@ -84,14 +78,14 @@ def test_answer_frames_are_the_same_whichever_disc_is_the_target(scenes: list[Sc
         assert (one[:CUE_FRAMES] != drawn[0][:CUE_FRAMES]).any()
 
 
-def test_in_grey_all_discs_look_alike_but_for_the_digit(scenes: list[Scene]) -> None:
+def test_in_grey_all_discs_look_alike_but_for_the_digit(scenes):
     for scene in scenes:
         assert len({(disc.kind, disc.size, disc.color, disc.ink) for disc in scene.discs}) == 1
     targets = np.bincount([scene.target for scene in scenes], minlength=4)
     assert targets.min() >= 6  # 15 of 60 expected
 
 
-def test_discs_move_smoothly_without_bounces_and_keep_apart(scenes: list[Scene]) -> None:
+def test_discs_move_smoothly_without_bounces_and_keep_apart(scenes):
     for scene in scenes:
         paths = np.stack([disc.centers for disc in scene.discs])
         assert paths.shape == (4, 16, 2)
@@ -108,14 +102,14 @@ def test_discs_move_smoothly_without_bounces_and_keep_apart(scenes: list[Scene])
                 assert np.linalg.norm(paths[one] - paths[other], axis=1).min() >= 30
 
 
-def test_the_place_of_the_last_cue_does_not_do_for_the_end(scenes: list[Scene]) -> None:
+def test_the_place_of_the_last_cue_does_not_do_for_the_end(scenes):
     """A patch holds a digit within about 9 pixels of its middle."""
     targets = [scene.discs[scene.target].centers for scene in scenes]
     moved = [np.abs(path[15] - path[CUE_FRAMES - 1]).max() for path in targets]
     assert np.mean(np.array(moved) > 9) > 0.9
 
 
-def test_for_the_recognizer_the_targets_digit_stays_and_the_other_marks_flicker() -> None:
+def test_for_the_recognizer_the_targets_digit_stays_and_the_other_marks_flicker():
     rng = np.random.default_rng(0)
     scene = draw_scene(rng, 7)
     frames = [scene.flicker(rng) for _ in range(16)]
@@ -126,21 +120,19 @@ def test_for_the_recognizer_the_targets_digit_stays_and_the_other_marks_flicker(
 
 @pytest.mark.parametrize(("split", "count"), [("train", 1600), ("val", 250), ("test", 500)])
 @pytest.mark.parametrize("dataset", ["glyphs_memory", "glyphs_memory_flicker"])
-def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
-    dataset: str, split: str, count: int
-) -> None:
+def test_every_split_has_its_size_and_equally_many_videos_of_each_class(dataset, split, count):
     videos = open_videos(dataset, split, OPTIONS)
     assert len(videos) == count
     assert np.bincount(videos.labels).tolist() == [count // 10] * 10
     assert videos.clip(17, 0).label == 7
 
 
-def test_no_two_splits_of_the_built_in_tasks_share_a_seed() -> None:
+def test_no_two_splits_of_the_built_in_tasks_share_a_seed():
     seeds = [seed for task in (FIRST_TASK, SPLITS, FLICKER_SPLITS) for seed, _ in task.values()]
     assert len(set(seeds)) == len(seeds) == 9
 
 
-def test_clips_and_centers_are_of_the_sampled_frames() -> None:
+def test_clips_and_centers_are_of_the_sampled_frames():
     videos = open_videos("glyphs_memory", "val", OPTIONS)
     frames, _, centers = render_memory_video(VAL_SEED, 4)
     np.testing.assert_array_equal(
@@ -151,7 +143,7 @@ def test_clips_and_centers_are_of_the_sampled_frames() -> None:
     np.testing.assert_array_equal(found, centers[1::2])
 
 
-def test_a_bank_of_one_task_is_not_taken_for_another() -> None:
+def test_a_bank_of_one_task_is_not_taken_for_another():
     media = {
         name: open_videos(name, "val", OPTIONS).identity()["preprocessing"]["media"]
         for name in ("glyphs", "glyphs_memory", "glyphs_memory_flicker")
@@ -160,6 +152,6 @@ def test_a_bank_of_one_task_is_not_taken_for_another() -> None:
     assert len(set(media.values())) == 3
 
 
-def test_a_folder_is_refused_because_there_are_no_files() -> None:
+def test_a_folder_is_refused_because_there_are_no_files():
     with pytest.raises(ValueError, match="dataset=glyphs_memory are drawn in memory"):
         open_videos("glyphs_memory", "val", OPTIONS, data_dir="somewhere")

@@ -1,24 +1,21 @@
 """The third built-in task: what its frames show, and why single ones do not tell the class."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.data.glyphs.drawing import DIGITS, NO_DIGITS, Shape
+from adafocus_env.data.glyphs.drawing import DIGITS, NO_DIGITS
+from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
 from adafocus_env.data.glyphs.memory import FLICKER_SPLITS
 from adafocus_env.data.glyphs.memory import SPLITS as MEMORY
 from adafocus_env.data.glyphs.order import (
     CLASS_NAMES,
     SPLITS,
-    Marked,
     draw_order_scene,
     order_digits,
     render_order_video,
 )
-from adafocus_env.data.glyphs.videos import SPLITS as FIRST_TASK
 
 VAL_SEED = SPLITS["val"][0]
 OPTIONS = VideoOptions(num_frames=4, num_glance_frames=4, frame_size=112)
@@ -26,12 +23,12 @@ PATCH, STEP = 48, 64 / 6  # of the shipped model on a grid of 7x7
 
 
 @pytest.fixture(scope="module")
-def scenes() -> list[tuple[list[Marked], int]]:
+def scenes():
     """Marked shapes and the first frame of the second marks."""
     return [draw_order_scene(np.random.default_rng(seed), seed % 10) for seed in range(60)]
 
 
-def test_a_class_is_a_pair_of_digits_in_one_of_two_orders() -> None:
+def test_a_class_is_a_pair_of_digits_in_one_of_two_orders():
     assert [order_digits(label) for label in range(10)] == [
         *((0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4), (6, 7), (7, 6), (8, 9), (9, 8))
     ]
@@ -39,7 +36,7 @@ def test_a_class_is_a_pair_of_digits_in_one_of_two_orders() -> None:
     assert CLASS_NAMES[7] == "digit 7 then 6"
 
 
-def test_a_video_is_determined_by_split_seed_and_index() -> None:
+def test_a_video_is_determined_by_split_seed_and_index():
     frames, label, centers = render_order_video(VAL_SEED, 13)
     again, same_label, same_centers = render_order_video(VAL_SEED, 13)
     assert label == same_label == 3
@@ -50,18 +47,14 @@ def test_a_video_is_determined_by_split_seed_and_index() -> None:
     assert np.abs(frames.astype(int) - other).mean() > 10
 
 
-def test_the_target_shows_its_two_digits_one_after_the_other(
-    scenes: list[tuple[list[Marked], int]],
-) -> None:
+def test_the_target_shows_its_two_digits_one_after_the_other(scenes):
     for seed, (marked, change) in enumerate(scenes):
         first, second = order_digits(seed % 10)
         shown = [marked[-1].at(t, change).segments for t in range(16)]
         assert shown == [DIGITS[first]] * change + [DIGITS[second]] * (16 - change)
 
 
-def test_they_change_after_frame_6_to_10_so_that_both_are_in_every_clip_of_four(
-    scenes: list[tuple[list[Marked], int]],
-) -> None:
+def test_they_change_after_frame_6_to_10_so_that_both_are_in_every_clip_of_four(scenes):
     assert {change for _, change in scenes} == {6, 7, 8, 9, 10}
     videos = open_videos("glyphs_order", "val", OPTIONS)
     # Middles of segments of four frames: 2, 6, 10, 14; the earliest change is at 6.
@@ -75,7 +68,7 @@ def test_they_change_after_frame_6_to_10_so_that_both_are_in_every_clip_of_four(
     np.testing.assert_array_equal(found, centers[2::4])
 
 
-def test_the_reverse_class_has_the_same_frames_in_the_other_order() -> None:
+def test_the_reverse_class_has_the_same_frames_in_the_other_order():
     """So an average over frames that do not see each other cannot tell them apart."""
     (forward, change), (backward, _) = (
         draw_order_scene(np.random.default_rng(7), label) for label in (4, 5)
@@ -87,13 +80,11 @@ def test_the_reverse_class_has_the_same_frames_in_the_other_order() -> None:
     assert _look(after) == _look(backward[-1].at(0, change))
 
 
-def _look(shape: Shape) -> tuple[object, ...]:
+def _look(shape):
     return shape.kind, shape.size, shape.color, shape.ink, shape.segments
 
 
-def test_distractors_are_of_other_colours_and_half_of_them_carry_digits(
-    scenes: list[tuple[list[Marked], int]],
-) -> None:
+def test_distractors_are_of_other_colours_and_half_of_them_carry_digits(scenes):
     others = [item for marked, _ in scenes for item in marked[:-1]]
     hues = [_hue(item.shape.color) for item in others]
     assert min(hues) >= 55 > 35 >= max(_hue(marked[-1].shape.color) for marked, _ in scenes)
@@ -104,11 +95,11 @@ def test_distractors_are_of_other_colours_and_half_of_them_carry_digits(
     assert all(item.first in NO_DIGITS and item.second in NO_DIGITS for item in rest)
 
 
-def _hue(color: tuple[int, int, int]) -> int:
+def _hue(color):
     return int(cv2.cvtColor(np.array([[color]], np.uint8), cv2.COLOR_RGB2HSV)[0, 0, 0])
 
 
-def test_one_grid_patch_holds_the_targets_digits_in_all_frames() -> None:
+def test_one_grid_patch_holds_the_targets_digits_in_all_frames():
     """Within 9 pixels of the middle: half a digit is 0.62 * 12 = 7.4 high, its strokes 2 wide."""
     corners = np.arange(7) * STEP
     for index in range(40):
@@ -120,7 +111,7 @@ def test_one_grid_patch_holds_the_targets_digits_in_all_frames() -> None:
             assert fits.any()
 
 
-def test_shapes_hardly_hide_each_other(scenes: list[tuple[list[Marked], int]]) -> None:
+def test_shapes_hardly_hide_each_other(scenes):
     for marked, _ in scenes:
         assert 4 <= len(marked) <= 6
         paths = [item.shape.centers for item in marked]
@@ -130,9 +121,7 @@ def test_shapes_hardly_hide_each_other(scenes: list[tuple[list[Marked], int]]) -
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 1600), ("val", 250), ("test", 500)])
-def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
-    split: str, count: int
-) -> None:
+def test_every_split_has_its_size_and_equally_many_videos_of_each_class(split, count):
     videos = open_videos("glyphs_order", split, OPTIONS)
     assert len(videos) == count
     assert np.bincount(videos.labels).tolist() == [count // 10] * 10
@@ -140,13 +129,13 @@ def test_every_split_has_its_size_and_equally_many_videos_of_each_class(
     assert videos.clip(17, 0).label == 7
 
 
-def test_no_two_splits_of_the_built_in_tasks_share_a_seed() -> None:
+def test_no_two_splits_of_the_built_in_tasks_share_a_seed():
     tasks = (FIRST_TASK, MEMORY, FLICKER_SPLITS, SPLITS)
     seeds = [seed for task in tasks for seed, _ in task.values()]
     assert len(set(seeds)) == len(seeds) == 12
 
 
-def test_a_bank_of_one_task_is_not_taken_for_another() -> None:
+def test_a_bank_of_one_task_is_not_taken_for_another():
     of_first, of_order = (
         open_videos(name, "val", OPTIONS).identity()["preprocessing"]["media"]
         for name in ("glyphs", "glyphs_order")

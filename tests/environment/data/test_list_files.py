@@ -1,10 +1,6 @@
 """List files and class files."""
 
-from __future__ import annotations
-
 import logging
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,18 +15,18 @@ from adafocus_env.data.lists.list_files import (
 
 
 @pytest.fixture
-def list_file(tmp_path: Path) -> Path:
+def list_file(tmp_path):
     (tmp_path / "videos").mkdir()
     return tmp_path / "val.txt"
 
 
-def _read(list_file: Path, text: str, separator: str = ",", **form: Any) -> list[VideoRecord]:
+def _read(list_file, text, separator=",", **form):
     list_file.write_text(text, encoding="utf-8")
     root = list_file.parent / "videos"
     return read_list_file(list_file, root, 3, ListFormat(separator, **form))
 
 
-def test_list_file_gives_a_record_a_line(list_file: Path) -> None:
+def test_list_file_gives_a_record_a_line(list_file):
     records = _read(list_file, "a.mp4,12,0\n\n  sub/b.mp4 , 7 , 2 \n\n")
     root = list_file.parent.resolve() / "videos"
     assert records == [
@@ -51,15 +47,13 @@ def test_list_file_gives_a_record_a_line(list_file: Path) -> None:
         (",", "ünï.mp4,12,1", "ünï.mp4"),
     ],
 )
-def test_a_path_may_contain_the_separator(
-    list_file: Path, separator: str, line: str, name: str
-) -> None:
+def test_a_path_may_contain_the_separator(list_file, separator, line, name):
     [record] = _read(list_file, line, separator)
     root = list_file.parent.resolve() / "videos"
     assert record == VideoRecord(root / name, 12, (1,))
 
 
-def test_windows_line_ends_are_taken(list_file: Path) -> None:
+def test_windows_line_ends_are_taken(list_file):
     list_file.write_bytes(b"a.mp4,12,0\r\nb.mp4,7,2\r\n")
     records = read_list_file(list_file, list_file.parent, num_classes=3)
     assert [(r.path.name, r.num_frames, r.label) for r in records] == [
@@ -88,13 +82,13 @@ def test_windows_line_ends_are_taken(list_file: Path) -> None:
         ("a\0.mp4,12,1", "use a path inside it"),
     ],
 )
-def test_a_bad_line_is_named_with_its_cure(list_file: Path, line: str, message: str) -> None:
+def test_a_bad_line_is_named_with_its_cure(list_file, line, message):
     with pytest.raises(ListFileError, match=f"val.txt:3: .*{message}") as error:
         _read(list_file, f"a.mp4,12,0\n\n{line}\n")
     assert str(list_file) in str(error.value)
 
 
-def test_a_symlink_must_not_leave_the_folder(list_file: Path) -> None:
+def test_a_symlink_must_not_leave_the_folder(list_file):
     inside, outside = list_file.parent / "videos", list_file.parent / "outside.mp4"
     outside.touch()
     (inside / "real.mp4").touch()
@@ -106,19 +100,19 @@ def test_a_symlink_must_not_leave_the_folder(list_file: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
-def test_an_empty_list_is_refused_with_the_format(list_file: Path, text: str) -> None:
+def test_an_empty_list_is_refused_with_the_format(list_file, text):
     with pytest.raises(ListFileError, match=r"val\.txt: .*empty; write 'path frames label' a line"):
         _read(list_file, text, separator=" ")
 
 
-def test_a_missing_list_or_class_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_list_or_class_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"list file .*val\.txt does not exist"):
         read_list_file(tmp_path / "val.txt", tmp_path, 3)
     with pytest.raises(FileNotFoundError, match=r"class file .*classes\.txt does not exist"):
         read_class_file(tmp_path / "classes.txt")
 
 
-def test_a_file_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_utf8_is_named(tmp_path):
     latin = tmp_path / "latin.txt"
     latin.write_bytes("Fußball.mp4,12,1\n".encode("latin-1"))
     with pytest.raises(ListFileError, match=r"latin\.txt.*UTF-8"):
@@ -127,7 +121,7 @@ def test_a_file_that_is_no_utf8_is_named(tmp_path: Path) -> None:
         read_class_file(latin)
 
 
-def test_class_file_gives_a_name_a_line(tmp_path: Path) -> None:
+def test_class_file_gives_a_name_a_line(tmp_path):
     (tmp_path / "classes.txt").write_text("long jump\n high jump \n\n\n")
     assert read_class_file(tmp_path / "classes.txt") == ("long jump", "high jump")
 
@@ -141,7 +135,7 @@ def test_class_file_gives_a_name_a_line(tmp_path: Path) -> None:
         ("\n\n", r"classes\.txt: .*empty"),
     ],
 )
-def test_a_bad_class_file_is_named_with_its_cure(tmp_path: Path, text: str, message: str) -> None:
+def test_a_bad_class_file_is_named_with_its_cure(tmp_path, text, message):
     (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(ListFileError, match=message):
         read_class_file(tmp_path / "classes.txt")
@@ -150,13 +144,13 @@ def test_a_bad_class_file_is_named_with_its_cure(tmp_path: Path, text: str, mess
 # --- the published lists ---
 
 
-def test_labels_are_distinct_and_ascending_and_the_first_is_the_label(list_file: Path) -> None:
+def test_labels_are_distinct_and_ascending_and_the_first_is_the_label(list_file):
     records = _read(list_file, "v_a,12,2,0,2\nv_b,7,1\n", multi_label=True)
     assert [record.labels for record in records] == [(0, 2), (1,)]
     assert [record.label for record in records] == [0, 1]
 
 
-def test_a_video_may_have_any_number_of_labels(list_file: Path) -> None:
+def test_a_video_may_have_any_number_of_labels(list_file):
     # The published code stops at three.
     list_file.write_text("v_a,12,7,1,5,3,0\n")
     [record] = read_list_file(list_file, list_file.parent, 8, ListFormat(multi_label=True))
@@ -172,14 +166,12 @@ def test_a_video_may_have_any_number_of_labels(list_file: Path) -> None:
         ("v_a,12,0,", "must be integers, got '12' and '0' and ''"),
     ],
 )
-def test_a_bad_multi_label_line_is_named(list_file: Path, line: str, message: str) -> None:
+def test_a_bad_multi_label_line_is_named(list_file, line, message):
     with pytest.raises(ListFileError, match=rf"val\.txt:2: .*{message}"):
         _read(list_file, f"v_b,12,0\n{line}\n", multi_label=True)
 
 
-def test_short_videos_are_left_out_with_a_warning(
-    list_file: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_short_videos_are_left_out_with_a_warning(list_file, caplog):
     with caplog.at_level(logging.WARNING):
         records = _read(list_file, "a,0,1\nb,2,1\nc,3,1\nd,4,1\n", min_frames=3)
     assert [(record.path.name, record.line) for record in records] == [("c", 3), ("d", 4)]
@@ -187,19 +179,19 @@ def test_short_videos_are_left_out_with_a_warning(
     assert warning == f"{list_file}: 2 of 4 videos with fewer than 3 frames left out"
 
 
-def test_a_list_of_short_videos_alone_is_refused(list_file: Path) -> None:
+def test_a_list_of_short_videos_alone_is_refused(list_file):
     with pytest.raises(ListFileError, match=r"val\.txt: all 2 videos have fewer than 3 frames"):
         _read(list_file, "a,0,1\nb,2,1\n", min_frames=3)
 
 
-def test_every_bad_line_is_found_and_the_good_ones_kept(list_file: Path) -> None:
+def test_every_bad_line_is_found_and_the_good_ones_kept(list_file):
     list_file.write_text("a,12,0\nb,12\nc,12,9\n\nd,12,1\n../e,12,1\n")
     contents = scan_list_file(list_file, list_file.parent, 3, ListFormat())
     assert [record.path.name for record in contents.records] == ["a", "d"]
     assert [problem.split(":")[1] for problem in contents.problems] == ["2", "3", "6"]
 
 
-def test_the_data_folder_may_be_a_link(list_file: Path, tmp_path: Path) -> None:
+def test_the_data_folder_may_be_a_link(list_file, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(list_file.parent / "videos")
     list_file.write_text("a.mp4,12,0\n")
@@ -207,15 +199,13 @@ def test_the_data_folder_may_be_a_link(list_file: Path, tmp_path: Path) -> None:
     assert record.path == list_file.parent.resolve() / "videos" / "a.mp4"
 
 
-def test_a_link_that_goes_round_is_refused(list_file: Path) -> None:
+def test_a_link_that_goes_round_is_refused(list_file):
     (list_file.parent / "videos" / "round").symlink_to("round")
     with pytest.raises(ListFileError, match=r"val\.txt:1: "):
         _read(list_file, "round/../../x,12,0\n")
 
 
-def test_the_class_file_of_another_data_set_is_refused_by_its_number_of_classes(
-    tmp_path: Path,
-) -> None:
+def test_the_class_file_of_another_data_set_is_refused_by_its_number_of_classes(tmp_path):
     path = tmp_path / "classInd.txt"
     path.write_text("".join(f"class {k}\n" for k in range(200)))
     assert len(read_class_file(path, num_classes=200)) == 200

@@ -1,15 +1,10 @@
 """Videos of a list file as clips."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from adafocus_env.data.clips import VideoError
 from adafocus_env.data.lists.list_files import (
@@ -19,11 +14,11 @@ from adafocus_env.data.lists.list_files import (
     read_list_file,
 )
 from adafocus_env.data.lists.listed_videos import ListedVideos
-from adafocus_env.data.media.video_files import Frame, VideoFileReader
+from adafocus_env.data.media.video_files import VideoFileReader
 from adafocus_env.data.transforms import ClipTransform
 
 
-def _open(folder: Path, num_frames: int = 4, **options: object) -> ListedVideos:
+def _open(folder, num_frames=4, **options):
     records = read_list_file(folder / "train.txt", folder / "videos", 3)
     return ListedVideos(
         records,
@@ -31,17 +26,17 @@ def _open(folder: Path, num_frames: int = 4, **options: object) -> ListedVideos:
         VideoFileReader(folder.resolve()),
         num_frames=num_frames,
         transform=ClipTransform(32, augment=options.get("frame_sampling") == "random"),
-        **options,  # type: ignore[arg-type]
+        **options,
     )
 
 
-def _grey_levels(frames: Tensor) -> list[int]:
+def _grey_levels(frames):
     """Which of the frames of `video_frames`, whose lower right is 20 t, each one is."""
     side = frames.shape[-1] // 2
     return [round(float(frame[:, side:, side:].float().mean()) / 20) for frame in frames]
 
 
-def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder: Path) -> None:
+def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder):
     videos = _open(video_folder)
     assert len(videos) == 6
     assert videos.labels.tolist() == [0, 1, 2, 0, 1, 2]
@@ -52,7 +47,7 @@ def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder: Path) -
     assert _grey_levels(clip.frames) == [11, 2, 5, 8]
 
 
-def test_random_clips_depend_on_the_episode_seed_alone(video_folder: Path) -> None:
+def test_random_clips_depend_on_the_episode_seed_alone(video_folder):
     videos = _open(video_folder, frame_sampling="random")
     first = videos.clip(0, 1).frames
     videos.clip(1, 2)
@@ -61,7 +56,7 @@ def test_random_clips_depend_on_the_episode_seed_alone(video_folder: Path) -> No
 
 
 @pytest.mark.parametrize("frame_sampling", ["center", "random"])
-def test_keeping_decoded_videos_changes_no_clip(video_folder: Path, frame_sampling: str) -> None:
+def test_keeping_decoded_videos_changes_no_clip(video_folder, frame_sampling):
     plain = _open(video_folder, frame_sampling=frame_sampling)
     kept = _open(video_folder, frame_sampling=frame_sampling, keep_decoded=True)
     for seed in (0, 1):
@@ -74,16 +69,16 @@ def test_keeping_decoded_videos_changes_no_clip(video_folder: Path, frame_sampli
 class _Recorder:
     """A reader of grey frames that remembers what was asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         self.asked: list[tuple[Path, list[int]]] = []
 
-    def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
+    def read(self, path, indices):
         self.asked.append((path, list(indices)))
         for index in sorted(set(self.asked[-1][1])):
             yield index, np.full((48, 64, 3), 20 * index, np.uint8)
 
 
-def _over(reader: _Recorder, num_video_frames: int, **options: Any) -> ListedVideos:
+def _over(reader, num_video_frames, **options):
     record = VideoRecord(Path("v"), num_video_frames, (1, 2))
     transform = ClipTransform(32)
     return ListedVideos(
@@ -91,7 +86,7 @@ def _over(reader: _Recorder, num_video_frames: int, **options: Any) -> ListedVid
     )
 
 
-def test_kept_videos_are_decoded_once_and_whole() -> None:
+def test_kept_videos_are_decoded_once_and_whole():
     reader = _Recorder()
     videos = _over(reader, 12, keep_decoded=True)
     assert _grey_levels(videos.clip(0, 0).frames) == [1, 4, 7, 10]
@@ -100,28 +95,28 @@ def test_kept_videos_are_decoded_once_and_whole() -> None:
 
 
 @pytest.mark.parametrize("keep_decoded", [False, True])
-def test_frames_come_in_the_order_of_the_sampling(keep_decoded: bool) -> None:
+def test_frames_come_in_the_order_of_the_sampling(keep_decoded):
     # Dense: every 64 // 4 = 16th frame modulo 12: 0, 16 - 12, 32 - 24, 48 - 48.
     videos = _over(_Recorder(), 12, frame_sampling="dense", keep_decoded=keep_decoded)
     assert _grey_levels(videos.clip(0, 0).frames) == [0, 4, 8, 0]
 
 
-def test_each_frame_is_read_once_and_no_other() -> None:
+def test_each_frame_is_read_once_and_no_other():
     reader = _Recorder()
     _over(reader, 2).clip(0, 0)  # frames 0, 1, 1, 1
     assert reader.asked == [(Path("v"), [0, 1])]
 
 
-def test_a_video_has_its_first_label_and_all_of_them() -> None:
+def test_a_video_has_its_first_label_and_all_of_them():
     videos = _over(_Recorder(), 12)
     assert videos.labels.tolist() == [1]
     assert videos.label_sets == ((1, 2),)
     assert videos.clip(0, 0).label == 1
 
 
-def test_frames_of_different_sizes_are_refused() -> None:
+def test_frames_of_different_sizes_are_refused():
     class Mixed(_Recorder):
-        def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
+        def read(self, path, indices):
             for index, frame in super().read(path, indices):
                 yield index, frame[: 48 - index]
 
@@ -130,9 +125,7 @@ def test_frames_of_different_sizes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("keep_decoded", [False, True])
-def test_too_large_a_frame_count_is_named_with_its_cure(
-    video_folder: Path, keep_decoded: bool
-) -> None:
+def test_too_large_a_frame_count_is_named_with_its_cure(video_folder, keep_decoded):
     videos = ListedVideos(
         [VideoRecord(video_folder / "videos" / "v0.mp4", 20, (0,))],
         ("class 0",),
@@ -145,7 +138,7 @@ def test_too_large_a_frame_count_is_named_with_its_cure(
         videos.clip(0, 0)
 
 
-def test_target_centers_are_those_of_the_middle_frames(video_folder: Path) -> None:
+def test_target_centers_are_those_of_the_middle_frames(video_folder):
     centers = np.arange(6 * 12 * 2, dtype=np.float32).reshape(6, 12, 2)
     videos = _open(video_folder, target_centers=centers)
     chosen = videos.target_centers(1)
@@ -155,12 +148,12 @@ def test_target_centers_are_those_of_the_middle_frames(video_folder: Path) -> No
     assert _open(video_folder).target_centers(1) is None
 
 
-def test_target_centers_of_other_videos_are_refused(video_folder: Path) -> None:
+def test_target_centers_of_other_videos_are_refused(video_folder):
     with pytest.raises(ListFileError, match="5 target paths for 6 videos"):
         _open(video_folder, target_centers=np.zeros((5, 12, 2), np.float32))
 
 
-def test_target_centers_are_those_of_the_test_frames_where_these_are_sampled() -> None:
+def test_target_centers_are_those_of_the_test_frames_where_these_are_sampled():
     # 2 frames, 4 of them by the test rule: floor(2 / 4 * (i + 1/2)) = 0, 0, 1, 1.
     centers = np.arange(4, dtype=np.float32).reshape(1, 2, 2)
     for sampling, expected in (("test", [0, 0, 2, 2]), ("center", [0, 2, 2, 2])):

@@ -1,7 +1,5 @@
 """Which frames of a video make a clip."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,24 +24,21 @@ PUBLISHED_CENTERS = {
 
 
 @pytest.mark.parametrize(("num_video_frames", "published"), PUBLISHED_CENTERS.items())
-def test_center_frames_are_the_published_ones(num_video_frames: int, published: list[int]) -> None:
+def test_center_frames_are_the_published_ones(num_video_frames, published):
     indices = center_segment_indices(num_video_frames, 16)
     assert (indices + 1).tolist() == published
 
 
 @pytest.mark.parametrize("sampling", ["random", "center"])
 @pytest.mark.parametrize(
-    ("num_video_frames", "expected"),
-    [(1, [0, 0, 0, 0]), (3, [0, 1, 2, 2]), (4, [0, 1, 2, 3])],
+    ("num_video_frames", "expected"), [(1, [0, 0, 0, 0]), (3, [0, 1, 2, 2]), (4, [0, 1, 2, 3])]
 )
-def test_short_videos_give_all_frames_and_repeat_the_last(
-    sampling: str, num_video_frames: int, expected: list[int]
-) -> None:
+def test_short_videos_give_all_frames_and_repeat_the_last(sampling, num_video_frames, expected):
     rng = np.random.default_rng(0)
     assert FRAME_SAMPLINGS[sampling](num_video_frames, 4, rng).tolist() == expected
 
 
-def test_random_frames_lie_in_their_segments_and_never_in_the_remainder() -> None:
+def test_random_frames_lie_in_their_segments_and_never_in_the_remainder():
     # 11 frames in 4 segments: 2 a segment, frames 8, 9, 10 are the unused remainder.
     rng = np.random.default_rng(0)
     drawn = np.stack([random_segment_indices(11, 4, rng) for _ in range(100)])
@@ -51,14 +46,14 @@ def test_random_frames_lie_in_their_segments_and_never_in_the_remainder() -> Non
     assert seen == [{0, 1}, {2, 3}, {4, 5}, {6, 7}]
 
 
-def test_random_frames_depend_on_the_generator_alone() -> None:
+def test_random_frames_depend_on_the_generator_alone():
     first = random_segment_indices(100, 16, np.random.default_rng(3)).tolist()
     assert random_segment_indices(100, 16, np.random.default_rng(3)).tolist() == first
     assert random_segment_indices(100, 16, np.random.default_rng(4)).tolist() != first
 
 
 @pytest.mark.parametrize("sampling", ["center", "test"])
-def test_evaluation_frames_draw_nothing(sampling: str) -> None:
+def test_evaluation_frames_draw_nothing(sampling):
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     FRAME_SAMPLINGS[sampling](100, 16, rng)
@@ -68,9 +63,7 @@ def test_evaluation_frames_draw_nothing(sampling: str) -> None:
 
 @pytest.mark.parametrize("sampling", ASCENDING)
 @given(num_video_frames=st.integers(1, 500), num_frames=st.integers(1, 64))
-def test_frames_exist_and_do_not_go_back(
-    sampling: str, num_video_frames: int, num_frames: int
-) -> None:
+def test_frames_exist_and_do_not_go_back(sampling, num_video_frames, num_frames):
     rng = np.random.default_rng(0)
     indices = FRAME_SAMPLINGS[sampling](num_video_frames, num_frames, rng)
     assert indices.dtype == np.int64
@@ -82,14 +75,12 @@ def test_frames_exist_and_do_not_go_back(
 
 @pytest.mark.parametrize("sampling", FRAME_SAMPLINGS)
 @pytest.mark.parametrize(("num_video_frames", "num_frames"), [(0, 4), (-1, 4), (4, 0)])
-def test_a_clip_without_frames_is_refused(
-    sampling: str, num_video_frames: int, num_frames: int
-) -> None:
+def test_a_clip_without_frames_is_refused(sampling, num_video_frames, num_frames):
     with pytest.raises(ValueError, match=f"got {num_frames} of {num_video_frames}"):
         FRAME_SAMPLINGS[sampling](num_video_frames, num_frames, np.random.default_rng(0))
 
 
-def test_test_frames_are_the_validation_ones_of_long_videos() -> None:
+def test_test_frames_are_the_validation_ones_of_long_videos():
     for n in (17, 100, 300):
         assert even_indices(n, 16).tolist() == center_segment_indices(n, 16).tolist()
 
@@ -103,13 +94,11 @@ def test_test_frames_are_the_validation_ones_of_long_videos() -> None:
         (6, [0, 2, 3, 5]),  # 1.5 * ... = .75, 2.25, 3.75, 5.25
     ],
 )
-def test_test_frames_of_short_videos_are_spread_evenly(
-    num_video_frames: int, expected: list[int]
-) -> None:
+def test_test_frames_of_short_videos_are_spread_evenly(num_video_frames, expected):
     assert even_indices(num_video_frames, 4).tolist() == expected
 
 
-def test_dense_frames_begin_at_random_and_have_a_fixed_stride() -> None:
+def test_dense_frames_begin_at_random_and_have_a_fixed_stride():
     # n = 70: m = 1 + 70 - 64 = 7, the start is one of 0..5; stride 64 // 16 = 4.
     rng = np.random.default_rng(0)
     drawn = {tuple(dense_indices(70, 16, rng).tolist()) for _ in range(200)}
@@ -117,21 +106,21 @@ def test_dense_frames_begin_at_random_and_have_a_fixed_stride() -> None:
 
 
 @pytest.mark.parametrize("num_video_frames", [64, 65])
-def test_dense_frames_of_up_to_65_frames_begin_at_0(num_video_frames: int) -> None:
+def test_dense_frames_of_up_to_65_frames_begin_at_0(num_video_frames):
     # m = 1, or m = 2 of which the last start is never drawn.
     rng = np.random.default_rng(0)
     for _ in range(10):
         assert dense_indices(num_video_frames, 16, rng).tolist() == list(range(0, 64, 4))
 
 
-def test_dense_frames_of_short_videos_go_round() -> None:
+def test_dense_frames_of_short_videos_go_round():
     # Stride 64 // 8 = 8: 0 8 16 24 32 40 48 56 modulo 20.
     indices = dense_indices(20, 8, np.random.default_rng(0))
     assert indices.tolist() == [0, 8, 16, 4, 12, 0, 8, 16]
 
 
 @given(num_video_frames=st.integers(1, 500), num_frames=st.integers(1, 64))
-def test_dense_frames_exist(num_video_frames: int, num_frames: int) -> None:
+def test_dense_frames_exist(num_video_frames, num_frames):
     indices = dense_indices(num_video_frames, num_frames, np.random.default_rng(0))
     assert indices.dtype == np.int64
     assert indices.shape == (num_frames,)
@@ -139,6 +128,6 @@ def test_dense_frames_exist(num_video_frames: int, num_frames: int) -> None:
     assert indices.max() < num_video_frames
 
 
-def test_dense_clips_of_more_than_64_frames_are_refused() -> None:
+def test_dense_clips_of_more_than_64_frames_are_refused():
     with pytest.raises(ValueError, match="num_frames=65 is too many; use sampling random"):
         dense_indices(100, 65, np.random.default_rng(0))

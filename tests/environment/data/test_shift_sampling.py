@@ -1,7 +1,5 @@
 """Which frames make a clip in the Something-Something family; examples by hand, counted from 0."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -9,63 +7,51 @@ from adafocus_env.data.sampling.segments import FRAME_SAMPLINGS, even_indices
 from adafocus_env.data.sampling.shift import (
     SHIFT_SAMPLINGS,
     center_or_first_indices,
-    dense_test_indices,
     middle_indices,
     random_or_first_indices,
     sampling_rules,
-    twice_indices,
 )
 
 
-def test_center_frames_of_forty_in_eight_segments_are_the_middles() -> None:
+def test_center_frames_of_forty_in_eight_segments_are_the_middles():
     assert center_or_first_indices(40, 8).tolist() == [2, 7, 12, 17, 22, 27, 32, 37]
 
 
 @pytest.mark.parametrize("sampling", ["center", "random"])
-def test_videos_with_fewer_frames_give_their_first_one(sampling: str) -> None:
+def test_videos_with_fewer_frames_give_their_first_one(sampling):
     rng = np.random.default_rng(0)
     assert SHIFT_SAMPLINGS[sampling](5, 8, rng).tolist() == [0] * 8
 
 
-def test_at_exactly_eight_frames_validation_repeats_the_first_and_training_takes_all() -> None:
+def test_at_exactly_eight_frames_validation_repeats_the_first_and_training_takes_all():
     assert center_or_first_indices(8, 8).tolist() == [0] * 8
     assert random_or_first_indices(8, 8, np.random.default_rng(0)).tolist() == list(range(8))
 
 
-def test_the_test_rule_repeats_frames_of_short_videos() -> None:
+def test_the_test_rule_repeats_frames_of_short_videos():
     # n / T = 1/2: int(1/4 + i/2).
     assert middle_indices(4, 8).tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
-def test_for_twelve_frames_the_order_of_operations_chooses_another_frame_at_125_lengths() -> None:
+def test_for_twelve_frames_the_order_of_operations_chooses_another_frame_at_125_lengths():
     differ = [n for n in range(13, 3000) if (middle_indices(n, 12) != _exact(n, 12)).any()]
     assert differ[:6] == [16, 32, 64, 88, 104, 128]
     assert len(differ) == 125
     assert all((middle_indices(n, 8) == even_indices(n, 8)).all() for n in range(1, 3000))
 
 
-def _exact(n: int, frames: int) -> np.ndarray:
+def _exact(n, frames):
     return n * (2 * np.arange(frames) + 1) // (2 * frames)
 
 
-def test_two_clips_are_middles_and_beginnings() -> None:
-    assert twice_indices(16, 4).tolist() == [2, 6, 10, 14, 0, 4, 8, 12]
-
-
-def test_ten_dense_clips_start_evenly_and_step_by_eight() -> None:
-    indices = dense_test_indices(73, 8).reshape(10, 8)
-    assert indices[:, 0].tolist() == list(range(10))
-    assert indices[3].tolist() == [3 + 8 * i for i in range(8)]
-
-
-def test_the_rules_follow_from_whether_there_are_frames_for_glances() -> None:
+def test_the_rules_follow_from_whether_there_are_frames_for_glances():
     assert sampling_rules(None) is FRAME_SAMPLINGS
     assert sampling_rules(8) is SHIFT_SAMPLINGS
     assert FRAME_SAMPLINGS.keys() == SHIFT_SAMPLINGS.keys()
 
 
 @pytest.mark.parametrize(("frames", "of"), [(0, 8), (8, 0)])
-def test_clips_without_frames_are_refused(frames: int, of: int) -> None:
+def test_clips_without_frames_are_refused(frames, of):
     for sampling in SHIFT_SAMPLINGS.values():
         with pytest.raises(ValueError, match="at least one frame"):
             sampling(of, frames, np.random.default_rng(0))

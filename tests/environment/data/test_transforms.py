@@ -1,29 +1,24 @@
 """Crops and flips of whole clips."""
 
-from __future__ import annotations
-
 import io
-from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor
 
 from adafocus_env.data.media.frame_folders import read_image
 from adafocus_env.data.transforms import ClipTransform, _multi_scale_crop
 
 
-def _apply(transform: ClipTransform, frames: Tensor, seed: int = 0) -> Tensor:
+def _apply(transform, frames, seed=0):
     return transform(frames, np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1]))
 
 
-def _noise(height: int, width: int, num_frames: int = 2) -> Tensor:
+def _noise(height, width, num_frames=2):
     values = np.random.default_rng(5).integers(0, 256, (num_frames, 3, height, width), np.uint8)
     return torch.from_numpy(values)
 
@@ -37,8 +32,8 @@ def _noise(height: int, width: int, num_frames: int = 2) -> Tensor:
     ],
 )
 def test_evaluation_takes_the_center_of_frames_resized_by_256_to_224(
-    frame_size: int, height: int, width: int, top: int, left: int
-) -> None:
+    frame_size, height, width, top, left
+):
     frames = _noise(height, width)  # the shorter side already has its size: nothing is resampled
     cropped = _apply(ClipTransform(frame_size), frames)
     assert torch.equal(
@@ -47,9 +42,7 @@ def test_evaluation_takes_the_center_of_frames_resized_by_256_to_224(
 
 
 @pytest.mark.parametrize(("height", "width"), [(360, 480), (480, 360), (50, 70)])
-def test_evaluation_shows_the_middle_seven_eighths_of_the_shorter_side(
-    height: int, width: int
-) -> None:
+def test_evaluation_shows_the_middle_seven_eighths_of_the_shorter_side(height, width):
     # A coordinate ramp: after the resize the shorter side spans 0..255 over 128 pixels, and the
     # crop leaves out 8 of them, 16 grey levels, at either end.
     down = torch.linspace(0, 255, height).round().to(torch.uint8)[:, None].expand(height, width)
@@ -63,7 +56,7 @@ def test_evaluation_shows_the_middle_seven_eighths_of_the_shorter_side(
     assert (line.diff() >= 0).all()
 
 
-def _published_preprocessing(jpeg: bytes) -> npt.NDArray[np.uint8]:
+def _published_preprocessing(jpeg):
     """REFERENCE section 6 with PIL: shorter side to 256, bilinear; centre crop of 224."""
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     short = min(image.size)
@@ -79,8 +72,8 @@ def _published_preprocessing(jpeg: bytes) -> npt.NDArray[np.uint8]:
 )
 @pytest.mark.parametrize("quality", [95, 75])
 def test_validation_preprocessing_of_a_jpeg_differs_from_pil_by_at_most_2_levels(
-    width: int, height: int, quality: int, tmp_path: Path
-) -> None:
+    width, height, quality, tmp_path
+):
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
     picture = Image.fromarray(cv2.GaussianBlur(noise, (5, 5), 0))
     path = tmp_path / "frame.jpg"
@@ -92,18 +85,18 @@ def test_validation_preprocessing_of_a_jpeg_differs_from_pil_by_at_most_2_levels
 
 
 @pytest.mark.parametrize("augment", [False, True])
-def test_without_crop_frames_stay_as_they_are(augment: bool) -> None:
+def test_without_crop_frames_stay_as_they_are(augment):
     frames = _noise(112, 112)
     transform = ClipTransform(112, augment=augment, flip=False, crop=False)
     assert torch.equal(_apply(transform, frames), frames)
 
 
-def test_without_crop_frames_of_another_size_are_refused_with_the_cure() -> None:
+def test_without_crop_frames_of_another_size_are_refused_with_the_cure():
     with pytest.raises(ValueError, match=r"64x48 pixels but 112x112 .* crop=true"):
         _apply(ClipTransform(112, crop=False), _noise(48, 64))
 
 
-def test_augmentation_is_deterministic_by_seed() -> None:
+def test_augmentation_is_deterministic_by_seed():
     transform = ClipTransform(56, augment=True)
     frames = _noise(72, 96)
     results = [_apply(transform, frames, seed) for seed in range(4)]
@@ -114,13 +107,13 @@ def test_augmentation_is_deterministic_by_seed() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_one_draw_serves_the_whole_clip(seed: int) -> None:
+def test_one_draw_serves_the_whole_clip(seed):
     frames = _noise(72, 96, num_frames=1).repeat(3, 1, 1, 1)
     first, *others = _apply(ClipTransform(56, augment=True), frames, seed)
     assert all(torch.equal(first, other) for other in others)
 
 
-def test_flip_mirrors_about_half_of_the_clips_and_leaves_the_crop_as_it_is() -> None:
+def test_flip_mirrors_about_half_of_the_clips_and_leaves_the_crop_as_it_is():
     frames = _noise(72, 96)
     mirrored = 0
     for seed in range(40):
@@ -133,7 +126,7 @@ def test_flip_mirrors_about_half_of_the_clips_and_leaves_the_crop_as_it_is() -> 
     assert 10 <= mirrored <= 30  # 40 fair coins; 99.9 % lie within
 
 
-def test_without_flip_left_stays_left() -> None:
+def test_without_flip_left_stays_left():
     frames = torch.zeros(1, 3, 72, 72, dtype=torch.uint8)
     frames[..., 36:] = 255
     transform = ClipTransform(56, augment=True, flip=False)
@@ -142,12 +135,12 @@ def test_without_flip_left_stays_left() -> None:
         assert cropped[..., :28].mean() < cropped[..., 28:].mean()
 
 
-def _crops(height: int, width: int, frame_size: int) -> set[tuple[int, int, int, int]]:
+def _crops(height, width, frame_size):
     rng = np.random.default_rng(0)
     return {_multi_scale_crop(height, width, frame_size, rng) for _ in range(4000)}
 
 
-def test_crop_sizes_of_a_480x360_video_are_the_ten_published_pairs() -> None:
+def test_crop_sizes_of_a_480x360_video_are_the_ten_published_pairs():
     # 360 * {1, .875, .75, .66} = 360, 315, 270, 237; height and width at most one scale apart.
     expected = {
         (360, 360), (360, 315),
@@ -158,7 +151,7 @@ def test_crop_sizes_of_a_480x360_video_are_the_ten_published_pairs() -> None:
     assert {(height, width) for _, _, height, width in _crops(360, 480, 224)} == expected
 
 
-def test_crop_positions_are_the_thirteen_published_ones() -> None:
+def test_crop_positions_are_the_thirteen_published_ones():
     # A 270x270 crop of 480x360: a quarter of the free range is 52 across and 22 down.
     expected = {
         (0, 0), (0, 104), (0, 208),
@@ -179,7 +172,7 @@ def test_crop_positions_are_the_thirteen_published_ones() -> None:
         (223, {223, 195, 167, 147}),  # 224 does not fit into 223
     ],
 )
-def test_a_crop_within_two_pixels_of_the_target_takes_its_size(side: int, sizes: set[int]) -> None:
+def test_a_crop_within_two_pixels_of_the_target_takes_its_size(side, sizes):
     assert {height for _, _, height, _ in _crops(side, side, 224)} == sizes
 
 
@@ -189,9 +182,7 @@ def test_a_crop_within_two_pixels_of_the_target_takes_its_size(side: int, sizes:
     frame_size=st.integers(1, 512),
     seed=st.integers(0, 2**32),
 )
-def test_every_crop_lies_inside_the_frame(
-    height: int, width: int, frame_size: int, seed: int
-) -> None:
+def test_every_crop_lies_inside_the_frame(height, width, frame_size, seed):
     rng = np.random.default_rng(seed)
     top, left, crop_height, crop_width = _multi_scale_crop(height, width, frame_size, rng)
     assert top >= 0

@@ -1,11 +1,6 @@
 """Grid positions and continuous locations."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from gymnasium import spaces
@@ -29,14 +24,14 @@ PUBLISHED_LINES = {
 
 
 @pytest.mark.parametrize(("patch_size", "line"), PUBLISHED_LINES.items())
-def test_grid_of_seven_has_the_published_offsets(patch_size: int, line: list[int]) -> None:
+def test_grid_of_seven_has_the_published_offsets(patch_size, line):
     offsets = PatchGrid(7, 224, patch_size).all_offsets()
     assert offsets.tolist() == [[top, left] for top in line for left in line]
 
 
 @pytest.mark.parametrize("patch_size", PUBLISHED_LINES)
 @pytest.mark.parametrize("grid_size", [4, 5, 6, 7, 8, 9, 10])
-def test_grid_offsets_equal_the_published_float32_rule(grid_size: int, patch_size: int) -> None:
+def test_grid_offsets_equal_the_published_float32_rule(grid_size, patch_size):
     actions = np.arange(grid_size**2)
     cells = np.stack([actions // grid_size, actions % grid_size], axis=1).astype(np.float32)
     fractions = cells / np.float32(grid_size - 1)
@@ -48,12 +43,12 @@ def test_grid_offsets_equal_the_published_float32_rule(grid_size: int, patch_siz
     assert offsets.dtype == torch.int64
 
 
-def test_action_ten_of_a_grid_of_seven_is_row_one_column_three() -> None:
+def test_action_ten_of_a_grid_of_seven_is_row_one_column_three():
     # 112 - 32 = 80 free pixels; 1 * 80 // 6 = 13, 3 * 80 // 6 = 40.
     assert PatchGrid(7, 112, 32).offsets(torch.tensor(10)).tolist() == [13, 40]
 
 
-def test_offsets_keep_the_leading_shape_of_the_actions() -> None:
+def test_offsets_keep_the_leading_shape_of_the_actions():
     assert PatchGrid(4, 112, 32).offsets(torch.zeros(3, 5, dtype=torch.int64)).shape == (3, 5, 2)
     assert ContinuousLocations(112, 32).offsets(torch.zeros(3, 5, 2)).shape == (3, 5, 2)
 
@@ -63,21 +58,19 @@ def test_offsets_keep_the_leading_shape_of_the_actions() -> None:
     [(4, 5), (5, 12), (6, 14), (7, 24), (8, 27), (9, 40), (10, 44)],
     ids=str,
 )
-def test_center_is_the_middle_or_the_upper_left_of_the_four_middles(
-    grid_size: int, action: int
-) -> None:
+def test_center_is_the_middle_or_the_upper_left_of_the_four_middles(grid_size, action):
     assert PatchGrid(grid_size, 224, 128).center_action == action
 
 
 @pytest.mark.parametrize("grid_size", [4, 5, 6, 7, 8])
-def test_last_grid_position_touches_the_lower_right_corner(grid_size: int) -> None:
+def test_last_grid_position_touches_the_lower_right_corner(grid_size):
     grid = PatchGrid(grid_size, 113, 32)
     assert grid.action_space == spaces.Discrete(grid_size**2)
     assert grid.all_offsets()[-1].tolist() == [81, 81]
 
 
 @pytest.mark.parametrize("grid_size", [-1, 0, 3, 11])
-def test_grid_sizes_outside_four_to_ten_are_refused(grid_size: int) -> None:
+def test_grid_sizes_outside_four_to_ten_are_refused(grid_size):
     with pytest.raises(ValueError, match=f"grid_size must be 4 to 10, not {grid_size}"):
         PatchGrid(grid_size, 112, 32)
 
@@ -91,15 +84,13 @@ def test_grid_sizes_outside_four_to_ten_are_refused(grid_size: int) -> None:
         ((0.999, 0.0124), (79, 0)),  # 79.92 and 0.992 are rounded down
     ],
 )
-def test_continuous_actions_are_row_and_column_rounded_down(
-    action: tuple[float, float], offset: tuple[int, int]
-) -> None:
+def test_continuous_actions_are_row_and_column_rounded_down(action, offset):
     locations = ContinuousLocations(112, 32)
     assert tuple(locations.offsets(torch.tensor(action)).tolist()) == offset
 
 
 @pytest.mark.parametrize("patch_size", [*PUBLISHED_LINES, 1, 223, 224])
-def test_continuous_one_reaches_the_last_position_that_fits(patch_size: int) -> None:
+def test_continuous_one_reaches_the_last_position_that_fits(patch_size):
     last = ContinuousLocations(224, patch_size).offsets(torch.ones(2)).tolist()
     assert last == [224 - patch_size, 224 - patch_size]
 
@@ -109,9 +100,7 @@ def test_continuous_one_reaches_the_last_position_that_fits(patch_size: int) -> 
     frame_size=st.integers(1, 400),
     data=st.data(),
 )
-def test_every_continuous_action_gives_a_patch_inside_the_frame(
-    actions: npt.NDArray[np.float32], frame_size: int, data: st.DataObject
-) -> None:
+def test_every_continuous_action_gives_a_patch_inside_the_frame(actions, frame_size, data):
     patch_size = data.draw(st.integers(1, frame_size))
     locations = ContinuousLocations(frame_size, patch_size)
     offsets = locations.offsets(locations.check(actions, (6,)))
@@ -120,7 +109,7 @@ def test_every_continuous_action_gives_a_patch_inside_the_frame(
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.uint64])
-def test_grid_takes_integers_of_any_width(dtype: type[np.integer]) -> None:
+def test_grid_takes_integers_of_any_width(dtype):
     assert PatchGrid(7, 112, 32).check(np.array([0, 48], dtype), (2,)).tolist() == [0, 48]
 
 
@@ -137,7 +126,7 @@ def test_grid_takes_integers_of_any_width(dtype: type[np.integer]) -> None:
         ([None], "integer actions"),
     ],
 )
-def test_grid_refuses_actions_that_are_no_position(actions: object, message: str) -> None:
+def test_grid_refuses_actions_that_are_no_position(actions, message):
     with pytest.raises(InvalidAction, match=message):
         PatchGrid(7, 112, 32).check(actions, (1,))
 
@@ -156,7 +145,7 @@ def test_grid_refuses_actions_that_are_no_position(actions: object, message: str
         ([[1j, 0.0]], r"got complex128"),
     ],
 )
-def test_continuous_locations_refuse_what_is_no_fraction(actions: object, message: str) -> None:
+def test_continuous_locations_refuse_what_is_no_fraction(actions, message):
     with pytest.raises(InvalidAction, match=message):
         ContinuousLocations(112, 32).check(actions, (1,))
 
@@ -175,9 +164,7 @@ GRID = PatchGrid(7, 112, 32)  # 80 free pixels
     ],
     ids=str,
 )
-def test_what_the_actions_of_a_policy_look_at_follows_from_its_action_space(
-    space: spaces.Space[Any], action: int | list[float], box: list[int]
-) -> None:
+def test_what_the_actions_of_a_policy_look_at_follows_from_its_action_space(space, action, box):
     choice = locations_of(space, GRID).choice(torch.tensor(action))
     assert choice.boxes(32).tolist() == box
 
@@ -185,11 +172,11 @@ def test_what_the_actions_of_a_policy_look_at_follows_from_its_action_space(
 @pytest.mark.parametrize(
     "space", [spaces.Discrete(36), spaces.Discrete(51), spaces.Box(0, 1, (3,))]
 )
-def test_actions_of_another_grid_are_refused(space: spaces.Space[Any]) -> None:
+def test_actions_of_another_grid_are_refused(space):
     with pytest.raises(ValueError, match="are no actions of a 7x7 grid"):
         locations_of(space, GRID)
 
 
-def test_unknown_locations_are_refused() -> None:
+def test_unknown_locations_are_refused():
     with pytest.raises(ValueError, match="'grid', 'continuous' or 'skip', not 'hexagons'"):
         make_locations("hexagons", GRID)

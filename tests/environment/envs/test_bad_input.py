@@ -1,38 +1,31 @@
 """What `make` says to arguments it cannot use."""
 
-from __future__ import annotations
-
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 
 from adafocus_env.data import VideoError
 from adafocus_env.envs import shipped_recognizer
-from adafocus_env.networks import CheckpointError, Recognizer
+from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
 CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
 
-Make = Callable[..., Any]
-
 
 @pytest.fixture(params=["make", "make_vec"])
-def make(request: pytest.FixtureRequest) -> Make:
+def make(request):
     """Each test runs on the single and on the vector environment."""
     return gym.make if request.param == "make" else gym.make_vec
 
 
 @pytest.mark.parametrize("typo", ["grid_sise", "rewards", "recogniser", "num_rows", "seed"])
-def test_a_typo_in_an_argument_is_a_type_error(make: Make, typo: str) -> None:
+def test_a_typo_in_an_argument_is_a_type_error(make, typo):
     with pytest.raises(TypeError, match=typo):
         make(GRID, **{typo: 5})
 
@@ -56,34 +49,30 @@ def test_a_typo_in_an_argument_is_a_type_error(make: Make, typo: str) -> None:
     ],
     ids=str,
 )
-def test_a_bad_argument_is_refused_by_make(
-    make: Make, arguments: dict[str, Any], message: str
-) -> None:
+def test_a_bad_argument_is_refused_by_make(make, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(GRID, **arguments)
 
 
-def test_no_rows_are_refused() -> None:
+def test_no_rows_are_refused():
     with pytest.raises(ValueError, match="at least one row is needed, got 0"):
         gym.make_vec(GRID, num_envs=0)
 
 
-def test_a_missing_recognizer_is_named_with_the_command_that_makes_it(
-    make: Make, tmp_path: Path
-) -> None:
+def test_a_missing_recognizer_is_named_with_the_command_that_makes_it(make, tmp_path):
     folder = str(tmp_path / "nothing_here")
     with pytest.raises(FileNotFoundError, match=f"no recognizer in {folder}: .*'adafocus stage1'"):
         make(GRID, recognizer=folder)
 
 
-def test_a_broken_recognizer_is_named(make: Make, tmp_path: Path) -> None:
+def test_a_broken_recognizer_is_named(make, tmp_path):
     shutil.copytree(shipped_recognizer(), tmp_path / "broken")
     (tmp_path / "broken" / "recognizer.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"broken.recognizer\.safetensors does not fit"):
         make(GRID, recognizer=str(tmp_path / "broken"))
 
 
-def test_a_recognizer_of_other_classes_is_refused(make: Make, tmp_path: Path) -> None:
+def test_a_recognizer_of_other_classes_is_refused(make, tmp_path):
     shutil.copytree(shipped_recognizer(), tmp_path / "other")
     file = tmp_path / "other" / "recognizer.json"
     description = json.loads(file.read_text())
@@ -92,16 +81,14 @@ def test_a_recognizer_of_other_classes_is_refused(make: Make, tmp_path: Path) ->
         make(GRID, recognizer=str(tmp_path / "other"))
 
 
-def test_a_recognizer_for_frames_of_another_size_is_refused(
-    make: Make, tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_a_recognizer_for_frames_of_another_size_is_refused(make, tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     with pytest.raises(ValueError, match="112 pixels wide but the recognizer takes 40"):
         make(GRID, recognizer=str(tmp_path))
 
 
 @pytest.fixture
-def own_videos(tiny_recognizer: Recognizer, video_folder: Path, tmp_path: Path) -> dict[str, Any]:
+def own_videos(tiny_recognizer, video_folder, tmp_path):
     """Arguments of `make` for three videos of one's own."""
     tiny_recognizer.save(tmp_path / "recognizer")
     shutil.copytree(video_folder, tmp_path / "data")
@@ -112,7 +99,7 @@ def own_videos(tiny_recognizer: Recognizer, video_folder: Path, tmp_path: Path) 
     }
 
 
-def test_videos_of_ones_own_give_episodes(make: Make, own_videos: dict[str, Any]) -> None:
+def test_videos_of_ones_own_give_episodes(make, own_videos):
     env = make(GRID, **own_videos)
     observation, info = env.reset(seed=0, options={"video_index": 2})
     assert env.observation_space.contains(observation)
@@ -122,7 +109,7 @@ def test_videos_of_ones_own_give_episodes(make: Make, own_videos: dict[str, Any]
 
 
 @pytest.mark.parametrize("name", ["val.txt", "classes.txt"])
-def test_a_missing_list_is_named(make: Make, own_videos: dict[str, Any], name: str) -> None:
+def test_a_missing_list_is_named(make, own_videos, name):
     (Path(own_videos["data_dir"]) / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"{own_videos['data_dir']}/{name} does not exist"):
         make(GRID, **own_videos)
@@ -139,17 +126,13 @@ def test_a_missing_list_is_named(make: Make, own_videos: dict[str, Any], name: s
         ("v0.mp4,twelve,0\n", r"val\.txt:1: frames and label must be integers"),
     ],
 )
-def test_a_bad_list_is_named_by_make(
-    make: Make, own_videos: dict[str, Any], text: str, message: str
-) -> None:
+def test_a_bad_list_is_named_by_make(make, own_videos, text, message):
     (Path(own_videos["data_dir"]) / "val.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
         make(GRID, **own_videos)
 
 
-def test_a_link_that_leaves_the_folder_is_named_by_make(
-    make: Make, own_videos: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_link_that_leaves_the_folder_is_named_by_make(make, own_videos, tmp_path):
     (tmp_path / "outside.mp4").touch()
     link = Path(own_videos["data_dir"]) / "videos" / "link.mp4"
     link.symlink_to(tmp_path / "outside.mp4")
@@ -159,9 +142,7 @@ def test_a_link_that_leaves_the_folder_is_named_by_make(
 
 
 @pytest.mark.parametrize("media", ["videos", "frames"])
-def test_a_published_data_set_gives_episodes(
-    make: Make, own_videos: dict[str, Any], media: str, video_frames: npt.NDArray[np.uint8]
-) -> None:
+def test_a_published_data_set_gives_episodes(make, own_videos, media, video_frames):
     folder = Path(own_videos["data_dir"])
     (folder / "classes.txt").rename(folder / "classInd.txt")
     (folder / "actnet_val_split.txt").write_text("v0,12,1,0\n")
@@ -173,9 +154,7 @@ def test_a_published_data_set_gives_episodes(
     assert np.all(info["label"] == 0)
 
 
-def test_more_classes_than_the_recognizer_knows_are_refused(
-    make: Make, own_videos: dict[str, Any]
-) -> None:
+def test_more_classes_than_the_recognizer_knows_are_refused(make, own_videos):
     with (Path(own_videos["data_dir"]) / "classes.txt").open("a") as file:
         file.write("class 3\n")
     with pytest.raises(ValueError, match=r"knows 3 classes .* videos have 4"):
@@ -183,17 +162,13 @@ def test_more_classes_than_the_recognizer_knows_are_refused(
 
 
 @pytest.mark.parametrize("lists", [{"list_flie": "x.txt"}, {"separators": " "}], ids=str)
-def test_a_typo_in_lists_is_a_type_error(
-    make: Make, own_videos: dict[str, Any], lists: dict[str, str]
-) -> None:
+def test_a_typo_in_lists_is_a_type_error(make, own_videos, lists):
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         make(GRID, lists=lists, **own_videos)
 
 
 @pytest.mark.parametrize("damage", ["missing", "text", "zero bytes"])
-def test_an_unreadable_video_is_named_and_never_replaced(
-    make: Make, own_videos: dict[str, Any], damage: str
-) -> None:
+def test_an_unreadable_video_is_named_and_never_replaced(make, own_videos, damage):
     video = Path(own_videos["data_dir"]) / "videos" / "v1.mp4"
     video.unlink()
     if damage != "missing":
@@ -216,16 +191,14 @@ def test_an_unreadable_video_is_named_and_never_replaced(
         (CONTINUOUS, [np.nan, 0.5], r"must lie in \[0, 1\]"),
     ],
 )
-def test_a_bad_action_is_refused_through_gymnasiums_wrappers(
-    env_id: str, action: Any, message: str
-) -> None:
+def test_a_bad_action_is_refused_through_gymnasiums_wrappers(env_id, action, message):
     env = gym.make(env_id, disable_env_checker=True)
     env.reset(seed=0)
     with pytest.raises(InvalidAction, match=message):
         env.step(action)
 
 
-def test_a_step_without_an_episode_is_refused_through_gymnasiums_wrappers() -> None:
+def test_a_step_without_an_episode_is_refused_through_gymnasiums_wrappers():
     env = gym.make(GRID, num_frames=1)
     with pytest.raises(ResetNeeded):
         env.step(0)

@@ -1,32 +1,23 @@
 """PatchLocalizationCore: stepping, playing, and the frozen networks below it."""
 
-from __future__ import annotations
-
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from gymnasium.error import ResetNeeded
-from torch import Tensor
 
-from adafocus_env.envs import REWARDS, Outcome, PatchLocalizationCore
+from adafocus_env.envs import REWARDS
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import EpisodeStart, LiveFeatures
-from adafocus_env.networks import Recognizer
-
-MakeCore = Callable[..., PatchLocalizationCore]
-AssertEqual = Callable[[object, object], None]
 
 STARTS = [EpisodeStart(0, 11), EpisodeStart(3, 12), EpisodeStart(1, 2**64 - 1)]
 
 
 @pytest.fixture
-def make_core(tiny_recognizer: Recognizer, make_videos: Callable[..., Any]) -> MakeCore:
+def make_core(tiny_recognizer, make_videos):
     """Three rows that have begun the episodes `STARTS`."""
 
-    def make(**rules: Any) -> PatchLocalizationCore:
+    def make(**rules):
         videos = rules.pop("videos", None) or make_videos()
         core = make_core_from_parts(
             rules.pop("recognizer", tiny_recognizer), videos, num_rows=3, **rules
@@ -37,7 +28,7 @@ def make_core(tiny_recognizer: Recognizer, make_videos: Callable[..., Any]) -> M
     return make
 
 
-def _actions(core: PatchLocalizationCore, seed: int = 0) -> Tensor:
+def _actions(core, seed=0):
     """`(N, T)` or `(N, T, 2)` actions, the corners among them."""
     generator = torch.Generator().manual_seed(seed)
     if core.locations is core.grid:
@@ -49,7 +40,7 @@ def _actions(core: PatchLocalizationCore, seed: int = 0) -> Tensor:
     return places
 
 
-def _stacked(outcomes: list[Outcome]) -> dict[str, Tensor]:
+def _stacked(outcomes):
     return {
         name: torch.stack([vars(o)[name] for o in outcomes], dim=1) for name in vars(outcomes[0])
     }
@@ -59,12 +50,8 @@ def _stacked(outcomes: list[Outcome]) -> dict[str, Tensor]:
 @pytest.mark.parametrize("baseline_positions", ["pixel", "grid"])
 @pytest.mark.parametrize("reward", REWARDS)
 def test_play_equals_stepping_through_the_episode(
-    make_core: MakeCore,
-    assert_equal: AssertEqual,
-    reward: str,
-    baseline_positions: str,
-    locations: str,
-) -> None:
+    make_core, assert_equal, reward, baseline_positions, locations
+):
     rules = {"reward": reward, "baseline_positions": baseline_positions, "locations": locations}
     playing, stepping = make_core(**rules), make_core(**rules)
     actions = _actions(playing)
@@ -77,9 +64,7 @@ def test_play_equals_stepping_through_the_episode(
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_play_equals_stepping_on_a_gpu(
-    make_core: MakeCore, tiny_recognizer: Recognizer, assert_equal: AssertEqual
-) -> None:
+def test_play_equals_stepping_on_a_gpu(make_core, tiny_recognizer, assert_equal):
     recognizer = copy.deepcopy(tiny_recognizer).to("cuda")
     playing, stepping = make_core(recognizer=recognizer), make_core(recognizer=recognizer)
     actions = _actions(playing)
@@ -88,9 +73,7 @@ def test_play_equals_stepping_on_a_gpu(
 
 
 @pytest.mark.parametrize("reward", ["random", "expected"])
-def test_play_equals_stepping_at_any_pixel(
-    make_core: MakeCore, assert_equal: AssertEqual, reward: str
-) -> None:
+def test_play_equals_stepping_at_any_pixel(make_core, assert_equal, reward):
     playing, stepping = make_core(reward=reward), make_core(reward=reward)
     offsets = torch.randint(0, 29, (3, 4, 2), generator=torch.Generator().manual_seed(0))
     offsets[0, 0], offsets[2, 3] = 0, 28  # 40 - 12, the last that fits
@@ -100,9 +83,7 @@ def test_play_equals_stepping_at_any_pixel(
     assert torch.equal(played.offsets, offsets)
 
 
-def test_offsets_of_actions_give_what_the_actions_give(
-    make_core: MakeCore, assert_equal: AssertEqual
-) -> None:
+def test_offsets_of_actions_give_what_the_actions_give(make_core, assert_equal):
     by_action, by_offset = make_core(), make_core()
     actions = _actions(by_action)
     offsets = by_action.grid.offsets(actions)
@@ -110,9 +91,7 @@ def test_offsets_of_actions_give_what_the_actions_give(
 
 
 @pytest.mark.parametrize("observation", ["map", "vector"])
-def test_observe_episode_equals_the_observations_of_stepping(
-    make_core: MakeCore, observation: str
-) -> None:
+def test_observe_episode_equals_the_observations_of_stepping(make_core, observation):
     core = make_core(observation=observation)
     episode = core.observe_episode()
     assert episode.shape == ((3, 4, 48, 7, 7) if observation == "map" else (3, 4, 48))
@@ -123,12 +102,12 @@ def test_observe_episode_equals_the_observations_of_stepping(
     assert torch.equal(core.observe(), episode[:, 3])  # no fifth frame: the last one again
 
 
-def test_vector_observation_is_the_mean_of_the_map(make_core: MakeCore) -> None:
+def test_vector_observation_is_the_mean_of_the_map(make_core):
     maps, vectors = make_core().observe_episode(), make_core(observation="vector").observe_episode()
     torch.testing.assert_close(maps.mean(dim=(3, 4)), vectors)
 
 
-def test_observations_lie_within_the_declared_bounds(make_core: MakeCore) -> None:
+def test_observations_lie_within_the_declared_bounds(make_core):
     core = make_core()
     observations = core.observe_episode()
     assert core.source.observation_bound == 6.0
@@ -137,14 +116,12 @@ def test_observations_lie_within_the_declared_bounds(make_core: MakeCore) -> Non
     assert observations.std() > 0.1
 
 
-def test_a_small_cap_bounds_the_observations(
-    make_core: MakeCore, make_recognizer: Callable[..., Recognizer]
-) -> None:
+def test_a_small_cap_bounds_the_observations(make_core, make_recognizer):
     observations = make_core(recognizer=make_recognizer(activation_cap=0.5)).observe_episode()
     assert observations.max() == 0.5
 
 
-def test_observations_are_copies(make_core: MakeCore) -> None:
+def test_observations_are_copies(make_core):
     core = make_core()
     episode = core.observe_episode()
     expected = episode.clone()
@@ -155,7 +132,7 @@ def test_observations_are_copies(make_core: MakeCore) -> None:
     assert torch.equal(episode, expected)
 
 
-def test_observations_do_not_depend_on_actions(make_core: MakeCore) -> None:
+def test_observations_do_not_depend_on_actions(make_core):
     one, other = make_core(), make_core()
     for t in range(4):
         one.transition(torch.full((3,), t))
@@ -163,9 +140,7 @@ def test_observations_do_not_depend_on_actions(make_core: MakeCore) -> None:
         assert torch.equal(one.observe(), other.observe())
 
 
-def test_observations_do_not_depend_on_the_label(
-    make_core: MakeCore, make_videos: Callable[..., Any]
-) -> None:
+def test_observations_do_not_depend_on_the_label(make_core, make_videos):
     one = make_core(videos=make_videos(labels=[0, 1, 2, 0, 1]))
     other = make_core(videos=make_videos(labels=[1, 2, 0, 2, 0]))
     assert (one.labels != other.labels).all()
@@ -179,9 +154,7 @@ def test_observations_do_not_depend_on_the_label(
 
 
 @pytest.mark.parametrize("reward", sorted(REWARDS.keys() - {"conf"}))
-def test_random_baseline_leaves_the_classifier_state_untouched(
-    make_core: MakeCore, reward: str
-) -> None:
+def test_random_baseline_leaves_the_classifier_state_untouched(make_core, reward):
     plain, with_baseline = make_core(reward="conf"), make_core(reward=reward)
     actions = _actions(plain)
     for t in range(4):
@@ -191,7 +164,7 @@ def test_random_baseline_leaves_the_classifier_state_untouched(
     assert torch.equal(plain._classifier_state, with_baseline._classifier_state)
 
 
-def test_baseline_starts_from_the_state_before_the_step(make_core: MakeCore) -> None:
+def test_baseline_starts_from_the_state_before_the_step(make_core):
     # The random look's confidence is what one gets by looking there oneself.
     watching = make_core(reward="random", baseline_positions="grid")
     actions = _actions(watching)
@@ -206,7 +179,7 @@ def test_baseline_starts_from_the_state_before_the_step(make_core: MakeCore) -> 
         )
 
 
-def test_confidences_at_all_positions_are_those_of_looking_there(make_core: MakeCore) -> None:
+def test_confidences_at_all_positions_are_those_of_looking_there(make_core):
     core = make_core(grid_size=4)
     core.transition(torch.tensor([3, 3, 3]))
     everywhere = core.confidences_at_all_positions()
@@ -219,7 +192,7 @@ def test_confidences_at_all_positions_are_those_of_looking_there(make_core: Make
     assert torch.equal(core.confidences_at_all_positions(), everywhere)
 
 
-def test_expected_subtracts_the_mean_over_all_positions(make_core: MakeCore) -> None:
+def test_expected_subtracts_the_mean_over_all_positions(make_core):
     core = make_core(reward="expected", grid_size=5)
     for action in (3, 17):
         mean = core.confidences_at_all_positions().mean(dim=1)
@@ -227,9 +200,7 @@ def test_expected_subtracts_the_mean_over_all_positions(make_core: MakeCore) -> 
         torch.testing.assert_close(outcome.baseline_confidences, mean, rtol=0, atol=1e-5)
 
 
-def test_frozen_networks_do_not_change_by_a_bit(
-    tiny_recognizer: Recognizer, make_core: MakeCore
-) -> None:
+def test_frozen_networks_do_not_change_by_a_bit(tiny_recognizer, make_core):
     recognizer = copy.deepcopy(tiny_recognizer).train().requires_grad_(True)
     before = {name: tensor.clone() for name, tensor in recognizer.state_dict().items()}
     assert any("running_mean" in name for name in before)
@@ -249,9 +220,7 @@ def test_frozen_networks_do_not_change_by_a_bit(
     assert all(p.grad is None and not p.requires_grad for p in recognizer.parameters())
 
 
-def test_new_episodes_in_some_rows_leave_the_others_as_they_are(
-    make_core: MakeCore, assert_equal: AssertEqual
-) -> None:
+def test_new_episodes_in_some_rows_leave_the_others_as_they_are(make_core, assert_equal):
     disturbed, alone = make_core(), make_core()
     actions = _actions(disturbed)
     disturbed.transition(actions[:, 0])
@@ -270,7 +239,7 @@ def test_new_episodes_in_some_rows_leave_the_others_as_they_are(
     assert disturbed.steps.tolist() == [4, 3, 4]
 
 
-def test_an_outcome_is_not_changed_by_what_comes_after_it(make_core: MakeCore) -> None:
+def test_an_outcome_is_not_changed_by_what_comes_after_it(make_core):
     for reward in REWARDS:
         core = make_core(reward=reward)
         actions = _actions(core)
@@ -283,9 +252,7 @@ def test_an_outcome_is_not_changed_by_what_comes_after_it(make_core: MakeCore) -
                 assert torch.equal(tensor, vars(expected)[name]), (reward, name)
 
 
-def test_changing_an_outcome_changes_no_later_one(
-    make_core: MakeCore, assert_equal: AssertEqual
-) -> None:
+def test_changing_an_outcome_changes_no_later_one(make_core, assert_equal):
     for reward in REWARDS:
         disturbed, alone = make_core(reward=reward), make_core(reward=reward)
         actions = _actions(alone)
@@ -297,9 +264,7 @@ def test_changing_an_outcome_changes_no_later_one(
         )
 
 
-def test_nothing_works_before_the_first_reset(
-    tiny_recognizer: Recognizer, make_videos: Callable[..., Any]
-) -> None:
+def test_nothing_works_before_the_first_reset(tiny_recognizer, make_videos):
     core = make_core_from_parts(tiny_recognizer, make_videos(), num_rows=2)
     core.reset_rows([1], [EpisodeStart(0, 0)])
     for call in (
@@ -313,7 +278,7 @@ def test_nothing_works_before_the_first_reset(
             call()
 
 
-def test_whole_episodes_need_every_row_at_its_first_frame(make_core: MakeCore) -> None:
+def test_whole_episodes_need_every_row_at_its_first_frame(make_core):
     core = make_core()
     actions = _actions(core)
     core.transition(actions[:, 0])
@@ -329,7 +294,7 @@ def test_whole_episodes_need_every_row_at_its_first_frame(make_core: MakeCore) -
 
 
 @pytest.mark.parametrize("index", [-1, 5])
-def test_a_video_outside_the_split_is_refused(make_core: MakeCore, index: int) -> None:
+def test_a_video_outside_the_split_is_refused(make_core, index):
     core = make_core()
     core.transition(torch.tensor([0, 0, 0]))
     with pytest.raises(IndexError, match=rf"video_index {index} is not in 0\.\.4"):
@@ -348,12 +313,12 @@ def test_a_video_outside_the_split_is_refused(make_core: MakeCore, index: int) -
         ([[0.5, 0.0], [0.0, 0.0], [0.0, 0.0]], "integer"),
     ],
 )
-def test_bad_offsets_are_refused(make_core: MakeCore, offsets: list[Any], message: str) -> None:
+def test_bad_offsets_are_refused(make_core, offsets, message):
     with pytest.raises(ValueError, match=message):
         make_core().transition(offsets=torch.tensor(offsets))
 
 
-def test_a_look_is_an_action_or_an_offset_and_not_both(make_core: MakeCore) -> None:
+def test_a_look_is_an_action_or_an_offset_and_not_both(make_core):
     core = make_core()
     actions = torch.tensor([0, 0, 0])
     with pytest.raises(ValueError, match="either actions or offsets"):
@@ -375,24 +340,18 @@ def test_a_look_is_an_action_or_an_offset_and_not_both(make_core: MakeCore) -> N
     ],
     ids=str,
 )
-def test_unknown_rules_are_refused(
-    make_core: MakeCore, rules: dict[str, Any], message: str
-) -> None:
+def test_unknown_rules_are_refused(make_core, rules, message):
     with pytest.raises(ValueError, match=message):
         make_core(**rules)
 
 
-def test_at_least_one_row_is_needed(
-    tiny_recognizer: Recognizer, make_videos: Callable[..., Any]
-) -> None:
+def test_at_least_one_row_is_needed(tiny_recognizer, make_videos):
     with pytest.raises(ValueError, match="at least one row is needed, got 0"):
         make_core_from_parts(tiny_recognizer, make_videos(), num_rows=0)
 
 
 @pytest.mark.parametrize("patch_size", [1, 25, 40])
-def test_patches_of_another_size_than_trained_with_are_cut(
-    make_core: MakeCore, assert_equal: AssertEqual, patch_size: int
-) -> None:
+def test_patches_of_another_size_than_trained_with_are_cut(make_core, assert_equal, patch_size):
     playing, stepping = (make_core(patch_size=patch_size) for _ in range(2))
     actions = _actions(playing)
     stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
@@ -400,9 +359,7 @@ def test_patches_of_another_size_than_trained_with_are_cut(
     assert int(stepped["offsets"].max()) == 40 - patch_size
 
 
-def test_micro_batches_change_no_number(
-    make_core: MakeCore, monkeypatch: pytest.MonkeyPatch, assert_equal: AssertEqual
-) -> None:
+def test_micro_batches_change_no_number(make_core, monkeypatch, assert_equal):
     actions = _actions(make_core())
     whole = make_core(reward="expected").play(actions)
     monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 7 * 12 * 12})
@@ -421,18 +378,13 @@ def test_micro_batches_change_no_number(
     ids=str,
 )
 def test_videos_that_do_not_fit_the_recognizer_are_refused(
-    tiny_recognizer: Recognizer,
-    make_videos: Callable[..., Any],
-    videos: dict[str, int],
-    message: str,
-) -> None:
+    tiny_recognizer, make_videos, videos, message
+):
     with pytest.raises(ValueError, match=message):
         LiveFeatures(tiny_recognizer, make_videos(**videos))
 
 
-def test_a_frame_is_shown_as_it_was_sampled(
-    make_core: MakeCore, make_videos: Callable[..., Any]
-) -> None:
+def test_a_frame_is_shown_as_it_was_sampled(make_core, make_videos):
     clip = make_videos().clip(STARTS[1].video_index, STARTS[1].episode_seed)
     shown = make_core().frame(1, 2)
     assert torch.equal(shown, clip.frames[2].permute(1, 2, 0))

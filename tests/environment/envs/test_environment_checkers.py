@@ -1,9 +1,6 @@
 """Gymnasium's and Stable-Baselines3's own checkers, every warning an error."""
 
-from __future__ import annotations
-
 import warnings
-from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -40,7 +37,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("env_id", "rules"), CASES)
-def test_gymnasiums_checker_has_nothing_to_say(env_id: str, rules: dict[str, Any]) -> None:
+def test_gymnasiums_checker_has_nothing_to_say(env_id, rules):
     env = gym.make(env_id, **rules)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -48,9 +45,7 @@ def test_gymnasiums_checker_has_nothing_to_say(env_id: str, rules: dict[str, Any
 
 
 @pytest.mark.parametrize(("env_id", "rules"), CASES)
-def test_sb3s_checker_says_only_what_it_says_of_any_such_space(
-    env_id: str, rules: dict[str, Any]
-) -> None:
+def test_sb3s_checker_says_only_what_it_says_of_any_such_space(env_id, rules):
     env = gym.make(env_id, **rules)
     allowed = [] if rules.get("observation") == "vector" else list(IMAGE_HINTS)
     if env_id == CONTINUOUS:

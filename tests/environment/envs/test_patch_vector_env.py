@@ -1,41 +1,33 @@
 """PatchLocalizationVectorEnv: rows equal single environments, and Gymnasium's own vectors."""
 
-from __future__ import annotations
-
 import copy
 import os
 import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from adafocus_env.envs import REWARDS, PatchLocalizationEnv, PatchLocalizationVectorEnv
-
-MakeEnv = Callable[..., PatchLocalizationEnv]
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-AssertEqual = Callable[[object, object], None]
+from adafocus_env.envs import REWARDS, PatchLocalizationVectorEnv
 
 IDS = ["AdaFocus/PatchLocalization-v0", "AdaFocus/PatchLocalizationContinuous-v0"]
 ON_CPU = {"device": "cpu"}  # where batches of any size give numbers within 1e-5
 REPOSITORY = Path(__file__).parents[3]
 
 
-def _actions(env: gym.vector.VectorEnv[Any, Any, Any], steps: int, seed: int = 0) -> list[Any]:
+def _actions(env, steps, seed=0):
     env.action_space.seed(seed)
     return [env.action_space.sample() for _ in range(steps)]
 
 
-def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
+def _row(infos, row):
     """One row's info as the single environment gives it."""
     result: dict[str, Any] = {}
     for name, values in infos.items():
@@ -53,12 +45,8 @@ def _row(infos: dict[str, Any], row: int) -> dict[str, Any]:
 @pytest.mark.parametrize("reward", REWARDS)
 @pytest.mark.parametrize("locations", ["grid", "continuous", "skip"])
 def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
-    make_env: MakeEnv,
-    make_vector_env: MakeVectorEnv,
-    assert_equal: AssertEqual,
-    reward: str,
-    locations: str,
-) -> None:
+    make_env, make_vector_env, assert_equal, reward, locations
+):
     rows = make_vector_env(3, reward=reward, locations=locations)
     singles = [make_env(reward=reward, locations=locations) for _ in range(3)]
     observations, infos = rows.reset(seed=20)
@@ -80,8 +68,8 @@ def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_rows_of_built_in_videos_equal_single_environments_over_two_episodes(
-    env_id: str, glyph_recognizer_folder: Path, assert_equal: AssertEqual
-) -> None:
+    env_id, glyph_recognizer_folder, assert_equal
+):
     rules: dict[str, Any] = {"recognizer": str(glyph_recognizer_folder), **ON_CPU}
     rules["split"] = "train"
     rows = gym.make_vec(env_id, num_envs=2, **rules)
@@ -104,8 +92,8 @@ def test_rows_of_built_in_videos_equal_single_environments_over_two_episodes(
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_native_make_vec_equals_sync_with_all_infos_and_masks(
-    env_id: str, glyph_recognizer_folder: Path, assert_equal: AssertEqual
-) -> None:
+    env_id, glyph_recognizer_folder, assert_equal
+):
     rules: dict[str, Any] = {"recognizer": str(glyph_recognizer_folder), **ON_CPU}
     rules["num_frames"] = 3
     native = gym.make_vec(env_id, num_envs=3, **rules)
@@ -129,19 +117,17 @@ def test_native_make_vec_equals_sync_with_all_infos_and_masks(
     assert_equal(native.reset(), sync.reset())
 
 
-def _sync(make_env: MakeEnv, num_envs: int, mode: AutoresetMode, **rules: Any) -> SyncVectorEnv:
+def _sync(make_env, num_envs, mode, **rules):
     return SyncVectorEnv([lambda: make_env(**rules)] * num_envs, autoreset_mode=mode)
 
 
-def _mask(*rows: int) -> npt.NDArray[np.bool_]:
+def _mask(*rows):
     mask = np.zeros(3, dtype=np.bool_)
     mask[list(rows)] = True
     return mask
 
 
-def test_rows_out_of_lock_step_equal_sync_under_same_step(
-    make_env: MakeEnv, make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_rows_out_of_lock_step_equal_sync_under_same_step(make_env, make_vector_env, assert_equal):
     native = make_vector_env(3)
     sync = _sync(make_env, 3, AutoresetMode.SAME_STEP)
     assert_equal(native.reset(seed=1), sync.reset(seed=1))
@@ -158,9 +144,7 @@ def test_rows_out_of_lock_step_equal_sync_under_same_step(
     assert [t for t, flags in enumerate(ended) if any(flags)] == [3, 4, 6, 7, 8, 10, 11]
 
 
-def test_rows_out_of_lock_step_equal_sync_under_disabled(
-    make_env: MakeEnv, make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_rows_out_of_lock_step_equal_sync_under_disabled(make_env, make_vector_env, assert_equal):
     native = make_vector_env(3, autoreset_mode="disabled")
     sync = _sync(make_env, 3, AutoresetMode.DISABLED)
     assert native.metadata == sync.metadata
@@ -181,8 +165,8 @@ def test_rows_out_of_lock_step_equal_sync_under_disabled(
 
 
 def test_under_disabled_an_ended_row_must_be_reset_before_the_next_step(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+    make_vector_env, assert_equal
+):
     env, undisturbed = (make_vector_env(3, autoreset_mode="disabled") for _ in range(2))
     actions = _actions(env, 8)
     for other in (env, undisturbed):
@@ -199,9 +183,7 @@ def test_under_disabled_an_ended_row_must_be_reset_before_the_next_step(
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, "DISABLED", "disabled"], ids=str)
-def test_autoreset_mode_is_a_name_or_gymnasiums_own(
-    make_vector_env: MakeVectorEnv, mode: str | AutoresetMode
-) -> None:
+def test_autoreset_mode_is_a_name_or_gymnasiums_own(make_vector_env, mode):
     assert (
         make_vector_env(2, autoreset_mode=mode).metadata["autoreset_mode"] is AutoresetMode.DISABLED
     )
@@ -210,9 +192,7 @@ def test_autoreset_mode_is_a_name_or_gymnasiums_own(
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, "next_step", "sometimes"], ids=str)
-def test_other_autoreset_modes_are_refused(
-    make_vector_env: MakeVectorEnv, mode: str | AutoresetMode
-) -> None:
+def test_other_autoreset_modes_are_refused(make_vector_env, mode):
     with pytest.raises(ValueError, match="'same_step' or 'disabled', not"):
         make_vector_env(2, autoreset_mode=mode)
 
@@ -229,15 +209,15 @@ def test_other_autoreset_modes_are_refused(
     ids=["list", "integers", "short", "two axes", "none"],
 )
 def test_a_bad_reset_mask_is_refused_as_gymnasium_refuses_it(
-    make_env: MakeEnv, make_vector_env: MakeVectorEnv, mask: Any, error: type[Exception]
-) -> None:
+    make_env, make_vector_env, mask, error
+):
     for env in (make_vector_env(3), _sync(make_env, 3, AutoresetMode.SAME_STEP)):
         env.reset(seed=0)
         with pytest.raises(error, match="reset_mask"):
             env.reset(options={"reset_mask": mask})
 
 
-def test_reset_leaves_the_callers_options_as_they_are(make_vector_env: MakeVectorEnv) -> None:
+def test_reset_leaves_the_callers_options_as_they_are(make_vector_env):
     env = make_vector_env(3)
     env.reset(seed=0)
     options = {"reset_mask": _mask(1), "video_index": np.array([0, 1, 2])}
@@ -245,7 +225,7 @@ def test_reset_leaves_the_callers_options_as_they_are(make_vector_env: MakeVecto
     assert options.keys() == {"reset_mask", "video_index"}
 
 
-def test_video_index_is_one_for_all_rows_or_one_for_each(make_vector_env: MakeVectorEnv) -> None:
+def test_video_index_is_one_for_all_rows_or_one_for_each(make_vector_env):
     env = make_vector_env(3)
     for chosen, shown in ((4, [4, 4, 4]), (np.array([2, 0, 2]), [2, 0, 2]), ([1, 3, 0], [1, 3, 0])):
         _, infos = env.reset(options={"video_index": chosen})
@@ -268,9 +248,7 @@ def test_video_index_is_one_for_all_rows_or_one_for_each(make_vector_env: MakeVe
     ],
     ids=["small", "array", "large"],
 )
-def test_episode_seeds_of_64_bits_are_taken_for_each_row(
-    make_vector_env: MakeVectorEnv, seeds: Sequence[int]
-) -> None:
+def test_episode_seeds_of_64_bits_are_taken_for_each_row(make_vector_env, seeds):
     env = make_vector_env(3)
     env.reset(options={"episode_seed": seeds})
     starts = env.core.starts
@@ -288,24 +266,20 @@ def test_episode_seeds_of_64_bits_are_taken_for_each_row(
     ],
     ids=str,
 )
-def test_a_bad_reset_option_of_a_vector_is_refused(
-    make_vector_env: MakeVectorEnv, options: dict[str, Any], error: type[Exception], message: str
-) -> None:
+def test_a_bad_reset_option_of_a_vector_is_refused(make_vector_env, options, error, message):
     env = make_vector_env(3)
     with pytest.raises(error, match=message):
         env.reset(seed=0, options=options)
 
 
-def test_seeds_may_be_given_row_by_row(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_seeds_may_be_given_row_by_row(make_vector_env, assert_equal):
     one, other = make_vector_env(3), make_vector_env(3)
     assert_equal(one.reset(seed=8), other.reset(seed=[8, 9, 10]))
     with pytest.raises(ValueError, match="expected 3 seeds, one a row, got 2"):
         one.reset(seed=[1, 2])
 
 
-def test_a_row_without_a_seed_goes_on_in_its_own_order(make_vector_env: MakeVectorEnv) -> None:
+def test_a_row_without_a_seed_goes_on_in_its_own_order(make_vector_env):
     one, other = make_vector_env(2), make_vector_env(2)
     one.reset(seed=0)
     other.reset(seed=0)
@@ -332,8 +306,8 @@ def test_a_row_without_a_seed_goes_on_in_its_own_order(make_vector_env: MakeVect
     ids=str,
 )
 def test_bad_actions_of_a_vector_are_refused_before_anything_happens(
-    make_vector_env: MakeVectorEnv, locations: str, actions: Any
-) -> None:
+    make_vector_env, locations, actions
+):
     env = make_vector_env(2, locations=locations)
     env.reset(seed=0)
     with pytest.raises(InvalidAction):
@@ -343,7 +317,7 @@ def test_bad_actions_of_a_vector_are_refused_before_anything_happens(
     assert env.core.steps.tolist() == [0, 0]
 
 
-def test_a_vector_step_needs_a_reset(make_vector_env: MakeVectorEnv) -> None:
+def test_a_vector_step_needs_a_reset(make_vector_env):
     env = make_vector_env(2)
     for call in (
         lambda: env.step(np.zeros(2, dtype=np.int64)),
@@ -354,9 +328,7 @@ def test_a_vector_step_needs_a_reset(make_vector_env: MakeVectorEnv) -> None:
             call()
 
 
-def test_what_a_vector_returns_is_new_each_time(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_what_a_vector_returns_is_new_each_time(make_vector_env, assert_equal):
     env, other = make_vector_env(2), make_vector_env(2)
     returned: list[Any] = [env.reset(seed=0)]
     other.reset(seed=0)
@@ -369,7 +341,7 @@ def test_what_a_vector_returns_is_new_each_time(
         assert_equal(saved, other.step(action))
 
 
-def _overwrite(value: Any) -> None:
+def _overwrite(value):
     if isinstance(value, np.ndarray):
         value[...] = None if value.dtype == object else 1
     elif isinstance(value, dict):
@@ -380,9 +352,7 @@ def _overwrite(value: Any) -> None:
             _overwrite(item)
 
 
-def test_final_observation_and_the_next_ones_do_not_share_memory(
-    make_vector_env: MakeVectorEnv,
-) -> None:
+def test_final_observation_and_the_next_ones_do_not_share_memory(make_vector_env):
     env = make_vector_env(2)
     env.reset(seed=0)
     for action in _actions(env, 4):
@@ -396,11 +366,7 @@ def test_final_observation_and_the_next_ones_do_not_share_memory(
     [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))],
     ids=["deepcopy", "pickle"],
 )
-def test_a_copied_vector_goes_on_in_the_same_way(
-    make_vector_env: MakeVectorEnv,
-    assert_equal: AssertEqual,
-    copied: Callable[[PatchLocalizationVectorEnv], PatchLocalizationVectorEnv],
-) -> None:
+def test_a_copied_vector_goes_on_in_the_same_way(make_vector_env, assert_equal, copied):
     env = make_vector_env(2)
     env.reset(seed=0)
     actions = _actions(env, 12)
@@ -410,7 +376,7 @@ def test_a_copied_vector_goes_on_in_the_same_way(
         assert_equal(env.step(action), other.step(action))
 
 
-def test_vector_rendering_needs_a_mode(make_vector_env: MakeVectorEnv) -> None:
+def test_vector_rendering_needs_a_mode(make_vector_env):
     env = make_vector_env(2)
     env.reset(seed=0)
     with pytest.warns(UserWarning, match="render_mode='rgb_array'"):
@@ -449,9 +415,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uses process groups")
-def test_async_workers_do_not_hang_and_equal_the_native_vector(
-    glyph_recognizer_folder: Path,
-) -> None:
+def test_async_workers_do_not_hang_and_equal_the_native_vector(glyph_recognizer_folder):
     # Forked after this process has used torch's threads, as every user's is: `make_vec` itself
     # makes one environment before it forks.
     process = subprocess.Popen(

@@ -1,31 +1,22 @@
 """Whole episodes at once: `observe_episode`, `play`, `schedule_videos`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from gymnasium.error import InvalidAction, ResetNeeded
 
-from adafocus_env.envs import REWARDS, EpisodeResult, PatchLocalizationVectorEnv
-
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-AssertEqual = Callable[[object, object], None]
+from adafocus_env.envs import REWARDS, EpisodeResult
 
 N, T = 3, 4
 
 
-def _actions(env: PatchLocalizationVectorEnv, seed: int) -> npt.NDArray[Any]:
+def _actions(env, seed):
     """`(N, T)` or `(N, T, 2)`."""
     env.action_space.seed(seed)
     return np.stack([env.action_space.sample() for _ in range(T)], axis=1)
 
 
-def _step_through(env: PatchLocalizationVectorEnv, actions: npt.NDArray[Any]) -> dict[str, Any]:
+def _step_through(env, actions):
     """An episode step by step, as `play` gives it."""
     rewards, infos = [], []
     for t in range(T):
@@ -47,13 +38,8 @@ def _step_through(env: PatchLocalizationVectorEnv, actions: npt.NDArray[Any]) ->
 @pytest.mark.parametrize("baseline_positions", ["pixel", "grid"])
 @pytest.mark.parametrize("reward", REWARDS)
 def test_playing_two_episodes_equals_stepping_through_them(
-    make_vector_env: MakeVectorEnv,
-    assert_equal: AssertEqual,
-    reward: str,
-    baseline_positions: str,
-    locations: str,
-    autoreset_mode: str,
-) -> None:
+    make_vector_env, assert_equal, reward, baseline_positions, locations, autoreset_mode
+):
     rules = {
         "reward": reward,
         "baseline_positions": baseline_positions,
@@ -74,9 +60,7 @@ def test_playing_two_episodes_equals_stepping_through_them(
     assert_equal(playing.observe_episode(), stepping.observe_episode())
 
 
-def test_playing_offsets_equals_playing_the_actions_that_name_them(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_playing_offsets_equals_playing_the_actions_that_name_them(make_vector_env, assert_equal):
     by_action, by_offset = make_vector_env(N), make_vector_env(N)
     by_action.reset(seed=6)
     by_offset.reset(seed=6)
@@ -86,9 +70,7 @@ def test_playing_offsets_equals_playing_the_actions_that_name_them(
 
 
 @pytest.mark.parametrize("as_type", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
-def test_actions_and_offsets_may_be_numpy_or_torch(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, as_type: Callable[..., Any]
-) -> None:
+def test_actions_and_offsets_may_be_numpy_or_torch(make_vector_env, assert_equal, as_type):
     expected, env = make_vector_env(N), make_vector_env(N)
     expected.reset(seed=6)
     env.reset(seed=6)
@@ -101,9 +83,7 @@ def test_actions_and_offsets_may_be_numpy_or_torch(
 
 
 @pytest.mark.parametrize("observation", ["map", "vector"])
-def test_observe_episode_is_what_stepping_shows(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, observation: str
-) -> None:
+def test_observe_episode_is_what_stepping_shows(make_vector_env, assert_equal, observation):
     env = make_vector_env(N, observation=observation)
     first, _ = env.reset(seed=6)
     for episode in range(2):
@@ -117,7 +97,7 @@ def test_observe_episode_is_what_stepping_shows(
         assert_equal(np.stack(list(infos["final_obs"])), whole[:, -1])
 
 
-def test_a_played_episode_says_what_it_was(make_vector_env: MakeVectorEnv) -> None:
+def test_a_played_episode_says_what_it_was(make_vector_env):
     env = make_vector_env(N)
     _, infos = env.reset(seed=6)
     played = env.play(np.full((N, T), 48))
@@ -139,7 +119,7 @@ def test_a_played_episode_says_what_it_was(make_vector_env: MakeVectorEnv) -> No
     assert played.infos["is_success"].tolist() == right.tolist()
 
 
-def test_playing_under_same_step_begins_the_next_episodes(make_vector_env: MakeVectorEnv) -> None:
+def test_playing_under_same_step_begins_the_next_episodes(make_vector_env):
     env = make_vector_env(N)
     env.reset(seed=6)
     shown = [env.play(np.zeros((N, T), np.int64)).infos["video_index"][:, 0] for _ in range(5)]
@@ -147,7 +127,7 @@ def test_playing_under_same_step_begins_the_next_episodes(make_vector_env: MakeV
         assert sorted(row.tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_playing_under_disabled_needs_a_reset_in_between(make_vector_env: MakeVectorEnv) -> None:
+def test_playing_under_disabled_needs_a_reset_in_between(make_vector_env):
     env = make_vector_env(N, autoreset_mode="disabled")
     env.reset(seed=6)
     actions = np.zeros((N, T), np.int64)
@@ -159,7 +139,7 @@ def test_playing_under_disabled_needs_a_reset_in_between(make_vector_env: MakeVe
     env.play(actions)
 
 
-def test_an_episode_that_has_begun_cannot_be_played(make_vector_env: MakeVectorEnv) -> None:
+def test_an_episode_that_has_begun_cannot_be_played(make_vector_env):
     env = make_vector_env(N)
     env.reset(seed=6)
     env.step(np.zeros(N, np.int64))
@@ -168,9 +148,7 @@ def test_an_episode_that_has_begun_cannot_be_played(make_vector_env: MakeVectorE
 
 
 @pytest.mark.parametrize("shape", [(N,), (N, T - 1), (T, N), (N, T, 1)], ids=str)
-def test_actions_of_another_shape_than_the_episodes_are_refused(
-    make_vector_env: MakeVectorEnv, shape: tuple[int, ...]
-) -> None:
+def test_actions_of_another_shape_than_the_episodes_are_refused(make_vector_env, shape):
     env = make_vector_env(N)
     env.reset(seed=6)
     with pytest.raises(InvalidAction, match=r"shape \(3, 4\)"):
@@ -178,18 +156,14 @@ def test_actions_of_another_shape_than_the_episodes_are_refused(
 
 
 @pytest.mark.parametrize("shape", [(N, 2), (N, T), (N, T - 1, 2), (N + 1, T, 2)], ids=str)
-def test_offsets_of_another_shape_than_the_episodes_are_refused(
-    make_vector_env: MakeVectorEnv, shape: tuple[int, ...]
-) -> None:
+def test_offsets_of_another_shape_than_the_episodes_are_refused(make_vector_env, shape):
     env = make_vector_env(N)
     env.reset(seed=6)
     with pytest.raises(ValueError, match="shape"):
         env.play(offsets=torch.zeros(shape, dtype=torch.int64))
 
 
-def test_drawing_after_a_played_episode_shows_its_last_look(
-    make_vector_env: MakeVectorEnv,
-) -> None:
+def test_drawing_after_a_played_episode_shows_its_last_look(make_vector_env):
     rules = {"autoreset_mode": "disabled", "render_mode": "rgb_array"}
     playing, stepping = make_vector_env(N, **rules), make_vector_env(N, **rules)
     playing.reset(seed=6)
@@ -207,8 +181,8 @@ def test_drawing_after_a_played_episode_shows_its_last_look(
 @pytest.mark.parametrize("begin", ["autoreset", "reset"])
 @pytest.mark.parametrize("way", ["play", "step"])
 def test_scheduled_videos_are_shown_once_and_leave_the_rows_own_order_as_it_is(
-    make_vector_env: MakeVectorEnv, way: str, begin: str
-) -> None:
+    make_vector_env, way, begin
+):
     env, own_order = make_vector_env(N), make_vector_env(N)
     shown = {id(env): [], id(own_order): []}  # type: dict[int, list[list[int]]]
     for other in (env, own_order):
@@ -232,12 +206,12 @@ def test_scheduled_videos_are_shown_once_and_leave_the_rows_own_order_as_it_is(
 
 
 @pytest.mark.parametrize("videos", [[0, 1], [0, 1, -1], [0.0, 1.0, 2.0]], ids=str)
-def test_a_bad_schedule_is_refused(make_vector_env: MakeVectorEnv, videos: list[Any]) -> None:
+def test_a_bad_schedule_is_refused(make_vector_env, videos):
     with pytest.raises(ValueError, match="video_indices"):
         make_vector_env(N).schedule_videos(videos)
 
 
-def test_a_scheduled_video_outside_the_split_is_refused(make_vector_env: MakeVectorEnv) -> None:
+def test_a_scheduled_video_outside_the_split_is_refused(make_vector_env):
     env = make_vector_env(N)
     with pytest.raises(IndexError, match=r"0, 5, 1.* not all in 0\.\.4"):
         env.schedule_videos([0, 5, 1])

@@ -1,12 +1,9 @@
 """The ids, and what `gymnasium.make` takes."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,7 +20,7 @@ SKIP = "AdaFocus/PatchLocalizationSkip-v0"
 REPOSITORY = Path(__file__).parents[3]
 
 
-def _in_a_new_process(code: str) -> str:
+def _in_a_new_process(code):
     result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=REPOSITORY,
@@ -36,7 +33,7 @@ def _in_a_new_process(code: str) -> str:
     return result.stdout.strip()
 
 
-def test_importing_the_package_registers_the_ids_without_torch() -> None:
+def test_importing_the_package_registers_the_ids_without_torch():
     code = (
         "import sys, adafocus_env, gymnasium;"
         "print([i for i in gymnasium.registry if i.startswith('AdaFocus/')],"
@@ -53,7 +50,7 @@ def test_importing_the_package_registers_the_ids_without_torch() -> None:
         (SKIP, spaces.Discrete(50)),
     ],
 )
-def test_make_works_with_no_arguments(env_id: str, action_space: spaces.Space[Any]) -> None:
+def test_make_works_with_no_arguments(env_id, action_space):
     env = gym.make(env_id)
     assert isinstance(env.unwrapped, PatchLocalizationEnv)
     assert env.action_space == action_space
@@ -67,7 +64,7 @@ def test_make_works_with_no_arguments(env_id: str, action_space: spaces.Space[An
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_make_vec_works_with_no_arguments(env_id: str) -> None:
+def test_make_vec_works_with_no_arguments(env_id):
     env = gym.make_vec(env_id, num_envs=2)
     assert isinstance(env, PatchLocalizationVectorEnv)
     env.action_space.seed(0)
@@ -78,20 +75,20 @@ def test_make_vec_works_with_no_arguments(env_id: str) -> None:
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_episodes_end_by_themselves_without_a_time_limit(env_id: str) -> None:
+def test_episodes_end_by_themselves_without_a_time_limit(env_id):
     spec = gym.spec(env_id)
     assert spec.max_episode_steps is None
     assert not spec.nondeterministic
     assert not any("TimeLimit" in str(wrapper) for wrapper in spec.additional_wrappers)
 
 
-def test_registering_again_leaves_the_ids_alone() -> None:
+def test_registering_again_leaves_the_ids_alone():
     before = {env_id: registry[env_id] for env_id in (GRID, CONTINUOUS)}
     adafocus_env.register_envs()
     assert all(registry[env_id] is spec for env_id, spec in before.items())
 
 
-def test_a_spec_survives_json() -> None:
+def test_a_spec_survives_json():
     env = gym.make(GRID, reward="prev", grid_size=5, split="test", num_frames=2, device="cpu")
     assert env.spec is not None
     text = env.spec.to_json()
@@ -104,14 +101,14 @@ def test_a_spec_survives_json() -> None:
     assert env.step(24)[1] == again.step(24)[1]
 
 
-def test_arguments_are_keywords() -> None:
+def test_arguments_are_keywords():
     with pytest.raises(TypeError, match="positional"):
-        PatchLocalizationEnv("glyphs")  # type: ignore[call-arg]
+        PatchLocalizationEnv("glyphs")
     with pytest.raises(TypeError, match="positional"):
-        PatchLocalizationVectorEnv(2)  # type: ignore[call-arg]
+        PatchLocalizationVectorEnv(2)
 
 
-def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos() -> None:
+def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos():
     files = {file.name: file.stat().st_size for file in shipped_recognizer().iterdir()}
     assert files.keys() >= {"recognizer.json", "recognizer.safetensors"}
     assert sum(files.values()) < 5_000_000
@@ -120,7 +117,7 @@ def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos() -> None:
     assert config["glance_size"] == 28
 
 
-def test_each_built_in_task_has_its_own_shipped_recognizer() -> None:
+def test_each_built_in_task_has_its_own_shipped_recognizer():
     second = shipped_recognizer("glyphs_memory")
     assert shipped_recognizer() == shipped_recognizer("glyphs") == second.parent / "glyphs"
     assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
@@ -130,14 +127,14 @@ def test_each_built_in_task_has_its_own_shipped_recognizer() -> None:
         assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
 
 
-def test_the_split_is_val_unless_another_is_asked_for() -> None:
+def test_the_split_is_val_unless_another_is_asked_for():
     sizes = {"train": 800, "val": 250, "test": 500}
     for split, size in sizes.items():
-        assert gym.make(GRID, split=split).unwrapped.core.source.num_videos == size  # type: ignore[attr-defined]
-    assert gym.make(GRID).unwrapped.core.source.num_videos == 250  # type: ignore[attr-defined]
+        assert gym.make(GRID, split=split).unwrapped.core.source.num_videos == size
+    assert gym.make(GRID).unwrapped.core.source.num_videos == 250
 
 
-def test_the_training_split_has_random_frames_and_the_others_do_not() -> None:
+def test_the_training_split_has_random_frames_and_the_others_do_not():
     options = {"video_index": 0}
     for rules, random in (
         ({"split": "train"}, True),

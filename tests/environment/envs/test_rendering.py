@@ -1,28 +1,16 @@
 """Drawing an episode."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
-from adafocus_env.envs.rendering import Image, draw_step
+from adafocus_env.envs.rendering import draw_step
 
 GREEN = (60, 255, 90)  # the box of the last look
 NAMES = ("walking", "running", "jumping", "standing")
 
 
-def _draw(
-    boxes: list[tuple[int, int]],
-    *,
-    side: int = 112,
-    probabilities: list[float] | None = None,
-    label: int = 0,
-    title: str = "",
-) -> Image:
+def _draw(boxes, *, side=112, probabilities=None, label=0, title=""):
     return draw_step(
         np.full((side, side, 3), 100, np.uint8),
         boxes,
@@ -34,20 +22,20 @@ def _draw(
     )
 
 
-def _green(image: Image) -> npt.NDArray[np.bool_]:
+def _green(image):
     green: npt.NDArray[np.bool_] = np.all(image == GREEN, axis=2)
     return green
 
 
 @pytest.mark.parametrize(("side", "scale"), [(112, 4), (224, 2), (300, 1), (1000, 1)])
-def test_small_frames_are_enlarged_by_a_whole_factor(side: int, scale: int) -> None:
+def test_small_frames_are_enlarged_by_a_whole_factor(side, scale):
     image = _draw([], side=side)
     assert image.dtype == np.uint8
     assert image.shape == (side * scale + 70, side * scale, 3)  # three bars of 22 pixels, and 4
     assert (image[: side * scale] == 100).all()
 
 
-def test_the_last_look_has_a_green_box_where_it_was() -> None:
+def test_the_last_look_has_a_green_box_where_it_was():
     # Patch (16, 40) of 32 pixels at four times the size: rows 64 to 191, columns 160 to 287.
     green = _green(_draw([(16, 40)]))
     rows, columns = np.nonzero(green)
@@ -61,11 +49,11 @@ def test_the_last_look_has_a_green_box_where_it_was() -> None:
     assert not green[70:186, 166:282].any()
 
 
-def test_nothing_is_marked_before_the_first_look() -> None:
+def test_nothing_is_marked_before_the_first_look():
     assert not _green(_draw([])).any()
 
 
-def test_earlier_looks_are_a_fading_trail() -> None:
+def test_earlier_looks_are_a_fading_trail():
     # Left edges of boxes in the frame's lower half, the oldest look first.
     image = _draw([(60, 0), (60, 10), (60, 20), (60, 60), (0, 80)]).astype(int)
     brightness = [image[300, 4 * left].sum() - 300 for left in (0, 10, 20, 60)]
@@ -73,7 +61,7 @@ def test_earlier_looks_are_a_fading_trail() -> None:
     assert _green(image.astype(np.uint8))[4:124, 320].all()
 
 
-def test_looks_more_than_four_steps_old_are_gone() -> None:
+def test_looks_more_than_four_steps_old_are_gone():
     old = (70, 0)
     later = [(0, 60)] * 5
     gone, shown = _draw([old, *later]), _draw([old, *later[:4]])
@@ -82,7 +70,7 @@ def test_looks_more_than_four_steps_old_are_gone() -> None:
     assert (shown[row, column] > 100).all()
 
 
-def test_bars_are_as_long_as_their_probabilities_and_the_true_class_is_green() -> None:
+def test_bars_are_as_long_as_their_probabilities_and_the_true_class_is_green():
     bars = _draw([(0, 0)], probabilities=[0.25, 0.5, 0.05, 0.2], label=3)[448:]
     lengths, colors = [], []
     for line in range(3):
@@ -95,7 +83,7 @@ def test_bars_are_as_long_as_their_probabilities_and_the_true_class_is_green() -
     assert is_green == [False, False, True]
 
 
-def test_two_classes_give_two_bars() -> None:
+def test_two_classes_give_two_bars():
     image = draw_step(
         np.zeros((112, 112, 3), np.uint8),
         [],
@@ -107,22 +95,20 @@ def test_two_classes_give_two_bars() -> None:
     assert image.shape == (518, 448, 3)
 
 
-def test_a_title_stands_above_the_frame() -> None:
+def test_a_title_stands_above_the_frame():
     plain, titled = _draw([(0, 0)]), _draw([(0, 0)], title="random")
     assert titled.shape[0] == plain.shape[0] + 24
     np.testing.assert_array_equal(titled[24:], plain)
     assert titled[:24].max() > 200
 
 
-def test_drawing_leaves_the_frame_as_it_is() -> None:
+def test_drawing_leaves_the_frame_as_it_is():
     frame = np.full((500, 500, 3), 100, np.uint8)
     draw_step(frame, [(0, 0)], 32, probabilities=None, class_names=NAMES, label=0)
     assert (frame == 100).all()
 
 
-def test_environment_draws_the_frame_that_was_looked_at(
-    make_env: Callable[..., PatchLocalizationEnv],
-) -> None:
+def test_environment_draws_the_frame_that_was_looked_at(make_env):
     env = make_env(render_mode="rgb_array")
     env.reset(seed=0)
     scale = 11  # 448 / 40
@@ -134,13 +120,10 @@ def test_environment_draws_the_frame_that_was_looked_at(
         # Rows and columns 13 to 14 belong to no box of these three corners, nor to a line between.
         np.testing.assert_array_equal(image[scale * 14 + 5, scale * 20], frame[14, 20])
     env.reset()
-    assert not _green(env.render()).any()  # type: ignore[arg-type]
+    assert not _green(env.render()).any()
 
 
-def test_vector_environment_draws_each_row_as_the_single_one(
-    make_env: Callable[..., PatchLocalizationEnv],
-    make_vector_env: Callable[..., PatchLocalizationVectorEnv],
-) -> None:
+def test_vector_environment_draws_each_row_as_the_single_one(make_env, make_vector_env):
     rows = make_vector_env(2, render_mode="rgb_array")
     rows.reset(seed=7)
     singles = [make_env(render_mode="rgb_array") for _ in range(2)]

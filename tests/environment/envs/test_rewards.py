@@ -1,13 +1,10 @@
 """Rewards, worked out by hand on networks whose numbers are set by hand."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
@@ -39,55 +36,51 @@ class HandSetSource:
     state_size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def open(self, num_rows: int) -> HandSetEpisodes:
+    def open(self, num_rows):
         return HandSetEpisodes(self, torch.tensor(self.row_labels))
 
 
 class HandSetEpisodes:
-    def __init__(self, source: HandSetSource, labels: Tensor):
+    def __init__(self, source, labels):
         self.labels = labels
         self.looks: list[Tensor] = []  # the offsets of every call of `focus`
         self._last = source.frame_size - source.patch_size
 
-    def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
+    def load(self, rows, starts):
         pass
 
-    def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
+    def observation(self, rows, steps):
         return torch.zeros(len(rows), 1)
 
-    def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
+    def focus(self, rows, steps, offsets):
         self.looks.append(offsets)
         return ((offsets == self._last).sum(dim=1, keepdim=True) - 1) * LN3
 
-    def classify(
-        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def classify(self, rows, steps, patch_vectors, state):
         after = state + patch_vectors
         return torch.cat([after, torch.zeros_like(after)], dim=1), after
 
-    def classify_each(
-        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
-    ) -> Tensor:
+    def classify_each(self, rows, steps, patch_vectors, state):
         after = state[:, None] + patch_vectors
         return torch.cat([after, torch.zeros_like(after)], dim=2)
 
-    def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+    def classify_sequence(self, patch_vectors):
         states = patch_vectors.cumsum(dim=1)
         return torch.cat([states, torch.zeros_like(states)], dim=2), states
 
-    def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
+    def frame(self, row, step):
         raise NotImplementedError
 
 
-def _core(source: HandSetSource, reward: str, **rules: str) -> PatchLocalizationCore:
+def _core(source, reward, **rules):
     grid = PatchGrid(4, source.frame_size, source.patch_size)
     rows = len(source.row_labels)
-    core = PatchLocalizationCore(source, grid, grid, num_rows=rows, reward=reward, **rules)  # type: ignore[arg-type]
+    core = PatchLocalizationCore(source, grid, grid, num_rows=rows, reward=reward, **rules)
     core.reset_rows(range(rows), [EpisodeStart(row, row) for row in range(rows)])
     return core
 
 
-def _look_at_corner(core: PatchLocalizationCore, way: str) -> list[Outcome]:
+def _look_at_corner(core, way):
     """Three looks at the lower right corner, action 15 of the 4x4 grid."""
     rows = core.num_rows
     if way == "step":
@@ -113,13 +106,13 @@ BASELINES = {
 }
 
 
-def test_every_reward_is_worked_out_here() -> None:
+def test_every_reward_is_worked_out_here():
     assert REWARDS.keys() == BASELINES.keys()
 
 
 @pytest.mark.parametrize("way", ["step", "play"])
 @pytest.mark.parametrize("reward", BASELINES)
-def test_rewards_hand_computed(reward: str, way: str) -> None:
+def test_rewards_hand_computed(reward, way):
     outcomes = _look_at_corner(_core(HandSetSource(), reward), way)
     for t, confidence in enumerate([3 / 4, 9 / 10, 27 / 28]):
         baseline = BASELINES[reward][t]
@@ -134,14 +127,14 @@ def test_rewards_hand_computed(reward: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["step", "play"])
-def test_rewards_of_prev_add_up_to_the_last_confidence(way: str) -> None:
+def test_rewards_of_prev_add_up_to_the_last_confidence(way):
     outcomes = _look_at_corner(_core(HandSetSource(), "prev"), way)
     total = sum(outcome.rewards for outcome in outcomes)
     assert isinstance(total, Tensor)
     assert total.tolist() == pytest.approx([27 / 28, 1 / 28])
 
 
-def test_a_new_episode_begins_from_the_zero_state() -> None:
+def test_a_new_episode_begins_from_the_zero_state():
     core = _core(HandSetSource(), "prev")
     _look_at_corner(core, "step")
     core.reset_rows([0, 1], [EpisodeStart(0, 5), EpisodeStart(1, 6)])
@@ -150,7 +143,7 @@ def test_a_new_episode_begins_from_the_zero_state() -> None:
     assert outcome.baseline_confidences.tolist() == [0.0, 0.0]
 
 
-def _random_looks(source: HandSetSource, baseline_positions: str) -> Tensor:
+def _random_looks(source, baseline_positions):
     core = _core(source, "random", baseline_positions=baseline_positions)
     _look_at_corner(core, "play")
     episodes = core._features
@@ -160,9 +153,7 @@ def _random_looks(source: HandSetSource, baseline_positions: str) -> Tensor:
 
 
 @pytest.mark.parametrize(("frame_size", "patch_size", "last"), [(5, 2, 2), (224, 128, 95)])
-def test_random_pixel_looks_are_uniform_and_never_at_the_last_offset(
-    frame_size: int, patch_size: int, last: int
-) -> None:
+def test_random_pixel_looks_are_uniform_and_never_at_the_last_offset(frame_size, patch_size, last):
     looks = _random_looks(HandSetSource([0] * 1000, frame_size, patch_size), "pixel")
     assert looks.shape == (3000, 2)
     for coordinate in looks.T:
@@ -175,13 +166,13 @@ def test_random_pixel_looks_are_uniform_and_never_at_the_last_offset(
     assert len(set(map(tuple, looks.tolist()))) >= min(9, (last + 1) ** 2)
 
 
-def test_random_grid_looks_are_at_every_grid_position_and_nowhere_else() -> None:
+def test_random_grid_looks_are_at_every_grid_position_and_nowhere_else():
     looks = _random_looks(HandSetSource([0] * 200, frame_size=12, patch_size=2), "grid")
     line = [0, 3, 6, 10]  # j * 10 // 3
     assert set(map(tuple, looks.tolist())) == {(top, left) for top in line for left in line}
 
 
-def test_random_looks_of_a_patch_as_large_as_the_frame_are_the_whole_frame() -> None:
+def test_random_looks_of_a_patch_as_large_as_the_frame_are_the_whole_frame():
     looks = _random_looks(HandSetSource(frame_size=5, patch_size=5), "pixel")
     assert looks.tolist() == [[0, 0]] * 6
 
@@ -191,8 +182,8 @@ def test_random_looks_of_a_patch_as_large_as_the_frame_are_the_whole_frame() -> 
     [("pixel", 80, list(range(80))), ("grid", 4, [0, 26, 53, 80])],  # j * 80 // 3
 )
 def test_random_looks_are_one_draw_of_the_episode_seeds_baseline_stream(
-    baseline_positions: str, high: int, pixels: list[int]
-) -> None:
+    baseline_positions, high, pixels
+):
     # DESIGN 5.1: SeedSequence([episode_seed, purpose]), purpose 3, all (T, 2) offsets at once.
     looks = _random_looks(HandSetSource([0, 0], 112, 32), baseline_positions)
     for row in range(2):

@@ -1,11 +1,7 @@
 """The environments over a recognizer of the Something-Something family."""
 
-from __future__ import annotations
-
 import dataclasses
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -17,33 +13,29 @@ from stable_baselines3.common.env_checker import check_env as check_with_sb3
 from torch import Tensor
 
 from adafocus_env.data.clips import Clip
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import EpisodeStart, FeatureBank
-from adafocus_env.networks import ShiftRecognizer
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
-AssertEqual = Callable[[object, object], None]
 DIVISIONS = [1, 2, 4]
 
 
 @pytest.fixture(scope="module")
-def recognizer(make_shift_recognizer: Callable[..., ShiftRecognizer]) -> ShiftRecognizer:
+def recognizer(make_shift_recognizer):
     return make_shift_recognizer()
 
 
 @pytest.fixture(scope="module")
-def videos(make_videos: Callable[..., Any]) -> Any:
+def videos(make_videos):
     return make_videos(num_frames=12, num_glance_frames=8)
 
 
 @pytest.fixture(scope="module")
-def folder(
-    make_shift_recognizer: Callable[..., ShiftRecognizer],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> str:
+def folder(make_shift_recognizer, tmp_path_factory):
     """A recognizer for the built-in videos, saved."""
     path = tmp_path_factory.mktemp("shift_recognizer")
     make_shift_recognizer(
@@ -52,16 +44,14 @@ def folder(
     return str(path)
 
 
-def _core(recognizer: ShiftRecognizer, videos: Any, rows: int, **rules: Any) -> Any:
+def _core(recognizer, videos, rows, **rules):
     core = make_core_from_parts(recognizer, videos, num_rows=rows, **rules)
     core.reset_rows(range(rows), [EpisodeStart(i, 10 + i) for i in range(rows)])
     return core
 
 
 @pytest.mark.parametrize("video_div", DIVISIONS)
-def test_observations_are_a_divisions_glance_maps_side_by_side(
-    recognizer: ShiftRecognizer, videos: Any, video_div: int
-) -> None:
+def test_observations_are_a_divisions_glance_maps_side_by_side(recognizer, videos, video_div):
     core = _core(recognizer, videos, 2, video_div=video_div)
     pooled = _core(recognizer, videos, 2, video_div=video_div, observation="vector")
     count = 8 // video_div
@@ -81,9 +71,7 @@ def test_observations_are_a_divisions_glance_maps_side_by_side(
 
 @pytest.mark.parametrize("video_div", DIVISIONS)
 @torch.no_grad()
-def test_logits_are_those_of_the_networks_on_the_patches_so_far(
-    recognizer: ShiftRecognizer, videos: Any, video_div: int
-) -> None:
+def test_logits_are_those_of_the_networks_on_the_patches_so_far(recognizer, videos, video_div):
     core = _core(recognizer, videos, 1, video_div=video_div)
     divided = recognizer.divided(video_div)
     offsets = torch.tensor([[[3, 5], [20, 0], [28, 28], [7, 9]]])[:, :video_div]
@@ -101,13 +89,7 @@ def test_logits_are_those_of_the_networks_on_the_patches_so_far(
 
 @pytest.mark.parametrize("video_div", DIVISIONS)
 @pytest.mark.parametrize("reward", ["random", "expected", "padding", "prev", "conf"])
-def test_play_equals_steps(
-    recognizer: ShiftRecognizer,
-    videos: Any,
-    assert_equal: AssertEqual,
-    video_div: int,
-    reward: str,
-) -> None:
+def test_play_equals_steps(recognizer, videos, assert_equal, video_div, reward):
     rules = {"video_div": video_div, "reward": reward, "grid_size": 4}
     stepped, played = (_core(recognizer, videos, 3, **rules) for _ in range(2))
     actions = torch.arange(3 * video_div).view(3, video_div) * 5 % 16
@@ -120,16 +102,16 @@ def test_play_equals_steps(
 class _OneVideo:
     """Videos of which one is kept and all others are replaced by noise."""
 
-    def __init__(self, videos: Any, kept: int):
+    def __init__(self, videos, kept):
         self._videos, self._kept = videos, kept
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self.__dict__["_videos"], name)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self._videos)
 
-    def clip(self, index: int, episode_seed: int) -> Clip:
+    def clip(self, index, episode_seed):
         clip: Clip = self._videos.clip(index, episode_seed)
         if index == self._kept:
             return clip
@@ -141,8 +123,8 @@ class _OneVideo:
 
 @pytest.mark.parametrize("video_div", DIVISIONS)
 def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
-    recognizer: ShiftRecognizer, videos: Any, video_div: int
-) -> None:
+    recognizer, videos, video_div
+):
     actions = torch.arange(3 * video_div).view(3, video_div) * 11 % 49
     together = _core(recognizer, videos, 3, video_div=video_div)
     beside_others = _core(recognizer, _OneVideo(videos, 1), 3, video_div=video_div)
@@ -155,7 +137,7 @@ def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
     torch.testing.assert_close(alone.play(actions[1:2]).logits[0], expected[1], rtol=0.0, atol=1e-5)
 
 
-def _make(env_id: str, folder: str, **rules: Any) -> gym.Env[Any, Any]:
+def _make(env_id, folder, **rules):
     return gym.make(f"AdaFocus/{env_id}", recognizer=folder, **rules)
 
 
@@ -167,9 +149,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("env_id", "rules"), CASES)
-def test_both_checkers_accept_the_environments(
-    folder: str, env_id: str, rules: dict[str, Any]
-) -> None:
+def test_both_checkers_accept_the_environments(folder, env_id, rules):
     env = _make(env_id, folder, **rules)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -181,9 +161,7 @@ def test_both_checkers_accept_the_environments(
 
 
 @pytest.mark.parametrize(("env_id", "rules"), CASES)
-def test_vector_rows_equal_single_environments(
-    folder: str, assert_equal: AssertEqual, env_id: str, rules: dict[str, Any]
-) -> None:
+def test_vector_rows_equal_single_environments(folder, assert_equal, env_id, rules):
     vector: Any = gym.make_vec(f"AdaFocus/{env_id}", num_envs=2, recognizer=folder, **rules)
     singles = [_make(env_id, folder, **rules) for _ in range(2)]
     observations, _ = vector.reset(seed=5)
@@ -203,9 +181,7 @@ def test_vector_rows_equal_single_environments(
 
 
 @pytest.mark.parametrize("grid_size", [4, 7, 10])
-def test_sb3s_adapter_and_every_grid_size(
-    recognizer: ShiftRecognizer, videos: Any, grid_size: int
-) -> None:
+def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
     env = PatchLocalizationVectorEnv.from_parts(
         recognizer, videos, num_envs=2, video_div=2, grid_size=grid_size
     )
@@ -221,26 +197,20 @@ def test_sb3s_adapter_and_every_grid_size(
     assert adapted.step(last)[2].all()
 
 
-def test_a_rendered_frame_is_the_middle_one_of_its_division(
-    recognizer: ShiftRecognizer, videos: Any
-) -> None:
+def test_a_rendered_frame_is_the_middle_one_of_its_division(recognizer, videos):
     core: PatchLocalizationCore = _core(recognizer, videos, 1, video_div=2)
     frames: Tensor = videos.clip(0, 10).frames
     assert torch.equal(core.frame(0, 0), frames[3].permute(1, 2, 0))
     assert torch.equal(core.frame(0, 1), frames[9].permute(1, 2, 0))
 
 
-def test_workers_load_the_same_glance_frames(
-    recognizer: ShiftRecognizer, videos: Any, assert_equal: AssertEqual
-) -> None:
+def test_workers_load_the_same_glance_frames(recognizer, videos, assert_equal):
     here, there = (_core(recognizer, videos, 2, num_workers=n) for n in (0, 1))
     assert_equal(there.observe_episode(), here.observe_episode())
 
 
 @pytest.mark.parametrize("video_div", [1, 4])
-def test_a_bank_gives_what_live_networks_give(
-    recognizer: ShiftRecognizer, videos: Any, tmp_path: Path, video_div: int
-) -> None:
+def test_a_bank_gives_what_live_networks_give(recognizer, videos, tmp_path, video_div):
     rules = {"video_div": video_div, "grid_size": 4, "baseline_positions": "grid"}
     live = make_core_from_parts(recognizer, videos, num_rows=3, **rules)
     positions = live.grid.all_offsets()
@@ -261,16 +231,14 @@ def test_a_bank_gives_what_live_networks_give(
     assert torch.equal(torch.from_numpy(banked.frame(0, 0).numpy()), live.frame(0, 0))
 
 
-def test_the_built_in_videos_have_glance_frames_at_their_own_uniform_times() -> None:
+def test_the_built_in_videos_have_glance_frames_at_their_own_uniform_times():
     videos = GlyphVideos("val", num_frames=16, num_glance_frames=4, frame_sampling="test")
     clip = videos.clip(3, 0)
     assert clip.glance_frames is not None
     assert torch.equal(clip.glance_frames, clip.frames[[2, 6, 10, 14]])
 
 
-def test_single_environments_share_a_recognizer_in_several_divisions(
-    recognizer: ShiftRecognizer, videos: Any
-) -> None:
+def test_single_environments_share_a_recognizer_in_several_divisions(recognizer, videos):
     envs = [
         PatchLocalizationEnv.from_parts(recognizer, videos, video_div=video_div)
         for video_div in DIVISIONS
@@ -278,9 +246,7 @@ def test_single_environments_share_a_recognizer_in_several_divisions(
     assert [env.num_decisions for env in envs] == DIVISIONS
 
 
-def test_clips_of_other_lengths_are_refused(
-    recognizer: ShiftRecognizer, make_videos: Callable[..., Any], folder: str
-) -> None:
+def test_clips_of_other_lengths_are_refused(recognizer, make_videos, folder):
     for sizes in ({"num_frames": 8, "num_glance_frames": 8}, {"num_frames": 12}):
         with pytest.raises(ValueError, match="num_frames=12 and num_glance_frames=8"):
             PatchLocalizationEnv.from_parts(recognizer, make_videos(**sizes))
@@ -288,15 +254,13 @@ def test_clips_of_other_lengths_are_refused(
         gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, num_frames=8)
 
 
-def test_divisions_are_for_temporal_shift_alone(folder: str) -> None:
+def test_divisions_are_for_temporal_shift_alone(folder):
     with pytest.raises(ValueError, match="leave video_div=None"):
         gym.make("AdaFocus/PatchLocalization-v0", video_div=2)
     with pytest.raises(ValueError, match="video_div=3 does not divide"):
         gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, video_div=3)
 
 
-def test_clips_with_glance_frames_are_not_for_the_recurrent_family(
-    tiny_recognizer: Any, videos: Any
-) -> None:
+def test_clips_with_glance_frames_are_not_for_the_recurrent_family(tiny_recognizer, videos):
     with pytest.raises(ValueError, match="leave num_glance_frames=None"):
         PatchLocalizationEnv.from_parts(tiny_recognizer, videos)

@@ -1,28 +1,18 @@
 """Skipping frames (AdaFocus+): the focuser does not run, and looks have a price."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from gymnasium.error import InvalidAction
 from torch import Tensor
 
-from adafocus_env.envs import (
-    GridOrSkip,
-    PatchGrid,
-    PatchLocalizationEnv,
-    PatchLocalizationVectorEnv,
-)
+from adafocus_env.envs import GridOrSkip, PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.skip_cost import SkipCost, append_cost, cost_at, cost_level
 from adafocus_env.features import FeatureBank
-from adafocus_env.networks import Recognizer
 from adafocus_env.seeding import Purpose, episode_rng
 
 SKIP = "AdaFocus/PatchLocalizationSkip-v0"
@@ -31,12 +21,8 @@ SKIPPING: dict[str, Any] = {"locations": "skip", "reward": "skip"}
 # In rows 0 and 2 some frames are skipped, in row 1 all.
 ACTIONS = np.array([[10, LAST, 0, LAST], [LAST] * 4, [48, 24, LAST, 3]])
 
-MakeEnv = Callable[..., PatchLocalizationEnv]
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
-AssertEqual = Callable[[object, object], None]
 
-
-def _stepped(env: PatchLocalizationVectorEnv, actions: npt.NDArray[Any]) -> dict[str, Any]:
+def _stepped(env, actions):
     """An episode step by step, as `play` gives it."""
     rewards, infos = [], []
     for t in range(T):
@@ -52,12 +38,12 @@ def _stepped(env: PatchLocalizationVectorEnv, actions: npt.NDArray[Any]) -> dict
 class FocusedPairs:
     """Remembers every call of the focuser."""
 
-    def __init__(self, env: Any, monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, env, monkeypatch):
         self.calls: list[list[tuple[int, int, int, int]]] = []
         features = env.core._features
         focus = features.focus
 
-        def remembered(rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:
+        def remembered(rows, steps, offsets):
             table = torch.cat([rows[:, None], steps[:, None], offsets], dim=1)
             self.calls.append([tuple(line) for line in table.tolist()])
             vectors: Tensor = focus(rows, steps, offsets)
@@ -66,7 +52,7 @@ class FocusedPairs:
         monkeypatch.setattr(features, "focus", remembered)
 
 
-def test_the_last_action_looks_nowhere() -> None:
+def test_the_last_action_looks_nowhere():
     locations = GridOrSkip(PatchGrid(7, 112, 32))
     assert locations.action_space.n == 50
     looks = locations.choice(torch.tensor([[10, 49], [48, 0]]))
@@ -78,7 +64,7 @@ def test_the_last_action_looks_nowhere() -> None:
     ]
 
 
-def test_an_action_beyond_the_last_says_which_one_skips() -> None:
+def test_an_action_beyond_the_last_says_which_one_skips():
     with pytest.raises(
         InvalidAction, match=r"50 is not in 0\.\.49, .* 7x7 grid and 49, which skip"
     ):
@@ -86,9 +72,7 @@ def test_an_action_beyond_the_last_says_which_one_skips() -> None:
 
 
 @pytest.mark.parametrize("way", ["play", "step"])
-def test_the_focuser_runs_on_exactly_the_kept_patches(
-    make_vector_env: MakeVectorEnv, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+def test_the_focuser_runs_on_exactly_the_kept_patches(make_vector_env, monkeypatch, way):
     env = make_vector_env(N, **SKIPPING, autoreset_mode="disabled")
     env.reset(seed=6)
     focused = FocusedPairs(env, monkeypatch)
@@ -105,9 +89,7 @@ def test_the_focuser_runs_on_exactly_the_kept_patches(
         assert focused.calls == by_step
 
 
-def test_the_focuser_does_not_run_at_all_where_every_frame_is_skipped(
-    make_vector_env: MakeVectorEnv, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_focuser_does_not_run_at_all_where_every_frame_is_skipped(make_vector_env, monkeypatch):
     env = make_vector_env(N, **SKIPPING)
     env.reset(seed=6)
     focused = FocusedPairs(env, monkeypatch)
@@ -119,8 +101,8 @@ def test_the_focuser_does_not_run_at_all_where_every_frame_is_skipped(
 @pytest.mark.parametrize("skip_cost", [0.0, 0.125, "random"])
 @pytest.mark.parametrize("reward", ["skip", "random", "conf"])
 def test_playing_with_skipped_frames_equals_stepping(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, reward: str, skip_cost: Any
-) -> None:
+    make_vector_env, assert_equal, reward, skip_cost
+):
     rules = {"locations": "skip", "reward": reward, "skip_cost": skip_cost}
     playing, stepping = (make_vector_env(N, **rules, autoreset_mode="disabled") for _ in range(2))
     assert_equal(playing.reset(seed=6), stepping.reset(seed=6))
@@ -132,8 +114,8 @@ def test_playing_with_skipped_frames_equals_stepping(
 
 @pytest.mark.parametrize("skip_cost", [0.125, "random"])
 def test_a_row_with_skipped_frames_equals_the_single_environment(
-    make_env: MakeEnv, make_vector_env: MakeVectorEnv, assert_equal: AssertEqual, skip_cost: Any
-) -> None:
+    make_env, make_vector_env, assert_equal, skip_cost
+):
     rules = {**SKIPPING, "skip_cost": skip_cost}
     vector = make_vector_env(N, **rules, autoreset_mode="disabled")
     singles = [make_env(**rules) for _ in range(N)]
@@ -156,8 +138,8 @@ def test_a_row_with_skipped_frames_equals_the_single_environment(
 
 
 def test_a_skipped_frame_is_worth_exactly_nothing_and_a_look_what_it_adds_less_its_cost(
-    make_vector_env: MakeVectorEnv,
-) -> None:
+    make_vector_env,
+):
     env = make_vector_env(N, **SKIPPING, skip_cost=0.125, autoreset_mode="disabled")
     skipping = make_vector_env(N, **SKIPPING, autoreset_mode="disabled")
     for other in (env, skipping):
@@ -180,9 +162,7 @@ def test_a_skipped_frame_is_worth_exactly_nothing_and_a_look_what_it_adds_less_i
     assert infos["patch_box"].tolist() == [[0, 0, 0, 0]] * N
 
 
-def test_a_fixed_cost_changes_rewards_and_nothing_else(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_a_fixed_cost_changes_rewards_and_nothing_else(make_vector_env, assert_equal):
     cheap, dear = (make_vector_env(N, **SKIPPING, skip_cost=cost) for cost in (0.0, 0.25))
     assert cheap.single_observation_space == dear.single_observation_space
     assert_equal(cheap.reset(seed=6)[0], dear.reset(seed=6)[0])
@@ -194,8 +174,8 @@ def test_a_fixed_cost_changes_rewards_and_nothing_else(
 
 @pytest.mark.parametrize(("observation", "shape"), [("map", (49, 4, 4)), ("vector", (49,))])
 def test_random_costs_are_one_draw_of_the_episode_and_the_last_channel_shows_them(
-    make_vector_env: MakeVectorEnv, observation: str, shape: tuple[int, ...]
-) -> None:
+    make_vector_env, observation, shape
+):
     env = make_vector_env(
         N, **SKIPPING, skip_cost="random", observation=observation, autoreset_mode="disabled"
     )
@@ -213,7 +193,7 @@ def test_random_costs_are_one_draw_of_the_episode_and_the_last_channel_shows_the
     np.testing.assert_array_equal(observations[:, :-1], glances)
 
 
-def test_a_reset_option_fixes_the_cost_of_one_episode(make_env: MakeEnv) -> None:
+def test_a_reset_option_fixes_the_cost_of_one_episode(make_env):
     env = make_env(**SKIPPING, skip_cost="random")
     observation, info = env.reset(seed=6, options={"skip_cost": 0.025})
     assert info["skip_cost"] == 0.025
@@ -223,7 +203,7 @@ def test_a_reset_option_fixes_the_cost_of_one_episode(make_env: MakeEnv) -> None
     assert info["skip_cost"] != 0.025
 
 
-def test_a_vector_reset_takes_one_cost_or_one_a_row(make_vector_env: MakeVectorEnv) -> None:
+def test_a_vector_reset_takes_one_cost_or_one_a_row(make_vector_env):
     env = make_vector_env(N, **SKIPPING)
     assert env.reset(options={"skip_cost": 0.25})[1]["skip_cost"].tolist() == [0.25] * N
     costs = np.array([0.0, 0.5, 1.0])
@@ -231,7 +211,7 @@ def test_a_vector_reset_takes_one_cost_or_one_a_row(make_vector_env: MakeVectorE
 
 
 @pytest.mark.parametrize("cost", [-0.1, float("nan"), "free", True, [0.1, 0.2]], ids=str)
-def test_a_cost_that_is_none_is_refused(make_env: MakeEnv, cost: Any) -> None:
+def test_a_cost_that_is_none_is_refused(make_env, cost):
     with pytest.raises(ValueError, match="skip_cost"):
         make_env(**SKIPPING).reset(options={"skip_cost": cost})
     if cost is not None:
@@ -239,14 +219,14 @@ def test_a_cost_that_is_none_is_refused(make_env: MakeEnv, cost: Any) -> None:
             make_env(**SKIPPING, skip_cost=cost)
 
 
-def test_costs_are_refused_where_no_action_skips(make_env: MakeEnv) -> None:
+def test_costs_are_refused_where_no_action_skips(make_env):
     with pytest.raises(ValueError, match=r"skip_cost=0\.1 is for actions that can skip"):
         make_env(skip_cost=0.1)
     with pytest.raises(ValueError, match=r"unknown reset options \['skip_cost'\]"):
         make_env().reset(options={"skip_cost": 0.1})
 
 
-def test_restored_rows_have_the_costs_they_had(make_vector_env: MakeVectorEnv) -> None:
+def test_restored_rows_have_the_costs_they_had(make_vector_env):
     env, other = (make_vector_env(N, **SKIPPING, skip_cost="random") for _ in range(2))
     env.reset(seed=6, options={"skip_cost": np.array([0.0, 0.125, 0.5])})
     other.restore_rows(env.row_states())
@@ -254,9 +234,7 @@ def test_restored_rows_have_the_costs_they_had(make_vector_env: MakeVectorEnv) -
     np.testing.assert_array_equal(other.core.observe().numpy(), env.core.observe().numpy())
 
 
-def test_frames_can_be_skipped_by_offsets_where_no_action_does(
-    make_vector_env: MakeVectorEnv, assert_equal: AssertEqual
-) -> None:
+def test_frames_can_be_skipped_by_offsets_where_no_action_does(make_vector_env, assert_equal):
     by_action = make_vector_env(N, locations="skip", reward="skip", skip_cost=0.0)
     by_offset = make_vector_env(N, reward="skip")
     for env in (by_action, by_offset):
@@ -271,9 +249,7 @@ def test_frames_can_be_skipped_by_offsets_where_no_action_does(
 @pytest.mark.parametrize(
     "focused", [np.ones((N, T)), np.ones((N, T + 1), bool)], ids=["float", "T+1"]
 )
-def test_what_is_no_mask_of_the_frames_is_refused(
-    make_vector_env: MakeVectorEnv, focused: Any
-) -> None:
+def test_what_is_no_mask_of_the_frames_is_refused(make_vector_env, focused):
     env = make_vector_env(N)
     env.reset(seed=6)
     with pytest.raises(ValueError, match=r"focused must be bool of shape \(3, 4\)"):
@@ -282,11 +258,8 @@ def test_what_is_no_mask_of_the_frames_is_refused(
 
 @pytest.mark.parametrize("skip_cost", [0.125, "random"])
 def test_skipping_on_a_bank_equals_skipping_on_live_features(
-    make_recognizer: Callable[..., Recognizer],
-    make_videos: Callable[..., Any],
-    tmp_path_factory: pytest.TempPathFactory,
-    skip_cost: Any,
-) -> None:
+    make_recognizer, make_videos, tmp_path_factory, skip_cost
+):
     recognizer, videos = make_recognizer(), make_videos()
     clip = videos.clip
     videos.clip = lambda index, _: clip(index, 0)  # whatever the episode: a bank holds one clip
@@ -308,7 +281,7 @@ def test_skipping_on_a_bank_equals_skipping_on_live_features(
     assert banked.rewards[1].tolist() == [0.0] * T
 
 
-def test_a_skipped_frame_shows_no_patch(make_env: MakeEnv) -> None:
+def test_a_skipped_frame_shows_no_patch(make_env):
     env = make_env(**SKIPPING, render_mode="rgb_array")
     env.reset(seed=6)
     before = env.render()
@@ -321,7 +294,7 @@ def test_a_skipped_frame_shows_no_patch(make_env: MakeEnv) -> None:
     assert (skipped[:30, :120] != before[:30, :120]).any()  # it says so
 
 
-def test_cost_levels_are_the_inverse_of_the_draw() -> None:
+def test_cost_levels_are_the_inverse_of_the_draw():
     costs = torch.tensor([0.0, 0.025, 0.2, 2.0])
     torch.testing.assert_close(cost_level(costs), torch.tensor([0.0, 0.5, 1.0, 1.0]))
     torch.testing.assert_close(cost_at(torch.tensor([0.0, 0.5, 1.0])), costs[:3])
@@ -331,12 +304,12 @@ def test_cost_levels_are_the_inverse_of_the_draw() -> None:
     assert SkipCost(0.25).of_episode(3) == 0.25
 
 
-def test_offsets_of_skipped_frames_are_zero() -> None:
+def test_offsets_of_skipped_frames_are_zero():
     looks = PatchChoice.at(torch.tensor([[3, 4], [5, 6]]), torch.tensor([True, False]))
     assert looks.offsets.tolist() == [[3, 4], [0, 0]]
 
 
-def test_make_skips_frames_with_no_arguments() -> None:
+def test_make_skips_frames_with_no_arguments():
     env = gym.make(SKIP)
     assert env.action_space == gym.spaces.Discrete(50)
     _, info = env.reset(seed=0)

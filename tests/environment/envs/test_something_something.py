@@ -1,8 +1,5 @@
 """Something-Something as prepared for the published code, from its folders to clips."""
 
-from __future__ import annotations
-
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,14 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adafocus_env.data import (
-    ListFileError,
-    VideoError,
-    VideoOptions,
-    Videos,
-    find_files,
-    open_videos,
-)
+from adafocus_env.data import ListFileError, VideoError, VideoOptions, find_files, open_videos
 from adafocus_env.data.sampling.shift import center_or_first_indices
 
 FRAMES = 40
@@ -25,7 +15,7 @@ V1 = ("sthsth_v1", "something-something-v1", "20bn-something-something-v1", "{:0
 V2 = ("sthsth_v2", "something-something-v2", "20bn-something-something-v2-frames", "{:06d}.jpg")
 
 
-def _write(root: Path, version: tuple[str, str, str, str], *, moving: bool = True) -> Path:
+def _write(root, version, *, moving=True):
     """Video 7 of 40 frames: frame t is grey of level 5 t; or, not moving, noise that stays."""
     _, top, frame_dir, template = version
     folder = root / top
@@ -41,15 +31,13 @@ def _write(root: Path, version: tuple[str, str, str, str], *, moving: bool = Tru
     return root
 
 
-def _open(version: tuple[str, str, str, str], root: Path, **options: Any) -> Videos:
+def _open(version, root, **options):
     defaults: dict[str, Any] = {"num_frames": 12, "num_glance_frames": 8, "frame_size": 32}
     return open_videos(version[0], "val", VideoOptions(**{**defaults, **options}), data_dir=root)
 
 
 @pytest.mark.parametrize("version", [V1, V2], ids=["v1", "v2"])
-def test_glance_and_focus_frames_are_two_uniform_grids(
-    version: tuple[str, str, str, str], tmp_path: Path
-) -> None:
+def test_glance_and_focus_frames_are_two_uniform_grids(version, tmp_path):
     videos = _open(version, _write(tmp_path, version))
     assert videos.labels.tolist() == [93]  # the other has fewer than three frames
     clip = videos.clip(0, 0)
@@ -62,7 +50,7 @@ def test_glance_and_focus_frames_are_two_uniform_grids(
     assert levels[1].tolist() == center_or_first_indices(FRAMES, 8).tolist()
 
 
-def test_training_draws_glance_and_focus_frames_independently(tmp_path: Path) -> None:
+def test_training_draws_glance_and_focus_frames_independently(tmp_path):
     videos = _open(V1, _write(tmp_path, V1), augment=True, num_glance_frames=12)
     for seed in range(5):
         clip = videos.clip(0, seed)
@@ -77,7 +65,7 @@ def test_training_draws_glance_and_focus_frames_independently(tmp_path: Path) ->
         assert not torch.equal(focused, seen)
 
 
-def test_both_streams_are_cropped_alike_unless_asked_otherwise(tmp_path: Path) -> None:
+def test_both_streams_are_cropped_alike_unless_asked_otherwise(tmp_path):
     root = _write(tmp_path, V1, moving=False)
     alike = _open(V1, root, augment=True)
     apart = _open(V1, root, augment=True, crops="independent")
@@ -94,7 +82,7 @@ def test_both_streams_are_cropped_alike_unless_asked_otherwise(tmp_path: Path) -
     assert differ >= 7
 
 
-def test_clips_are_never_mirrored(tmp_path: Path) -> None:
+def test_clips_are_never_mirrored(tmp_path):
     root = _write(tmp_path, V1, moving=False)
     with_flips = _open(V1, root, augment=True, flip=True)
     without = _open(V1, root, augment=True, flip=False)
@@ -102,7 +90,7 @@ def test_clips_are_never_mirrored(tmp_path: Path) -> None:
         assert torch.equal(with_flips.clip(0, seed).frames, without.clip(0, seed).frames)
 
 
-def test_both_streams_of_ones_own_videos_are_mirrored_together(tmp_path: Path) -> None:
+def test_both_streams_of_ones_own_videos_are_mirrored_together(tmp_path):
     files = find_files(V1[0], data_dir=_write(tmp_path, V1, moving=False))
     clips = []
     for flip in (True, False):
@@ -127,7 +115,7 @@ def test_both_streams_of_ones_own_videos_are_mirrored_together(tmp_path: Path) -
     assert 0 < flipped < 8
 
 
-def test_a_missing_frame_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_frame_is_an_error(tmp_path):
     root = _write(tmp_path, V2)
     lost = (
         root / "something-something-v2" / "20bn-something-something-v2-frames" / "7" / "000003.jpg"
@@ -137,7 +125,7 @@ def test_a_missing_frame_is_an_error(tmp_path: Path) -> None:
         _open(V2, root).clip(0, 0)
 
 
-def test_another_number_of_classes_is_an_error(tmp_path: Path) -> None:
+def test_another_number_of_classes_is_an_error(tmp_path):
     root = _write(tmp_path, V1)
     (root / "something-something-v1" / "category.txt").write_text("a\nb\n")
     with pytest.raises(ListFileError, match=r"category\.txt: 2 classes, but the data set has 174"):
@@ -152,12 +140,12 @@ def test_another_number_of_classes_is_an_error(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         VideoOptions(num_frames=12, frame_size=32, **options)
 
 
-def test_identity_tells_the_two_streams_apart(tmp_path: Path) -> None:
+def test_identity_tells_the_two_streams_apart(tmp_path):
     root = _write(tmp_path, V1)
     seen = [
         str(_open(V1, root, **options).identity())

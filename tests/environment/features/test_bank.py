@@ -1,30 +1,21 @@
 """Episodes on a feature bank are those on live features, within float16's precision."""
 
-from __future__ import annotations
-
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
 from adafocus_env.data import VideoError, VideoOptions, Videos, open_videos
-from adafocus_env.data.glyphs.videos import SPLITS, GlyphVideos
-from adafocus_env.data.media.video_files import decode_frames
-from adafocus_env.envs import (
-    REWARDS,
-    PatchGrid,
-    PatchLocalizationEnv,
-    PatchLocalizationVectorEnv,
-)
+from adafocus_env.data.glyphs.localization import SPLITS
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.media.video_files import OpenVideo
+from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
 
@@ -37,17 +28,17 @@ CONFIDENCE_ATOL = 2e-3
 class BankClips:
     """Videos whose clips are those that a bank holds, for the live side of a comparison."""
 
-    def __init__(self, videos: Videos, bank: FeatureBank):
+    def __init__(self, videos, bank):
         self._videos = videos
         self._bank = bank
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name):
         return getattr(self._videos, name)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self._videos)
 
-    def clip(self, index: int, episode_seed: int) -> Any:
+    def clip(self, index, episode_seed):
         view = self._bank.view_of(episode_seed)
         return self._videos.clip(index, self._bank.episode_seed(index, view))
 
@@ -55,7 +46,7 @@ class BankClips:
 class NoClips(BankClips):
     """Videos whose files are gone."""
 
-    def clip(self, index: int, episode_seed: int) -> Any:
+    def clip(self, index, episode_seed):
         raise VideoError(f"video {index} is gone")
 
 
@@ -67,46 +58,46 @@ class Banked:
     recognizer: Recognizer
     videos: Videos
 
-    def vector(self, *, live: bool = False, gone: bool = False, **rules: Any) -> Any:
+    def vector(self, *, live=False, gone=False, **rules):
         videos: Any = NoClips(self.videos, self.bank) if gone else self.videos
         return PatchLocalizationVectorEnv.from_parts(
             self.recognizer,
-            BankClips(self.videos, self.bank) if live else videos,  # type: ignore[arg-type]
+            BankClips(self.videos, self.bank) if live else videos,
             **({} if live else {"bank": self.bank}),
             **{"num_envs": N, "baseline_positions": "grid", **rules},
         )
 
-    def single(self, *, live: bool = False, **rules: Any) -> PatchLocalizationEnv:
+    def single(self, *, live=False, **rules):
         return PatchLocalizationEnv.from_parts(
             self.recognizer,
-            BankClips(self.videos, self.bank) if live else self.videos,  # type: ignore[arg-type]
+            BankClips(self.videos, self.bank) if live else self.videos,
             **({} if live else {"bank": self.bank}),
             **{"baseline_positions": "grid", **rules},
         )
 
 
-def _build(folder: Path, recognizer: Recognizer, videos: Videos, views: int = 1) -> Banked:
+def _build(folder, recognizer, videos, views=1):
     sizes = recognizer.config
     grid = PatchGrid(7, sizes.frame_size, sizes.patch_size)
     bank = FeatureBank.build(folder, recognizer, videos, positions=grid.all_offsets(), views=views)
     return Banked(bank, recognizer, videos)
 
 
-def _glyphs(folder: Path) -> Videos:
+def _glyphs(folder):
     return GlyphVideos("val")
 
 
-def _video_files(folder: Path) -> Videos:
+def _video_files(folder):
     return open_videos("videos", "train", VideoOptions(4, 40), data_dir=folder)
 
 
-def _frame_folders(folder: Path) -> Videos:
+def _frame_folders(folder):
     for path in (folder / "videos").iterdir():
         frames = folder / "frames" / path.stem
         if not frames.is_dir():
             frames.mkdir(parents=True)
-            for number, frame in enumerate(decode_frames(path), start=1):
-                cv2.imwrite(str(frames / f"image_{number:05d}.jpg"), frame[..., ::-1])
+            for number, frame in OpenVideo(path).read():
+                cv2.imwrite(str(frames / f"image_{number + 1:05d}.jpg"), frame[..., ::-1])
     return open_videos("videos", "val", VideoOptions(4, 40, media="frames"), data_dir=folder)
 
 
@@ -114,23 +105,13 @@ SOURCES = {"built_in": _glyphs, "video_files": _video_files, "frame_folders": _f
 
 
 @pytest.fixture(scope="module")
-def tiny(
-    tiny_recognizer: Recognizer,
-    make_videos: Callable[..., Videos],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Banked:
+def tiny(tiny_recognizer, make_videos, tmp_path_factory):
     """Three views of each of five videos in memory, whose clips are drawn by chance."""
     return _build(tmp_path_factory.mktemp("bank") / "train", tiny_recognizer, make_videos(), 3)
 
 
 @pytest.fixture(scope="module", params=SOURCES)
-def banked(
-    request: pytest.FixtureRequest,
-    tiny_recognizer: Recognizer,
-    glyph_recognizer: Recognizer,
-    video_folder: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Banked:
+def banked(request, tiny_recognizer, glyph_recognizer, video_folder, tmp_path_factory):
     """The built-in videos (five of them), video files, and folders of frames."""
     recognizer = glyph_recognizer if request.param == "built_in" else tiny_recognizer
     with pytest.MonkeyPatch.context() as patch:
@@ -139,11 +120,11 @@ def banked(
     return _build(tmp_path_factory.mktemp("bank") / "val", recognizer, videos)
 
 
-def _actions(env: Any, seed: int) -> npt.NDArray[np.int64]:
+def _actions(env, seed):
     return np.random.default_rng(seed).integers(0, 49, (N, env.num_decisions))
 
 
-def _assert_close(got: Any, expected: Any) -> None:
+def _assert_close(got, expected):
     """Floats within the stated tolerances, all else identical, as in infos and outcomes."""
     assert got.keys() == expected.keys()
     for name, value in expected.items():
@@ -160,7 +141,7 @@ def _assert_close(got: Any, expected: Any) -> None:
             np.testing.assert_array_equal(mine, value, err_msg=name)
 
 
-def _assert_played_alike(bank: Any, live: Any) -> None:
+def _assert_played_alike(bank, live):
     bank.reset(seed=6)
     live.reset(seed=6)
     for episode in range(2):
@@ -171,7 +152,7 @@ def _assert_played_alike(bank: Any, live: Any) -> None:
         _assert_close(vars(bank.play(actions)), vars(live.play(actions)))
 
 
-def _assert_stepped_alike(bank: Any, live: Any) -> None:
+def _assert_stepped_alike(bank, live):
     got, expected = bank.reset(seed=6), live.reset(seed=6)
     np.testing.assert_allclose(got[0], expected[0], rtol=0, atol=MAP_ATOL)
     _assert_close(got[1], expected[1])
@@ -184,7 +165,7 @@ def _assert_stepped_alike(bank: Any, live: Any) -> None:
 
 
 @pytest.mark.parametrize("reward", ["random", "expected"])
-def test_episodes_on_a_bank_are_live_ones(banked: Banked, reward: str) -> None:
+def test_episodes_on_a_bank_are_live_ones(banked, reward):
     make = [banked.vector(live=live, reward=reward) for live in (False, True)]
     _assert_played_alike(*make)
     _assert_stepped_alike(*make)
@@ -192,15 +173,13 @@ def test_episodes_on_a_bank_are_live_ones(banked: Banked, reward: str) -> None:
 
 @pytest.mark.parametrize("observation", ["map", "vector"])
 @pytest.mark.parametrize("reward", REWARDS)
-def test_every_reward_and_observation_is_there(tiny: Banked, reward: str, observation: str) -> None:
+def test_every_reward_and_observation_is_there(tiny, reward, observation):
     rules = {"reward": reward, "observation": observation}
     _assert_played_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
     _assert_stepped_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
 
 
-def test_playing_on_a_bank_equals_stepping_on_it(
-    tiny: Banked, assert_equal: Callable[..., None]
-) -> None:
+def test_playing_on_a_bank_equals_stepping_on_it(tiny, assert_equal):
     playing, stepping = tiny.vector(), tiny.vector()
     playing.reset(seed=2)
     stepping.reset(seed=2)
@@ -210,7 +189,7 @@ def test_playing_on_a_bank_equals_stepping_on_it(
     assert_equal(played.rewards.double().numpy(), rewards)
 
 
-def test_a_single_environment_on_a_bank_is_a_live_one(banked: Banked) -> None:
+def test_a_single_environment_on_a_bank_is_a_live_one(banked):
     bank, live = banked.single(), banked.single(live=True)
     for seed in (4, None):
         (one, info), (other, live_info) = bank.reset(seed=seed), live.reset(seed=seed)
@@ -224,7 +203,7 @@ def test_a_single_environment_on_a_bank_is_a_live_one(banked: Banked) -> None:
             _assert_close(info, live_info)
 
 
-def test_the_greedy_oracle_sees_what_it_sees_live(tiny: Banked) -> None:
+def test_the_greedy_oracle_sees_what_it_sees_live(tiny):
     bank, live = tiny.vector(gone=True), tiny.vector(live=True)
     bank.reset(seed=6)
     live.reset(seed=6)
@@ -238,7 +217,7 @@ def test_the_greedy_oracle_sees_what_it_sees_live(tiny: Banked) -> None:
         live.step(action)
 
 
-def test_no_video_is_read_but_for_drawing(tiny: Banked) -> None:
+def test_no_video_is_read_but_for_drawing(tiny):
     env = tiny.vector(gone=True, reward="expected", render_mode="rgb_array")
     env.reset(seed=6)
     env.play(_actions(env, 0))
@@ -246,7 +225,7 @@ def test_no_video_is_read_but_for_drawing(tiny: Banked) -> None:
         env.render()
 
 
-def test_drawing_shows_the_frames_of_the_banks_clips(tiny: Banked) -> None:
+def test_drawing_shows_the_frames_of_the_banks_clips(tiny):
     rules = {"render_mode": "rgb_array", "autoreset_mode": "disabled"}
     bank, live = tiny.vector(**rules), tiny.vector(live=True, **rules)
     for env in (bank, live):
@@ -256,7 +235,7 @@ def test_drawing_shows_the_frames_of_the_banks_clips(tiny: Banked) -> None:
         assert np.abs(one[:440].astype(int) - other[:440]).max() == 0  # above the bars
 
 
-def test_an_episode_shows_the_view_that_its_seed_picks(tiny: Banked) -> None:
+def test_an_episode_shows_the_view_that_its_seed_picks(tiny):
     views = [tiny.bank.view_of(seed) for seed in range(60)]
     assert {views.count(view) > 10 for view in (0, 1, 2)} == {True}
     assert views == [tiny.bank.view_of(seed) for seed in range(60)]
@@ -273,7 +252,7 @@ def test_an_episode_shows_the_view_that_its_seed_picks(tiny: Banked) -> None:
         assert float((shown[one] - shown[other]).abs().max()) > 0.1
 
 
-def test_observations_are_copies(tiny: Banked) -> None:
+def test_observations_are_copies(tiny):
     env = tiny.vector()
     observation = env.reset(seed=6)[0]
     episode = env.observe_episode()
@@ -285,7 +264,7 @@ def test_observations_are_copies(tiny: Banked) -> None:
 
 
 @pytest.mark.parametrize("observation", ["map", "vector"])
-def test_gymnasiums_checker_has_nothing_to_say_about_a_bank(tiny: Banked, observation: str) -> None:
+def test_gymnasiums_checker_has_nothing_to_say_about_a_bank(tiny, observation):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # It makes no second environment, because this one has no id.
@@ -294,8 +273,8 @@ def test_gymnasiums_checker_has_nothing_to_say_about_a_bank(tiny: Banked, observ
 
 
 def test_observations_stay_within_a_bound_that_float16_would_round_up(
-    make_recognizer: Callable[..., Recognizer], make_videos: Callable[..., Videos], tmp_path: Path
-) -> None:
+    make_recognizer, make_videos, tmp_path
+):
     recognizer = make_recognizer(activation_cap=0.3)  # 0.30005 in float16
     env = _build(tmp_path / "val", recognizer, make_videos(2)).single()
     observation, _ = env.reset(seed=0)
@@ -303,9 +282,7 @@ def test_observations_stay_within_a_bound_that_float16_would_round_up(
     assert env.observation_space.contains(observation)
 
 
-def test_a_recognizer_after_stage_3_uses_the_bank_with_its_own_classifier(
-    tiny: Banked, make_recognizer: Callable[..., Recognizer]
-) -> None:
+def test_a_recognizer_after_stage_3_uses_the_bank_with_its_own_classifier(tiny, make_recognizer):
     later = make_recognizer()
     with torch.no_grad():
         later.classifier.fc.bias += torch.tensor([2.0, 0.0, -2.0])
@@ -320,12 +297,8 @@ def test_a_recognizer_after_stage_3_uses_the_bank_with_its_own_classifier(
 
 @pytest.mark.parametrize("made", ["make", "make_vec"])
 def test_make_takes_the_bank_of_its_split(
-    tmp_path: Path,
-    glyph_recognizer: Recognizer,
-    glyph_recognizer_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    made: str,
-) -> None:
+    tmp_path, glyph_recognizer, glyph_recognizer_folder, monkeypatch, made
+):
     monkeypatch.setitem(SPLITS, "val", (SPLITS["val"][0], 2))
     arguments: dict[str, Any] = {
         "recognizer": str(glyph_recognizer_folder),
@@ -348,7 +321,7 @@ def test_make_takes_the_bank_of_its_split(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("bank_device", ["auto", "cpu", "cuda"])
-def test_a_bank_serves_a_gpu_from_there_and_from_files(tiny: Banked, bank_device: str) -> None:
+def test_a_bank_serves_a_gpu_from_there_and_from_files(tiny, bank_device):
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     recognizer = Recognizer(tiny.recognizer.config)

@@ -1,7 +1,5 @@
 """Backbones, glancer and focuser; the published sizes are in test_full_size_networks.py."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn
@@ -19,9 +17,7 @@ from adafocus_env.networks import Focuser, Glancer, build_backbone, freeze
         ("resnet_small", 32, (128, 2, 2)),  # stride 16
     ],
 )
-def test_feature_maps_have_their_channels_and_stride(
-    name: str, side: int, shape: tuple[int, int, int]
-) -> None:
+def test_feature_maps_have_their_channels_and_stride(name, side, shape):
     backbone = build_backbone(name, num_classes=5)
     freeze(backbone.net)
     feature_map = backbone.feature_map(backbone.net, torch.zeros(2, 3, side, side))
@@ -30,7 +26,7 @@ def test_feature_maps_have_their_channels_and_stride(
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v2_small", "resnet_small"])
-def test_feature_maps_keep_their_bounds(name: str) -> None:
+def test_feature_maps_keep_their_bounds(name):
     backbone = build_backbone(name, num_classes=5)
     torch.nn.init.constant_(_last_norm(backbone.net).weight, 100.0)
     with torch.no_grad():  # in training mode: BatchNorm gives the values that size
@@ -40,23 +36,23 @@ def test_feature_maps_keep_their_bounds(name: str) -> None:
     assert (feature_map.max() == 6) if backbone.feature_bound == 6.0 else feature_map.max() > 6
 
 
-def _last_norm(net: nn.Module) -> nn.BatchNorm2d:
+def _last_norm(net):
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)][-1]
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2_small", "resnet_small"])
-def test_heads_name_the_asked_number_of_classes(name: str) -> None:
+def test_heads_name_the_asked_number_of_classes(name):
     net = build_backbone(name, num_classes=7).net.eval()
     assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
 
 
-def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_backbone_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown backbone 'vgg'; known are mobilenet_v2, "):
         build_backbone("vgg", 5)
 
 
 @pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
-def test_an_unbounded_glancer_needs_a_cap(name: str) -> None:
+def test_an_unbounded_glancer_needs_a_cap(name):
     with pytest.raises(ValueError, match=r"unbounded features.*set activation_cap"):
         Glancer(name, 5)
 
@@ -69,9 +65,7 @@ def test_an_unbounded_glancer_needs_a_cap(name: str) -> None:
         ("resnet_small", 0.5, 0.5),
     ],
 )
-def test_glance_maps_lie_within_the_bound_and_the_vector_is_their_mean(
-    name: str, cap: float | None, bound: float
-) -> None:
+def test_glance_maps_lie_within_the_bound_and_the_vector_is_their_mean(name, cap, bound):
     glancer = Glancer(name, 5, activation_cap=cap)
     assert glancer.map_bound == bound
     nn.init.constant_(_last_norm(glancer.net).weight, 100.0)
@@ -85,7 +79,7 @@ def test_glance_maps_lie_within_the_bound_and_the_vector_is_their_mean(
     )
 
 
-def test_focuser_pools_the_map_that_its_head_sees() -> None:
+def test_focuser_pools_the_map_that_its_head_sees():
     focuser = Focuser("resnet_small", 5).eval()
     patches = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -94,7 +88,7 @@ def test_focuser_pools_the_map_that_its_head_sees() -> None:
         torch.testing.assert_close(focuser(patches), focuser.net.get_submodule("fc")(vectors))
 
 
-def test_freezing_stops_gradients_and_training_mode() -> None:
+def test_freezing_stops_gradients_and_training_mode():
     net = build_backbone("resnet_small", 5).net.train()
     freeze(net)
     assert not any(parameter.requires_grad for parameter in net.parameters())

@@ -1,49 +1,37 @@
 """FrozenRecognizer: the recognizer's numbers from folded copies that are never out of date."""
 
-from __future__ import annotations
-
 import copy
 import gc
 import shutil
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore, shipped_recognizer
 from adafocus_env.features import EpisodeStart, LiveFeatures
-from adafocus_env.networks import (
-    FrozenNetworks,
-    FrozenRecognizer,
-    Recognizer,
-    crop_patches,
-    freeze,
-)
+from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer, crop_patches, freeze
 from adafocus_env.networks import frozen as frozen_module
-
-MakeRecognizer = Callable[..., Recognizer]
 
 
 @pytest.fixture
-def frames() -> Tensor:
+def frames():
     """`(9, 3, 40, 40)` uint8."""
     blocks = torch.randint(0, 256, (9, 3, 5, 5), generator=torch.Generator().manual_seed(0))
     return blocks.to(torch.uint8).repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
 @pytest.fixture
-def offsets() -> Tensor:
+def offsets():
     return torch.randint(0, 29, (9, 2), generator=torch.Generator().manual_seed(1))
 
 
-def _close(got: Tensor, expected: Tensor) -> None:
+def _close(got, expected):
     scale = expected.abs().max().item()
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-5 * max(1.0, scale))
 
 
-def _assert_sees_the_same(frozen: FrozenRecognizer, recognizer: Recognizer, *at: Tensor) -> None:
+def _assert_sees_the_same(frozen, recognizer, *at):
     frames, offsets = at
     with torch.no_grad():
         glances = recognizer.glance(frames)
@@ -53,41 +41,33 @@ def _assert_sees_the_same(frozen: FrozenRecognizer, recognizer: Recognizer, *at:
     _close(frozen.focus(frames, offsets), vectors)
 
 
-def test_it_sees_what_the_recognizer_sees(
-    tiny_recognizer: Recognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_it_sees_what_the_recognizer_sees(tiny_recognizer, frames, offsets):
     frozen = FrozenRecognizer(tiny_recognizer)
     _assert_sees_the_same(frozen, tiny_recognizer, frames, offsets)
     assert frozen.glance(frames)[0].dtype == torch.float32
     assert (frozen.config, frozen.device) == (tiny_recognizer.config, tiny_recognizer.device)
 
 
-def test_it_sees_the_same_at_other_sizes_of_glance(
-    make_recognizer: MakeRecognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_it_sees_the_same_at_other_sizes_of_glance(make_recognizer, frames, offsets):
     for entries in ({"glance_size": 40}, {"glance_resize": "nearest"}, {"activation_cap": 0.5}):
         recognizer = make_recognizer(**entries)
         _assert_sees_the_same(FrozenRecognizer(recognizer), recognizer, frames, offsets)
 
 
-def test_every_backbone_can_be_folded(
-    make_recognizer: MakeRecognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_every_backbone_can_be_folded(make_recognizer, frames, offsets):
     big = make_recognizer(glancer="resnet_small", focuser="mobilenet_v2_small", activation_cap=6.0)
     _assert_sees_the_same(FrozenRecognizer(big), big, frames, offsets)
     assert _norms(FrozenRecognizer(big)) == []
 
 
-def _norms(frozen: FrozenRecognizer) -> list[str]:
+def _norms(frozen):
     networks = [frozen._network(name) for name in ("glancer", "focuser")]
     assert all(isinstance(network, nn.Module) for network in networks)
-    modules = [item for network in networks for item in network.named_modules()]  # type: ignore[attr-defined]
+    modules = [item for network in networks for item in network.named_modules()]
     return [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
 
 
-def test_patches_of_chosen_frames_equal_patches_cut_before(
-    tiny_recognizer: Recognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_patches_of_chosen_frames_equal_patches_cut_before(tiny_recognizer, frames, offsets):
     index = torch.tensor([3, 3, 0, 8])
     vectors = FrozenRecognizer(tiny_recognizer).focus(
         frames, offsets[:4], patch_size=9, index=index
@@ -97,9 +77,7 @@ def test_patches_of_chosen_frames_equal_patches_cut_before(
         _close(vectors, tiny_recognizer.focus(patches))
 
 
-def test_the_recognizer_stays_as_it_was(
-    make_recognizer: MakeRecognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_the_recognizer_stays_as_it_was(make_recognizer, frames, offsets):
     recognizer = make_recognizer()
     recognizer.requires_grad_(True)
     recognizer.train()
@@ -114,7 +92,7 @@ def test_the_recognizer_stays_as_it_was(
     assert all(module.training for module in recognizer.modules())
 
 
-def _train(recognizer: Recognizer) -> None:
+def _train(recognizer):
     parameters = [*recognizer.glancer.parameters(), *recognizer.focuser.parameters()]
     for parameter in parameters:
         parameter.requires_grad_(True)
@@ -122,7 +100,7 @@ def _train(recognizer: Recognizer) -> None:
     torch.optim.SGD(parameters, lr=0.01).step()
 
 
-def _see_in_training_mode(recognizer: Recognizer) -> None:
+def _see_in_training_mode(recognizer):
     recognizer.train()
     noise = torch.randint(0, 256, (4, 3, 40, 40), dtype=torch.uint8)
     recognizer.glance(noise)
@@ -130,15 +108,15 @@ def _see_in_training_mode(recognizer: Recognizer) -> None:
     recognizer.eval()
 
 
-def _load_other_weights(recognizer: Recognizer) -> None:
+def _load_other_weights(recognizer):
     recognizer.load_state_dict(_perturbed(recognizer))
 
 
-def _assign_other_weights(recognizer: Recognizer) -> None:
+def _assign_other_weights(recognizer):
     recognizer.load_state_dict(_perturbed(recognizer), assign=True)
 
 
-def _move_there_and_back(recognizer: Recognizer) -> None:
+def _move_there_and_back(recognizer):
     recognizer.double()
     for tensor in recognizer.state_dict().values():
         if tensor.is_floating_point():
@@ -146,7 +124,7 @@ def _move_there_and_back(recognizer: Recognizer) -> None:
     recognizer.float()
 
 
-def _perturbed(recognizer: Recognizer) -> dict[str, Tensor]:
+def _perturbed(recognizer):
     state = recognizer.state_dict()
     return {k: v * 1.01 if v.is_floating_point() else v for k, v in state.items()}
 
@@ -161,12 +139,7 @@ def _perturbed(recognizer: Recognizer) -> dict[str, Tensor]:
         _move_there_and_back,
     ],
 )
-def test_it_is_never_out_of_date(
-    make_recognizer: MakeRecognizer,
-    frames: Tensor,
-    offsets: Tensor,
-    change: Callable[[Recognizer], None],
-) -> None:
+def test_it_is_never_out_of_date(make_recognizer, frames, offsets, change):
     recognizer = make_recognizer()
     frozen = FrozenRecognizer(recognizer)
     before = (*frozen.glance(frames), frozen.focus(frames, offsets))
@@ -178,20 +151,16 @@ def test_it_is_never_out_of_date(
         assert not torch.allclose(one, other, rtol=0, atol=1e-4)
 
 
-def test_weights_made_in_inference_mode_are_folded_too(
-    make_recognizer: MakeRecognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_weights_made_in_inference_mode_are_folded_too(make_recognizer, frames, offsets):
     with torch.inference_mode():
         recognizer = copy.deepcopy(make_recognizer())
         frozen = FrozenRecognizer(recognizer)
         frozen.focus(frames, offsets)
-        recognizer.focuser.net.conv1.weight.mul_(2.0)  # type: ignore[union-attr, operator]
+        recognizer.focuser.net.conv1.weight.mul_(2.0)
         _assert_sees_the_same(frozen, recognizer, frames, offsets)
 
 
-def test_training_the_classifier_folds_nothing_anew_and_is_seen(
-    make_recognizer: MakeRecognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_training_the_classifier_folds_nothing_anew_and_is_seen(make_recognizer, frames, offsets):
     recognizer = make_recognizer()
     frozen = FrozenRecognizer(recognizer)
     features = torch.cat([frozen.glance(frames)[1], frozen.focus(frames, offsets)], dim=1)
@@ -205,9 +174,7 @@ def test_training_the_classifier_folds_nothing_anew_and_is_seen(
     assert (frozen._network("glancer"), frozen._network("focuser")) == networks
 
 
-def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(
-    make_recognizer: MakeRecognizer,
-) -> None:
+def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(make_recognizer):
     recognizer = make_recognizer()
     one, other = FrozenRecognizer(recognizer), FrozenRecognizer(recognizer)
     assert one._network("focuser") is other._network("focuser")
@@ -231,16 +198,14 @@ def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(
         (18, 144, 3, [18]),
     ],
 )
-def test_no_part_is_below_sixteen_images_unless_there_are_fewer(
-    count: int, side: int, group: int, sizes: list[int]
-) -> None:
+def test_no_part_is_below_sixteen_images_unless_there_are_fewer(count, side, group, sizes):
     parts = list(frozen_module._parts(count, side, torch.device("cpu"), group))
     assert [part.stop - part.start for part in parts] == sizes
     assert parts[0].start == 0
     assert parts[-1].stop == count
 
 
-def _shipped_rewards(make_videos: Callable[..., Any], **options: Any) -> Tensor:
+def _shipped_rewards(make_videos, **options):
     recognizer = Recognizer.load(shipped_recognizer())
     videos = make_videos(8, num_classes=10, num_frames=8, frame_size=112)
     videos.class_names = recognizer.config.class_names
@@ -253,18 +218,14 @@ def _shipped_rewards(make_videos: Callable[..., Any], **options: Any) -> Tensor:
     return core.play(actions).rewards
 
 
-def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(
-    make_videos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(make_videos, monkeypatch):
     folded = _shipped_rewards(make_videos)
     assert folded.abs().max() > 0.1
 
-    def glance(self: FrozenNetworks, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def glance(self, frames):
         return self.recognizer.glance(frames)
 
-    def focus(
-        self: FrozenNetworks, frames: Tensor, offsets: Tensor, *, patch_size: int, index: Tensor
-    ) -> Tensor:
+    def focus(self, frames, offsets, *, patch_size, index):
         return self.recognizer.focus(crop_patches(frames, offsets, patch_size, index=index))
 
     monkeypatch.setattr(FrozenNetworks, "glance", glance)
@@ -272,25 +233,21 @@ def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(
     torch.testing.assert_close(folded, _shipped_rewards(make_videos), rtol=0, atol=1e-5)
 
 
-def test_rewards_in_bf16_are_within_their_tolerance(make_videos: Callable[..., Any]) -> None:
+def test_rewards_in_bf16_are_within_their_tolerance(make_videos):
     difference = (_shipped_rewards(make_videos, amp="bf16") - _shipped_rewards(make_videos)).abs()
     assert 0 < difference.max() < 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
-def test_compiled_networks_see_what_the_recognizer_sees(
-    tiny_recognizer: Recognizer, frames: Tensor, offsets: Tensor
-) -> None:
+def test_compiled_networks_see_what_the_recognizer_sees(tiny_recognizer, frames, offsets):
     frozen = FrozenRecognizer(tiny_recognizer, compile=True)
     _assert_sees_the_same(frozen, tiny_recognizer, frames, offsets)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("amp", "tolerance"), [("none", 1e-5), ("bf16", 0.05), ("fp16", 0.05)])
-def test_rewards_on_a_gpu_are_within_their_tolerance_of_the_cpus(
-    make_videos: Callable[..., Any], amp: str, tolerance: float
-) -> None:
+def test_rewards_on_a_gpu_are_within_their_tolerance_of_the_cpus(make_videos, amp, tolerance):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     expected = _shipped_rewards(make_videos)
@@ -302,7 +259,7 @@ def test_rewards_on_a_gpu_are_within_their_tolerance_of_the_cpus(
     torch.testing.assert_close(got.cpu(), expected, rtol=0, atol=tolerance)
 
 
-def test_bad_precisions_are_refused(tiny_recognizer: Recognizer) -> None:
+def test_bad_precisions_are_refused(tiny_recognizer):
     with pytest.raises(ValueError, match="amp is 'none', 'bf16', 'fp16', not 'half'"):
         FrozenRecognizer(tiny_recognizer, amp="half")
     with pytest.raises(ValueError, match="needs a GPU; use 'none' or 'bf16' on a CPU"):

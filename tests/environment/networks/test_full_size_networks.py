@@ -1,7 +1,5 @@
 """The published networks at full size, with random weights (REFERENCE sections 1A, 8 and 9)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +16,7 @@ CLASS_NAMES = tuple(f"class {k}" for k in range(200))
 
 
 @pytest.fixture(scope="module")
-def published() -> Recognizer:
+def published():
     """ActivityNet's recognizer: 200 classes, 224 pixels, patches of 128."""
     recognizer = Recognizer(RecognizerConfig(CLASS_NAMES))
     freeze(recognizer)
@@ -29,9 +27,7 @@ def published() -> Recognizer:
     ("part", "parameters", "entries"),
     [("glancer", 2_480_072, 314), ("focuser", 23_917_832, 320), ("classifier", 13_580_488, 6)],
 )
-def test_parts_have_the_published_parameters(
-    published: Recognizer, part: str, parameters: int, entries: int
-) -> None:
+def test_parts_have_the_published_parameters(published, part, parameters, entries):
     module = published.get_submodule(part)
     assert sum(p.numel() for p in module.parameters()) == parameters
     assert len(module.state_dict()) == entries
@@ -48,22 +44,18 @@ def test_parts_have_the_published_parameters(
         ("classifier.fc.weight", (200, 1024)),
     ],
 )
-def test_weights_have_the_published_names_and_shapes(
-    published: Recognizer, name: str, shape: tuple[int, ...]
-) -> None:
+def test_weights_have_the_published_names_and_shapes(published, name, shape):
     assert published.state_dict()[name].shape == shape
 
 
-def test_glance_map_of_a_224_frame_is_1280_by_7_by_7(published: Recognizer) -> None:
+def test_glance_map_of_a_224_frame_is_1280_by_7_by_7(published):
     assert published.map_shape() == (1280, 7, 7)
 
 
 @pytest.mark.parametrize(
     ("what", "gigamacs"), [("glance", 0.299494), ("focus", 1.334575), ("classify", 0.013574)]
 )
-def test_one_frame_costs_the_published_multiply_adds(
-    published: Recognizer, what: str, gigamacs: float
-) -> None:
+def test_one_frame_costs_the_published_multiply_adds(published, what, gigamacs):
     pixels: Callable[[int], Any] = lambda side: torch.zeros(1, 3, side, side, dtype=torch.uint8)  # noqa: E731
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         if what == "glance":
@@ -75,9 +67,7 @@ def test_one_frame_costs_the_published_multiply_adds(
     assert counter.get_total_flops() / 2e9 == pytest.approx(gigamacs, rel=1e-4)
 
 
-def test_environment_steps_at_the_published_size(
-    published: Recognizer, make_videos: Callable[..., Any]
-) -> None:
+def test_environment_steps_at_the_published_size(published, make_videos):
     videos = make_videos(1, num_classes=200, num_frames=16, frame_size=224)
     env = PatchLocalizationEnv.from_parts(published, videos)
     assert env.observation_space.shape == (1280, 7, 7)

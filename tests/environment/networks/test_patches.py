@@ -1,7 +1,5 @@
 """Cutting patches out of frames."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -12,7 +10,7 @@ from adafocus_env.networks import crop_patches
 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_crop_patches_equals_slicing_each_frame(data: st.DataObject) -> None:
+def test_crop_patches_equals_slicing_each_frame(data):
     height, width = data.draw(st.tuples(st.integers(1, 20), st.integers(1, 20)))
     patch_size = data.draw(st.integers(1, min(height, width)))
     corner = st.tuples(st.integers(0, height - patch_size), st.integers(0, width - patch_size))
@@ -29,7 +27,7 @@ def test_crop_patches_equals_slicing_each_frame(data: st.DataObject) -> None:
     assert torch.equal(patches, torch.stack(sliced))
 
 
-def test_first_coordinate_of_an_offset_is_vertical() -> None:
+def test_first_coordinate_of_an_offset_is_vertical():
     # 0 1 2
     # 3 4 5   top 1, left 0, side 2 -> 3 4 / 6 7
     # 6 7 8
@@ -37,7 +35,7 @@ def test_first_coordinate_of_an_offset_is_vertical() -> None:
     assert crop_patches(frame, torch.tensor([[1, 0]]), 2).tolist() == [[[[3, 4], [6, 7]]]]
 
 
-def test_index_names_the_frame_of_each_patch() -> None:
+def test_index_names_the_frame_of_each_patch():
     frames = torch.arange(3 * 4, dtype=torch.uint8).reshape(3, 1, 2, 2)
     index = torch.tensor([2, 0, 2])
     offsets = torch.tensor([[0, 0], [0, 1], [1, 1]])
@@ -48,7 +46,7 @@ def test_index_names_the_frame_of_each_patch() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_patches_are_copies_of_the_frames_type(dtype: torch.dtype) -> None:
+def test_patches_are_copies_of_the_frames_type(dtype):
     frames = torch.zeros(2, 3, 6, 6, dtype=dtype)
     patches = crop_patches(frames, torch.zeros(2, 2, dtype=torch.int64), 6)
     patches += 1

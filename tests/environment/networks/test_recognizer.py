@@ -1,13 +1,8 @@
 """Recognizer: preprocessing, classifier, files."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,10 +18,8 @@ from adafocus_env.networks import (
     placeholder_class_names,
 )
 
-MakeRecognizer = Callable[..., Recognizer]
 
-
-def test_saving_and_loading_keeps_every_bit(tiny_recognizer: Recognizer, tmp_path: Path) -> None:
+def test_saving_and_loading_keeps_every_bit(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path / "new" / "folder")
     loaded = Recognizer.load(tmp_path / "new" / "folder")
     assert loaded.config == tiny_recognizer.config
@@ -36,9 +29,7 @@ def test_saving_and_loading_keeps_every_bit(tiny_recognizer: Recognizer, tmp_pat
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
 
 
-def test_a_loaded_recognizer_computes_the_same_numbers(
-    tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_a_loaded_recognizer_computes_the_same_numbers(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     loaded = Recognizer.load(tmp_path).eval()
     frames = torch.randint(0, 256, (2, 3, 40, 40), generator=torch.Generator().manual_seed(0))
@@ -49,9 +40,7 @@ def test_a_loaded_recognizer_computes_the_same_numbers(
         assert torch.equal(loaded.focus(frames), tiny_recognizer.focus(frames))
 
 
-def test_saving_twice_replaces_the_files_and_leaves_nothing_else(
-    tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_saving_twice_replaces_the_files_and_leaves_nothing_else(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     second = copy.deepcopy(tiny_recognizer)
     second.classifier.fc.bias.add_(1.0)
@@ -63,9 +52,7 @@ def test_saving_twice_replaces_the_files_and_leaves_nothing_else(
     assert Recognizer.load(tmp_path).fingerprint() == second.fingerprint()
 
 
-def test_saved_files_have_the_permissions_of_any_new_file(
-    tiny_recognizer: Recognizer, tmp_path: Path
-) -> None:
+def test_saved_files_have_the_permissions_of_any_new_file(tiny_recognizer, tmp_path):
     (tmp_path / "any").touch()
     tiny_recognizer.save(tmp_path)
     modes = {file.name: file.stat().st_mode for file in tmp_path.iterdir()}
@@ -84,9 +71,7 @@ def test_saved_files_have_the_permissions_of_any_new_file(
     ],
     ids=str,
 )
-def test_fingerprint_changes_with_the_configuration(
-    tiny_recognizer: Recognizer, entries: dict[str, Any]
-) -> None:
+def test_fingerprint_changes_with_the_configuration(tiny_recognizer, entries):
     other = copy.deepcopy(tiny_recognizer)
     assert other.fingerprint() == tiny_recognizer.fingerprint()
     other.config = dataclasses.replace(other.config, **entries)
@@ -94,7 +79,7 @@ def test_fingerprint_changes_with_the_configuration(
 
 
 @pytest.mark.parametrize("name", ["glancer.net.features.0.0.weight", "focuser.net.bn1.running_var"])
-def test_fingerprint_changes_with_one_weight(tiny_recognizer: Recognizer, name: str) -> None:
+def test_fingerprint_changes_with_one_weight(tiny_recognizer, name):
     other = copy.deepcopy(tiny_recognizer)
     tensor = other.state_dict()[name]
     first = (0,) * tensor.ndim
@@ -103,9 +88,7 @@ def test_fingerprint_changes_with_one_weight(tiny_recognizer: Recognizer, name: 
 
 
 @pytest.mark.parametrize("missing", ["recognizer.json", "recognizer.safetensors"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(
-    tiny_recognizer: Recognizer, tmp_path: Path, missing: str
-) -> None:
+def test_a_missing_file_is_named_with_the_command_that_makes_it(tiny_recognizer, tmp_path, missing):
     tiny_recognizer.save(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(
@@ -115,9 +98,7 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(
     assert str(tmp_path) in str(error.value)
 
 
-def test_weights_of_other_sizes_are_refused(
-    tiny_recognizer: Recognizer, make_recognizer: MakeRecognizer, tmp_path: Path
-) -> None:
+def test_weights_of_other_sizes_are_refused(tiny_recognizer, make_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     make_recognizer(hidden_dim=24).save(tmp_path / "other")
     weights = tmp_path / "recognizer.safetensors"
@@ -130,9 +111,7 @@ def test_weights_of_other_sizes_are_refused(
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected"])
-def test_weights_of_other_names_are_refused(
-    tiny_recognizer: Recognizer, tmp_path: Path, change: str
-) -> None:
+def test_weights_of_other_names_are_refused(tiny_recognizer, tmp_path, change):
     tiny_recognizer.save(tmp_path)
     tensors = load_file(tmp_path / "recognizer.safetensors")
     tensors["classifier.fc.scale"] = tensors.pop("classifier.fc.bias")
@@ -144,9 +123,7 @@ def test_weights_of_other_names_are_refused(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "zero bytes"])
-def test_damaged_weights_are_named(
-    tiny_recognizer: Recognizer, tmp_path: Path, damage: str
-) -> None:
+def test_damaged_weights_are_named(tiny_recognizer, tmp_path, damage):
     tiny_recognizer.save(tmp_path)
     file = tmp_path / "recognizer.safetensors"
     whole = file.read_bytes()
@@ -174,9 +151,7 @@ def test_damaged_weights_are_named(
     ],
     ids=str,
 )
-def test_a_description_that_cannot_be_used_is_named(
-    tiny_recognizer: Recognizer, tmp_path: Path, entries: dict[str, Any], message: str
-) -> None:
+def test_a_description_that_cannot_be_used_is_named(tiny_recognizer, tmp_path, entries, message):
     tiny_recognizer.save(tmp_path)
     file = tmp_path / "recognizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
@@ -185,16 +160,14 @@ def test_a_description_that_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'"text"'])
-def test_a_description_that_is_no_json_object_is_named(
-    tiny_recognizer: Recognizer, tmp_path: Path, content: bytes
-) -> None:
+def test_a_description_that_is_no_json_object_is_named(tiny_recognizer, tmp_path, content):
     tiny_recognizer.save(tmp_path)
     (tmp_path / "recognizer.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"recognizer\.json: "):
         Recognizer.load(tmp_path)
 
 
-def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer: Recognizer) -> None:
+def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer):
     features = torch.randn(3, 5, 48 + 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logits, states = tiny_recognizer.classify_sequence(features)
@@ -206,7 +179,7 @@ def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer: Re
     assert logits.shape == (3, 5, 3)
 
 
-def test_classifier_leaves_the_state_it_was_given_untouched() -> None:
+def test_classifier_leaves_the_state_it_was_given_untouched():
     classifier = RecurrentClassifier(4, 6, 3).eval()
     state = torch.ones(2, 6)
     with torch.no_grad():
@@ -215,7 +188,7 @@ def test_classifier_leaves_the_state_it_was_given_untouched() -> None:
     assert not torch.equal(new_state, state)
 
 
-def test_gru_step_hand_computed() -> None:
+def test_gru_step_hand_computed():
     # One feature, one state, x = 1, h = 0.5. Weights zero but the new gate's input weight 1, so
     # reset = update = sigmoid(0) = 1/2, new = tanh(1) and h' = (new + h) / 2.
     classifier = RecurrentClassifier(1, 1, 2)
@@ -229,7 +202,7 @@ def test_gru_step_hand_computed() -> None:
     assert logits.tolist()[0] == pytest.approx([2 * 0.630797, 0.0], abs=1e-6)
 
 
-def test_dropout_acts_on_the_outputs_and_only_in_training() -> None:
+def test_dropout_acts_on_the_outputs_and_only_in_training():
     classifier = RecurrentClassifier(2, 64, 3, dropout=0.5)
     features, state = torch.ones(1, 2), torch.ones(1, 64)
     with torch.no_grad():
@@ -240,7 +213,7 @@ def test_dropout_acts_on_the_outputs_and_only_in_training() -> None:
         assert torch.equal(*(classifier.eval().step(features, state)[0] for _ in range(2)))
 
 
-def _config(class_names: tuple[str, ...] = ("a",), **entries: Any) -> RecognizerConfig:
+def _config(class_names=("a",), **entries):
     small = {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
     plain = {"pixel_mean": (0.0, 0.0, 0.0), "pixel_std": (1 / 255, 1 / 255, 1 / 255)}
     sizes = {"frame_size": 4, "patch_size": 2, "glance_size": 2}
@@ -254,9 +227,7 @@ def _config(class_names: tuple[str, ...] = ("a",), **entries: Any) -> Recognizer
         ("area", [[2.5, 4.5], [10.5, 12.5]]),  # means of 2x2 pixels
     ],
 )
-def test_glance_input_takes_or_averages_pixels(
-    glance_resize: str, expected: list[list[float]]
-) -> None:
+def test_glance_input_takes_or_averages_pixels(glance_resize, expected):
     frame = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
     recognizer = Recognizer(_config(glance_resize=glance_resize))
     glance_input = recognizer.glance_input(frame)
@@ -265,13 +236,13 @@ def test_glance_input_takes_or_averages_pixels(
         torch.testing.assert_close(channel, torch.tensor(expected))
 
 
-def test_glance_input_of_the_right_size_is_not_resampled() -> None:
+def test_glance_input_of_the_right_size_is_not_resampled():
     frame = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
     glance_input = Recognizer(_config(glance_size=4)).glance_input(frame)
     torch.testing.assert_close(glance_input, frame.float())
 
 
-def test_pixels_are_normalised_by_channel_in_rgb_order() -> None:
+def test_pixels_are_normalised_by_channel_in_rgb_order():
     recognizer = Recognizer(RecognizerConfig(("a",), **_small_networks()))
     white = recognizer.normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))
     # (1 - .485) / .229, (1 - .456) / .224, (1 - .406) / .225
@@ -280,18 +251,18 @@ def test_pixels_are_normalised_by_channel_in_rgb_order() -> None:
     assert black.flatten().tolist() == pytest.approx([-2.117904, -2.035714, -1.804444], abs=1e-5)
 
 
-def _small_networks() -> dict[str, Any]:
+def _small_networks():
     return {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
 
 
-def test_map_shape_changes_neither_mode_nor_weights(tiny_recognizer: Recognizer) -> None:
+def test_map_shape_changes_neither_mode_nor_weights(tiny_recognizer):
     recognizer = copy.deepcopy(tiny_recognizer).train()
     assert recognizer.map_shape() == (48, 7, 7)
     assert all(module.training for module in recognizer.modules())
     assert recognizer.fingerprint() == tiny_recognizer.fingerprint()
 
 
-def test_published_defaults_are_those_of_activitynet() -> None:
+def test_published_defaults_are_those_of_activitynet():
     config = RecognizerConfig(("a",))
     assert (config.num_frames, config.frame_size, config.glance_size) == (16, 224, 224)
     assert (config.glancer, config.focuser, config.hidden_dim) == ("mobilenet_v2", "resnet50", 1024)
@@ -301,9 +272,7 @@ def test_published_defaults_are_those_of_activitynet() -> None:
 # --- fingerprints and class names ---
 
 
-def test_the_glancers_fingerprint_stays_when_another_part_changes(
-    tiny_recognizer: Recognizer,
-) -> None:
+def test_the_glancers_fingerprint_stays_when_another_part_changes(tiny_recognizer):
     before = tiny_recognizer.glancer_fingerprint()
     other = copy.deepcopy(tiny_recognizer)
     other.classifier.fc.bias.add_(1.0)
@@ -316,14 +285,14 @@ def test_the_glancers_fingerprint_stays_when_another_part_changes(
     assert other.glancer_fingerprint() != before
 
 
-def test_placeholder_names_fit_any_classes_of_their_number() -> None:
+def test_placeholder_names_fit_any_classes_of_their_number():
     config = _config(class_names=placeholder_class_names(3))
     assert has_placeholder_names(config)
     assert class_mismatch(config, ("run", "jump", "swim")) is None
     assert "knows 3 classes but the videos have 2" in (class_mismatch(config, ("a", "b")) or "")
 
 
-def test_other_names_are_a_mismatch_that_says_where() -> None:
+def test_other_names_are_a_mismatch_that_says_where():
     config = _config(class_names=("run", "jump", "swim"))
     assert not has_placeholder_names(config)
     assert class_mismatch(config, ["run", "jump", "swim"]) is None

@@ -1,16 +1,12 @@
 """Temporal shift, where it stands in the networks, and the recognizer that is made of them."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adafocus_env.envs.factory import shipped_recognizer
 from adafocus_env.networks import (
@@ -28,15 +24,13 @@ from adafocus_env.networks import (
 )
 from adafocus_env.networks.temporal_shift import unshifted_name
 
-MakeShift = Callable[..., ShiftRecognizer]
 
-
-def _noise(count: int, side: int, seed: int = 0) -> Tensor:
+def _noise(count, side, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (count, 3, side, side), generator=generator).to(torch.uint8)
 
 
-def test_the_first_eighth_comes_from_the_next_frame_and_the_second_from_the_previous() -> None:
+def test_the_first_eighth_comes_from_the_next_frame_and_the_second_from_the_previous():
     # Two clips of three frames; channel c of frame t of clip n is 100 n + 10 t + c.
     n, t, c = torch.meshgrid(torch.arange(2), torch.arange(3), torch.arange(8), indexing="ij")
     frames = (100 * n + 10 * t + c).float().view(6, 8, 1, 1)
@@ -46,14 +40,14 @@ def test_the_first_eighth_comes_from_the_next_frame_and_the_second_from_the_prev
     assert torch.equal(shifted[..., 2:], frames.view(2, 3, 8)[..., 2:])
 
 
-def test_shifting_keeps_the_memory_format_and_the_input() -> None:
+def test_shifting_keeps_the_memory_format_and_the_input():
     frames = torch.randn(4, 16, 5, 5).to(memory_format=torch.channels_last)
     before = frames.clone()
     assert shift_channels(frames, 2).is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(frames, before)
 
 
-def test_mobilenet_shifts_before_the_expansion_of_its_ten_residual_blocks() -> None:
+def test_mobilenet_shifts_before_the_expansion_of_its_ten_residual_blocks():
     with torch.device("meta"):
         net = build_backbone("mobilenet_v2", 5).net
     add_temporal_shift(net, 8)
@@ -62,7 +56,7 @@ def test_mobilenet_shifts_before_the_expansion_of_its_ten_residual_blocks() -> N
     assert wrapped == [f"features.{block}.conv.0.0" for block in blocks]
 
 
-def test_resnet_shifts_before_the_first_convolution_of_all_sixteen_blocks() -> None:
+def test_resnet_shifts_before_the_first_convolution_of_all_sixteen_blocks():
     with torch.device("meta"):
         net = build_backbone("resnet50", 5).net
     add_temporal_shift(net, 12)
@@ -72,7 +66,7 @@ def test_resnet_shifts_before_the_first_convolution_of_all_sixteen_blocks() -> N
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "resnet50", "mobilenet_v2_small", "resnet_small"])
-def test_shifted_networks_take_the_weights_of_plain_ones(name: str) -> None:
+def test_shifted_networks_take_the_weights_of_plain_ones(name):
     with torch.device("meta"):
         plain, shifted = build_backbone(name, 5).net, build_backbone(name, 5).net
     add_temporal_shift(shifted, 4)
@@ -80,7 +74,7 @@ def test_shifted_networks_take_the_weights_of_plain_ones(name: str) -> None:
     assert shapes == {key: value.shape for key, value in plain.state_dict().items()}
 
 
-def test_networks_without_a_known_place_and_second_shifts_are_refused() -> None:
+def test_networks_without_a_known_place_and_second_shifts_are_refused():
     with pytest.raises(ValueError, match="no place for temporal shift is known in a Linear"):
         add_temporal_shift(nn.Linear(2, 2), 4)
     net = build_backbone("resnet_small", 5).net
@@ -89,11 +83,11 @@ def test_networks_without_a_known_place_and_second_shifts_are_refused() -> None:
         add_temporal_shift(net, 4)
 
 
-def test_the_published_networks_have_the_published_numbers_of_weights() -> None:
+def test_the_published_networks_have_the_published_numbers_of_weights():
     with torch.device("meta"):
         recognizer = ShiftRecognizer(ShiftRecognizerConfig(tuple(map(str, range(174)))))
 
-    def count(part: nn.Module) -> int:
+    def count(part):
         return sum(weight.numel() for weight in part.parameters())
 
     assert count(recognizer.glancer) == 2_446_766
@@ -102,7 +96,7 @@ def test_the_published_networks_have_the_published_numbers_of_weights() -> None:
 
 
 @torch.no_grad()
-def test_without_shift_frames_are_seen_one_by_one(make_shift_recognizer: MakeShift) -> None:
+def test_without_shift_frames_are_seen_one_by_one(make_shift_recognizer):
     plain = make_shift_recognizer(temporal_shift=False)
     shifted = make_shift_recognizer()
     frames = _noise(8, 40)
@@ -115,8 +109,8 @@ def test_without_shift_frames_are_seen_one_by_one(make_shift_recognizer: MakeShi
 @pytest.mark.parametrize("video_div", [1, 2, 4])
 @torch.no_grad()
 def test_frozen_networks_see_what_the_recognizer_sees(
-    make_shift_recognizer: MakeShift, video_div: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    make_shift_recognizer, video_div, monkeypatch
+):
     # Small parts, so that several divisions and several parts are in play.
     monkeypatch.setattr("adafocus_env.networks.frozen._IMAGES_AT_ONCE", 5)
     monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 1})
@@ -132,9 +126,7 @@ def test_frozen_networks_see_what_the_recognizer_sees(
 
 @pytest.mark.parametrize("video_div", [2, 4])
 @torch.no_grad()
-def test_a_division_sees_no_patch_of_another(
-    make_shift_recognizer: MakeShift, video_div: int
-) -> None:
+def test_a_division_sees_no_patch_of_another(make_shift_recognizer, video_div):
     recognizer = make_shift_recognizer(video_div=video_div)
     count = 12 // video_div
     patches = _noise(12, 12)
@@ -144,7 +136,7 @@ def test_a_division_sees_no_patch_of_another(
     assert (before[:count] - after[:count]).abs().max() > 1e-2
 
 
-def test_dividing_otherwise_shares_the_weights(make_shift_recognizer: MakeShift) -> None:
+def test_dividing_otherwise_shares_the_weights(make_shift_recognizer):
     whole = make_shift_recognizer()
     halves = whole.divided(2)
     assert (whole.config.video_div, halves.config.video_div) == (1, 2)
@@ -163,14 +155,12 @@ def test_dividing_otherwise_shares_the_weights(make_shift_recognizer: MakeShift)
 
 
 @pytest.mark.parametrize(("video_div", "name"), [(3, "num_glance_frames=8"), (8, "num_frames=12")])
-def test_divisions_that_do_not_come_out_even_are_refused(
-    make_shift_recognizer: MakeShift, video_div: int, name: str
-) -> None:
+def test_divisions_that_do_not_come_out_even_are_refused(make_shift_recognizer, video_div, name):
     with pytest.raises(ValueError, match=f"video_div={video_div} does not divide {name}"):
         make_shift_recognizer().divided(video_div)
 
 
-def test_logits_are_the_mean_over_patches_plus_the_mean_over_glances() -> None:
+def test_logits_are_the_mean_over_patches_plus_the_mean_over_glances():
     classifier = AveragingClassifier(2, 1)
     with torch.no_grad():
         classifier.fc.weight.copy_(torch.tensor([[1.0, 10.0]]))
@@ -182,9 +172,7 @@ def test_logits_are_the_mean_over_patches_plus_the_mean_over_glances() -> None:
 
 
 @torch.no_grad()
-def test_steps_alternatives_sequences_and_clips_give_the_same_logits(
-    make_shift_recognizer: MakeShift,
-) -> None:
+def test_steps_alternatives_sequences_and_clips_give_the_same_logits(make_shift_recognizer):
     recognizer = make_shift_recognizer(video_div=4)
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(2, 12, 128, generator=generator)
@@ -203,9 +191,7 @@ def test_steps_alternatives_sequences_and_clips_give_the_same_logits(
     torch.testing.assert_close(whole, logits[:, -1], rtol=0.0, atol=1e-5)
 
 
-def test_either_family_is_loaded_as_what_it_is(
-    make_shift_recognizer: MakeShift, tmp_path: Path
-) -> None:
+def test_either_family_is_loaded_as_what_it_is(make_shift_recognizer, tmp_path):
     recognizer = make_shift_recognizer(video_div=2)
     recognizer.save(tmp_path)
     loaded = load_recognizer(tmp_path)
@@ -217,7 +203,7 @@ def test_either_family_is_loaded_as_what_it_is(
         Recognizer.load(tmp_path)
 
 
-def test_an_unknown_family_is_refused(make_shift_recognizer: MakeShift, tmp_path: Path) -> None:
+def test_an_unknown_family_is_refused(make_shift_recognizer, tmp_path):
     make_shift_recognizer().save(tmp_path)
     file = tmp_path / "recognizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "family": "pooling"}))
@@ -226,9 +212,7 @@ def test_an_unknown_family_is_refused(make_shift_recognizer: MakeShift, tmp_path
 
 
 @pytest.mark.parametrize("entry", ["temporal_shift", "num_glance_frames"])
-def test_what_decides_glances_enters_the_glancers_fingerprint(
-    make_shift_recognizer: MakeShift, entry: str
-) -> None:
+def test_what_decides_glances_enters_the_glancers_fingerprint(make_shift_recognizer, entry):
     recognizer = make_shift_recognizer()
     before = recognizer.glancer_fingerprint()
     value = {"temporal_shift": False, "num_glance_frames": 4}[entry]

@@ -91,7 +91,7 @@ def test_other_settings_in_the_same_folder_are_refused(extract):
     assert extract().code == 0
     done = extract("height=none")
     assert done.code == 1
-    assert "was extracted with other settings (height 360 there, None now)" in done.err
+    assert "was extracted with other settings (height: 360 there, None here)" in done.err
 
 
 @pytest.mark.parametrize(

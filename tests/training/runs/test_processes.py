@@ -39,6 +39,8 @@ def test_two_processes_train_the_policy_of_one(
     # One batch an update, as published: no minibatches, which would be shuffled apart.
     arguments = [f"resume={handed_on['stage1']}", "epochs=2", "algo.preset=paper"]
     run_tiny("stage2", tmp_path / "one", *arguments)
+    # From a folder with a train.py of its own too.
+    (tmp_path / "train.py").write_text("raise SystemExit('the wrong train')\n")
     run_two("adafocus", "stage2", *tiny, *arguments, "output_dir=two", cwd=tmp_path)
     one, two, start = (
         load_file(folder / "policy" / "policy.safetensors")

@@ -1,0 +1,61 @@
+"""Files that are either the old ones or the new ones."""
+
+import pytest
+
+from adafocus_env.files import atomic_path, differences, read_json, write_json
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path):
+    file = tmp_path / "result.txt"
+    with atomic_path(file) as part:
+        part.write_text("half")
+        assert not file.exists()
+        part.write_text("whole")
+    assert file.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def _fail_halfway(file):
+    with atomic_path(file) as part:
+        part.write_text("half of the new one")
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_other(tmp_path):
+    file = tmp_path / "result.txt"
+    file.write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        _fail_halfway(file)
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_missing_folder_is_an_error(tmp_path):
+    file = tmp_path / "missing" / "result.txt"
+    with pytest.raises(FileNotFoundError), atomic_path(file) as part:
+        part.write_text("whole")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]"])
+def test_json_that_is_no_object_is_refused_with_the_file(tmp_path, content):
+    file = tmp_path / "settings.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=r"settings\.json"):
+        read_json(file)
+
+
+def test_json_comes_back_as_it_was_and_makes_its_folder(tmp_path):
+    file = tmp_path / "new" / "result.json"
+    write_json(file, {"b": [1.5, None], "a": {"c": "é"}})
+    assert read_json(file) == {"b": [1.5, None], "a": {"c": "é"}}
+
+
+def test_differences_name_what_is_nested_and_shorten_what_is_long():
+    there = {"a": {"b": 1, "c": "0" * 64}, "d": (1, 2), "e": list(range(9))}
+    here = {"a": {"b": 2, "c": "1" * 64}, "d": [1, 2], "e": list(range(8)), "f": 3}
+    assert differences(there, here) == [
+        "a.b: 1 there, 2 here",
+        f"a.c: {'0' * 12} there, {'1' * 12} here",
+        "e: 9 from 0 to 8 there, 8 from 0 to 7 here",
+        "f: None there, 3 here",
+    ]
