@@ -14,7 +14,7 @@ from torch import Tensor
 from adafocus_env.envs import ContinuousLocations, GridOrSkip, Locations, PatchGrid
 from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
-from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
+from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
 from agents.flops import executed_multiply_adds
 from agents.policies.distributions import ActionDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
@@ -71,7 +71,7 @@ class AdaFocus:
         policy: chooses among the G * G patches of a grid, or a place; its best action is taken.
         skip_cost: price of a look, for a policy that was trained at random ones: the higher, the
             fewer frames are focused on.
-        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        amp: precision of glancer and focuser, see `FrozenNetworks`.
         compile: whether they go through `torch.compile`.
 
     Raises:
@@ -91,7 +91,7 @@ class AdaFocus:
         freeze(recognizer)
         self.recognizer = recognizer
         self.policy = policy
-        self._networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
+        self._networks = FrozenNetworks(recognizer, amp=amp, compile=compile)
         config, map_shape = recognizer.config, recognizer.map_shape()
         sees = tuple(policy.observation_space.shape)
         told = sees[0] == map_shape[0] + 1
@@ -167,8 +167,8 @@ class AdaFocus:
         actions = distribution.best()
         looks = self._locations.choice(actions.flatten(0, 1))
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
-        features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
-        logits, _ = self._networks.classify_sequence(features)
+        context = self.recognizer.glance_context(glance_vectors.unflatten(0, shape))
+        logits, _ = self.recognizer.classify_sequence(context, patch_vectors.unflatten(0, shape))
         return logits, self._locations.origins(actions)
 
     def multiply_adds(self, origins: Tensor) -> Tensor:
@@ -221,8 +221,10 @@ class AdaFocus:
         )
         looks = self._locations.choice(step.actions)
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
-        features = torch.cat([glance_vectors, patch_vectors], dim=1)
-        logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
+        context = self.recognizer.glance_context(glance_vectors[:, None])[:, 0]
+        logits, classifier_state = self.recognizer.classify_step(
+            context, patch_vectors, state.classifier_state
+        )
         boxes = looks.boxes(self.recognizer.config.patch_size)
         return logits, boxes, StreamState(step.policy_state, classifier_state)
 
