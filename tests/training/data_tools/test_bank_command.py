@@ -84,7 +84,11 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(resume, bank, run_tiny, tmp_p
         ("stage2", "features=bank:missing", "no feature bank in missing/train: .*target=missing"),
         ("stage2", "features=bank:{bank} action_dim=25", "positions.count: 16 there, 25 here"),
         ("stage2", "features=bank:{bank} policy_frames=3", "preprocessing.num_frames: 2 there, 3"),
-        ("stage2", "features=bank:{bank} train_sampling=dense", "preprocessing.sampling: random there, dense"),
+        (
+            "stage2",
+            "features=bank:{bank} train_sampling=dense",
+            "preprocessing.sampling: random there",
+        ),
         ("stage2", "features=banks", "features=banks is unknown; known are live, bank:PATH"),
         ("stage3", "features=bank:{bank}", "stage3 works on frames and cannot use a bank"),
         ("evaluate", "features=bank:{bank} policy=center", "no feature bank in .*/test: .*=test"),
