@@ -135,7 +135,7 @@ class LocationsSection(GridSection):
 
     locations: Literal["grid", "continuous", "skip"] = key(
         "grid",
-        "continuous: any pixel (algo=gru_ppo, ppo, a2c, trpo, custom); skip: the grid and an "
+        "continuous: any pixel (algo=gru_ppo, ppo, a2c, trpo); skip: the grid and an "
         "action that skips the frame (AdaFocus+; with reward=skip)",
     )
 

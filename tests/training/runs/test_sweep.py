@@ -5,8 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from train.cli import commands
 from train.evaluation.policies import find_policies
+from train.stages import stage2_policy
 from train.stages.stage2_policy import KeepBestPolicy
 
 DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
@@ -16,13 +16,13 @@ DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch
 def runs(monkeypatch):
     """The seed and folder of each run of stage 2 that is begun."""
     begun = []
-    train = commands.run_stage2
+    train = stage2_policy.run_stage2
 
     def counted(config, *rest):
         begun.append((config.seed, config.output_dir.name))
         return train(config, *rest)
 
-    monkeypatch.setattr(commands, "run_stage2", counted)
+    monkeypatch.setattr(stage2_policy, "run_stage2", counted)
     return begun
 
 
