@@ -18,7 +18,6 @@ V, T = 5, 4  # of the videos in memory
 
 def _start(env):
     start = env.core.starts[0]
-    assert start is not None
     return start.video_index, start.episode_seed
 
 
