@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import EpisodeStart, FeatureBank
