@@ -48,7 +48,7 @@ def test_one_frame_costs_the_published_multiply_adds(published):
     frame, patch = (torch.zeros(1, 3, side, side, dtype=torch.uint8) for side in (224, 128))
     assert gigamacs(published.glance, frame) == pytest.approx(0.299494, rel=1e-4)
     assert gigamacs(published.focus, patch) == pytest.approx(1.334575, rel=1e-4)
-    state = torch.zeros(1, 3328), torch.zeros(1, 1024)
+    state = (torch.zeros(1, size) for size in (1280, 2048, 1024))
     assert gigamacs(published.classify_step, *state) == pytest.approx(0.013574, rel=1e-4)
 
 
