@@ -21,9 +21,9 @@ from train.config.learning import (
     BackbonesSection,
     ClassifierSection,
     EnvironmentSection,
-    FeaturesSection,
     GridSection,
     PicturesSection,
+    PlayedSection,
     PolicyFramesSection,
     ScheduleSection,
     SelectSection,
@@ -33,13 +33,13 @@ from train.config.learning import (
 )
 from train.config.sections import (
     ClassesSection,
-    ComputeSection,
     FrameRateSection,
     NetworksSection,
     PolicySection,
     PretrainedSection,
     RecognizerSection,
     ResumeSection,
+    RunSection,
     Section,
     VideosSection,
     WorkersSection,
@@ -47,23 +47,14 @@ from train.config.sections import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSection(ComputeSection, VideosSection, NetworksSection):
-    """A run of networks on videos: what its folder, device, data and networks need."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage0Config(
-    ResumeSection, SupervisedSection, BackbonesSection, PretrainedSection, RunSection
-):
+class Stage0Config(PretrainedSection, ResumeSection, SupervisedSection, BackbonesSection):
     """Stage 0."""
 
     pretrain_glancer: bool = key(True, "true trains the glancer, false the focuser")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(
-    ResumeSection, SupervisedSection, PretrainedSection, SkipRateSection, RunSection
-):
+class Stage1Config(PretrainedSection, ResumeSection, SupervisedSection, SkipRateSection):
     """Stage 1."""
 
 
@@ -73,12 +64,10 @@ class Stage2Config(
     AlgorithmSection,
     ScheduleSection,
     SelectSection,
-    EnvironmentSection,
-    FeaturesSection,
+    PlayedSection,
     PolicyFramesSection,
     PolicySection,
     PicturesSection,
-    RunSection,
 ):
     """Stage 2."""
 
@@ -116,7 +105,6 @@ class Stage3Config(
     SkipRateSection,
     SkipCostSection,
     GridSection,
-    RunSection,
 ):
     """Stage 3."""
 
@@ -135,7 +123,7 @@ class BankConfig(RecognizerSection, SplitSection, GridSection, PolicyFramesSecti
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(JudgingSection, RunSection):
+class EvaluateConfig(JudgingSection):
     """One policy."""
 
     reward: str | None = key(
@@ -147,12 +135,12 @@ class EvaluateConfig(JudgingSection, RunSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(ComparisonSection, JudgingSection, ReportSection, SelectSection, RunSection):
+class BenchmarkConfig(ComparisonSection, JudgingSection, ReportSection, SelectSection):
     """The benchmark."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordConfig(ComparisonSection, JudgingSection, RunSection):
+class RecordConfig(ComparisonSection, JudgingSection):
     """The recording."""
 
     videos: tuple[int, ...] | int | None = key(
@@ -183,7 +171,6 @@ class DemoConfig(
     PoliciesSection,
     ReportSection,
     PicturesSection,
-    RunSection,
 ):
     """The demo."""
 

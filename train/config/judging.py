@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from train.config.keys import key
-from train.config.learning import BatchSection, EnvironmentSection, FeaturesSection, MetricsSection
+from train.config.learning import BatchSection, MetricsSection, PlayedSection
 from train.config.sections import PolicySection, ResumeSection, Section
 
 
@@ -28,9 +28,7 @@ class DrawsSection(BatchSection, MetricsSection, SplitSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingSection(
-    DrawsSection, EnvironmentSection, FeaturesSection, PolicySection, ResumeSection
-):
+class JudgingSection(ResumeSection, PolicySection, DrawsSection, PlayedSection):
     """Policies on a split."""
 
 
@@ -49,7 +47,7 @@ class PoliciesSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonSection(PoliciesSection, PolicySection, ResumeSection):
+class ComparisonSection(PoliciesSection, ResumeSection, PolicySection):
     """Policies that were learned."""
 
     runs: Mapping[str, str] | str | tuple[str, ...] | None = key(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from train.config.keys import ConfigError, key, recipe
-from train.config.sections import ComputeSection, Section
+from train.config.sections import ComputeSection, RunSection, Section
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class SelectSection(MetricsSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisedSection(ComputeSection, ScheduleSection, SelectSection):
+class SupervisedSection(ScheduleSection, SelectSection, RunSection):
     """Supervised training. The experiment's recipe for the stage has most values."""
 
     optimizer: Literal["adamw", "sgd"] | None = recipe("of the weights")
@@ -198,6 +198,11 @@ class EnvironmentSection(ComputeSection, LocationsSection, SkipCostSection):
             "compile": self.compile,
             "num_workers": self.num_workers,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedSection(EnvironmentSection, FeaturesSection, RunSection):
+    """Episodes on a split, of live or banked features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -266,3 +266,8 @@ class NetworksSection(ClipSection):
                         f"{name}={value} is for family={family}, and the networks are of "
                         f"family={self.family}; leave {name}=null, or choose another model="
                     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSection(ComputeSection, VideosSection, NetworksSection):
+    """A run of networks on videos: what its folder, device, data and networks need."""
