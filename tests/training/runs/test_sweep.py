@@ -119,6 +119,6 @@ def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(swee
     done = sweep("seed=3", same)
     assert done.code == 1
     assert (
-        "holds an unfinished run with other settings (epochs: 1 here, 2 there; seed: " in done.err
+        "holds an unfinished run with other settings (epochs: 2 there, 1 here; seed: " in done.err
     )
     assert runs == [(0, "mine"), (1, "mine")]
