@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from train.cli.main import main
-from train.stages.supervised.loop import Validation
 from train.stages.supervised.stage import Stage, StepLoss
+from train.stages.supervised.validation import Validation
 
 kept: dict[str, Any] = {"losses": [], "gradients": None, "scores": []}
 

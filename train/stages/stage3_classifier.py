@@ -150,8 +150,6 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     choose = choose_patches(
         policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost
     )
-        policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost
-    )
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
