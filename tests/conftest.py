@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.data.clips import Clip, dataset_identity
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos, write_mp4
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.networks import (
     AnyRecognizer,

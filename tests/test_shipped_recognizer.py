@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adafocus_env.data import GlyphVideos, ListedVideos
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, VIDEO_FRAMES, write_video
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.localization import write_video
 from adafocus_env.data.lists.list_files import VideoRecord
 from adafocus_env.data.media.video_files import VideoFileReader
 from adafocus_env.data.transforms import ClipTransform

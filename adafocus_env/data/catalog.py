@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.data.glyphs.drawing import FRAME_SIZE
+from adafocus_env.data.glyphs.drawing import FRAME_SIZE, GlyphTask
+from adafocus_env.data.glyphs.localization import GLYPHS
 from adafocus_env.data.glyphs.memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
 from adafocus_env.data.glyphs.order import GLYPHS_ORDER
-from adafocus_env.data.glyphs.videos import GLYPHS, GlyphTask, GlyphVideos
+from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.data.lists.dataset_files import (
     BUILT_IN,
     MEDIA,
@@ -41,7 +42,7 @@ class VideoOptions:
     Attributes:
         num_frames: T, frames of a clip.
         num_glance_frames: frames of a clip for the glancer alone, chosen independently; None: it
-            sees the T frames. With a number, the rules of `data/shift_sampling.py` choose frames.
+            sees the T frames. With a number, the rules of `sampling/shift.py` choose frames.
         crops: `"same"`: all frames of a clip are cropped alike; `"independent"`: glance frames get
             a random crop of their own when augmenting, as published.
         frame_size: side of the square frames in pixels.

@@ -1,4 +1,4 @@
-"""Crops and flips of whole clips, to the letter of the published system (REFERENCE section 6)."""
+"""Crops and flips of whole clips, to the letter of PUBLISHED.md, "Sampling and crops"."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ class EpisodeBuffer:
         gae_lambda: 1 gives plain returns; less trades variance for bias (GAE).
         center_steps: subtract from the advantages their mean over the rollout's episodes at each
             step. Episodes run in lock step, so this is a baseline that knows the time.
-        normalize_returns: standardise the returns over all steps of the rollout, as published
-            (REFERENCE section 4); the values then predict standardised returns.
+        normalize_returns: standardise the returns over all steps of the rollout, as published; the
+            values then predict standardised returns.
         scale_rewards: divide rewards by the standard deviation of the rollout's returns before the
             advantages are estimated; unlike `normalize_returns` it goes with any `gae_lambda`.
-        ranks: processes that train together; means and deviations are over all of them.
+        process_group: processes that train together; means and deviations are over all of them.
 
     Attributes:
         rollout_cache: the policy's over all observations in the buffer, if it was kept.
@@ -69,7 +69,7 @@ class EpisodeBuffer:
         normalize_returns: bool,
         center_steps: bool = False,
         scale_rewards: bool = False,
-        ranks: ProcessGroup = ONE_PROCESS,
+        process_group: ProcessGroup = ONE_PROCESS,
     ):
         if normalize_returns and gae_lambda < 1.0:
             raise ValueError("normalize_returns=True needs gae_lambda=1")
@@ -80,7 +80,7 @@ class EpisodeBuffer:
         self.normalize_returns = normalize_returns
         self.center_steps = center_steps
         self.scale_rewards = scale_rewards
-        self._ranks = ranks
+        self._process_group = process_group
         self._parts: list[dict[str, Tensor]] = []
         self.rollout_cache: RolloutCache | None = None
 
@@ -117,17 +117,17 @@ class EpisodeBuffer:
         rewards, values = stored["rewards"], stored["old_values"]
         if self.normalize_returns:
             returns = discounted_returns(rewards, self.gamma)
-            everywhere = self._ranks.gather(returns)
+            everywhere = self._process_group.gather(returns)
             returns = (returns - everywhere.mean()) / (everywhere.std() + 1e-5)
             advantages = returns - values
         else:
             if self.scale_rewards:
-                everywhere = self._ranks.gather(discounted_returns(rewards, self.gamma))
+                everywhere = self._process_group.gather(discounted_returns(rewards, self.gamma))
                 rewards = rewards / (everywhere.std() + 1e-5)
             advantages = gae_advantages(rewards, values, self.gamma, self.gae_lambda)
             returns = advantages + values
         if self.center_steps:
-            advantages = advantages - self._ranks.gather(advantages).mean(dim=0)
+            advantages = advantages - self._process_group.gather(advantages).mean(dim=0)
         return Episodes(**stored, returns=returns, advantages=advantages)
 
 

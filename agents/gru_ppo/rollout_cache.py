@@ -1,4 +1,10 @@
-"""RolloutCache: the policy's pass over a rollout, from which an update's first epoch can start."""
+"""What acting and learning have in common: the policy's pass over a rollout and its statistics.
+
+The first epoch of an update would repeat the pass that drew the rollout's actions: the same
+weights, the same observations, the same numbers. `RolloutCache` keeps that pass instead. With batch
+normalisation the numbers are the same only if both are normalised by the rollout's own frames, all
+in one batch: `rollout_statistics` acts so, `check_one_batch` refuses settings that learn otherwise.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +22,8 @@ from agents.policies.gru_policy import GruActorCriticPolicy
 class RolloutCache:
     """What the policy makes of whole episodes, with the graph that gradients need.
 
-    The first epoch of an update would repeat the pass that drew the rollout's actions: the same
-    weights, the same observations, the same numbers. The pass is made in training mode, because
-    cuDNN's GRU has no gradients otherwise; afterwards the policy is in evaluation mode.
+    The pass is made in training mode, because cuDNN's GRU has no gradients otherwise; afterwards
+    the policy is in evaluation mode.
 
     Args:
         policy: for which `trains_as_it_acts`.
@@ -59,13 +64,7 @@ def trains_as_it_acts(policy: GruActorCriticPolicy) -> bool:
 
     A subclass is taken not to be: it may have dropout.
     """
-    known = type(policy) is GruActorCriticPolicy
-    return known and not any(isinstance(module, _BatchNorm) for module in policy.modules())
-
-
-def _versions(policy: GruActorCriticPolicy) -> list[tuple[int, int]]:
-    """Where each weight lies and how often it was written in place."""
-    return [(w.data_ptr(), w._version) for w in chain(policy.parameters(), policy.buffers())]
+    return type(policy) is GruActorCriticPolicy and not _batch_norms(policy)
 
 
 @contextmanager
@@ -74,7 +73,7 @@ def rollout_statistics(policy: nn.Module) -> Iterator[None]:
 
     Outside, the policy is as before; one without batch normalisation is the same inside.
     """
-    norms = [module for module in policy.modules() if isinstance(module, _BatchNorm)]
+    norms = _batch_norms(policy)
     before = [norm.training for norm in norms]
     for norm in norms:
         norm.train()
@@ -127,3 +126,12 @@ def check_one_batch(
         why = "needs statistics of two episodes at least: use more rows"
     if why is not None:
         raise ValueError(f"a policy with batch_norm=True {why}; or batch_norm=False")
+
+
+def _batch_norms(policy: nn.Module) -> list[_BatchNorm]:
+    return [module for module in policy.modules() if isinstance(module, _BatchNorm)]
+
+
+def _versions(policy: GruActorCriticPolicy) -> list[tuple[int, int]]:
+    """Where each weight lies and how often it was written in place."""
+    return [(w.data_ptr(), w._version) for w in chain(policy.parameters(), policy.buffers())]

@@ -118,7 +118,7 @@ _NOT_SETTABLE = {
     "env": "the run makes it",
     "seed": "use seed=",
     "device": "use device=",
-    "ranks": "torchrun says it",
+    "process_group": "torchrun says it",
     "tensorboard_log": "the run folder is the place",
     "_init_setup_model": "the run needs it",
     "rollout_buffer_class": "use rollouts=device or write a class of your own (algo.class_path=)",

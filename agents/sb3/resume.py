@@ -1,4 +1,4 @@
-"""Interrupted training with SB3's on-policy algorithms: what they need to go on exactly."""
+"""Interrupted training of an on-policy algorithm: what it needs to go on exactly."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.training_state import learning_state, restore_learning
 from agents.sb3.registry import ALGORITHMS
+
+_KNOWN_MODULES = ("stable_baselines3.", "sb3_contrib.")
 
 
 def why_not_continued(name: str, model: BaseAlgorithm, num_decisions: int) -> str | None:
@@ -23,7 +26,7 @@ def why_not_continued(name: str, model: BaseAlgorithm, num_decisions: int) -> st
     """
     if isinstance(model, GruPPO):
         return None
-    if name not in ALGORITHMS or not type(model).__module__.startswith(_OURS):
+    if name not in ALGORITHMS or not type(model).__module__.startswith(_KNOWN_MODULES):
         return "nobody knows what an algorithm of your own keeps besides its weights"
     if not isinstance(model, OnPolicyAlgorithm):
         return "its replay buffer is not saved"
@@ -32,19 +35,20 @@ def why_not_continued(name: str, model: BaseAlgorithm, num_decisions: int) -> st
     return None
 
 
-_OURS = ("stable_baselines3.", "sb3_contrib.")
-
-
 def training_state(model: BaseAlgorithm) -> dict[str, Any]:
     """Everything that training on needs, between two rollouts: tensors and JSON types.
 
-    Beside it the global generators of torch and NumPy count, from which SB3 draws.
+    Beside it the global generators of torch and NumPy count, from which SB3 draws. In several
+    processes `env` is each one's own; the rest is the same in all.
     """
-    if isinstance(model, GruPPO):
-        return model.training_state()
     assert model.env is not None
+    own = (
+        learning_state(model)
+        if isinstance(model, GruPPO)
+        else {"parameters": model.get_parameters()}
+    )
     return {
-        "parameters": model.get_parameters(),
+        **own,
         "num_timesteps": model.num_timesteps,
         "n_updates": model._n_updates,
         "env": json.dumps(model.env.env_method("row_states")[0]),
@@ -56,12 +60,12 @@ def restore_training_state(model: BaseAlgorithm, state: dict[str, Any]) -> None:
 
     The algorithm must have been made with the same arguments and the same environment.
     """
-    if isinstance(model, GruPPO):
-        model.restore_training_state(state)
-        return
     assert model.env is not None
     model.env.reset()  # wrappers count episodes from here
-    model.set_parameters(state["parameters"], device=model.device)
+    if isinstance(model, GruPPO):
+        restore_learning(model, state)
+    else:
+        model.set_parameters(state["parameters"], device=model.device)
     model.num_timesteps = state["num_timesteps"]
     model._n_updates = state["n_updates"]
     rows = json.loads(state["env"])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
@@ -131,6 +131,31 @@ class Sb3VecEnvAdapter(VecEnv):
         return {name: np.array([o[name] for o in self._options]) for name in names} or None
 
 
+def playable(env: VecEnv) -> Sb3VecEnvAdapter | None:
+    """The adapter that plays whole episodes, if nothing but plain `VecMonitor`s lie around it."""
+    # A monitor that writes a file counts steps by itself, so it needs them.
+    while isinstance(env, VecMonitor) and env.results_writer is None:
+        env = env.venv
+    return env if isinstance(env, Sb3VecEnvAdapter) and env.plays_episodes else None
+
+
+def played_infos(result: EpisodeResult) -> list[list[dict[str, Any]]]:
+    """The infos of played episodes as of their steps: T lists of one dict a row.
+
+    They are `sb3_infos`, but for `terminal_observation` and `TimeLimit.truncated`.
+    """
+    infos = dict(result.infos)
+    success = infos.pop("is_success")
+    rows, steps = infos["label"].shape
+    listed = [
+        [{name: _plain(values[row, step]) for name, values in infos.items()} for row in range(rows)]
+        for step in range(steps)
+    ]
+    for info, named in zip(listed[-1], success.tolist(), strict=True):
+        info["is_success"] = named
+    return listed
+
+
 def sb3_infos(
     infos: dict[str, Any],
     terminated: npt.NDArray[np.bool_],
@@ -165,9 +190,12 @@ def _info_list(infos: dict[str, Any], num_rows: int) -> list[dict[str, Any]]:
             continue
         nested = _info_list(values, num_rows) if isinstance(values, dict) else values
         for row in np.flatnonzero(infos[f"_{name}"]):
-            value = nested[row]
-            listed[row][name] = value.item() if isinstance(value, np.generic) else value
+            listed[row][name] = _plain(nested[row])
     return listed
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
 
 
 class CenteredActions(VecEnvWrapper):

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import fill_rule
-from adafocus_env.data.sampling.shift import SHIFT_SAMPLINGS, dense_test_indices, twice_indices
+from adafocus_env.data.sampling.shift import SHIFT_SAMPLINGS, middle_indices
 from adafocus_env.networks import (
     ShiftRecognizer,
     ShiftRecognizerConfig,
@@ -160,7 +160,20 @@ def run_sampling(lengths: np.ndarray) -> Arrays:
         "test": drawn("test"),
         "train": drawn("random"),
         "dense": drawn("dense"),
-        "test_twice": twice_indices,
-        "test_dense": dense_test_indices,
+        "test_twice": _twice,
+        "test_dense": _ten_dense,
     }
     return {f"h_{name}_{s}": rows(rule, s) for name, rule in rules.items() for s in (8, 12)}
+
+
+def _twice(num_video_frames: int, num_frames: int) -> Any:
+    """Two clips of a video: its segments' middles, then their beginnings; no command uses it."""
+    beginnings = (num_video_frames / num_frames * np.arange(num_frames)).astype(np.int64)
+    return np.concatenate([middle_indices(num_video_frames, num_frames), beginnings])
+
+
+def _ten_dense(num_video_frames: int, num_frames: int) -> Any:
+    """Ten clips of every `64 // T`-th frame from evenly spread starts; no command uses it."""
+    starts = np.linspace(0, max(1, 1 + num_video_frames - 64) - 1, 10).astype(np.int64)
+    steps = np.arange(num_frames, dtype=np.int64) * (64 // num_frames)
+    return (starts[:, None] + steps).flatten() % num_video_frames

@@ -15,7 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, SPLITS, VIDEO_FRAMES
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
+from adafocus_env.data.glyphs.localization import SPLITS
 from train.cli.main import main
 from train.cli.resolvers import register_resolvers
 from train.config.paths import configs_path

@@ -59,9 +59,10 @@ def check_options(overrides: list[str], configs: Path) -> None:
 def allow_any_argument(overrides: list[str]) -> list[str]:
     """Let `algo.NAME=VALUE` be any argument of an algorithm, also one that its file leaves out.
 
-    The names are checked against the algorithm's constructor later on.
+    Its names are checked against the algorithm's constructor later on, those of `lists.` against
+    `VideoLists`.
     """
-    return [f"++{item}" if item.startswith("algo.") else item for item in overrides]
+    return [f"++{item}" if item.startswith(("algo.", "lists.")) else item for item in overrides]
 
 
 def check_algorithm(config: RunConfig) -> None:

@@ -21,7 +21,7 @@ GONE = {
     "random_patch": "stages 0 and 1 use random patches, stages 2 and 3 the policy's",
     "gpu": "use device=cuda:N",
     "gpus": "use device=cuda:N, or torchrun for several",
-    "multiprocessing_distributed": "use torchrun --nproc-per-node N -m train COMMAND",
+    "multiprocessing_distributed": "use torchrun --nproc-per-node N --no-python adafocus COMMAND",
     "dist_url": "torchrun knows the address: --rdzv-endpoint HOST:PORT",
     "dist_backend": "Accelerate chooses it",
     "world_size": "use torchrun --nnodes N",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adafocus_env.data import Videos
-from adafocus_env.data.glyphs.videos import write_mp4
+from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.files import atomic_path
 from agents.evaluation import Evaluation
 from train.config.sections import ConfigError, RunConfig

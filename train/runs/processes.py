@@ -59,7 +59,7 @@ class Processes:
         return self.rank == 0
 
     @property
-    def ranks(self) -> ProcessGroup:
+    def process_group(self) -> ProcessGroup:
         """What the agents need to know of it."""
         return ProcessGroup(self.rank, self.count)
 

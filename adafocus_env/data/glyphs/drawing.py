@@ -1,4 +1,4 @@
-"""What the built-in videos are drawn with: discs and polygons with digits, cluttered backgrounds.
+"""What a built-in task is, and what its videos are drawn with: shapes with digits, clutter.
 
 No font is used: digits are seven line segments, because fonts differ between OpenCV versions.
 """
@@ -6,7 +6,7 @@ No font is used: digits are seven line segments, because fonts differ between Op
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -40,6 +40,27 @@ NO_DIGITS = tuple(
     )
     if 2 <= len(pattern) <= 5 and frozenset(pattern) not in {frozenset(d) for d in DIGITS}
 )
+
+
+Rendered = tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class GlyphTask:
+    """One kind of built-in videos.
+
+    Attributes:
+        media: what a feature bank's identity calls them.
+        splits: split -> (seed, videos).
+        render: `render(split seed, index)` gives frames `(16, 112, 112, 3)` uint8 RGB, the label
+            `index % 10`, and the target's centres `(16, 2)` as (row, col).
+        class_names: of its ten classes.
+    """
+
+    media: str
+    splits: Mapping[str, tuple[int, int]]
+    render: Callable[[int, int], Rendered]
+    class_names: tuple[str, ...] = CLASS_NAMES
 
 
 @dataclass

@@ -33,11 +33,12 @@ from adafocus_env.data.glyphs.drawing import (
     FRAME_SIZE,
     NO_DIGITS,
     VIDEO_FRAMES,
+    GlyphTask,
+    Rendered,
     Shape,
     draw_video,
     random_color,
 )
-from adafocus_env.data.glyphs.videos import GlyphTask, Rendered
 
 NUM_DISCS = 4
 CUE_FRAMES = 6  # of the 16; with 8 decisions the first three see the cue

@@ -26,11 +26,12 @@ from adafocus_env.data.glyphs.drawing import (
     FRAME_SIZE,
     NO_DIGITS,
     VIDEO_FRAMES,
+    GlyphTask,
+    Rendered,
     Shape,
     draw_video,
     random_color,
 )
-from adafocus_env.data.glyphs.videos import GlyphTask, Rendered
 
 # Class k is pair k // 2, in ascending order if k is even.
 CLASS_NAMES = tuple(

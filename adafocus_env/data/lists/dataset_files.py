@@ -101,7 +101,7 @@ def _something(version: str, frame_dir: str, image_template: str) -> VideoLists:
     )
 
 
-# Lists, class files and folders as prepared for the published code (REFERENCE section 6).
+# Lists, class files and folders as prepared for the published code.
 PRESETS: dict[str, VideoLists] = {
     "glyphs": VideoLists(),
     "videos": VideoLists(),

@@ -1,9 +1,9 @@
-"""Frames of video files, decoded with OpenCV by sequential read, at their own or another rate."""
+"""Video files through OpenCV: decoded by sequential read, at their own or another rate; written."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -171,30 +171,6 @@ def _exact(rate: float) -> Fraction:
     return Fraction(rate).limit_denominator(10_000)
 
 
-def decode_frames(
-    path: Path,
-    indices: Sequence[int] | npt.NDArray[np.int64] | None = None,
-    *,
-    frame_rate: float | None = None,
-) -> list[Frame]:
-    """Decode frames of a video file.
-
-    Args:
-        path: the video file.
-        indices: 0-based frames to keep, in any order, repeats allowed; None keeps all.
-        frame_rate: frames a second; None is the video's own rate.
-
-    Returns:
-        one `(H, W, 3)` uint8 RGB array for each index, in the asked order.
-
-    Raises:
-        VideoError: the file is missing, cannot be decoded, or ends before the last index.
-    """
-    with OpenVideo(path, frame_rate) as video:
-        frames = dict(video.read(indices))
-    return list(frames.values()) if indices is None else [frames[int(i)] for i in indices]
-
-
 class VideoFileReader:
     """Reads the videos of a list from video files.
 
@@ -248,3 +224,25 @@ def stays_inside(path: Path, root: Path) -> Path:
             "the whole folder a link"
         )
     return path
+
+
+def write_mp4(
+    path: Path, frames: Iterable[npt.NDArray[np.uint8]], frames_per_second: float
+) -> None:
+    """Write RGB uint8 frames `(H, W, 3)` as an mp4v `.mp4`, through OpenCV alone.
+
+    Raises:
+        OSError: OpenCV cannot write the file.
+    """
+    writer: cv2.VideoWriter | None = None
+    fourcc = cv2.VideoWriter.fourcc(*"mp4v")
+    for frame in frames:
+        if writer is None:
+            height, width = frame.shape[:2]
+            writer = cv2.VideoWriter(str(path), fourcc, frames_per_second, (width, height))
+            if not writer.isOpened():
+                raise OSError(f"OpenCV cannot write {path}: is the folder there and writable?")
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    if writer is None:
+        raise ValueError(f"no frames to write to {path}")
+    writer.release()

@@ -1,6 +1,6 @@
-"""Which frames make a clip in the Something-Something family (REFERENCE section 6, rules of S).
+"""Which frames make a clip in the Something-Something family (PUBLISHED.md, "Sampling and crops").
 
-They differ from those of `frame_sampling` in videos with few frames, which give their first frame
+They differ from those of `segments` in videos with few frames, which give their first frame
 only, and in the order of float operations, which can choose the neighbouring frame. Glance and
 focus frames of a clip are chosen independently, by the same rule. All indices are 0-based.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from adafocus_env.data.sampling.segments import (
-    DENSE_SPAN,
     FRAME_SAMPLINGS,
     FrameIndices,
     FrameSampling,
@@ -68,31 +67,6 @@ def middle_indices(
     segment = num_video_frames / num_frames
     # Not segment * (i + 1/2): for 12 frames that is another frame at 125 lengths below 3000.
     indices: FrameIndices = (segment / 2 + segment * np.arange(num_frames)).astype(np.int64)
-    return indices
-
-
-def twice_indices(num_video_frames: int, num_frames: int) -> FrameIndices:
-    """Two clips of a video, one after the other: its segments' middles, then their beginnings.
-
-    Returns:
-        `(2 T,)` indices.
-    """
-    segment = num_video_frames / num_frames
-    beginnings = (segment * np.arange(num_frames)).astype(np.int64)
-    return np.concatenate([middle_indices(num_video_frames, num_frames), beginnings])
-
-
-def dense_test_indices(num_video_frames: int, num_frames: int, num_clips: int = 10) -> FrameIndices:
-    """Clips of every `64 // T`-th frame from starts that are spread over the video.
-
-    Returns:
-        `(num_clips * T,)` indices, clip after clip, taken modulo n.
-    """
-    check_counts(num_video_frames, num_frames)
-    last = max(1, 1 + num_video_frames - DENSE_SPAN) - 1
-    starts = np.linspace(0, last, num_clips).astype(np.int64)
-    steps = np.arange(num_frames, dtype=np.int64) * (DENSE_SPAN // num_frames)
-    indices: FrameIndices = (starts[:, None] + steps).flatten() % num_video_frames
     return indices
 
 

@@ -11,6 +11,7 @@ from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.evaluation import evaluate_agent
 from agents.gru_ppo.algorithm import GruPPO
+from agents.sb3.resume import restore_training_state, training_state
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 N, T = 3, 4
@@ -91,10 +92,7 @@ class _Boxes(BaseCallback):
         self.boxes: list[np.ndarray] = []
 
     def _on_step(self):
-        if "result" in self.locals:
-            self.boxes.append(self.locals["result"].infos["patch_box"][:, self.n_calls - 1])
-        else:
-            self.boxes.append(np.stack([info["patch_box"] for info in self.locals["infos"]]))
+        self.boxes.append(np.stack([info["patch_box"] for info in self.locals["infos"]]))
         return True
 
 
@@ -198,7 +196,7 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     whole = new().learn(4 * N * T)
     first = new().learn(2 * N * T)
     resumed = new()
-    resumed.restore_training_state(first.training_state())
+    restore_training_state(resumed, training_state(first))
     resumed.learn(2 * N * T, reset_num_timesteps=False)
     expected = whole.policy.state_dict()
     assert batch_norm == ("encoder.linear.2.running_mean" in expected)

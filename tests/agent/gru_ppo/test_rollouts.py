@@ -15,8 +15,7 @@ from stable_baselines3.common.callbacks import (
 )
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-from agents.gru_ppo.algorithm import _native
-from agents.sb3.vec_env import Sb3VecEnvAdapter
+from agents.sb3.vec_env import Sb3VecEnvAdapter, playable
 
 N, T = 3, 4
 WAYS = ["play", "step", "monitor file"]
@@ -108,24 +107,24 @@ def test_uniforms_do_not_depend_on_torchs_generator(make_way, make_model, spy):
 def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(make_adapter):
     adapter = make_adapter(2)
     for env in (adapter, VecMonitor(adapter), VecMonitor(VecMonitor(adapter))):
-        assert _native(env) is adapter
+        assert playable(env) is adapter
 
 
 def test_episodes_are_stepped_where_a_monitor_writes_a_file(make_adapter, tmp_path):
-    assert _native(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
+    assert playable(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
 
 
 def test_episodes_are_stepped_behind_any_other_wrapper(make_adapter, pass_through):
     adapter = make_adapter(2)
-    assert _native(pass_through(adapter)) is None
-    assert _native(VecMonitor(pass_through(adapter))) is None
-    assert _native(pass_through(VecMonitor(adapter))) is None
+    assert playable(pass_through(adapter)) is None
+    assert playable(VecMonitor(pass_through(adapter))) is None
+    assert playable(pass_through(VecMonitor(adapter))) is None
 
 
 def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env):
     rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
-    assert _native(VecMonitor(Sb3VecEnvAdapter(rows))) is None
-    assert _native(DummyVecEnv([cue_env])) is None
+    assert playable(VecMonitor(Sb3VecEnvAdapter(rows))) is None
+    assert playable(DummyVecEnv([cue_env])) is None
 
 
 def test_a_monitor_file_has_a_line_for_every_episode(make_way, make_model, tmp_path, spy):
@@ -179,10 +178,7 @@ class _Predictions(BaseCallback):
     """Keeps the last predicted class of each row, whichever way the rollout is collected."""
 
     def _on_step(self):
-        if "result" in self.locals:
-            self.last = self.locals["result"].infos["predicted_label"][:, -1]
-        else:
-            self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
+        self.last = np.array([info["predicted_label"] for info in self.locals["infos"]])
         return True
 
 
@@ -304,6 +300,39 @@ def test_callbacks_see_rewards_ends_and_infos_of_each_step(make_way, make_model,
         assert dones == episodes == successes == last
         np.testing.assert_allclose(seen_rewards, rewards[t], atol=1e-6)
     assert len(looker.seen) == 2 * T
+
+
+class _Shown(BaseCallback):
+    """Keeps the names and infos that GruPPO's callbacks are promised at each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+        self.infos = []
+
+    def _on_rollout_start(self):
+        self.locals.clear()  # what SB3 shows before
+
+    def _on_step(self):
+        self.names |= set(self.locals)
+        self.infos.append([dict(info) for info in self.locals["infos"]])
+        return True
+
+
+@pytest.mark.parametrize("rules", [{}, {"locations": "skip", "skip_cost": 0.05}], ids=str)
+def test_callbacks_depend_on_no_other_names_and_see_the_same_infos_either_way(
+    make_way, make_model, rules
+):
+    played, stepped = _Shown(), _Shown()
+    for way, shown in (("play", played), ("step", stepped)):
+        make_model(make_way(way, **rules)).learn(2 * N * T, callback=shown)
+        assert shown.names == {"rewards", "dones", "infos"}
+    for one, other in zip(chain(*played.infos), chain(*stepped.infos), strict=True):
+        sb3s = {"terminal_observation", "TimeLimit.truncated"} if "episode" in one else set()
+        assert set(one) == set(other) - sb3s
+        for name in set(one) - {"episode"}:  # the time in it differs
+            assert type(one[name]) is type(other[name])
+            np.testing.assert_allclose(one[name], other[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("way", WAYS)

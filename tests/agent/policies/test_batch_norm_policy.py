@@ -222,7 +222,7 @@ def test_settings_with_several_batches_are_refused_with_the_cure(changes, cure):
     [
         ({"batch_episodes": 2}, False, "batch_episodes=3"),
         ({"episodes_per_row": 2}, False, "episodes_per_row=1"),
-        ({"ranks": ProcessGroup(0, 2)}, False, "without torchrun"),
+        ({"process_group": ProcessGroup(0, 2)}, False, "without torchrun"),
         ({}, True, "leave out the wrapper"),
     ],
     ids=["minibatches", "several episodes", "processes", "steps"],

@@ -13,7 +13,8 @@ from adafocus_env.data import (
     find_files,
     open_videos,
 )
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, write_video
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.localization import write_video
 
 GLYPHS = VideoOptions(num_frames=8, frame_size=112)
 FILES = VideoOptions(num_frames=4, frame_size=32)

@@ -18,7 +18,7 @@ from adafocus_env.data.media.extract_frames import (
     scale_to_height,
 )
 from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
-from adafocus_env.data.media.video_files import decode_frames
+from adafocus_env.data.media.video_files import OpenVideo
 
 AS_IT_IS = ExtractSettings(height=None)
 
@@ -49,7 +49,7 @@ def test_each_frame_becomes_a_numbered_jpeg(job):
 def test_jpeg_k_shows_what_decoding_frame_k_shows(job, frame_rate):
     job = ExtractJob(job.video, job.folder, ExtractSettings(None, frame_rate))
     count = extract_video(job).num_frames
-    decoded = decode_frames(job.video, frame_rate=frame_rate)
+    decoded = [frame for _, frame in OpenVideo(job.video, frame_rate).read()]
     assert len(decoded) == count
     read = FrameFolderReader(job.folder.resolve()).read(job.folder, range(count))
     for (_, jpeg), frame in zip(read, decoded, strict=True):

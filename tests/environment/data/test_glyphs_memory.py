@@ -8,6 +8,7 @@ import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import DIGITS, draw_video
+from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
 from adafocus_env.data.glyphs.memory import (
     CUE_FRAMES,
     FLICKER_SPLITS,
@@ -16,7 +17,6 @@ from adafocus_env.data.glyphs.memory import (
     draw_scene,
     render_memory_video,
 )
-from adafocus_env.data.glyphs.videos import SPLITS as FIRST_TASK
 
 VAL_SEED = SPLITS["val"][0]
 OPTIONS = VideoOptions(num_frames=8, frame_size=112)

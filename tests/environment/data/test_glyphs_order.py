@@ -6,6 +6,7 @@ import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import DIGITS, NO_DIGITS
+from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
 from adafocus_env.data.glyphs.memory import FLICKER_SPLITS
 from adafocus_env.data.glyphs.memory import SPLITS as MEMORY
 from adafocus_env.data.glyphs.order import (
@@ -15,7 +16,6 @@ from adafocus_env.data.glyphs.order import (
     order_digits,
     render_order_video,
 )
-from adafocus_env.data.glyphs.videos import SPLITS as FIRST_TASK
 
 VAL_SEED = SPLITS["val"][0]
 OPTIONS = VideoOptions(num_frames=4, num_glance_frames=4, frame_size=112)

@@ -7,11 +7,9 @@ from adafocus_env.data.sampling.segments import FRAME_SAMPLINGS, even_indices
 from adafocus_env.data.sampling.shift import (
     SHIFT_SAMPLINGS,
     center_or_first_indices,
-    dense_test_indices,
     middle_indices,
     random_or_first_indices,
     sampling_rules,
-    twice_indices,
 )
 
 
@@ -44,16 +42,6 @@ def test_for_twelve_frames_the_order_of_operations_chooses_another_frame_at_125_
 
 def _exact(n, frames):
     return n * (2 * np.arange(frames) + 1) // (2 * frames)
-
-
-def test_two_clips_are_middles_and_beginnings():
-    assert twice_indices(16, 4).tolist() == [2, 6, 10, 14, 0, 4, 8, 12]
-
-
-def test_ten_dense_clips_start_evenly_and_step_by_eight():
-    indices = dense_test_indices(73, 8).reshape(10, 8)
-    assert indices[:, 0].tolist() == list(range(10))
-    assert indices[3].tolist() == [3 + 8 * i for i in range(8)]
 
 
 def test_the_rules_follow_from_whether_there_are_frames_for_glances():

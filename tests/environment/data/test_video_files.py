@@ -9,13 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.glyphs.videos import write_mp4
 from adafocus_env.data.media.video_files import (
     OpenVideo,
     VideoFileReader,
-    decode_frames,
     output_index,
+    write_mp4,
 )
+
+
+def decode_frames(path, indices=None, *, frame_rate=None):
+    """The frames in the asked order; all without `indices`."""
+    with OpenVideo(path, frame_rate) as video:
+        frames = dict(video.read(indices))
+    return list(frames.values()) if indices is None else [frames[i] for i in indices]
 
 
 def _grey_levels(frames):

@@ -13,7 +13,8 @@ from stable_baselines3.common.env_checker import check_env as check_with_sb3
 from torch import Tensor
 
 from adafocus_env.data.clips import Clip
-from adafocus_env.data.glyphs.videos import CLASS_NAMES, GlyphVideos
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
+from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.factory import make_core_from_parts

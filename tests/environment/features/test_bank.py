@@ -12,8 +12,9 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from adafocus_env.data import VideoError, VideoOptions, Videos, open_videos
-from adafocus_env.data.glyphs.videos import SPLITS, GlyphVideos
-from adafocus_env.data.media.video_files import decode_frames
+from adafocus_env.data.glyphs.localization import SPLITS
+from adafocus_env.data.glyphs.videos import GlyphVideos
+from adafocus_env.data.media.video_files import OpenVideo
 from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
@@ -95,8 +96,8 @@ def _frame_folders(folder):
         frames = folder / "frames" / path.stem
         if not frames.is_dir():
             frames.mkdir(parents=True)
-            for number, frame in enumerate(decode_frames(path), start=1):
-                cv2.imwrite(str(frames / f"image_{number:05d}.jpg"), frame[..., ::-1])
+            for number, frame in OpenVideo(path).read():
+                cv2.imwrite(str(frames / f"image_{number + 1:05d}.jpg"), frame[..., ::-1])
     return open_videos("videos", "val", VideoOptions(4, 40, media="frames"), data_dir=folder)
 
 

@@ -206,7 +206,9 @@ def _arguments(function, without):
 
 
 def test_the_algorithms_keys_are_grus_arguments(compose_config):
-    by_the_run = "self policy env seed device verbose tensorboard_log stats_window_size ranks"
+    by_the_run = (
+        "self policy env seed device verbose tensorboard_log stats_window_size process_group"
+    )
     expected = _arguments(GruPPO.__init__, f"{by_the_run} _init_setup_model")
     assert set(compose_config("stage2").algo) - {"name", "preset", "class_path"} == expected
 

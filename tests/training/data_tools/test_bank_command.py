@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
-from adafocus_env.data.glyphs.videos import CLASS_NAMES
+from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 
 DRIVER = Path(__file__).parents[1] / "killed_driver.py"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

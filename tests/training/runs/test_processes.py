@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from train.runs.processes import Processes
 
 DRIVER = Path(__file__).parents[1] / "first_step_driver.py"
+CONSOLE_COMMAND = str(Path(sys.executable).parent / "adafocus")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -82,7 +83,10 @@ def test_two_processes_train_the_policy_of_one(tiny, pipeline, tmp_path):
     # One batch an update, as published: no minibatches, which would be shuffled apart.
     arguments = ["stage2", *tiny, f"resume={pipeline['stage1']}", "epochs=2", "algo.preset=paper"]
     _run([sys.executable, "-m", "train", *arguments, "output_dir=one"], tmp_path)
-    _run([*TORCHRUN, "-m", "train", *arguments, "output_dir=two"], tmp_path)
+    # As README starts it: also from a folder with a train.py of its own.
+    (tmp_path / "train.py").write_text("raise SystemExit('the wrong train')\n")
+    command = [*TORCHRUN, "--no-python", CONSOLE_COMMAND]
+    _run([*command, *arguments, "output_dir=two"], tmp_path)
     one, two = (
         load_file(tmp_path / name / "policy" / "policy.safetensors") for name in ("one", "two")
     )

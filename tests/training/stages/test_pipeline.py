@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from adafocus_env.data.glyphs.videos import render_video
+from adafocus_env.data.glyphs.localization import render_video
 from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.networks import Recognizer
 from agents.gru_ppo.algorithm import GruPPO

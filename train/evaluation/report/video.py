@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from scipy.special import softmax
 
 from adafocus_env.data import Videos
-from adafocus_env.data.glyphs.videos import write_mp4
+from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs.rendering import corners, draw_step
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation

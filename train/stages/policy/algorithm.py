@@ -69,7 +69,7 @@ def prepare_algorithm(
     )
     processes = context.processes
     if issubclass(algorithm, GruPPO):
-        arguments["ranks"] = processes.ranks
+        arguments["process_group"] = processes.process_group
     elif processes.count > 1:
         raise ConfigError(
             f"algo={algo.name} trains in one process; start it without torchrun, or use "

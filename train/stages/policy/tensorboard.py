@@ -20,13 +20,14 @@ from stable_baselines3.common.logger import (
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from adafocus_env.data import VideoError, Videos
-from adafocus_env.envs import EpisodeResult, PatchGrid
+from adafocus_env.envs import PatchGrid
 from agents.evaluation import Evaluation
 from train.evaluation.diagnostics import entropy_bits, nearest_positions
 from train.evaluation.report.video import FRAMES_PER_SECOND, gif_bytes, halved, side_by_side
 
 log = logging.getLogger(__name__)
 
+_SHOWN = ("confidence", "baseline_confidence", "patch_box")
 _CELL = 24  # pixels of a grid position in the heat map
 _PICTURES_ONLY = ("stdout", "log", "json", "csv")  # what SB3's other outputs cannot write
 
@@ -90,8 +91,8 @@ def make_logger(folder: Path, *, continuing: bool) -> Logger:
 class RolloutLooks(BaseCallback):
     """Reward parts of every rollout, and where training looks between two evaluations.
 
-    It sees what SB3's algorithms show any callback: the infos of each step. `GruPPO` plays whole
-    episodes and shows their result. With several processes these are the main one's rows.
+    It sees the `infos` that SB3's algorithms and `GruPPO` show any callback at each step. With
+    several processes these are the main one's rows.
 
     Args:
         grid: looks elsewhere count for the nearest position.
@@ -100,45 +101,25 @@ class RolloutLooks(BaseCallback):
     def __init__(self, grid: PatchGrid):
         super().__init__()
         self._grid = grid
-        self._boxes: list[npt.NDArray[np.int64]] = []
-        self._confidences: list[npt.NDArray[np.float64]] = []
-        self._baselines: list[npt.NDArray[np.float64]] = []
+        self._infos: list[dict[str, Any]] = []
         self._counts = np.zeros(grid.num_actions, dtype=np.int64)
 
     def _on_step(self) -> bool:
-        result = self.locals.get("result")
-        if isinstance(result, EpisodeResult):
-            if self.locals["last"]:  # the same result is shown at each of its steps
-                infos = result.infos
-                self._see(infos["confidence"], infos["baseline_confidence"], infos["patch_box"])
-            return True
-        rows = self.locals.get("infos", [{}])
-        if "patch_box" in rows[0]:
-            names = ("confidence", "baseline_confidence", "patch_box")
-            self._see(*(np.array([row[name] for row in rows]) for name in names))
+        for info in self.locals.get("infos", ()):
+            if "patch_box" in info:  # those of other environments say nothing
+                self._infos.append({name: info[name] for name in _SHOWN})
         return True
 
-    def _see(
-        self,
-        confidences: npt.NDArray[np.float64],
-        baselines: npt.NDArray[np.float64],
-        boxes: npt.NDArray[np.int64],
-    ) -> None:
-        self._confidences.append(confidences.ravel())
-        self._baselines.append(baselines.ravel())
-        self._boxes.append(boxes.reshape(-1, 1, 4))
-
     def _on_rollout_end(self) -> None:
-        if not self._boxes:
+        if not self._infos:
             return
-        confidence = np.concatenate(self._confidences).mean()
-        baseline = np.concatenate(self._baselines).mean()
-        self.logger.record_mean("rollout/confidence", float(confidence))
-        self.logger.record_mean("rollout/baseline_confidence", float(baseline))
-        positions = nearest_positions(np.concatenate(self._boxes), self._grid)
+        for name in _SHOWN[:2]:
+            mean = np.mean([info[name] for info in self._infos])
+            self.logger.record_mean(f"rollout/{name}", float(mean))
+        boxes = np.stack([info["patch_box"] for info in self._infos])
+        positions = nearest_positions(boxes[:, None], self._grid)
         self._counts += np.bincount(positions.ravel(), minlength=self._grid.num_actions)
-        for seen in (self._boxes, self._confidences, self._baselines):
-            seen.clear()
+        self._infos.clear()
 
     def record_locations(self) -> None:
         """Entropy and heat map of the looks since the last call."""
