@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -14,37 +14,10 @@ from torch import Tensor
 from adafocus_env.envs import ContinuousLocations, GridOrSkip, Locations, PatchGrid
 from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
-from adafocus_env.networks import CheckpointError, FrozenRecognizer, Recognizer, freeze
+from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
 from agents.flops import executed_multiply_adds
-from agents.policies.distributions import ActionDistribution
-from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
+from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy
-
-
-class SequencePolicy(Protocol):
-    """What `AdaFocus` asks of a policy; `GruActorCriticPolicy` has it."""
-
-    observation_space: Any
-    action_space: Any
-
-    def initial_state(self, num_rows: int) -> Tensor:
-        """`(N, S)` at the start of a video."""
-        ...
-
-    def step(
-        self,
-        observations: Tensor,
-        policy_state: Tensor,
-        episode_starts: Tensor,
-        *,
-        deterministic: bool = ...,
-    ) -> PolicyStep:
-        """One frame of N videos."""
-        ...
-
-    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
-        """All frames `(N, T, ...)` from the start: the distribution of actions `(N, T)`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -71,7 +44,7 @@ class AdaFocus:
         policy: chooses among the G * G patches of a grid, or a place; its best action is taken.
         skip_cost: price of a look, for a policy that was trained at random ones: the higher, the
             fewer frames are focused on.
-        amp: precision of glancer and focuser, see `FrozenRecognizer`.
+        amp: precision of glancer and focuser, see `FrozenNetworks`.
         compile: whether they go through `torch.compile`.
 
     Raises:
@@ -82,7 +55,7 @@ class AdaFocus:
     def __init__(
         self,
         recognizer: Recognizer,
-        policy: SequencePolicy,
+        policy: GruActorCriticPolicy,
         *,
         skip_cost: float | None = None,
         amp: str = "none",
@@ -91,7 +64,7 @@ class AdaFocus:
         freeze(recognizer)
         self.recognizer = recognizer
         self.policy = policy
-        self._networks = FrozenRecognizer(recognizer, amp=amp, compile=compile)
+        self._networks = FrozenNetworks(recognizer, amp=amp, compile=compile)
         config, map_shape = recognizer.config, recognizer.map_shape()
         sees = tuple(policy.observation_space.shape)
         told = sees[0] == map_shape[0] + 1
@@ -167,8 +140,8 @@ class AdaFocus:
         actions = distribution.best()
         looks = self._locations.choice(actions.flatten(0, 1))
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
-        features = torch.cat([glance_vectors, patch_vectors], dim=1).unflatten(0, shape)
-        logits, _ = self._networks.classify_sequence(features)
+        context = self.recognizer.glance_context(glance_vectors.unflatten(0, shape))
+        logits, _ = self.recognizer.classify_sequence(context, patch_vectors.unflatten(0, shape))
         return logits, self._locations.origins(actions)
 
     def multiply_adds(self, origins: Tensor) -> Tensor:
@@ -221,8 +194,10 @@ class AdaFocus:
         )
         looks = self._locations.choice(step.actions)
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
-        features = torch.cat([glance_vectors, patch_vectors], dim=1)
-        logits, classifier_state = self._networks.classify_step(features, state.classifier_state)
+        context = self.recognizer.glance_context(glance_vectors[:, None])[:, 0]
+        logits, classifier_state = self.recognizer.classify_step(
+            context, patch_vectors, state.classifier_state
+        )
         boxes = looks.boxes(self.recognizer.config.patch_size)
         return logits, boxes, StreamState(step.policy_state, classifier_state)
 

@@ -81,10 +81,11 @@ def test_without_the_shift_the_same_weights_know_the_pair_but_not_the_order(env,
         _, glances = networks.glance(clips.flatten(0, 1))
         patches = networks.focus(clips.flatten(0, 1), offsets)
         with torch.no_grad():
-            logits = recognizer.eval().classify_clip(
-                patches.unflatten(0, (VIDEOS, T)), glances.unflatten(0, (VIDEOS, T))
+            logits, _ = recognizer.eval().classify_sequence(
+                recognizer.glance_context(glances.view(VIDEOS, 1, -1)),
+                patches.view(VIDEOS, 1, T, -1).mean(dim=2),
             )
-        return np.asarray(logits.argmax(dim=1))
+        return np.asarray(logits[:, -1].argmax(dim=1))
 
     forward, backward = (named(recognizer, clips) for clips in (frames, frames.flip(1)))
     reverse = LABELS ^ 1  # 0 then 1 becomes 1 then 0

@@ -18,7 +18,7 @@ from adafocus_env.envs.rewards import (
     true_confidence,
 )
 from adafocus_env.envs.skip_cost import SkipCost, append_cost
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
+from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
 from adafocus_env.seeding import Purpose, episode_rng
 
 
@@ -160,12 +160,11 @@ class PatchLocalizationCore:
     @property
     def works_ahead(self) -> bool:
         """Whether `prefetch` does anything."""
-        return isinstance(self._features, WorksAhead) and self._features.works_ahead
+        return self._features.works_ahead
 
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
         """Announce the episodes of a coming `reset_rows`; it changes no result."""
-        if isinstance(self._features, WorksAhead):
-            self._features.prefetch(starts)
+        self._features.prefetch(starts)
 
     def observe(self) -> Tensor:
         """`(N, C, h, w)` or `(N, C)`: the glance at each row's next frame.

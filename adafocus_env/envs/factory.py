@@ -21,7 +21,6 @@ from adafocus_env.features.bank_features import BankFeatures
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
-from adafocus_env.networks.shift_recognizer import ShiftRecognizer
 from adafocus_env.shipped import shipped_recognizer
 
 
@@ -81,7 +80,7 @@ def make_core(
         flip=flip,
         media=media,
         frame_rate=frame_rate,
-        num_glance_frames=num_glance_frames(loaded),
+        num_glance_frames=loaded.num_glance_frames,
         crops=crops,
     )
     videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
@@ -108,7 +107,7 @@ def make_core_from_parts(
     num_workers: int = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos, and perhaps a bank, that are already there."""
-    recognizer = divided(recognizer, video_div)
+    recognizer = recognizer.divided(video_div)
     config = recognizer.config
     grid = PatchGrid(
         grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
@@ -155,29 +154,6 @@ def make_core_from_parts(
         baseline_positions=baseline_positions,
         skip_cost=SkipCost(cost) if locations == "skip" else None,
     )
-
-
-def num_glance_frames(recognizer: AnyRecognizer) -> int | None:
-    """Frames of a clip that the recognizer wants for its glancer alone, as `VideoOptions` takes."""
-    if isinstance(recognizer, ShiftRecognizer):
-        return recognizer.config.num_glance_frames
-    return None
-
-
-def divided(recognizer: AnyRecognizer, video_div: int | None) -> AnyRecognizer:
-    """The recognizer with this number of divisions a clip, weights shared; None leaves its own.
-
-    Raises:
-        ValueError: the recognizer's family has none, or its frames cannot be divided so.
-    """
-    if video_div is None:
-        return recognizer
-    if not isinstance(recognizer, ShiftRecognizer):
-        raise ValueError(
-            "this recognizer has a decision for every frame, and video_div is for those with "
-            "temporal shift; leave video_div=None"
-        )
-    return recognizer.divided(video_div)
 
 
 def _require_grid(locations: str, baseline_positions: str) -> None:

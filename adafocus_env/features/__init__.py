@@ -4,7 +4,7 @@ from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_builder import BankBuilder
 from adafocus_env.features.bank_features import BankFeatures
 from adafocus_env.features.live import LiveFeatures
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource, WorksAhead
+from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
 
 __all__ = [
     "BankBuilder",
@@ -14,6 +14,5 @@ __all__ = [
     "FeatureBank",
     "FeatureSource",
     "LiveFeatures",
-    "WorksAhead",
     "open_bank",
 ]

@@ -11,15 +11,11 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank import FeatureBank
-from adafocus_env.features.clip_classifier import clip_classifier
-from adafocus_env.features.live import middle_frame
-from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks.glancer import freeze
+from adafocus_env.features.source import EpisodeStart, RecognizerEpisodes, RecognizerSource
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import class_mismatch
 
 
-class BankFeatures:
+class BankFeatures(RecognizerSource):
     """A bank and a recognizer's classifier, as a `FeatureSource`.
 
     Only patches at the bank's positions can be looked at.
@@ -50,30 +46,16 @@ class BankFeatures:
         observation: str = "map",
         bank_device: str = "auto",
     ):
-        config = recognizer.config
-        mismatch = class_mismatch(config, videos.class_names)
-        if mismatch is not None:
-            raise ValueError(mismatch)
-        if observation not in ("map", "vector"):
-            raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
-        self.patch_size = config.patch_size if patch_size is None else patch_size
+        super().__init__(
+            recognizer,
+            videos,
+            num_decisions=bank.layout.num_frames,
+            map_shape=bank.layout.map_shape,
+            patch_size=patch_size,
+            observation=observation,
+        )
         bank.check(recognizer, videos, positions=positions, patch_size=self.patch_size)
-        freeze(recognizer)
-        self.recognizer = recognizer
-        self.videos = videos
         self.bank = bank
-        self.num_videos = len(videos)
-        self.num_decisions = bank.layout.num_frames
-        self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
-        self.frame_size = config.frame_size
-        self.pooled = observation == "vector"
-        map_shape = bank.layout.map_shape
-        self.observation_shape: tuple[int, ...] = map_shape[:1] if self.pooled else map_shape
-        self.observation_bound = float(recognizer.glancer.map_bound)
-        self.num_patch_features = bank.layout.num_patch_features
-        self.classifier = clip_classifier(recognizer)
-        self.state_size = self.classifier.state_size
-        self.device = recognizer.device
         self.stored = bank.stored(self.device, bank_device)
         free = self.frame_size - self.patch_size
         self._position_at = torch.full((free + 1, free + 1), -1)
@@ -100,33 +82,24 @@ class BankFeatures:
         return found
 
 
-class BankEpisodes:
+class BankEpisodes(RecognizerEpisodes):
     """N rows that each show a clip of the bank."""
 
     def __init__(self, source: BankFeatures, num_rows: int):
-        channels = source.bank.layout.map_shape[0]
+        super().__init__(source, num_rows)
         self._source = source
         self._stored = source.stored
         self._clips = torch.zeros(num_rows, dtype=torch.int64)
-        self._glance_vectors = torch.zeros(
-            num_rows, source.num_decisions, channels, device=source.device
-        )
-        self._context = torch.zeros_like(source.classifier.context(self._glance_vectors))
         self._drawn: tuple[int, Tensor] | None = None
-        self.labels = torch.zeros(num_rows, dtype=torch.int64, device=source.device)
 
     def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Note which clips the rows show; only their glance vectors are read."""
-        bank, device = self._source.bank, self._source.device
+        bank = self._source.bank
         videos = torch.tensor([start.video_index for start in starts])
         views = torch.tensor([bank.view_of(start.episode_seed) for start in starts])
         clips = videos * bank.layout.views + views
         self._clips[list(rows)] = clips
-        index = torch.as_tensor(list(rows), device=device)
-        vectors = self._stored.take("glance_vectors", clips)
-        self._glance_vectors[index] = vectors
-        self._context[index] = self._source.classifier.context(vectors)
-        self.labels[index] = bank.labels[videos].to(device)
+        self._show(rows, self._stored.take("glance_vectors", clips), bank.labels[videos])
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
@@ -144,27 +117,6 @@ class BankEpisodes:
         positions = self._source.positions(offsets.cpu())
         return self._stored.take("patch_vectors", self._clips[rows], steps, positions)
 
-    @torch.no_grad()
-    def classify(
-        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """One decision of (row, step) pairs."""
-        context = self._context[rows.to(state.device), steps.to(state.device)]
-        return self._source.classifier.step(context, patch_vectors, steps, state)
-
-    @torch.no_grad()
-    def classify_each(
-        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
-    ) -> Tensor:
-        """One decision of (row, step) pairs under several patches."""
-        context = self._context[rows.to(state.device), steps.to(state.device)]
-        return self._source.classifier.each(context, patch_vectors, steps, state)
-
-    @torch.no_grad()
-    def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """All decisions of all rows."""
-        return self._source.classifier.sequence(self._context, patch_vectors)
-
     def frame(self, row: int, step: int) -> npt.NDArray[np.uint8]:
         """One frame as `(H, W, 3)` uint8 RGB: a bank holds none, so the video is read.
 
@@ -176,6 +128,4 @@ class BankEpisodes:
             video, view = divmod(clip, self._source.bank.layout.views)
             seed = self._source.bank.episode_seed(video, view)
             self._drawn = clip, self._source.videos.clip(video, seed).frames
-        chosen = middle_frame(self._drawn[1], step, self._source.recognizer.focus_group)
-        image: npt.NDArray[np.uint8] = chosen.permute(1, 2, 0).numpy().copy()
-        return image
+        return self._image(self._drawn[1], step)

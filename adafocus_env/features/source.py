@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from adafocus_env.data.clips import Videos
+from adafocus_env.networks.glancer import freeze
+from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.networks.recognizer_config import class_mismatch
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,11 @@ class EpisodeFeatures(Protocol):
 
     Attributes:
         labels: `(N,)` true classes, int64, on the device.
+        works_ahead: whether `prefetch` does anything.
     """
 
     labels: Tensor
+    works_ahead: bool
 
     def load(self, rows: Sequence[int], starts: Sequence[EpisodeStart]) -> None:
         """Put new clips into some rows."""
@@ -80,16 +87,6 @@ class EpisodeFeatures(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class WorksAhead(Protocol):
-    """Episode features that can begin to load clips while others are looked at."""
-
-    @property
-    def works_ahead(self) -> bool:
-        """Whether `prefetch` does anything."""
-        ...
-
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
         """Announce what `load` will be asked for next; it changes no result."""
         ...
@@ -125,3 +122,113 @@ class FeatureSource(Protocol):
     def open(self, num_rows: int) -> EpisodeFeatures:
         """Room for the clips of `num_rows` rows; nothing is loaded yet."""
         ...
+
+
+class RecognizerSource(FeatureSource):
+    """What live and banked features share: a split, a recognizer and its classifier.
+
+    Args:
+        recognizer: is frozen and put in evaluation mode; its device is used.
+        videos: the split.
+        num_decisions: T.
+        map_shape: `(C, h, w)` of an observation that is a map.
+        patch_size: P; None takes the recognizer's.
+        observation: `"map"` or `"vector"` (the pooled map).
+
+    Raises:
+        ValueError: the recognizer knows other classes, or a bad argument.
+    """
+
+    def __init__(
+        self,
+        recognizer: AnyRecognizer,
+        videos: Videos,
+        *,
+        num_decisions: int,
+        map_shape: tuple[int, int, int],
+        patch_size: int | None,
+        observation: str,
+    ):
+        config = recognizer.config
+        mismatch = class_mismatch(config, videos.class_names)
+        if mismatch is not None:
+            raise ValueError(mismatch)
+        if observation not in ("map", "vector"):
+            raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
+        freeze(recognizer)
+        self.recognizer = recognizer
+        self.videos = videos
+        self.num_videos = len(videos)
+        self.num_decisions = num_decisions
+        self.class_names = tuple(videos.class_names)  # the recognizer's may be placeholders
+        self.frame_size = config.frame_size
+        self.patch_size = config.patch_size if patch_size is None else patch_size
+        if not 0 < self.patch_size <= self.frame_size:
+            raise ValueError(f"patch_size must be in 1..{self.frame_size}, not {self.patch_size}")
+        self.map_shape = map_shape
+        self.pooled = observation == "vector"
+        self.observation_shape = map_shape[:1] if self.pooled else map_shape
+        self.observation_bound = float(recognizer.glancer.map_bound)
+        self.num_patch_features = recognizer.focuser.num_features
+        self.state_size = recognizer.state_size
+        self.device = recognizer.device
+
+
+class RecognizerEpisodes(EpisodeFeatures):
+    """What live and banked episodes share: labels, glance vectors, and what they are named.
+
+    Args:
+        source: of the features.
+        num_rows: N.
+    """
+
+    def __init__(self, source: RecognizerSource, num_rows: int):
+        shape = (num_rows, source.num_decisions, source.map_shape[0])
+        self._recognizer = source.recognizer
+        self._frames_per_decision = source.recognizer.focus_group
+        self._glance_vectors = torch.zeros(shape, device=source.device)
+        self._context = torch.zeros_like(self._recognizer.glance_context(self._glance_vectors))
+        self.labels = torch.zeros(num_rows, dtype=torch.int64, device=source.device)
+        self.works_ahead = False
+
+    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
+        """Nothing can be loaded ahead."""
+
+    def _show(self, rows: Sequence[int], glance_vectors: Tensor, labels: Tensor) -> Tensor:
+        """Put glance vectors `(M, T, C)` and labels into rows; returns these on the device."""
+        index = torch.as_tensor(list(rows), device=self.labels.device)
+        self._glance_vectors[index] = glance_vectors
+        self._context[index] = self._recognizer.glance_context(glance_vectors)
+        self.labels[index] = labels.to(self.labels.device)
+        return index
+
+    def _context_of(self, rows: Tensor, steps: Tensor) -> Tensor:
+        return self._context[rows.to(self._context.device), steps.to(self._context.device)]
+
+    @torch.no_grad()
+    def classify(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One decision of (row, step) pairs."""
+        context = self._context_of(rows, steps)
+        return self._recognizer.classify_step(context, patch_vectors, state)
+
+    @torch.no_grad()
+    def classify_each(
+        self, rows: Tensor, steps: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> Tensor:
+        """One decision of (row, step) pairs under several patches."""
+        context = self._context_of(rows, steps)
+        return self._recognizer.classify_each(context, patch_vectors, state)
+
+    @torch.no_grad()
+    def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """All decisions of all rows."""
+        return self._recognizer.classify_sequence(self._context, patch_vectors)
+
+    def _image(self, frames: Tensor, step: int) -> npt.NDArray[np.uint8]:
+        """The middle frame of a decision, from those of its clip `(T, 3, H, W)`."""
+        count = self._frames_per_decision
+        frame = frames[step * count + count // 2]
+        image: npt.NDArray[np.uint8] = frame.permute(1, 2, 0).cpu().numpy().copy()
+        return image

@@ -3,7 +3,7 @@
 from adafocus_env.networks.backbones import BACKBONES, build_backbone
 from adafocus_env.networks.classifier import AveragingClassifier, RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser, crop_patches
-from adafocus_env.networks.frozen import FrozenNetworks, FrozenRecognizer
+from adafocus_env.networks.frozen import FrozenNetworks
 from adafocus_env.networks.glancer import Glancer, freeze
 from adafocus_env.networks.loading import (
     FAMILIES,
@@ -12,8 +12,8 @@ from adafocus_env.networks.loading import (
     build_recognizer,
     load_recognizer,
 )
-from adafocus_env.networks.recognizer_base import (
-    CheckpointError,
+from adafocus_env.networks.recognizer_base import CheckpointError, RecognizerBase
+from adafocus_env.networks.recognizer_config import (
     class_mismatch,
     has_placeholder_names,
     placeholder_class_names,
@@ -31,9 +31,9 @@ __all__ = [
     "CheckpointError",
     "Focuser",
     "FrozenNetworks",
-    "FrozenRecognizer",
     "Glancer",
     "Recognizer",
+    "RecognizerBase",
     "RecognizerConfig",
     "RecurrentClassifier",
     "ShiftRecognizer",

@@ -83,8 +83,7 @@ class RecurrentClassifier(nn.Module):
 class AveragingClassifier(nn.Module):
     """A linear layer on each patch vector; a clip's logits are their mean.
 
-    The layer is linear, so without dropout the mean of logits is the logits of the mean. The state
-    is therefore the sum of the decisions' mean patch vectors, zeros at the start of an episode.
+    The layer is linear, so without dropout the mean of logits is the logits of the mean.
 
     Args:
         num_features: F of a patch vector.
@@ -99,22 +98,18 @@ class AveragingClassifier(nn.Module):
 
     def forward(self, patch_vectors: Tensor) -> Tensor:
         """Whole clips frame by frame, `(N, T, F)`: the frames' mean logits `(N, K)`."""
-        return self.each_frame(patch_vectors).mean(dim=1)
-
-    def each_frame(self, patch_vectors: Tensor) -> Tensor:
-        """Logits `(..., K)` of each patch vector `(..., F)`, with dropout while training."""
         logits: Tensor = self.fc(self.dropout(patch_vectors))
-        return logits
+        return logits.mean(dim=1)
 
-    def after(self, state: Tensor, num_decisions: Tensor) -> Tensor:
-        """Logits of states, without dropout.
+    def after(self, total: Tensor, count: Tensor) -> Tensor:
+        """Logits without dropout.
 
         Args:
-            state: `(..., F)`, the sum of the mean patch vectors so far.
-            num_decisions: how many, at least 1; fits `(..., 1)`.
+            total: `(..., F)`, the sum of the decisions' mean patch vectors so far.
+            count: how many, at least 1; fits `(..., 1)`.
 
         Returns:
             `(..., K)`.
         """
-        logits: Tensor = self.fc(state / num_decisions)
+        logits: Tensor = self.fc(total / count)
         return logits

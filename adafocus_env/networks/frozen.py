@@ -1,4 +1,4 @@
-"""FrozenRecognizer: a recognizer's networks for inference alone, as fast as the device allows."""
+"""FrozenNetworks: glancer and focuser for inference alone, as fast as the device allows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch.fx.experimental.optimization import fuse
 
 from adafocus_env.networks.focuser import Focuser, crop_patches
 from adafocus_env.networks.glancer import Glancer
-from adafocus_env.networks.recognizer_base import RecognizerBase, RecognizerSizes
-from adafocus_env.networks.recurrent_recognizer import Recognizer
+from adafocus_env.networks.recognizer_base import RecognizerBase
 
 # Names of `amp`, and the type that convolutions compute in.
 PRECISIONS = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -62,16 +61,6 @@ class FrozenNetworks:
         self._amp = amp
         self._compile = compile
 
-    @property
-    def config(self) -> RecognizerSizes:
-        """The recognizer's."""
-        return self.recognizer.config
-
-    @property
-    def device(self) -> torch.device:
-        """The recognizer's."""
-        return self.recognizer.device
-
     @torch.no_grad()
     def glance(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Look at whole frames.
@@ -86,7 +75,7 @@ class FrozenNetworks:
         network = self._network("glancer")
         maps, vectors = [], []
         size, group = recognizer.config.glance_size, recognizer.glance_group
-        for part in _parts(len(frames), size, self.device, group):
+        for part in _parts(len(frames), size, recognizer.device, group):
             images = self._network_input(recognizer.resize_for_glance(frames[part]))
             feature_map = network(images).float().clamp_(0.0, recognizer.glancer.map_bound)
             maps.append(feature_map)
@@ -113,13 +102,14 @@ class FrozenNetworks:
         Returns:
             patch vectors `(M, F)`.
         """
-        size = self.config.patch_size if patch_size is None else patch_size
+        recognizer = self.recognizer
+        size = recognizer.config.patch_size if patch_size is None else patch_size
         network = self._network("focuser")
-        offsets = offsets.to(self.device)
+        offsets = offsets.to(recognizer.device)
         if index is None:
-            index = torch.arange(len(frames), device=self.device)
+            index = torch.arange(len(frames), device=recognizer.device)
         vectors = []
-        for part in _parts(len(offsets), size, self.device, self.recognizer.focus_group):
+        for part in _parts(len(offsets), size, recognizer.device, recognizer.focus_group):
             patches = crop_patches(frames, offsets[part], size, index=index[part])
             vectors.append(network(self._network_input(patches)).float().mean(dim=(2, 3)))
         return torch.cat(vectors)
@@ -138,8 +128,11 @@ class FrozenNetworks:
         """
         if bool(focused.all()):
             return self.focus(frames, offsets)
-        vectors = torch.zeros(len(frames), self.recognizer.focuser.num_features, device=self.device)
-        index = focused.nonzero()[:, 0].to(self.device)
+        recognizer = self.recognizer
+        vectors = torch.zeros(
+            len(frames), recognizer.focuser.num_features, device=recognizer.device
+        )
+        index = focused.nonzero()[:, 0].to(recognizer.device)
         if len(index):
             vectors[index] = self.focus(frames, offsets[focused.to(offsets.device)], index=index)
         return vectors
@@ -160,33 +153,8 @@ class FrozenNetworks:
             forms.pop(key, None)  # before its successor needs memory
             forms[key] = _Folded(part, PRECISIONS[self._amp], compiled=self._compile)
         network = forms[key].network
-        exact = self._amp == "none" and self.device.type == "cuda"
+        exact = self._amp == "none" and self.recognizer.device.type == "cuda"
         return _without_tf32(network) if exact else network
-
-
-class FrozenRecognizer(FrozenNetworks):
-    """A recognizer of the recurrent family, frozen: see `FrozenNetworks`."""
-
-    recognizer: Recognizer
-
-    def __init__(
-        self,
-        recognizer: Recognizer,
-        *,
-        amp: str = "none",
-        compile: bool = False,  # noqa: A002  # the name users know
-    ):
-        super().__init__(recognizer, amp=amp, compile=compile)
-
-    @torch.no_grad()
-    def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
-        """The recognizer's, without gradients."""
-        return self.recognizer.classify_step(features, classifier_state)
-
-    @torch.no_grad()
-    def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """The recognizer's, without gradients."""
-        return self.recognizer.classify_sequence(features)
 
 
 class _FeatureMap(nn.Module):

@@ -1,11 +1,12 @@
-"""What the recognizers of both families share: sizes, inputs, glances, files, fingerprints."""
+"""RecognizerBase: what environments, agents and stages ask of the recognizers of both families."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
+from adafocus_env.networks.recognizer_config import RecognizerSizes
 
 WEIGHTS_FILE = "recognizer.safetensors"
 CONFIG_FILE = "recognizer.json"
@@ -28,132 +30,20 @@ class CheckpointError(ValueError):
     """A saved network cannot be used; the message names the file and the reason."""
 
 
-Sizes = TypeVar("Sizes", bound="RecognizerSizes")
-
-
-@dataclass(frozen=True)
-class RecognizerSizes:
-    """What the configurations of both families have: everything but the weights.
-
-    Attributes:
-        class_names: K names of the actions.
-        num_frames: T, frames of a clip that patches are cut from.
-        frame_size: side of the frames in pixels.
-        patch_size: P, side of a patch in pixels.
-        glance_size: side of the glancer's input in pixels.
-        glance_resize: how frames become that size, `"nearest"` (published) or `"area"`.
-        glancer: backbone of the glancer.
-        focuser: backbone of the focuser.
-        dropout: before the classifier's last layer, while training.
-        activation_cap: bound of the glance map, for a glancer that has none of its own.
-        pixel_mean: RGB mean of frames in [0, 1] (ImageNet's).
-        pixel_std: RGB standard deviation of frames in [0, 1] (ImageNet's).
-    """
-
-    # The family's name in files, and what decides glance maps and patch vectors beside weights.
-    family: ClassVar[str]
-    glance_entries: ClassVar[tuple[str, ...]] = (
-        *("glancer", "frame_size", "glance_size", "glance_resize", "activation_cap"),
-        *("pixel_mean", "pixel_std"),
-    )
-    focus_entries: ClassVar[tuple[str, ...]] = ("focuser", "pixel_mean", "pixel_std")
-
-    class_names: tuple[str, ...]
-    num_frames: int = 16
-    frame_size: int = 224
-    patch_size: int = 128
-    glance_size: int = 224
-    glance_resize: str = "nearest"
-    glancer: str = "mobilenet_v2"
-    focuser: str = "resnet50"
-    dropout: float = 0.5
-    activation_cap: float | None = None
-    pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    pixel_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-
-    def __post_init__(self) -> None:
-        """Check what later errors would explain badly."""
-        if self.glance_resize not in ("nearest", "area"):
-            raise ValueError(f"glance_resize is 'nearest' or 'area', not {self.glance_resize!r}")
-        if not 0 < self.patch_size <= self.frame_size:
-            raise ValueError(
-                f"patch_size {self.patch_size} must be between 1 and frame_size {self.frame_size}"
-            )
-        for name in ("pixel_mean", "pixel_std"):
-            if len(getattr(self, name)) != 3:
-                raise ValueError(
-                    f"{name} needs three entries, one a colour, got {getattr(self, name)}"
-                )
-        if self.activation_cap is not None and self.activation_cap <= 0:
-            raise ValueError(f"activation_cap must be above 0, not {self.activation_cap}")
-        if not self.class_names:
-            raise ValueError("a recognizer needs at least one class")
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-        return len(self.class_names)
-
-    @classmethod
-    def from_json(cls: type[Sizes], values: Mapping[str, Any]) -> Sizes:
-        """Rebuild from `asdict` written as JSON.
-
-        Raises:
-            ValueError: unknown or missing entries.
-        """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown or "class_names" not in values:
-            raise ValueError(f"unknown entries {unknown}" if unknown else "no class_names")
-        tuples = ("class_names", "pixel_mean", "pixel_std")
-        arguments: dict[str, Any] = dict(values)
-        arguments.update({name: tuple(values[name]) for name in tuples if name in values})
-        return cls(**arguments)
-
-
-def placeholder_class_names(num_classes: int) -> tuple[str, ...]:
-    """Names for a recognizer whose class file was not at hand; they fit any K classes."""
-    return tuple(f"unnamed class {k}" for k in range(num_classes))
-
-
-def has_placeholder_names(config: RecognizerSizes) -> bool:
-    """Whether the class names are those of `placeholder_class_names`."""
-    return config.class_names == placeholder_class_names(config.num_classes)
-
-
-def class_mismatch(config: RecognizerSizes, class_names: Sequence[str]) -> str | None:
-    """Why a recognizer cannot name the classes of some videos, or None if it can.
-
-    Args:
-        config: of the recognizer; with placeholder names only the number of classes counts.
-        class_names: of the videos.
-    """
-    cure = "use a recognizer trained on these videos' class file"
-    if config.num_classes != len(class_names):
-        return (
-            f"the recognizer knows {config.num_classes} classes but the videos have "
-            f"{len(class_names)}; {cure}"
-        )
-    if has_placeholder_names(config):
-        return None
-    for k, (known, given) in enumerate(zip(config.class_names, class_names, strict=True)):
-        if known != given:
-            return (
-                f"class {k} is {known!r} to the recognizer but {given!r} in the videos' class "
-                f"file (class file of another dataset?); {cure}"
-            )
-    return None
-
-
 Built = TypeVar("Built", bound="RecognizerBase")
 
 
-class RecognizerBase(nn.Module):
+class RecognizerBase(nn.Module, ABC):
     """Glancer, focuser and a classifier, and how frames become their inputs.
 
-    Frames are uint8 throughout; they are scaled and normalised here, on the networks' device.
+    Frames are uint8 throughout; they are scaled and normalised here, on the networks' device. The
+    classifier's state is an argument and a result, `(N, S)`, zeros at the start of an episode. What
+    it reads of the glances, the context, is there for whole clips before any patch is.
 
     Attributes:
+        state_size: S.
+        num_glance_frames: frames of a clip for the glancer alone; None: it sees those that patches
+            are cut from.
         glance_group: frames that the glancer must see together, one after the other.
         focus_group: patches that the focuser must see together: those of one decision, which lie at
             the same place.
@@ -166,6 +56,8 @@ class RecognizerBase(nn.Module):
     glancer: Glancer
     focuser: Focuser
     config_type: ClassVar[type[RecognizerSizes]]
+    state_size: int
+    num_glance_frames: int | None = None
     glance_group: int = 1
     focus_group: int = 1
     glances_per_decision: int = 1
@@ -175,16 +67,69 @@ class RecognizerBase(nn.Module):
 
     def _prepare(self) -> None:
         """What follows the making of the networks."""
-        config = self.config
         # Convolutions run 1.3 to 2 times faster on CPUs in this layout, and no slower on GPUs.
         self.to(memory_format=torch.channels_last)
-        shape = (1, 3, 1, 1)
-        self.register_buffer(
-            "pixel_mean", torch.tensor(config.pixel_mean).view(shape), persistent=False
+        for name in ("pixel_mean", "pixel_std"):
+            values = torch.tensor(getattr(self.config, name)).view(1, 3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    @abstractmethod
+    def frames_mismatch(self, num_frames: int, num_glance_frames: int | None) -> str | None:
+        """Why clips of these numbers of frames cannot be recognised, or None if they can."""
+
+    def divided(self: Built, video_div: int | None) -> Built:
+        """The same weights, shared, with another number of decisions a clip; None leaves its own.
+
+        Raises:
+            ValueError: the family has a decision for every frame, or the frames cannot be divided
+                so.
+        """
+        if video_div is None:
+            return self
+        raise ValueError(
+            "this recognizer has a decision for every frame, and video_div is for those with "
+            "temporal shift; leave video_div=None"
         )
-        self.register_buffer(
-            "pixel_std", torch.tensor(config.pixel_std).view(shape), persistent=False
-        )
+
+    @abstractmethod
+    def glance_context(self, glance_vectors: Tensor) -> Tensor:
+        """What the classifier reads of clips' glances, `(N, T, X)`, from `(N, T, C)`."""
+
+    @abstractmethod
+    def classify_step(
+        self, context: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One decision.
+
+        Args:
+            context: `(N, X)`, of the decision.
+            patch_vectors: `(N, F)`.
+            state: `(N, S)`.
+
+        Returns:
+            logits `(N, K)`, new states `(N, S)`.
+        """
+
+    @abstractmethod
+    def classify_each(self, context: Tensor, patch_vectors: Tensor, state: Tensor) -> Tensor:
+        """Logits `(N, A, K)` of one decision under A patches, `(N, A, F)`, each by itself."""
+
+    @abstractmethod
+    def classify_sequence(self, context: Tensor, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Whole clips, `(N, T, X)` and `(N, T, F)`: logits `(N, T, K)`, states `(N, T, S)`."""
+
+    @abstractmethod
+    def clip_features(self, glance_vectors: Tensor, patch_vectors: Tensor) -> Tensor:
+        """What the classifier is trained on, `(N, T, Y)`, for `train_clips`.
+
+        Args:
+            glance_vectors: `(N, T', C)`, one a glance.
+            patch_vectors: `(N, T, F)`, one a patch.
+        """
+
+    @abstractmethod
+    def train_clips(self, features: Tensor) -> Tensor:
+        """Predictions that are trained: `(N, T, K)` after every frame, or `(N, 1, K)` of clips."""
 
     @property
     def device(self) -> torch.device:

@@ -11,14 +11,15 @@ from torch import Tensor
 from adafocus_env.networks.classifier import RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
-from adafocus_env.networks.recognizer_base import RecognizerBase, RecognizerSizes
+from adafocus_env.networks.recognizer_base import RecognizerBase
+from adafocus_env.networks.recognizer_config import RecognizerSizes
 
 
 @dataclass(frozen=True)
 class RecognizerConfig(RecognizerSizes):
     """Everything but the weights: sizes, names of the networks, preprocessing.
 
-    Defaults are the published ActivityNet family (REFERENCE sections 1A and 6).
+    Defaults are the published ActivityNet family (`adafocus_env/PUBLISHED.md`, Networks).
 
     Attributes:
         hidden_dim: size of the classifier's state.
@@ -30,9 +31,7 @@ class RecognizerConfig(RecognizerSizes):
 
 
 class Recognizer(RecognizerBase):
-    """The three networks of AdaFocus, and how frames become their inputs.
-
-    Frames are uint8 throughout; they are scaled and normalised here, on the networks' device.
+    """The three networks of AdaFocus: every frame is a decision, and a GRU reads them in turn.
 
     Args:
         config: sizes and names.
@@ -55,6 +54,7 @@ class Recognizer(RecognizerBase):
             config.num_classes,
             dropout=config.dropout,
         )
+        self.state_size = config.hidden_dim
         self._prepare()
 
     def frames_mismatch(self, num_frames: int, num_glance_frames: int | None) -> str | None:
@@ -66,24 +66,28 @@ class Recognizer(RecognizerBase):
             f"{num_glance_frames} frames for glances alone; leave num_glance_frames=None"
         )
 
-    def classify_step(self, features: Tensor, classifier_state: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame, features `(N, C + F)`: logits `(N, K)` and the new state `(N, S)`."""
-        return self.classifier.step(features, classifier_state)
+    def glance_context(self, glance_vectors: Tensor) -> Tensor:
+        """The glance vectors themselves."""
+        return glance_vectors
 
-    def classify_each(
-        self, glance_vectors: Tensor, patch_vectors: Tensor, classifier_state: Tensor
-    ) -> Tensor:
-        """One frame under A patches, `(N, C)` and `(N, A, F)`: logits `(N, A, K)`."""
-        return self.classifier.step_each(glance_vectors, patch_vectors, classifier_state)
+    def classify_step(
+        self, context: Tensor, patch_vectors: Tensor, state: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One frame."""
+        return self.classifier.step(torch.cat([context, patch_vectors], dim=1), state)
+
+    def classify_each(self, context: Tensor, patch_vectors: Tensor, state: Tensor) -> Tensor:
+        """One frame under several patches."""
+        return self.classifier.step_each(context, patch_vectors, state)
+
+    def classify_sequence(self, context: Tensor, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """All frames of clips."""
+        return self.classifier.sequence(torch.cat([context, patch_vectors], dim=2))
 
     def clip_features(self, glance_vectors: Tensor, patch_vectors: Tensor) -> Tensor:
-        """What the classifier is trained on: `(N, T, C)` and `(N, T, F)` to `(N, T, C + F)`."""
+        """Glance and patch of every frame side by side, `(N, T, C + F)`."""
         return torch.cat([glance_vectors, patch_vectors], dim=2)
 
     def train_clips(self, features: Tensor) -> Tensor:
-        """Predictions that are trained, from `clip_features`: `(N, T, K)`, after every frame."""
-        return self.classify_sequence(features)[0]
-
-    def classify_sequence(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Whole clips, features `(N, T, C + F)`: logits `(N, T, K)`, states `(N, T, S)`."""
-        return self.classifier.sequence(features)
+        """Logits `(N, T, K)` after every frame."""
+        return self.classifier.sequence(features)[0]

@@ -14,7 +14,8 @@ from torch import Tensor
 from adafocus_env.networks.classifier import AveragingClassifier
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
-from adafocus_env.networks.recognizer_base import RecognizerBase, RecognizerSizes
+from adafocus_env.networks.recognizer_base import RecognizerBase
+from adafocus_env.networks.recognizer_config import RecognizerSizes
 from adafocus_env.networks.temporal_shift import set_clip_length
 
 
@@ -22,7 +23,7 @@ from adafocus_env.networks.temporal_shift import set_clip_length
 class ShiftRecognizerConfig(RecognizerSizes):
     """Everything but the weights: sizes, names of the networks, preprocessing.
 
-    Defaults are the published Something-Something family (REFERENCE section 1S).
+    Defaults are the published Something-Something family (`adafocus_env/PUBLISHED.md`, Networks).
 
     Attributes:
         num_glance_frames: frames of a clip that are glanced at.
@@ -99,22 +100,19 @@ class ShiftRecognizer(RecognizerBase):
         self.classifier = AveragingClassifier(
             self.focuser.num_features, config.num_classes, dropout=config.dropout
         )
+        self.state_size = self.focuser.num_features + 1
+        self.num_glance_frames = self.glance_group = config.num_glance_frames
+        self.head_dropout = config.dropout
         self._set_groups()
         self._prepare()
 
     def _set_groups(self) -> None:
-        self.glance_group = self.config.num_glance_frames
         self.focus_group = self.config.focus_frames
         self.glances_per_decision = self.config.glance_frames
-        self.head_dropout = self.config.dropout
 
-    def divided(self, video_div: int) -> ShiftRecognizer:
-        """The same networks and weights, not copied, with another number of divisions.
-
-        Raises:
-            ValueError: frames cannot be divided so.
-        """
-        if video_div == self.config.video_div:
+    def divided(self, video_div: int | None) -> ShiftRecognizer:
+        """The same networks and weights, not copied, with another number of divisions."""
+        if video_div in (None, self.config.video_div):
             return self
         config = replace(self.config, video_div=video_div)
         other = copy.deepcopy(self, {id(tensor): tensor for tensor in self._tensors()})
@@ -144,71 +142,40 @@ class ShiftRecognizer(RecognizerBase):
         logits: Tensor = self.glancer.class_head()(glance_vectors)
         return logits.mean(dim=1)
 
+    def glance_context(self, glance_vectors: Tensor) -> Tensor:
+        """The glancer's own logits of the clip, the same for every decision."""
+        # The vectors of a decision's glances lie side by side.
+        each = glance_vectors.reshape(len(glance_vectors), -1, self.glancer.num_channels)
+        return self.glance_logits(each)[:, None].expand(-1, glance_vectors.shape[1], -1)
+
     def classify_step(
-        self, patch_vectors: Tensor, glance_logits: Tensor, steps: Tensor, state: Tensor
+        self, context: Tensor, patch_vectors: Tensor, state: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """One decision.
+        """One decision; the state is the sum of the patch vectors so far, and how many they are."""
+        total, count = state[:, :-1] + patch_vectors, state[:, -1:] + 1
+        return self.classifier.after(total, count) + context, torch.cat([total, count], dim=1)
 
-        Args:
-            patch_vectors: `(N, F)`, means over the patches of the division.
-            glance_logits: `(N, K)`, of the whole clip.
-            steps: `(N,)` decisions taken before.
-            state: `(N, F)`; zeros at the start of an episode.
+    def classify_each(self, context: Tensor, patch_vectors: Tensor, state: Tensor) -> Tensor:
+        """One decision under several patches."""
+        total, count = state[:, None, :-1] + patch_vectors, state[:, None, -1:] + 1
+        return self.classifier.after(total, count) + context[:, None]
 
-        Returns:
-            logits `(N, K)`, new state `(N, F)`.
-        """
-        after = state + patch_vectors
-        return self.classifier.after(after, (steps + 1)[:, None]) + glance_logits, after
-
-    def classify_each(
-        self, patch_vectors: Tensor, glance_logits: Tensor, steps: Tensor, state: Tensor
-    ) -> Tensor:
-        """One decision under A alternatives, `(N, A, F)`: logits `(N, A, K)`."""
-        after = state[:, None] + patch_vectors
-        logits = self.classifier.after(after, (steps + 1)[:, None, None])
-        return logits + glance_logits[:, None]
-
-    def classify_sequence(
-        self, patch_vectors: Tensor, glance_logits: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """All decisions of clips, `(N, D, F)`: logits `(N, D, K)`, states `(N, D, F)`."""
-        states = patch_vectors.cumsum(dim=1)
-        count = torch.arange(1, states.shape[1] + 1, device=states.device)
-        return self.classifier.after(states, count[:, None]) + glance_logits[:, None], states
-
-    def classify_clip(self, patch_vectors: Tensor, glance_vectors: Tensor) -> Tensor:
-        """Whole clips frame by frame, as they are trained: dropout acts on each patch vector.
-
-        Args:
-            patch_vectors: `(N, T, F)`, one a patch.
-            glance_vectors: `(N, frames, C)`, one a glance.
-
-        Returns:
-            logits `(N, K)`; in evaluation mode the last ones of `classify_sequence`.
-        """
-        return self.train_clips(self.clip_features(glance_vectors, patch_vectors))[:, 0]
+    def classify_sequence(self, context: Tensor, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """All decisions of clips."""
+        total = patch_vectors.cumsum(dim=1)
+        count = torch.arange(1, total.shape[1] + 1, dtype=total.dtype, device=total.device)
+        count = count[:, None].expand(len(total), -1, -1)
+        return self.classifier.after(total, count) + context, torch.cat([total, count], dim=2)
 
     def clip_features(self, glance_vectors: Tensor, patch_vectors: Tensor) -> Tensor:
-        """What the classifier is trained on.
-
-        Args:
-            glance_vectors: `(N, frames, C)`, one a glance.
-            patch_vectors: `(N, T, F)`, one a patch.
-
-        Returns:
-            `(N, T, F + K)`: each patch vector, and T times the glancer's own logits of the clip.
-        """
+        """`(N, T, F + K)`: each patch vector, and T times the glancer's own logits of the clip."""
         logits = self.glance_logits(glance_vectors)
         return torch.cat(
             [patch_vectors, logits[:, None].expand(-1, patch_vectors.shape[1], -1)], dim=2
         )
 
     def train_clips(self, features: Tensor) -> Tensor:
-        """Predictions that are trained, from `clip_features`: `(N, 1, K)`, of the whole clip.
-
-        Dropout, while training, acts on each patch vector.
-        """
+        """Logits `(N, 1, K)` of clips; dropout, while training, acts on each patch vector."""
         count = self.focuser.num_features
         logits: Tensor = self.classifier(features[..., :count])
         return (logits + features[:, 0, count:])[:, None]

@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.networks import FrozenNetworks, FrozenRecognizer
+from adafocus_env.networks import FrozenNetworks
 from agents.flops import executed_multiply_adds
 from agents.inference import AdaFocus
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -66,11 +66,12 @@ def test_a_skipped_frame_gives_the_classifier_zeros(tiny_recognizer, frames):
     # 28 free pixels; 6 lines of the grid lie between 7 positions.
     lines = torch.tensor([i * 28 // 6 for i in range(7)])
     offsets = lines[(origins.nan_to_num() * 6).round().long()]
-    networks = FrozenRecognizer(tiny_recognizer)
+    networks = FrozenNetworks(tiny_recognizer)
     _, glances = networks.glance(frames.flatten(0, 1))
     patches = networks.focus(frames.flatten(0, 1), offsets.flatten(0, 1))
-    features = torch.cat([glances, patches * focused.flatten()[:, None]], dim=1)
-    expected, _ = networks.classify_sequence(features.unflatten(0, (N, T)))
+    vectors = patches * focused.flatten()[:, None]
+    each = (part.unflatten(0, (N, T)) for part in (glances, vectors))
+    expected, _ = tiny_recognizer.classify_sequence(*each)
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0.0)
 
 

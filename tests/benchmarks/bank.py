@@ -24,7 +24,7 @@ from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_rec
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks import FrozenRecognizer, Recognizer, RecognizerConfig
+from adafocus_env.networks import FrozenNetworks, Recognizer, RecognizerConfig
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.registry import algorithm_arguments
 from agents.sb3.vec_env import Sb3VecEnvAdapter
@@ -213,7 +213,7 @@ class StageTwo:
         if not banked:  # the networks in the form that rollouts use are no memory of a run
             side = recognizer.config.frame_size
             dark = torch.zeros(1, 3, side, side, dtype=torch.uint8)
-            networks = FrozenRecognizer(recognizer)
+            networks = FrozenNetworks(recognizer)
             networks.glance(dark)
             networks.focus(dark, torch.zeros(1, 2, dtype=torch.int64))
 

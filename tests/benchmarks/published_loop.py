@@ -69,12 +69,10 @@ class PublishedLoop:
             chosen = self._focus(frames[:, t], self._grid.offsets(step.actions))
             other = self._focus(frames[:, t], random_offsets[:, t])
             with torch.no_grad():
-                logits, _ = recognizer.classify_step(
-                    torch.cat([glance_vectors[:, t], other], dim=1), classifier_state
-                )
+                logits, _ = recognizer.classify_step(glance_vectors[:, t], other, classifier_state)
                 compared = _confidence(logits, labels)
                 logits, classifier_state = recognizer.classify_step(
-                    torch.cat([glance_vectors[:, t], chosen], dim=1), classifier_state
+                    glance_vectors[:, t], chosen, classifier_state
                 )
                 F.cross_entropy(logits, labels).item()  # logged
                 rewards.append(_confidence(logits, labels) - compared)
@@ -100,7 +98,7 @@ class PublishedLoop:
             policy_state = step.policy_state
             vectors = self._focus(frames[:, t], self._grid.offsets(step.actions))
             after, classifier_state = recognizer.classify_step(
-                torch.cat([glance_vectors[:, t], vectors], dim=1), classifier_state
+                glance_vectors[:, t], vectors, classifier_state
             )
             logits.append(after)
         return torch.stack(logits, dim=1)

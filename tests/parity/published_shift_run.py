@@ -86,12 +86,11 @@ def run_look(frames, offsets, pooled, recognizer):
         frames.flatten(0, 1), offsets.repeat_interleave(12, 0), recognizer.config.patch_size
     )
     vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
-    each = recognizer.classifier.each_frame(vectors)
     return {
         "vectors": vectors,
-        "frame_logits": each,
+        "frame_logits": recognizer.classifier.fc(vectors),
         "consensus": recognizer.classifier(vectors),
-        "final_logits": recognizer.classify_clip(vectors, pooled),
+        "final_logits": recognizer.train_clips(recognizer.clip_features(pooled, vectors))[:, 0],
     }
 
 
@@ -120,7 +119,7 @@ def run_training_step(frames, pooled, labels, offsets, recognizer):
         frames.flatten(0, 1), offsets.repeat_interleave(12, 0), recognizer.config.patch_size
     )
     vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
-    logits = recognizer.classify_clip(vectors, pooled)
+    logits = recognizer.train_clips(recognizer.clip_features(pooled, vectors))[:, 0]
     loss = F.cross_entropy(logits, labels)
     loss.backward()
     names = published_names(recognizer.state_dict())

@@ -155,8 +155,8 @@ def test_the_frozen_networks_give_the_published_logits(
     _, pooled = frozen.glance(shift_glance_frames[:2].flatten(0, 1))
     offsets = torch.from_numpy(computed["b_loc_offsets"][3]).long().repeat_interleave(12, 0)
     vectors = frozen.focus(shift_focus_frames.flatten(0, 1), offsets).unflatten(0, (2, 1, 12))
-    glance_logits = shift_recognizer.glance_logits(pooled.unflatten(0, (2, 8)))
-    logits, _ = shift_recognizer.classify_sequence(vectors.mean(dim=2), glance_logits)
+    context = shift_recognizer.glance_context(pooled.view(2, 1, -1))
+    logits, _ = shift_recognizer.classify_sequence(context, vectors.mean(dim=2))
     expected = GOLDEN["b_final_logits"][3]
     np.testing.assert_allclose(logits[:, 0], expected, rtol=0.0, atol=1e-4 * expected.max())
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from adafocus_env import networks
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
-from adafocus_env.envs.factory import divided
 from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
 from agents.policies.inputs import can_skip
@@ -86,7 +85,7 @@ def load_configured(path: str | None, key: str, config: RunConfig, device: str) 
     """
     recognizer = load_recognizer(path, key, device)
     check_sizes(recognizer, config)
-    return divided(recognizer, config.video_div)
+    return recognizer.divided(config.video_div)
 
 
 def load_fitting_policy(

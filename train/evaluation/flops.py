@@ -21,7 +21,6 @@ from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
-    Recognizer,
     ShiftRecognizerConfig,
     build_recognizer,
     placeholder_class_names,
@@ -143,16 +142,14 @@ def _dark(count: int, side: int) -> Tensor:
 
 def _count_decision(recognizer: AnyRecognizer) -> float:
     """Of the classifier; the glancer's own logits, once a video, are shared among decisions."""
-    channels, features = recognizer.glancer.num_channels, recognizer.focuser.num_features
-    if isinstance(recognizer, Recognizer):
-        both = torch.zeros(1, channels + features)
-        state = torch.zeros(1, recognizer.config.hidden_dim)
-        return _count(lambda: recognizer.classify_step(both, state))
-    sizes, vectors = recognizer.config, torch.zeros(1, features)
-    glances = torch.zeros(1, sizes.num_glance_frames, channels)
-    own = _count(lambda: recognizer.glance_logits(glances)) / sizes.video_div
-    logits, steps = torch.zeros(1, sizes.num_classes), torch.zeros(1)
-    return own + _count(lambda: recognizer.classify_step(vectors, logits, steps, vectors))
+    decisions = recognizer.config.num_frames // recognizer.focus_group
+    channels = recognizer.glancer.num_channels * recognizer.glances_per_decision
+    glances = torch.zeros(1, decisions, channels)
+    context = recognizer.glance_context(glances)[:, 0]
+    vectors = torch.zeros(1, recognizer.focuser.num_features)
+    state = torch.zeros(1, recognizer.state_size)
+    shared = _count(lambda: recognizer.glance_context(glances)) / decisions
+    return shared + _count(lambda: recognizer.classify_step(context, vectors, state))
 
 
 def inference_multiply_adds(

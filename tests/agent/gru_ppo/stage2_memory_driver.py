@@ -21,7 +21,7 @@ import torch
 
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import FrozenRecognizer, Recognizer, RecognizerConfig
+from adafocus_env.networks import FrozenNetworks, Recognizer, RecognizerConfig
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 from train.cli.allocator import keep_freed_memory
@@ -61,7 +61,7 @@ recognizer = Recognizer(RecognizerConfig(Noise.class_names, num_frames=T))
 env = PatchLocalizationVectorEnv.from_parts(recognizer, Noise(), num_envs=N)
 model = GruPPO(env=Sb3VecEnvAdapter(env), seed=0, device="cpu")
 dark = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
-networks = FrozenRecognizer(recognizer)  # shares its folded weights with the environment
+networks = FrozenNetworks(recognizer)  # shares its folded weights with the environment
 networks.glance(dark)
 networks.focus(dark, torch.zeros(1, 2, dtype=torch.int64))
 gc.collect()

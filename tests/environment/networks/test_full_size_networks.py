@@ -63,7 +63,9 @@ def test_one_frame_costs_the_published_multiply_adds(published, what, gigamacs):
         elif what == "focus":
             published.focus(pixels(128))
         else:
-            published.classify_step(torch.zeros(1, 3328), torch.zeros(1, 1024))
+            published.classify_step(
+                torch.zeros(1, 1280), torch.zeros(1, 2048), torch.zeros(1, 1024)
+            )
     assert counter.get_total_flops() / 2e9 == pytest.approx(gigamacs, rel=1e-4)
 
 

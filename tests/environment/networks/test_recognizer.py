@@ -169,11 +169,12 @@ def test_a_description_that_is_no_json_object_is_named(tiny_recognizer, tmp_path
 
 def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer):
     features = torch.randn(3, 5, 48 + 128, generator=torch.Generator().manual_seed(0))
+    glances, patches = features.split([48, 128], dim=2)
     with torch.no_grad():
-        logits, states = tiny_recognizer.classify_sequence(features)
+        logits, states = tiny_recognizer.classify_sequence(glances, patches)
         state = torch.zeros(3, 16)
         for t in range(5):
-            step_logits, state = tiny_recognizer.classify_step(features[:, t], state)
+            step_logits, state = tiny_recognizer.classify_step(glances[:, t], patches[:, t], state)
             torch.testing.assert_close(logits[:, t], step_logits, rtol=0, atol=1e-5)
             torch.testing.assert_close(states[:, t], state, rtol=0, atol=1e-6)
     assert logits.shape == (3, 5, 3)

@@ -168,7 +168,7 @@ def test_logits_are_the_mean_over_patches_plus_the_mean_over_glances():
     patches = torch.tensor([[[1.0, 0.0], [3.0, 2.0]]])
     # (1 + 0.5 + 3 + 20 + 0.5) / 2
     assert classifier(patches).item() == 12.5
-    assert classifier.after(patches.sum(dim=1), torch.tensor([[2]])).item() == 12.5
+    assert classifier.after(patches.sum(dim=1), torch.tensor([[2.0]])).item() == 12.5
 
 
 @torch.no_grad()
@@ -177,18 +177,19 @@ def test_steps_alternatives_sequences_and_clips_give_the_same_logits(make_shift_
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(2, 12, 128, generator=generator)
     glances = torch.rand(2, 8, 48, generator=generator)
-    decisions, own = frames.view(2, 4, 3, 128).mean(dim=2), recognizer.glance_logits(glances)
-    logits, states = recognizer.classify_sequence(decisions, own)
-    state = torch.zeros(2, 128)
+    decisions = frames.view(2, 4, 3, 128).mean(dim=2)
+    context = recognizer.glance_context(glances.view(2, 4, 96))
+    torch.testing.assert_close(context[:, 3], recognizer.glance_logits(glances))
+    logits, states = recognizer.classify_sequence(context, decisions)
+    state = torch.zeros(2, 129)
     for step in range(4):
-        steps = torch.full((2,), step)
-        each = recognizer.classify_each(decisions[:, step, None], own, steps, state)
-        one, state = recognizer.classify_step(decisions[:, step], own, steps, state)
+        each = recognizer.classify_each(context[:, step], decisions[:, step, None], state)
+        one, state = recognizer.classify_step(context[:, step], decisions[:, step], state)
         torch.testing.assert_close(one, logits[:, step], rtol=0.0, atol=1e-5)
         torch.testing.assert_close(each[:, 0], one, rtol=0.0, atol=1e-5)
         torch.testing.assert_close(state, states[:, step], rtol=0.0, atol=1e-5)
-    whole = recognizer.classify_clip(frames, glances)
-    torch.testing.assert_close(whole, logits[:, -1], rtol=0.0, atol=1e-5)
+    whole = recognizer.train_clips(recognizer.clip_features(glances, frames))
+    torch.testing.assert_close(whole[:, 0], logits[:, -1], rtol=0.0, atol=1e-5)
 
 
 def test_either_family_is_loaded_as_what_it_is(make_shift_recognizer, tmp_path):

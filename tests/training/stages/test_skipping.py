@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import FrozenNetworks, FrozenRecognizer, Recognizer
+from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.sections import ConfigError
@@ -66,12 +66,14 @@ def recognizer(tiny_recognizer):
 
 def _logits_with_zeros(recognizer, frames, focused):
     """Patches in the upper left corner of the kept frames."""
-    networks = FrozenRecognizer(recognizer)
+    networks = FrozenNetworks(recognizer)
     flat = frames.flatten(0, 1)
     _, glances = networks.glance(flat)
     patches = networks.focus(flat, torch.zeros(len(flat), 2, dtype=torch.int64))
-    features = torch.cat([glances, patches * focused.flatten()[:, None]], dim=1)
-    return networks.classify_sequence(features.unflatten(0, frames.shape[:2]))[0]
+    vectors = patches * focused.flatten()[:, None]
+    each = (part.unflatten(0, frames.shape[:2]) for part in (glances, vectors))
+    with torch.no_grad():
+        return recognizer.classify_sequence(*each)[0]
 
 
 @pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])

@@ -237,8 +237,9 @@ def _logits_at(recognizer, batch, offsets):
     )
     rows, steps = batch.frames.shape[:2]
     _, glances = recognizer.glance(batch.frames.flatten(0, 1))
-    features = torch.cat([glances, recognizer.focus(patches.flatten(0, 1))], dim=1)
-    return recognizer.classify_sequence(features.view(rows, steps, -1))[0]
+    vectors = recognizer.focus(patches.flatten(0, 1))
+    each = (part.view(rows, steps, -1) for part in (glances, vectors))
+    return recognizer.classify_sequence(*each)[0]
 
 
 def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch):
