@@ -25,9 +25,9 @@ from adafocus_env.networks import (
     build_recognizer,
     placeholder_class_names,
 )
-from agents.baselines.oracles import BeamOracle
+from agents.baselines.oracles import BeamOracle, Oracle
 from agents.baselines.registry import Baseline
-from agents.baselines.simple import Oracle, RandomOffsets
+from agents.baselines.simple import RandomOffsets
 from agents.flops import count_multiply_adds as _count
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
