@@ -17,36 +17,32 @@ from train.config.sections import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
-from train.stages.supervised.skipping import clip_costs, frames_focused
+from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
+from train.stages.supervised.data import Batch, Chance
 
 GRID = PatchGrid(4, 40, 12)
 # Two clips of four frames: rates 0.25 and 0.75.
-UNIFORMS = torch.stack(
-    [
-        torch.zeros(2, 4),
-        torch.zeros(2, 4),
-        torch.tensor([[0.0, 0.2, 0.3, 0.9], [0.0, 0.2, 0.3, 0.9]]),
-        torch.tensor([[0.25] * 4, [0.75] * 4]),
-    ],
-    dim=2,
-).double()
+CHANCE = Chance(
+    torch.zeros(2, 4, 2, dtype=torch.float64),
+    torch.tensor([[0.0, 0.2, 0.3, 0.9], [0.0, 0.2, 0.3, 0.9]], dtype=torch.float64),
+    torch.tensor([0.25, 0.75], dtype=torch.float64),
+)
 
 
 def test_a_frame_is_kept_where_its_number_reaches_the_rate():
-    assert frames_focused(UNIFORMS, 0.25)[0].tolist() == [False, False, True, True]
-    assert frames_focused(UNIFORMS, "random").tolist() == [
+    assert CHANCE.focused(0.25)[0].tolist() == [False, False, True, True]
+    assert CHANCE.focused("random").tolist() == [
         [False, False, True, True],
         [False, False, False, True],
     ]
-    assert frames_focused(UNIFORMS, None).all()
-    assert not frames_focused(UNIFORMS, 1.0).any()
-    assert frames_focused(UNIFORMS, 0.0).all()
+    assert CHANCE.focused(None).all()
+    assert not CHANCE.focused(1.0).any()
+    assert CHANCE.focused(0.0).all()
 
 
 def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them():
-    assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
-    assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
+    assert CHANCE.costs(None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
+    assert CHANCE.costs(0.125).tolist() == [0.125, 0.125]
 
 
 @pytest.fixture
@@ -64,6 +60,10 @@ def recognizer(tiny_recognizer):
     return copied.eval()
 
 
+def _batch(frames):
+    return Batch(frames, torch.zeros(2), CHANCE, torch.arange(2))
+
+
 def _logits_with_zeros(recognizer, frames, focused):
     """Patches in the upper left corner of the kept frames."""
     networks = FrozenNetworks(recognizer)
@@ -78,15 +78,15 @@ def _logits_with_zeros(recognizer, frames, focused):
 
 @pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])
 def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer, frames, skip_rate):
-    expected = _logits_with_zeros(recognizer, frames, frames_focused(UNIFORMS, skip_rate))
-    corner = choose_looks("random", GRID, recognizer)  # uniforms of 0 are position 0
+    expected = _logits_with_zeros(recognizer, frames, CHANCE.focused(skip_rate))
+    corner = choose_patches("random", GRID, recognizer)  # places of 0 are position 0
     stages = [
         RandomPatchStage(recognizer, 0.1, 0.1, skip_rate=skip_rate),
         ChosenPatchStage(recognizer, corner, 0.1, skip_rate=skip_rate),
     ]
     for stage in stages:
         with torch.no_grad():
-            torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+            torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
 
 
 def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
@@ -97,8 +97,8 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
         "focus",
         lambda self, *args, **more: counts.append(len(args[1])) or focus(self, *args, **more),
     )
-    corner = choose_looks("random", GRID, recognizer)
-    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(frames, UNIFORMS)
+    corner = choose_patches("random", GRID, recognizer)
+    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(_batch(frames))
     assert counts == [3]
 
 
@@ -117,11 +117,11 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0
     save_policy(policy, tmp_path / "policy", recognizer_sha256="")
-    choose = choose_looks(str(tmp_path), GRID, recognizer)
+    choose = choose_patches(str(tmp_path), GRID, recognizer)
     stage = ChosenPatchStage(recognizer, choose, 0.1)
     expected = _logits_with_zeros(recognizer, frames, torch.zeros(2, 4, dtype=torch.bool))
     with torch.no_grad():
-        torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+        torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize("given", ["skip_cost=-1", "skip_cost=free", "skip_rate=1.5"])
