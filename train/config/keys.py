@@ -99,6 +99,11 @@ class Key:
     types: tuple[Any, ...]
 
     @property
+    def is_of_run(self) -> bool:
+        """Whether runs with other values compute something else."""
+        return self.about.identity != "nothing"
+
+    @property
     def plain_default(self) -> Any:
         """Its default as YAML writes it, None where it has none."""
         if self.default is MISSING:

@@ -131,15 +131,14 @@ def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
     command does not know, which other versions have saved; of keys that they had not, it is the
     default that counts.
     """
-    counting = {
-        name: one for name, one in keys_of(type(config)).items() if one.about.identity != "nothing"
-    }
-    here = config.plain()
-    there = {name: saved.get(name, one.plain_default) for name, one in counting.items()}
-    different = files.differences(
-        {"command": saved.get("command"), **there},
-        {name: here[name] for name in ("command", *counting)},
-    )
+    keys, different = keys_of(type(config)), []
+    there = {k: saved.get(k, v.plain_default) for k, v in keys.items() if v.is_of_run}
+    there["command"] = saved.get("command")
+    for name, here in config.plain().items():
+        if name in there and there[name] != here:
+            different += files.differences({name: there[name]}, {name: here}) or [
+                f"{name}: {there[name]} there, {here} here"  # one is empty, the other null
+            ]
     source, saved_source = getattr(config, "recognizer", None), _source(saved)
     if source is not None and source != saved_source:
         different.append(f"recognizer: {saved_source} there, {source} here")
