@@ -13,6 +13,7 @@ from adafocus_env.files import flat
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import BaselineEntry, find_baseline, known_names
 from train.config.commands import Stage2Config
+from train.config.judging import ComparisonSection
 from train.config.keys import ConfigError, keys_of
 from train.config.sections import RunConfig
 from train.runs.folder import STATE_FILE, saved_config
@@ -236,7 +237,7 @@ def _sweep_entries(
     return [PolicyEntry(name, tuple(paths)) for name, paths in found.items()]
 
 
-def recognizer_source(config: RunConfig, entries: Sequence[PolicyEntry]) -> str | None:
+def recognizer_source(config: ComparisonSection, entries: Sequence[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
     if config.resume is not None or isinstance(config.runs, Mapping):
         return config.resume

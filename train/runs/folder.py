@@ -134,7 +134,7 @@ def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
     keys, different = keys_of(type(config)), []
     there = {k: saved.get(k, v.plain_default) for k, v in keys.items() if v.is_of_run}
     there["command"] = saved.get("command")
-    for name, here in config.plain().items():
+    for name, here in sorted(config.plain().items()):
         if name in there and there[name] != here:
             different += files.differences({name: there[name]}, {name: here}) or [
                 f"{name}: {there[name]} there, {here} here"  # one is empty, the other null
