@@ -91,7 +91,7 @@ def result_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
-    """Differences on the same videos, diagnostics, and where asked for seeds, training split, exits."""
+    """Differences on the same videos, diagnostics; where asked for seeds, training split, exits."""
     policies = result["policies"]
     entropy = policies[0]["diagnostics"]["max_entropy_bits"]
     tables = [
