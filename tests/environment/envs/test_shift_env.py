@@ -18,7 +18,7 @@ from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.factory import make_core_from_parts
-from adafocus_env.features import EpisodeStart, FeatureBank
+from adafocus_env.features import EpisodeStart
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 DIVISIONS = [1, 2, 4]
@@ -210,12 +210,12 @@ def test_workers_load_the_same_glance_frames(recognizer, videos, assert_equal):
 
 
 @pytest.mark.parametrize("video_div", [1, 4])
-def test_a_bank_gives_what_live_networks_give(recognizer, videos, tmp_path, video_div):
+def test_a_bank_gives_what_live_networks_give(recognizer, videos, build_bank, tmp_path, video_div):
     rules = {"video_div": video_div, "grid_size": 4, "baseline_positions": "grid"}
     live = make_core_from_parts(recognizer, videos, num_rows=3, **rules)
     positions = live.grid.all_offsets()
     divided = recognizer.divided(video_div)
-    bank = FeatureBank.build(tmp_path / "val", divided, videos, positions=positions)
+    bank = build_bank(tmp_path / "val", divided, videos, positions=positions)
     banked = make_core_from_parts(recognizer, videos, num_rows=3, bank=bank, **rules)
     starts = [EpisodeStart(i, bank.episode_seed(i, 0)) for i in range(3)]
     actions = torch.arange(3 * video_div).view(3, video_div) % 16
