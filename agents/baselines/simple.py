@@ -81,7 +81,7 @@ class RandomOffsets:
     """Patches at random pixels, as the published stage 1 trains on and is validated on.
 
     No action of the grid stands for them, so this is no `Agent`: evaluation hands the offsets to
-    the core. They are drawn as stage 1 draws them; the last offset never is (REFERENCE section 2).
+    the core. They are drawn as stage 1 draws them; the last offset never is.
 
     Args:
         core: whose episodes to look at.

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
+import runpy
 import shutil
+import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
+from adafocus_env.networks import Focuser, Glancer
+from train import demo as demo_module
+from train.checkpoints.load import save_backbone
 from train.cli.main import main
 from train.cli.resolvers import register_resolvers
+from train.cli.run_place import DEMO_FOLDER
 from train.config.paths import configs_path
 from train.config.sections import read_config
 from train.data_tools.make_videos import make_videos
@@ -26,6 +37,13 @@ from train.runs.progress import ProgressDisplay
 
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
 TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
+HERE = Path(__file__).parent
+TWO = [*("-m", "torch.distributed.run", "--standalone"), "--nproc-per-node=2", "--no-python"]
+PROGRAMS = {
+    "adafocus": [str(Path(sys.executable).with_name("adafocus"))],
+    "killed": [sys.executable, str(HERE / "killed_driver.py")],
+    "first step": [sys.executable, str(HERE / "first_step_driver.py")],
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +74,11 @@ def _as_it_was():
         GlobalHydra.instance().clear()
 
 
-def _run(arguments):
+def _run(arguments, main=main):
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main(list(arguments))
+            code = main([str(argument) for argument in arguments])
         except SystemExit as stop:  # how Hydra reports its own errors
             code = stop.code if isinstance(stop.code, int) else 1
     return Finished(code, out.getvalue(), err.getvalue())
@@ -69,7 +87,129 @@ def _run(arguments):
 @pytest.fixture(scope="session")
 def run_command():
     """Runs `adafocus ARGUMENTS` in this process."""
-    return lambda *arguments: _run([str(argument) for argument in arguments])
+    return lambda *arguments: _run(arguments)
+
+
+@pytest.fixture(scope="session")
+def check_first_step(run_two):
+    """Two processes take the first step of a supervised stage as one does; both are returned."""
+    first_step = runpy.run_path(str(HERE / "first_step_driver.py"))["first_step"]
+
+    def take(name, folder, *arguments):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            done = _run(arguments, partial(first_step, name))
+        assert done.code == 0, done.err
+        return torch.load(folder / f"{name}.0.pt", weights_only=True)
+
+    def check(folder, *arguments, **parts):
+        """`parts` are other ways for one process to take the same step, by name."""
+        one = take("one", folder, *arguments, "output_dir=one")
+        run_two("first step", "two", *arguments, cwd=folder)
+        two = [torch.load(folder / f"two.{rank}.pt", weights_only=True) for rank in (0, 1)]
+        assert sum(run["losses"][0] for run in two) / 2 == pytest.approx(one["losses"][0], abs=1e-5)
+        others = [take(name, folder, *arguments, *more) for name, more in parts.items()]
+        assert max(float(g.abs().max()) for g in one["gradients"] if g is not None) > 1e-3
+        for other in (*two, *others):
+            for got, expected in zip(other["gradients"], one["gradients"], strict=True):
+                assert (got is None) == (expected is None)
+                if expected is not None:
+                    torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+            np.testing.assert_allclose(other["scores"], one["scores"], rtol=0, atol=1e-6)
+        return one, *others
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def run_tiny(run_command, tiny):
+    """Runs a command on the tiny videos into a folder; it must succeed."""
+
+    def run(command, folder, *overrides):
+        done = run_command(command, *tiny, f"output_dir={folder}", *overrides)
+        assert done.code == 0, done.err
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def judge(run_tiny):
+    """Evaluates into a folder: `evaluate.json`, the one policy's entries on its top level too."""
+
+    def run(folder, *overrides):
+        run_tiny("evaluate", folder, *overrides)
+        result = json.loads((folder / "evaluate.json").read_text())
+        (policy,) = result["policies"]
+        return {**result, **policy}
+
+    return run
+
+
+@pytest.fixture
+def refused(run_command, tiny, tmp_path):
+    """Runs a command that must end with one line on standard error: that line."""
+
+    def run(command, *overrides):
+        done = run_command(command, *tiny, f"output_dir={tmp_path / 'run'}", *overrides)
+        assert done.code in (1, 2), done.err  # after or before the run folder is made
+        assert "HYDRA_FULL_ERROR" not in done.err
+        assert done.err.startswith(f"adafocus {command}: ")
+        assert done.err.count("\n") == 1, done.err
+        return done.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_process():
+    """Runs one of `PROGRAMS` in a process of its own, or in two; the exit code must be `code`."""
+
+    def run(program, *arguments, cwd, start=(), code=0):
+        done = subprocess.run(
+            [*start, *PROGRAMS[program], *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=400,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def run_two(run_process):
+    """Runs one of `PROGRAMS` in two processes, by torchrun."""
+    return lambda *arguments, cwd: run_process(*arguments, cwd=cwd, start=[sys.executable, *TWO])
+
+
+class Cut(BaseException):
+    """Ends a command as a signal would: no handler of errors takes it."""
+
+
+@pytest.fixture(scope="session")
+def cut():
+    """Runs a function with `owner.name` replaced by one that ends it in its `count`-th call."""
+
+    def run(owner, name, count, function, *arguments):
+        real, calls = getattr(owner, name), []
+
+        def counted(*args, **more):
+            calls.append(name)
+            result = real(*args, **more)
+            if len(calls) == count:
+                raise Cut
+            return result
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, counted)
+            with pytest.raises(Cut):
+                function(*arguments)
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -235,29 +375,48 @@ def benchmark_result(policy_row):
 
 
 @pytest.fixture(scope="session")
-def pipeline(run_command, tiny, tmp_path_factory):
-    """All stages and the benchmark on the tiny videos: part -> its run folder."""
-    root = tmp_path_factory.mktemp("pipeline")
-    folders = {}
+def handed_on(make_recognizer, tmp_path_factory):
+    """What stages 0 and 1 hand on, of random weights that fit the tiny videos: part -> folder."""
+    root = tmp_path_factory.mktemp("handed_on")
+    torch.manual_seed(0)
+    for part, network, name in (
+        ("glancer", Glancer, "mobilenet_v2_small"),
+        ("focuser", Focuser, "resnet_small"),
+    ):
+        save_backbone(network(name, 10), name, CLASS_NAMES, root / part / part)
+    sizes = {"num_frames": 2, "frame_size": 112, "patch_size": 32, "dropout": 0.8}
+    make_recognizer(class_names=CLASS_NAMES, **sizes).save(root / "stage1" / "recognizer")
+    return {part: root / part for part in ("glancer", "focuser", "stage1")}
 
-    def run(part, command, *overrides):
-        folders[part] = root / part
-        done = run_command(command, *tiny, f"output_dir={folders[part]}", *overrides)
-        assert done.code == 0, done.err
-        (root / f"{part}.out").write_text(done.out)
-        return str(folders[part])
 
-    glancer = run("glancer", "stage0", "pretrain_glancer=true")
-    focuser = run("focuser", "stage0", "pretrain_glancer=false")
-    stage1 = run(
-        "stage1", "stage1", f"pretrained_glancer={glancer}", f"pretrained_focuser={focuser}"
-    )
-    stage2 = run("stage2", "stage2", f"resume={stage1}", "epochs=2")
-    runs = {
-        name: run(f"stage3_{name}", "stage3", f"resume={stage2}", f"policy={policy}")
-        for name, policy in {"random": "random", "center": "center", "learned": stage2}.items()
-    }
-    given = ", ".join(f"{name}: {folder}" for name, folder in runs.items())
-    run("benchmark", "benchmark", f"resume={stage2}", f"runs={{{given}}}")
-    run("evaluate", "evaluate", f"resume={runs['learned']}")
-    return folders
+@pytest.fixture(scope="session")
+def stage2_run(run_tiny, handed_on, tmp_path_factory):
+    """A run of stage 2 on the recognizer of `handed_on`; do not write to it."""
+    folder = tmp_path_factory.mktemp("stage2_run") / "run"
+    run_tiny("stage2", folder, f"resume={handed_on['stage1']}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo(run_command, tiny, shrink_splits, tmp_path_factory):
+    """A demo where an earlier one was; its working folder and what it printed."""
+    here = tmp_path_factory.mktemp("demo")
+    (here / DEMO_FOLDER).mkdir(parents=True)
+    (here / DEMO_FOLDER / "note.txt").write_text("the earlier one")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_splits(patch)
+        patch.chdir(here)
+        patch.setattr(demo_module, "shipped_recognizer", lambda: here / "shipped")
+        done = run_command("demo", *tiny, "ship=true")
+    assert done.code == 0, done.err
+    return here, done.out
+
+
+@pytest.fixture(scope="session")
+def pipeline(demo):
+    """All stages and the benchmark on the tiny videos, as the demo runs them: part -> folder."""
+    folder = demo[0] / DEMO_FOLDER
+    runs = {part: folder / part for part in ("stage1", "stage2")}
+    runs.update({part: folder / f"stage0_{part}" for part in ("glancer", "focuser")})
+    stage3 = [f"stage3_{name}" for name in ("random", "center", "learned")]
+    return {**runs, **{part: folder / part for part in stage3}, "benchmark": folder}

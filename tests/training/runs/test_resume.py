@@ -1,51 +1,53 @@
 """Interrupted runs go on, and end with the weights of uninterrupted ones."""
 
 import os
+import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
+from torch.optim import Adam, AdamW
 
 from train.config.sections import ConfigError
 from train.runs.folder import find_continued
 
-DRIVER = Path(__file__).parents[1] / "killed_driver.py"
 STATE = "training_state.pt"
 
-# Two updates an epoch: the fifth is in the middle of the third epoch.
+# Two updates an epoch, of three steps each in stage 2: the cut is in the middle of the third epoch.
 STAGES = {
-    "stage0": ("glancer", ["pretrain_glancer=true"]),
-    "stage1": ("recognizer", ["pretrained_glancer={glancer}", "pretrained_focuser={focuser}"]),
-    "stage2": ("policy", ["recognizer={stage1}"]),
-    "stage3": ("recognizer", ["recognizer={stage2}"]),
-}
+    "stage0": ("glancer", AdamW, 5, ["pretrain_glancer=true"]),
+    "stage1": ("recognizer", AdamW, 5,
+               ["pretrained_glancer={glancer}", "pretrained_focuser={focuser}"]),
+    "stage2": ("policy", Adam, 15, ["recognizer={stage1}"]),
+    "stage3": ("recognizer", AdamW, 5, ["recognizer={stage2}"]),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def arguments(tiny, pipeline):
+def arguments(tiny, handed_on, stage2_run):
     """The arguments of a stage of four epochs, evaluated at the second and the last."""
 
     def make(stage, folder):
-        own = [item.format(**pipeline) for item in STAGES[stage][1]]
+        own = [item.format(**handed_on, stage2=stage2_run) for item in STAGES[stage][3]]
         return [stage, *tiny, "epochs=4", "eval_freq=2", f"output_dir={folder}", *own]
 
     return make
 
 
-def _kill(moment, count, arguments):
-    killed = subprocess.run(
-        [sys.executable, str(DRIVER), moment, str(count), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+@pytest.fixture(scope="module")
+def whole(arguments, run_command, tmp_path_factory):
+    """Runs a stage without interruption, once; do not write to its folder."""
+    root = tmp_path_factory.mktemp("whole")
+
+    def run(stage):
+        if not (root / stage).exists():
+            assert run_command(*arguments(stage, root / stage)).code == 0
+        return root / stage
+
+    return run
 
 
 def _weights(folder):
@@ -53,33 +55,31 @@ def _weights(folder):
     return load_file(file)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("stage", "moment", "count"),
+    ("stage", "how"),
     [
-        ("stage0", "step", 5),
-        ("stage1", "step", 5),
+        *((stage, "cut") for stage in STAGES),
         # One sync of the file and one of the folder for each state: the third is in the second.
-        ("stage1", "sync", 3),
-        ("stage2", "step", 15),  # three steps an update
-        ("stage3", "step", 5),
+        pytest.param("stage1", "killed", marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
-    arguments, run_command, tmp_path, stage, moment, count
+def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one(
+    arguments, run_command, run_process, whole, cut, tmp_path, stage, how
 ):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run_command(*arguments(stage, whole)).code == 0
-    _kill(moment, count, arguments(stage, broken))
+    broken = tmp_path / "broken"
+    part, optimizer, count, _ = STAGES[stage]
+    given = arguments(stage, broken)
+    if how == "cut":
+        cut(optimizer, "step", count, run_command, *given)
+    else:
+        run_process("killed", 3, *given, cwd=tmp_path, code=-signal.SIGKILL)
     assert (broken / STATE).is_file()
-    done = run_command(*arguments(stage, broken), "resume=auto")
+    done = run_command(*given, "resume=auto")
     assert done.code == 0, done.err
     log = (broken / f"{stage}.log").read_text()
-    done_epochs = 2 if moment == "step" else 1
     assert f"continuing {stage} in {broken}" in log
-    assert f"continuing after epoch {done_epochs} of 4" in log
-    part = STAGES[stage][0]
-    expected, got = _weights(whole / part), _weights(broken / part)
+    assert f"continuing after epoch {2 if how == 'cut' else 1} of 4" in log
+    expected, got = _weights(whole(stage) / part), _weights(broken / part)
     assert expected.keys() == got.keys()
     for name, tensor in expected.items():
         assert torch.equal(got[name], tensor), name
@@ -88,22 +88,21 @@ def test_a_killed_stage_ends_with_the_weights_of_an_uninterrupted_one(
 
 
 @pytest.fixture
-def unfinished(arguments, run_command, tmp_path):
+def unfinished(whole, tmp_path):
     """A stage-1 run that looks as if it had been killed after its last epoch."""
     folder = tmp_path / "unfinished"
-    assert run_command(*arguments("stage1", folder)).code == 0
+    shutil.copytree(whole("stage1"), folder)
     torch.save({"command": "stage1"}, folder / STATE)
     return folder
 
 
-def test_an_unfinished_run_is_not_overwritten(arguments, run_command, unfinished):
+def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings(
+    arguments, run_command, unfinished, tmp_path
+):
     done = run_command(*arguments("stage1", unfinished))
     assert done.code == 2
     assert f"{unfinished} holds an unfinished run; add resume=auto" in done.err
     assert (unfinished / STATE).is_file()
-
-
-def test_other_settings_do_not_continue_a_run(arguments, run_command, unfinished, tmp_path):
     given = arguments("stage1", tmp_path / "new")
     done = run_command(*given, "epochs=5", f"resume={unfinished}")
     assert done.code == 2
@@ -120,8 +119,6 @@ def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unf
 
 
 def _unfinished_run(config, folder, age):
-    from omegaconf import OmegaConf
-
     folder.mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(config.plain()), folder / "config.yaml")
     (folder / STATE).write_bytes(b"")
@@ -141,19 +138,14 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_stage_and_settings(
     newest = _unfinished_run(same, outputs / "newer", age=20)
     _unfinished_run(make_config("stage1", "epochs=8"), outputs / "other", age=10)
     _unfinished_run(make_config("stage0", "epochs=7"), outputs / "stage0", age=5)
-    found = find_continued(config, None)
-    assert found is not None
-    assert found.folder == newest
+    assert find_continued(config, None).folder == newest
     (newest / STATE).unlink()
-    found = find_continued(config, None)
-    assert found is not None
-    assert found.folder == outputs / "older"
+    assert find_continued(config, None).folder == outputs / "older"
 
 
 def test_auto_does_not_continue_a_run_from_another_source(make_config, tmp_path):
     run = _unfinished_run(make_config("stage2", "resume=runs/a"), tmp_path / "run", age=0)
     same = find_continued(make_config("stage2", "resume=auto", "recognizer=runs/a"), run)
-    assert same is not None
     assert same.sources == {"resume": "runs/a", "recognizer": None}
     with pytest.raises(ConfigError, match="holds an unfinished run"):
         find_continued(make_config("stage2", "resume=auto", "recognizer=runs/b"), run)

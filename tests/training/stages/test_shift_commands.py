@@ -1,4 +1,4 @@
-"""Commands over a recognizer of the Something-Something family."""
+"""Commands over a recognizer of the Something-Something family, of random weights."""
 
 import json
 
@@ -12,7 +12,7 @@ SIZES += ["video_div=2", "temporal_shift=true", "policy_frames=null"]
 
 @pytest.fixture(scope="module")
 def run_folder(make_shift_recognizer, tmp_path_factory):
-    """A run folder with a recognizer of random weights that fits the tiny videos."""
+    """A run folder with a recognizer that fits the tiny videos."""
     folder = tmp_path_factory.mktemp("run")
     frames = {"num_frames": 4, "num_glance_frames": 4, "video_div": 2}
     sizes = {"frame_size": 112, "patch_size": 32, "class_names": CLASS_NAMES}
@@ -21,39 +21,19 @@ def run_folder(make_shift_recognizer, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(run_command, tiny):
-    """Runs a command with small sizes; it must succeed."""
-
-    def go(command, out, *overrides):
-        done = run_command(command, *tiny, *SIZES, f"output_dir={out}", *overrides)
-        assert done.code == 0, done.err
-        return done
-
-    return go
-
-
-@pytest.fixture(scope="module")
-def stage2(run, run_folder, tmp_path_factory):
+def stage2(run_tiny, run_folder, tmp_path_factory):
     """A run of stage 2."""
     folder = tmp_path_factory.mktemp("stage2") / "run"
-    run("stage2", folder, f"resume={run_folder}")
+    run_tiny("stage2", folder, *SIZES, f"resume={run_folder}")
     return folder
 
 
-def test_a_policy_is_trained_and_judged(run, stage2, tmp_path):
+def test_every_kind_of_policy_is_compared(run_tiny, stage2, tmp_path):
     policy = json.loads((stage2 / "policy" / "policy.json").read_text())
     assert "96" in json.dumps(policy)  # 2 glances of 48 channels
-    run("evaluate", tmp_path, f"resume={stage2}", "reward=random")
-    (judged,) = json.loads((tmp_path / "evaluate.json").read_text())["policies"]
-    assert judged["name"] == "learned"
-    assert len(judged["top1_per_step"]) == 2
-    assert 0.0 <= judged["on_target"] <= 1.0
-    assert judged["gmacs_by_part"].keys() == {"glancer", "policy", "focuser", "classifier"}
-
-
-def test_every_kind_of_policy_is_compared(run, stage2, tmp_path):
     names = ["random", "center", "sweep", "saliency", "learned", "greedy_oracle", "beam_oracle:2"]
-    run("benchmark", tmp_path, f"resume={stage2}", f"policies=[{','.join(names)}]", "draws=1")
+    given = [f"resume={stage2}", f"policies=[{','.join(names)}]", "draws=1"]
+    run_tiny("benchmark", tmp_path, *SIZES, *given)
     result = json.loads((tmp_path / "benchmark.json").read_text())
     assert [policy["name"] for policy in result["policies"]] == names
     assert result["num_frames"] == 2  # decisions
@@ -62,15 +42,16 @@ def test_every_kind_of_policy_is_compared(run, stage2, tmp_path):
     assert page.count("data:image/jpeg") == 2 * 12  # the middle frame of every decision
 
 
-def test_a_bank_takes_the_networks_place(run, stage2, tmp_path):
-    run("bank", tmp_path / "made", f"resume={stage2}", "split=test", f"target={tmp_path / 'bank'}")
-    shared = [f"resume={stage2}", "reward=random", "baseline_positions=grid"]
-    run("evaluate", tmp_path / "live", *shared)
-    run("evaluate", tmp_path / "banked", *shared, f"features=bank:{tmp_path / 'bank'}")
-    live, banked = (
-        json.loads((tmp_path / name / "evaluate.json").read_text())["policies"][0]
-        for name in ("live", "banked")
-    )
+def test_a_policy_is_judged_and_a_bank_takes_the_networks_place(run_tiny, judge, stage2, tmp_path):
+    bank = tmp_path / "bank"
+    run_tiny("bank", tmp_path, *SIZES, f"resume={stage2}", "split=test", f"target={bank}")
+    shared = [*SIZES, f"resume={stage2}", "reward=random", "baseline_positions=grid"]
+    live = judge(tmp_path / "live", *shared)
+    assert live["name"] == "learned"
+    assert len(live["top1_per_step"]) == 2
+    assert 0.0 <= live["on_target"] <= 1.0
+    assert live["gmacs_by_part"].keys() == {"glancer", "policy", "focuser", "classifier"}
+    banked = judge(tmp_path / "banked", *shared, f"features=bank:{bank}")
     assert banked["reward_mean"] == pytest.approx(live["reward_mean"], abs=1e-3)
 
 
@@ -82,11 +63,5 @@ def test_a_bank_takes_the_networks_place(run, stage2, tmp_path):
     ],
     ids=["family", "shift"],
 )
-def test_configurations_of_other_networks_are_refused(
-    run_command, tiny, run_folder, tmp_path, overrides, message
-):
-    done = run_command(
-        "stage2", *tiny, f"resume={run_folder}", f"output_dir={tmp_path}", *overrides
-    )
-    assert done.code == 1
-    assert message in done.err
+def test_configurations_of_other_networks_are_refused(refused, run_folder, overrides, message):
+    assert message in refused("stage2", f"resume={run_folder}", *overrides)

@@ -23,14 +23,16 @@ SMALL = {
     "recurrent_ppo": ["algo.policy_kwargs.lstm_hidden_size=8", "algo.policy_kwargs.net_arch=[8]"],
     "dqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
     "qrdqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
-    "sac": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
-    "td3": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
 }
+SAC = [
+    *("algo.class_path=stable_baselines3.SAC", "locations=continuous", "algo.buffer_size=1000"),
+    *("algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"),
+]
 CASES = [
     *([name, []] for name in SMALL),
     ["ppo", ["locations=continuous"]],
     ["gru_ppo", ["locations=continuous", "algo.policy_kwargs.batch_norm=true"]],
-    ["ppo", ["rollouts=device"]],
+    ["custom", SAC],
     [
         "ppo",
         [
@@ -114,11 +116,11 @@ def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
     assert policy["gmacs_per_video"] > 0
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac"])
+@pytest.mark.parametrize(("name", "overrides"), [("ppo", []), ("custom", SAC)], ids=str)
 def test_stage_3_learns_on_the_patches_of_any_policy(
-    train_policy, evaluate, run_command, tiny, tmp_path, name
+    train_policy, evaluate, run_command, tiny, tmp_path, name, overrides
 ):
-    assert train_policy(name).code == 0
+    assert train_policy(name, *overrides).code == 0
     stage3 = tmp_path / "stage3"
     done = run_command("stage3", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={stage3}")
     assert done.code == 0, done.err
@@ -164,7 +166,7 @@ def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
         ("ppo", ["algo.gamma=high"], "gamma='high' is no number"),
         ("ppo", ["algo.env=1"], "'env' cannot be set: the run makes it"),
         ("dqn", ["locations=continuous"], "algo=dqn cannot use locations=continuous"),
-        ("sac", ["locations=grid"], "algo=sac cannot use locations=grid"),
+        ("custom", [*SAC, "locations=grid"], "algo=custom cannot use locations=grid"),
         (
             "gru_ppo",
             ["algo.policy_kwargs.batch_norm=true", "algo.batch_episodes=2"],
@@ -175,8 +177,6 @@ def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
             ["locations=continuous", "algo.policy_kwargs.action_std=0"],
             "must be positive",
         ),
-        ("dqn", ["rollouts=device"], "algo=dqn cannot keep rollouts=device; ppo, a2c and trpo can"),
-        ("gru_ppo", ["rollouts=device"], "gru_ppo stays there anyway"),
         ("ppo", ["observation=pixels"], "observation=pixels is unknown; known are map, vector"),
         ("custom", [], "algo=custom needs algo.class_path="),
         ("custom", ["algo.class_path=nowhere.Algo"], "algo.class_path=nowhere.Algo cannot be"),
