@@ -3,49 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
 from adafocus_env.envs.actions import Locations, PatchChoice, PatchGrid, checked_choice
+from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.rewards import (
     REWARDS,
     Counterfactuals,
-    confidences_at,
     look_costs,
     random_offsets,
     true_confidence,
 )
 from adafocus_env.envs.skip_cost import SkipCost, append_cost
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What looking brought: of one step, leading shape `(N,)`, or of whole episodes, `(N, T)`.
-
-    Attributes:
-        rewards: float32.
-        confidences: softmax probability of the true class.
-        baseline_confidences: what the reward subtracts from it; 0 for the reward `conf`.
-        logits: `(..., K)`.
-        predicted_labels: int64.
-        offsets: `(..., 2)` int64 (top, left) corners of the patches in pixels, on the CPU; (0, 0)
-            in skipped frames.
-        focused: bool, on the CPU; False in skipped frames, which no patch was cut from.
-        steps: int64, index of the frame in the clip, on the CPU.
-    """
-
-    rewards: Tensor
-    confidences: Tensor
-    baseline_confidences: Tensor
-    logits: Tensor
-    predicted_labels: Tensor
-    offsets: Tensor
-    focused: Tensor
-    steps: Tensor
 
 
 class PatchLocalizationCore:
@@ -66,9 +39,11 @@ class PatchLocalizationCore:
             observations show it. None: nothing.
 
     Attributes:
+        features: what the networks make of the rows' clips.
         starts: the episode of each row, None before its first reset.
         skip_costs: `(N,)` float64, price of a look in each row's episode, on the CPU.
         steps: `(N,)` int64, decisions taken so far in each row, on the CPU.
+        classifier_state: `(N, S)` after them.
 
     Raises:
         ValueError: unknown reward or baseline positions.
@@ -103,15 +78,20 @@ class PatchLocalizationCore:
         self._reward = REWARDS[reward]
         self._compares_random_patch = reward == "random"
         self._baseline_positions = baseline_positions
-        self._features: EpisodeFeatures = source.open(num_rows)
-        self._classifier_state = torch.zeros(num_rows, source.state_size, device=source.device)
+        self.features: EpisodeFeatures = source.open(num_rows)
+        self.classifier_state = torch.zeros(num_rows, source.state_size, device=source.device)
         self._previous_confidence = torch.zeros(num_rows, device=source.device)
         self._random_offsets = torch.zeros(num_rows, self.num_decisions, 2, dtype=torch.int64)
 
     @property
     def labels(self) -> Tensor:
         """`(N,)` true classes of the loaded clips, int64, on the CPU."""
-        return self._features.labels.cpu().clone()
+        return self.features.labels.cpu().clone()
+
+    @property
+    def frame_steps(self) -> Tensor:
+        """`(N,)` index of each row's frame; after the last step it stays at the last frame."""
+        return self.steps.clamp(max=self.num_decisions - 1)
 
     @property
     def can_skip(self) -> bool:
@@ -145,33 +125,22 @@ class PatchLocalizationCore:
                 raise IndexError(
                     f"video_index {start.video_index} is not in 0..{self.source.num_videos - 1}"
                 )
-        self._features.load(rows, starts)
+        self.features.load(rows, starts)
         given = skip_costs or [None] * len(starts)
         for row, start, cost in zip(rows, starts, given, strict=True):
             self.starts[row] = start
             own = self._skip_cost.of_episode(start.episode_seed)
             self.skip_costs[row] = own if cost is None else cost
         index = torch.as_tensor(list(rows))
-        self._random_offsets[index] = torch.stack(
-            [
-                random_offsets(
-                    start.episode_seed, self.num_decisions, self.grid, self._baseline_positions
-                )
-                for start in starts
-            ]
+        self._random_offsets[index] = random_offsets(
+            [start.episode_seed for start in starts],
+            self.num_decisions,
+            self.grid,
+            positions=self._baseline_positions,
         )
         self.steps[index] = 0
-        self._classifier_state[index] = 0.0
+        self.classifier_state[index] = 0.0
         self._previous_confidence[index] = 0.0
-
-    @property
-    def works_ahead(self) -> bool:
-        """Whether `prefetch` does anything."""
-        return self._features.works_ahead
-
-    def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
-        """Announce the episodes of a coming `reset_rows`; it changes no result."""
-        self._features.prefetch(starts)
 
     def observe(self) -> Tensor:
         """`(N, C, h, w)` or `(N, C)`: the glance at each row's next frame.
@@ -179,8 +148,8 @@ class PatchLocalizationCore:
         After the last step there is no next frame and the last one is shown again. The label is
         never in it.
         """
-        self._require_started()
-        return self._observation(torch.arange(self.num_rows), self._frame_steps())
+        self.require_started()
+        return self._observation(torch.arange(self.num_rows), self.frame_steps)
 
     def observe_episode(self) -> Tensor:
         """`(N, T, C, h, w)` or `(N, T, C)`: all observations of the episodes, known in advance."""
@@ -209,7 +178,7 @@ class PatchLocalizationCore:
         Raises:
             gymnasium.error.ResetNeeded: a row's episode has not begun or is over.
         """
-        self._require_started()
+        self.require_started()
         if bool((self.steps >= self.num_decisions).any()):
             over = (self.steps >= self.num_decisions).nonzero().flatten().tolist()
             raise ResetNeeded(
@@ -218,12 +187,12 @@ class PatchLocalizationCore:
         choice = self._choice(actions, offsets, focused, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
         vectors = self._focus(rows, steps, choice)
-        before = self._classifier_state
-        logits, after = self._features.classify(rows, steps, vectors[0], before)
-        confidences = true_confidence(self._features, rows, logits)
+        before = self.classifier_state
+        logits, after = self.features.classify(rows, steps, vectors[0], before)
+        confidences = true_confidence(self.features, rows, logits)
         previous = self._previous_confidence
         outcome = self._outcome(rows, steps, choice, vectors, before, logits, confidences, previous)
-        self._classifier_state = after
+        self.classifier_state = after
         self._previous_confidence = confidences.clone()  # the outcome is the caller's
         self.steps += 1
         return outcome
@@ -251,66 +220,20 @@ class PatchLocalizationCore:
         choice = PatchChoice(choice.offsets.flatten(0, 1), choice.focused.flatten())
         rows, steps = self._all_pairs()
         vectors = self._focus(rows, steps, choice)
-        logits, states = self._features.classify_sequence(vectors[0].unflatten(0, shape))
+        logits, states = self.features.classify_sequence(vectors[0].unflatten(0, shape))
         logits = logits.flatten(0, 1)
-        confidences = true_confidence(self._features, rows, logits)
+        confidences = true_confidence(self.features, rows, logits)
         previous = _shifted(confidences.view(shape)).flatten()
         before = _shifted(states).flatten(0, 1)
         outcome = self._outcome(rows, steps, choice, vectors, before, logits, confidences, previous)
-        self._classifier_state = states[:, -1].contiguous()
+        self.classifier_state = states[:, -1].contiguous()
         self._previous_confidence = confidences.view(shape)[:, -1].contiguous()
         self.steps += self.num_decisions
         return Outcome(**{name: value.unflatten(0, shape) for name, value in vars(outcome).items()})
 
-    def confidences_at_all_positions(self) -> Tensor:
-        """`(N, A)` confidence that each grid position would give at the current step.
-
-        Knows the label: a reference for measuring policies by, not an observation.
-        """
-        self._require_started()
-        rows, steps = torch.arange(self.num_rows), self._frame_steps()
-        return confidences_at(self._features, rows, steps, self._classifier_state, self.grid)
-
-    def patch_vectors_at_all_positions(self, step: int) -> Tensor:
-        """`(N, A, F)` features of the patch at each grid position of each row's frame `step`.
-
-        They depend on no look before, so a search over looks pays for them once a frame.
-        """
-        self._require_started()
-        positions = self.grid.all_offsets()
-        count = len(positions)
-        rows = torch.arange(self.num_rows).repeat_interleave(count)
-        steps = torch.full_like(rows, step)
-        vectors = self._features.focus(rows, steps, positions.repeat(self.num_rows, 1))
-        return vectors.view(self.num_rows, count, -1)
-
-    def confidences_of(
-        self, rows: Tensor, step: int, patch_vectors: Tensor, states: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What other looks from other classifier states would bring.
-
-        Knows the label, as `confidences_at_all_positions` does.
-
-        Args:
-            rows: `(M,)` int64, on the CPU.
-            step: of the frame.
-            patch_vectors: `(M, F)`.
-            states: `(M, S)` before the looks.
-
-        Returns:
-            true-class confidences `(M,)` and states `(M, S)` after them.
-        """
-        steps = torch.full_like(rows, step)
-        logits, after = self._features.classify(rows, steps, patch_vectors, states)
-        return true_confidence(self._features, rows, logits), after
-
-    def frame(self, row: int, step: int) -> Tensor:
-        """Frame `(H, W, 3)` uint8 RGB of a row's clip."""
-        return torch.from_numpy(self._features.frame(row, step))
-
     def _observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """What `(M,)` pairs show: the glance, and the price of a look where it is not fixed."""
-        glances: Tensor = self._features.observation(rows, steps)
+        glances: Tensor = self.features.observation(rows, steps)
         if not self._skip_cost.is_random:
             return glances
         return append_cost(glances, self.skip_costs[rows], self.source.observation_bound)
@@ -343,7 +266,7 @@ class PatchLocalizationCore:
         if self._compares_random_patch:
             places.append((rows, steps, self._random_offsets[rows, steps]))
         asked = [torch.cat(parts) for parts in zip(*places, strict=True)]
-        vectors = self._features.focus(*asked) if len(asked[0]) else self._no_vectors(0)
+        vectors = self.features.focus(*asked) if len(asked[0]) else self._no_vectors(0)
         chosen, random = vectors[: len(index)], vectors[len(index) :]
         if len(index) < len(rows):
             everywhere = self._no_vectors(len(rows))
@@ -352,7 +275,7 @@ class PatchLocalizationCore:
         return chosen, random if self._compares_random_patch else None
 
     def _no_vectors(self, count: int) -> Tensor:
-        return self._classifier_state.new_zeros(count, self.source.num_patch_features)
+        return self.classifier_state.new_zeros(count, self.source.num_patch_features)
 
     def _outcome(
         self,
@@ -369,7 +292,7 @@ class PatchLocalizationCore:
         focused = choice.focused.to(confidences.device)
         baseline = self._reward(
             Counterfactuals(
-                self._features,
+                self.features,
                 rows,
                 steps,
                 before,
@@ -397,10 +320,12 @@ class PatchLocalizationCore:
         rows = torch.arange(self.num_rows).repeat_interleave(self.num_decisions)
         return rows, torch.arange(self.num_decisions).repeat(self.num_rows)
 
-    def _frame_steps(self) -> Tensor:
-        return self.steps.clamp(max=self.num_decisions - 1)
+    def require_started(self) -> None:
+        """Refuse what needs a loaded clip in every row.
 
-    def _require_started(self) -> None:
+        Raises:
+            gymnasium.error.ResetNeeded: a row has not been reset.
+        """
         missing = [row for row, start in enumerate(self.starts) if start is None]
         if missing:
             raise ResetNeeded(f"call reset first: rows {missing} have no episode yet")
@@ -411,7 +336,7 @@ class PatchLocalizationCore:
         Raises:
             gymnasium.error.ResetNeeded: a row is not at the first frame of an episode.
         """
-        self._require_started()
+        self.require_started()
         if bool(self.steps.any()):
             raise ResetNeeded(f"{what} needs every row at its first frame; reset first")
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from adafocus_env.envs.actions import PatchChoice
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
-
-InfoArrays = dict[str, npt.NDArray[Any]]
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.outcome import InfoArrays, Outcome
 
 
 def reset_info(core: PatchLocalizationCore) -> InfoArrays:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -16,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import (
     EpisodeSampler,
     check_reset_options,
@@ -25,25 +24,14 @@ from adafocus_env.envs.episode_sampler import (
     reset_options,
 )
 from adafocus_env.envs.factory import make_core, make_core_from_parts, observation_space
-from adafocus_env.envs.infos import InfoArrays, reset_info, step_info, with_success
+from adafocus_env.envs.infos import reset_info, step_info, with_success
+from adafocus_env.envs.outcome import EpisodeResult, InfoArrays
 from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
 _NO_VIDEO = -1
-
-
-@dataclass(frozen=True)
-class EpisodeResult(Outcome):
-    """`Outcome` of whole episodes, leading shape `(N, T)`, with the infos of all steps.
-
-    Attributes:
-        infos: arrays `(N, T, ...)` by the names of the single environment's info; `is_success` is
-            `(N,)`.
-    """
-
-    infos: InfoArrays
 
 
 class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
@@ -231,10 +219,10 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         if any(index is None or index >= self.num_videos for index in indices):
             raise IndexError(f"video indices {indices} are not all in 0..{self.num_videos - 1}")
         self._scheduled = np.array(indices)
-        if self.core.works_ahead and None not in self._rngs:
+        if self.core.features.works_ahead and None not in self._rngs:
             # Drawn from copies: if seeds or options change in between, other clips are loaded.
             samplers, rngs = copy.deepcopy((self._samplers, self._rngs))
-            self.core.prefetch(
+            self.core.features.prefetch(
                 [
                     sampler.next(rng, video_index=index)
                     for sampler, rng, index in zip(samplers, rngs, indices, strict=True)

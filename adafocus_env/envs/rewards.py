@@ -7,7 +7,7 @@ reward baseline. Where frames can be skipped, `look_costs` are subtracted as wel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,21 +122,25 @@ def look_costs(focused: Tensor, skip_costs: Tensor) -> Tensor:
     return skip_costs * focused
 
 
-def random_offsets(episode_seed: int, num_steps: int, grid: PatchGrid, positions: str) -> Tensor:
-    """`(T, 2)` offsets of an episode's random patches, drawn at once.
+def random_offsets(
+    episode_seeds: Sequence[int], num_steps: int, grid: PatchGrid, *, positions: str
+) -> Tensor:
+    """`(M, T, 2)` offsets of the random patches of M episodes; those of one are drawn at once.
 
     Args:
-        episode_seed: of the episode.
+        episode_seeds: M of them.
         num_steps: T.
         grid: the positions, and the frames and patches that they are for.
         positions: `"grid"`, or `"pixel"`: offsets 0 to `side - P - 1`, as published; the last one
             that fits is never drawn.
     """
-    on_grid, free = positions == "grid", grid.frame_size - grid.patch_size
-    rng = episode_rng(episode_seed, Purpose.BASELINE)
-    drawn = rng.integers(0, grid.grid_size if on_grid else max(free, 1), size=(num_steps, 2))
-    places = torch.from_numpy(drawn)
-    return grid.offsets(places[:, 0] * grid.grid_size + places[:, 1]) if on_grid else places
+    limit = grid.grid_size if positions == "grid" else max(grid.frame_size - grid.patch_size, 1)
+    drawn = torch.empty(len(episode_seeds), num_steps, 2, dtype=torch.int64)
+    for place, seed in zip(drawn.numpy(), episode_seeds, strict=True):
+        place[:] = episode_rng(seed, Purpose.BASELINE).integers(0, limit, size=place.shape)
+    if positions == "grid":
+        return grid.offsets(drawn[..., 0] * grid.grid_size + drawn[..., 1])
+    return drawn
 
 
 def true_confidence(features: EpisodeFeatures, rows: Tensor, logits: Tensor) -> Tensor:
@@ -161,10 +165,11 @@ def confidences_at(
     count = len(positions)
     at_once = max(1, _PATCHES_AT_ONCE // count)
     confidences = []
-    for part in zip(*(pairs.split(at_once) for pairs in (rows, steps, state)), strict=True):
-        each_row, each_step = (pairs.repeat_interleave(count) for pairs in part[:2])
-        vectors = features.focus(each_row, each_step, positions.repeat(len(part[0]), 1))
-        logits = features.classify_each(*part[:2], vectors.unflatten(0, (-1, count)), part[2])
+    parts = zip(*(values.split(at_once) for values in (rows, steps, state)), strict=True)
+    for row, step, before in parts:
+        each_row, each_step = row.repeat_interleave(count), step.repeat_interleave(count)
+        vectors = features.focus(each_row, each_step, positions.repeat(len(row), 1))
+        logits = features.classify_each(row, step, vectors.unflatten(0, (-1, count)), before)
         each = true_confidence(features, each_row, logits.flatten(0, 1))
         confidences.append(each.view(-1, count))
     return torch.cat(confidences)

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs.lookahead import confidences_at_all_positions
 from adafocus_env.seeding import Purpose, episode_rng
 
 State = tuple[npt.NDArray[Any], ...] | None
@@ -211,4 +212,4 @@ class GreedyOracle(Oracle):
         deterministic: bool = False,
     ) -> tuple[npt.NDArray[Any], State]:
         """Actions for the core's rows at their current steps; the observation is not used."""
-        return self.core.confidences_at_all_positions().argmax(dim=1).cpu().numpy(), None
+        return confidences_at_all_positions(self.core).argmax(dim=1).cpu().numpy(), None

@@ -8,6 +8,7 @@ from gymnasium.error import ResetNeeded
 
 from adafocus_env.envs import REWARDS
 from adafocus_env.envs.factory import make_core_from_parts
+from adafocus_env.envs.lookahead import confidences_at_all_positions
 from adafocus_env.features import EpisodeStart, LiveFeatures
 
 STARTS = [EpisodeStart(0, 11), EpisodeStart(3, 12), EpisodeStart(1, 2**64 - 1)]
@@ -182,20 +183,20 @@ def test_baseline_starts_from_the_state_before_the_step(make_core):
 def test_confidences_at_all_positions_are_those_of_looking_there(make_core):
     core = make_core(grid_size=4)
     core.transition(torch.tensor([3, 3, 3]))
-    everywhere = core.confidences_at_all_positions()
+    everywhere = confidences_at_all_positions(core)
     assert everywhere.shape == (3, 16)
     for action in range(16):
         trial = copy.deepcopy(core)
         outcome = trial.transition(torch.full((3,), action))
         torch.testing.assert_close(everywhere[:, action], outcome.confidences, rtol=0, atol=1e-5)
     assert core.steps.tolist() == [1, 1, 1]
-    assert torch.equal(core.confidences_at_all_positions(), everywhere)
+    assert torch.equal(confidences_at_all_positions(core), everywhere)
 
 
 def test_expected_subtracts_the_mean_over_all_positions(make_core):
     core = make_core(reward="expected", grid_size=5)
     for action in (3, 17):
-        mean = core.confidences_at_all_positions().mean(dim=1)
+        mean = confidences_at_all_positions(core).mean(dim=1)
         outcome = core.transition(torch.full((3,), action))
         torch.testing.assert_close(outcome.baseline_confidences, mean, rtol=0, atol=1e-5)
 
@@ -211,7 +212,7 @@ def test_frozen_networks_do_not_change_by_a_bit(tiny_recognizer, make_core):
         core.reset_rows([0, 1, 2], STARTS)
         for t in range(4):
             outcome = core.transition(actions[:, t])
-            core.confidences_at_all_positions()
+            confidences_at_all_positions(core)
             assert not any(tensor.requires_grad for tensor in vars(outcome).values())
         assert not core.observe().requires_grad
     after = recognizer.state_dict()
@@ -272,7 +273,7 @@ def test_nothing_works_before_the_first_reset(tiny_recognizer, make_videos):
         core.observe_episode,
         lambda: core.transition(torch.tensor([0, 0])),
         lambda: core.play(torch.zeros(2, 4, dtype=torch.int64)),
-        core.confidences_at_all_positions,
+        lambda: confidences_at_all_positions(core),
     ):
         with pytest.raises(ResetNeeded, match=r"reset first: rows \[0\]"):
             call()

@@ -322,4 +322,4 @@ def test_no_gradient_is_recorded(make_env):
         env.reset(seed=0)
         env.step(0)
     assert env.core.observe().grad_fn is None
-    assert env.core._classifier_state.grad_fn is None
+    assert env.core.classifier_state.grad_fn is None

@@ -146,7 +146,7 @@ def test_a_new_episode_begins_from_the_zero_state():
 def _random_looks(source, baseline_positions):
     core = _core(source, "random", baseline_positions=baseline_positions)
     _look_at_corner(core, "play")
-    episodes = core._features
+    episodes = core.features
     assert isinstance(episodes, HandSetEpisodes)
     (together,) = episodes.looks
     return together[len(together) // 2 :]  # after the corner looks

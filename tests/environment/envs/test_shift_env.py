@@ -200,8 +200,8 @@ def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
 def test_a_rendered_frame_is_the_middle_one_of_its_division(recognizer, videos):
     core: PatchLocalizationCore = _core(recognizer, videos, 1, video_div=2)
     frames: Tensor = videos.clip(0, 10).frames
-    assert torch.equal(core.frame(0, 0), frames[3].permute(1, 2, 0))
-    assert torch.equal(core.frame(0, 1), frames[9].permute(1, 2, 0))
+    np.testing.assert_array_equal(core.features.frame(0, 0), frames[3].permute(1, 2, 0))
+    np.testing.assert_array_equal(core.features.frame(0, 1), frames[9].permute(1, 2, 0))
 
 
 def test_workers_load_the_same_glance_frames(recognizer, videos, assert_equal):

@@ -39,7 +39,7 @@ class FocusedPairs:
 
     def __init__(self, env, monkeypatch):
         self.calls: list[list[tuple[int, int, int, int]]] = []
-        features = env.core._features
+        features = env.core.features
         focus = features.focus
 
         def remembered(rows, steps, offsets):

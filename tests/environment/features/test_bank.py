@@ -16,6 +16,7 @@ from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.data.media.video_files import OpenVideo
 from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.envs.lookahead import confidences_at_all_positions
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
 
@@ -210,8 +211,8 @@ def test_the_greedy_oracle_sees_what_it_sees_live(tiny):
     bank.reset(seed=6)
     live.reset(seed=6)
     for action in _actions(bank, 1).T:
-        one = bank.core.confidences_at_all_positions()
-        other = live.core.confidences_at_all_positions()
+        one = confidences_at_all_positions(bank.core)
+        other = confidences_at_all_positions(live.core)
         assert one.shape == (N, 49)
         assert float(other.std(dim=1).min()) > 1e-3
         torch.testing.assert_close(one, other, rtol=0, atol=CONFIDENCE_ATOL)
