@@ -1,6 +1,8 @@
 """What `make` says to arguments it cannot use."""
 
+import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,13 @@ import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 
 from adafocus_env.data import VideoError
-from adafocus_env.envs import shipped_recognizer
+from adafocus_env.envs import (
+    REWARDS,
+    PatchLocalizationEnv,
+    PatchLocalizationVectorEnv,
+    shipped_recognizer,
+)
+from adafocus_env.envs.factory import ARGUMENTS, make_core, make_core_from_parts
 from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
@@ -24,10 +32,51 @@ def make(request):
     return gym.make if request.param == "make" else gym.make_vec
 
 
-@pytest.mark.parametrize("typo", ["grid_sise", "rewards", "recogniser", "num_rows", "seed"])
-def test_a_typo_in_an_argument_is_a_type_error(make, typo):
-    with pytest.raises(TypeError, match=typo):
+@pytest.mark.parametrize(
+    ("typo", "cure"),
+    [
+        ("grid_sise", "did you mean grid_size?"),
+        ("rewards", "did you mean reward?"),
+        ("recogniser", "did you mean recognizer?"),
+        ("render_mod", "did you mean render_mode?"),
+        ("num_rows", "unknown argument num_rows"),
+        ("bank", "unknown argument bank"),
+        ("seed", "known are dataset, split, data_dir"),
+    ],
+)
+def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(make, typo, cure):
+    with pytest.raises(TypeError, match=f"unknown argument {typo}; .*") as caught:
         make(GRID, **{typo: 5})
+    assert cure in str(caught.value)
+
+
+@pytest.mark.parametrize("env_type", [PatchLocalizationEnv, PatchLocalizationVectorEnv])
+def test_an_unknown_argument_beside_given_networks_is_refused_alike(
+    env_type, tiny_recognizer, make_videos
+):
+    with pytest.raises(TypeError, match=r"unknown argument grid_sise; did you mean grid_size\?"):
+        env_type.from_parts(tiny_recognizer, make_videos(), grid_sise=5)
+
+
+def test_a_time_limit_is_refused_where_all_rows_end_together():
+    with pytest.raises(TypeError, match=r"max_episode_steps: an episode always .*num_frames="):
+        gym.make_vec(GRID, num_envs=2, max_episode_steps=5)
+
+
+def test_a_time_limit_of_one_environment_is_gymnasiums_wrapper():
+    env = gym.make(GRID, max_episode_steps=5)
+    env.reset(seed=0)
+    ends = [env.step(24)[2:4] for _ in range(5)]
+    assert ends == [(False, False)] * 4 + [(False, True)]
+
+
+def test_the_manual_lists_every_argument_with_its_default():
+    table = re.findall(r"^ *\| `(\w+)` \| `?([^|`]+)`? \|", PatchLocalizationEnv.__doc__, re.M)
+    listed = {name: default.strip(' "') for name, default in table if name not in REWARDS}
+    signatures = [inspect.signature(make_core_from_parts), inspect.signature(make_core)]
+    defaults = {n: p.default for s in signatures for n, p in s.parameters.items()}
+    expected = {name: str(defaults[name]) for name in ARGUMENTS} | {"render_mode": "None"}
+    assert listed == expected
 
 
 @pytest.mark.parametrize(
