@@ -8,9 +8,9 @@ from scipy import stats
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.envs.lookahead import confidences_at_all_positions
+from agents.baselines.oracles import GreedyOracle
 from agents.baselines.simple import (
     FixedAgent,
-    GreedyOracle,
     RandomAgent,
     SeededAgent,
     SweepAgent,

@@ -79,7 +79,6 @@ def test_the_size_is_what_sb3_allocates(make_adapter, algorithm):
         num_rows=3,
         num_decisions=4,
     )
-    assert size is not None
     assert size.num_bytes == sum(array.nbytes for array in arrays)
     assert size.transitions == 99
 
