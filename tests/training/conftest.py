@@ -25,7 +25,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
 from train import demo as demo_module
-from train.checkpoints.load import save_backbone
+from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
 from train.cli.run_place import DEMO_FOLDER
 from train.config.commands import CONFIGS
