@@ -45,7 +45,7 @@ def make(monkeypatch, quiet):
 # --- the session's folder, drawn by a worker process ---
 
 
-def test_every_split_has_its_list_targets_and_videos(tiny_videos):
+def test_every_split_has_its_list_targets_videos_and_a_complete_description(tiny_videos):
     for split, count in {"train": 20, "val": 10, "test": 12}.items():
         lines = (tiny_videos / f"{split}.txt").read_text().splitlines()
         assert lines == [f"{split}/{i:05d}.mp4,16,{i % 10}" for i in range(count)]
@@ -53,9 +53,6 @@ def test_every_split_has_its_list_targets_and_videos(tiny_videos):
         files = sorted(path.name for path in (tiny_videos / "videos" / split).iterdir())
         assert files == [f"{i:05d}.mp4" for i in range(count)]
     assert (tiny_videos / "classes.txt").read_text().split("\n")[:-1] == list(CLASS_NAMES)
-
-
-def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos):
     description = json.loads((tiny_videos / "videos.json").read_text())
     splits = {"train": [1001, 20], "val": [1002, 10], "test": [2001, 12]}
     assert description == {"dataset": "glyphs", "splits": splits}

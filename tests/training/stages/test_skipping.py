@@ -31,7 +31,7 @@ UNIFORMS = torch.stack(
 ).double()
 
 
-def test_a_frame_is_kept_where_its_number_reaches_the_rate():
+def test_a_frame_is_kept_where_its_number_reaches_the_rate_and_costs_are_the_environments():
     assert frames_focused(UNIFORMS, 0.25)[0].tolist() == [False, False, True, True]
     assert frames_focused(UNIFORMS, "random").tolist() == [
         [False, False, True, True],
@@ -40,9 +40,6 @@ def test_a_frame_is_kept_where_its_number_reaches_the_rate():
     assert frames_focused(UNIFORMS, None).all()
     assert not frames_focused(UNIFORMS, 1.0).any()
     assert frames_focused(UNIFORMS, 0.0).all()
-
-
-def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them():
     assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
     assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
 
@@ -169,6 +166,8 @@ def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(make_conf
     ]
     assert [entry.is_learned for entry in found] == [True, False, False]
     assert found[2].looker == "fixed:24"
+    assert read_frames("random") is None
+    assert read_frames("plus:folder") is None
 
 
 @pytest.mark.parametrize(
@@ -190,11 +189,6 @@ def test_what_frames_are_kept_of_must_be_said(make_config, policies, message):
         _entries(make_config, *policies)
 
 
-def test_names_without_amounts_are_no_kept_frames():
-    assert read_frames("random") is None
-    assert read_frames("plus:folder") is None
-
-
 def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(policy_row):
     names = ("plain", "plus@0.05", "plus@0.1", "greedy_oracle")
     rows = [policy_row(name) for name in names]
@@ -209,44 +203,35 @@ def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(poli
 
 
 @pytest.fixture(scope="module")
-def skip_run(run_command, tiny, pipeline, tmp_path_factory):
+def skip_run(run_tiny, handed_on, tmp_path_factory):
     """Stage 2 with one policy for all costs."""
     folder = tmp_path_factory.mktemp("skip")
-    done = run_command(
-        "stage2", *tiny, f"resume={pipeline['stage1']}", f"output_dir={folder}",
-        "locations=skip", "reward=skip", "skip_cost=random",
-    )  # fmt: skip
-    assert done.code == 0, done.err
+    rules = ["locations=skip", "reward=skip", "skip_cost=random"]
+    run_tiny("stage2", folder, f"resume={handed_on['stage1']}", *rules)
     return folder
 
 
-def test_stage_2_trains_one_policy_for_all_costs(skip_run):
+def test_stage_2_trains_one_policy_for_all_costs_and_stage_3_continues(
+    run_tiny, skip_run, tmp_path
+):
     policy = load_policy(skip_run / "policy").policy
     assert policy.action_space == spaces.Discrete(17)
     assert policy.observation_space.shape == (49, 7, 7)
-
-
-def test_stage_3_continues_from_it(run_command, tiny, skip_run, tmp_path):
-    done = run_command("stage3", *tiny, f"resume={skip_run}", f"output_dir={tmp_path}")
-    assert done.code == 0, done.err
+    run_tiny("stage3", tmp_path, f"resume={skip_run}")
     assert (tmp_path / "policy").is_dir()
 
 
-def test_evaluate_says_what_was_executed(run_command, tiny, skip_run, tmp_path):
-    given = [f"resume={skip_run}", f"output_dir={tmp_path}"]
-    untold = run_command("evaluate", *tiny, *given)
-    assert untold.code == 1
-    assert "must be told one: use skip_cost=0.05" in untold.err
-    done = run_command("evaluate", *tiny, *given, "skip_cost=0.05")
-    assert done.code == 0, done.err
-    (row,) = json.loads((tmp_path / "evaluate.json").read_text())["policies"]
+def test_evaluate_says_what_was_executed(refused, judge, skip_run, tmp_path):
+    said = refused("evaluate", f"resume={skip_run}")
+    assert "must be told one: use skip_cost=0.05" in said
+    row = judge(tmp_path, f"resume={skip_run}", "skip_cost=0.05")
     assert 0.0 <= row["kept_share"] <= 1.0
     assert row["skip_cost"] == 0.05
     # Nothing but the inference itself is computed: no reward is asked for.
     assert row["gmacs_per_video"] == pytest.approx(row["gmacs_executed_per_video"], rel=1e-6)
 
 
-def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_run, tmp_path):
+def test_a_benchmark_compares_skipping_at_the_same_cost(run_tiny, skip_run, tmp_path):
     policies = [
         "random",
         f"plus@0.05:{skip_run}",
@@ -256,11 +241,8 @@ def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_
         "random_skip:0.5:center",
     ]
     listed = ",".join(f"'{policy}'" for policy in policies)
-    done = run_command(
-        "benchmark", *tiny, f"resume={skip_run}", f"policies=[{listed}]", f"output_dir={tmp_path}",
-        "conditional_exit=true",
-    )  # fmt: skip
-    assert done.code == 0, done.err
+    given = [f"resume={skip_run}", f"policies=[{listed}]", "conditional_exit=true"]
+    run_tiny("benchmark", tmp_path, *given)
     result = json.loads((tmp_path / "benchmark.json").read_text())
     rows = {row["name"]: row for row in result["policies"]}
     plain = rows["random"]

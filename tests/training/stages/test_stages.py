@@ -1,4 +1,4 @@
-"""Stages 0, 1 and 3: which networks learn, in which mode, on which patches (REFERENCE 1A, 5A)."""
+"""Stages 0, 1 and 3: which networks learn, in which mode, on which patches (PUBLISHED.md)."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class _Modes:
 @pytest.mark.parametrize(
     ("name", "norm", "dropout", "gradients"),
     [
-        # REFERENCE section 1A's table; the glancer's dropout lies before its stage-0 head.
+        # As published; the glancer's dropout lies before its stage-0 head.
         ("stage 0 glancer", {"glancer": True}, {"glancer": True}, {"glancer": True}),
         ("stage 0 focuser", {"focuser": True}, {}, {"focuser": True}),
         (
@@ -185,15 +185,14 @@ def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, bat
 # --- stage 0 ---
 
 
-def test_the_focuser_is_pretrained_on_whole_frames(recognizer, batch):
+def test_backbones_are_pretrained_on_whole_frames_and_on_what_the_glancer_will_see(
+    recognizer, batch
+):
     stage = BackboneStage(recognizer, "focuser", 0.05, None)
     recognizer.eval()
     frames = batch.frames[1, 2][None].float() / 255.0
     normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
     torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
-
-
-def test_the_glancer_is_pretrained_on_what_it_will_see(recognizer, batch):
     stage = BackboneStage(recognizer, "glancer", 0.05, None)
     recognizer.eval()
     frames = recognizer.glance_input(batch.frames[1, 2][None])
@@ -270,7 +269,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
         torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
 
 
-def test_random_is_a_uniform_position_of_the_grid(recognizer):
+def test_random_and_center_are_positions_of_the_grid(recognizer):
     choose = choose_looks("random", GRID, recognizer)
     uniforms = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
     looks = choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double())
@@ -278,9 +277,6 @@ def test_random_is_a_uniform_position_of_the_grid(recognizer):
     spread = torch.stack([(torch.arange(1600) + 0.5) / 1600] * 2, dim=-1)[None]
     offsets = choose(torch.zeros(1, 1600, 48, 7, 7), spread).offsets[0]
     assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
-
-
-def test_center_is_the_grid_position_nearest_the_middle(recognizer):
     choose = choose_looks("center", GRID, recognizer)
     looks = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
     assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
