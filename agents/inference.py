@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -16,35 +16,8 @@ from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
 from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
 from agents.flops import executed_multiply_adds
-from agents.policies.distributions import ActionDistribution
-from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
+from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy
-
-
-class SequencePolicy(Protocol):
-    """What `AdaFocus` asks of a policy; `GruActorCriticPolicy` has it."""
-
-    observation_space: Any
-    action_space: Any
-
-    def initial_state(self, num_rows: int) -> Tensor:
-        """`(N, S)` at the start of a video."""
-        ...
-
-    def step(
-        self,
-        observations: Tensor,
-        policy_state: Tensor,
-        episode_starts: Tensor,
-        *,
-        deterministic: bool = ...,
-    ) -> PolicyStep:
-        """One frame of N videos."""
-        ...
-
-    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
-        """All frames `(N, T, ...)` from the start: the distribution of actions `(N, T)`."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -82,7 +55,7 @@ class AdaFocus:
     def __init__(
         self,
         recognizer: Recognizer,
-        policy: SequencePolicy,
+        policy: GruActorCriticPolicy,
         *,
         skip_cost: float | None = None,
         amp: str = "none",

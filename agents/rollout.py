@@ -15,7 +15,8 @@ from torch import Tensor
 from adafocus_env.envs import PatchChoice, PatchLocalizationVectorEnv
 from adafocus_env.seeding import Purpose, episode_rng
 from agents.baselines.blind_skipping import BlindSkipping
-from agents.baselines.simple import Agent, Oracle, RandomOffsets, SeededAgent, State
+from agents.baselines.oracles import Oracle
+from agents.baselines.simple import Agent, RandomOffsets, SeededAgent, State
 from agents.policies.distributions import GridDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.inputs import act_on_episodes, can_skip, look_at, seen_by

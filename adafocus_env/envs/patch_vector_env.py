@@ -174,15 +174,6 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             gymnasium.error.InvalidAction: the actions are not in the action space.
             gymnasium.error.ResetNeeded: before the first reset, or on an episode that is over.
         """
-        rewards, terminated, truncated, infos = self.step_unseen(actions)
-        return self._observation(), rewards, terminated, truncated, infos
-
-    def step_unseen(
-        self, actions: Any
-    ) -> tuple[
-        npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]
-    ]:
-        """`step` without its observations, which `core.observe()` gives on the device."""
         checked = self.core.locations.check(actions, (self.num_envs,))
         outcome = self.core.transition(checked)
         if self._view is not None:
@@ -192,7 +183,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
         terminated[over] = True
         infos = self._step_infos(step_info(self.core, outcome), over)
-        return rewards, terminated, np.zeros_like(terminated), infos
+        return self._observation(), rewards, terminated, np.zeros_like(terminated), infos
 
     def observe_episode(self) -> Tensor:
         """All observations of the episodes just begun: `(N, T, C, h, w)`, on the device."""

@@ -1,4 +1,4 @@
-"""BeamOracle: looks searched ahead with the label known; a reference for measuring policies by."""
+"""Agents that know the label: references for measuring policies by, not upper bounds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
-from agents.baselines.simple import Oracle, State
+from agents.baselines.simple import BaselineAgent
+
+
+class Oracle(BaselineAgent):
+    """Base of the agents that know the label and try all positions: references, not upper bounds.
+
+    They watch the core instead of observations, so their `predict` calls must alternate with its
+    steps.
+
+    Args:
+        core: the running episodes.
+
+    Raises:
+        ValueError: the core takes no grid actions.
+    """
+
+    def __init__(self, core: PatchLocalizationCore):
+        if not isinstance(core.locations.action_space, spaces.Discrete):
+            raise ValueError("oracles choose grid positions; use locations='grid'")
+        self.core = core
+
+
+class GreedyOracle(Oracle):
+    """At each step the grid position of highest true-class confidence; it knows the label.
+
+    A reference, not an upper bound: a patch that raises confidence now may serve later steps less.
+    It tries all positions, G * G patches a step.
+    """
+
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """For the core's rows at their current steps; the observation is not used."""
+        return self.core.confidences_at_all_positions().argmax(dim=1).cpu().numpy()
 
 
 class BeamOracle(Oracle):
@@ -40,13 +72,7 @@ class BeamOracle(Oracle):
         self.width = width
         self._plan: npt.NDArray[np.int64] | None = None
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The planned looks of the core's rows at their current step.
 
         Raises:
@@ -59,7 +85,7 @@ class BeamOracle(Oracle):
         if step == 0:
             self._plan = self.plan().cpu().numpy()
         assert self._plan is not None
-        return self._plan[:, step], None
+        return self._plan[:, step]
 
     def plan(self) -> Tensor:
         """`(N, T)` int64 actions for the episodes of the core's rows, which are left as they are.

@@ -10,12 +10,11 @@ import numpy as np
 
 from adafocus_env.envs import PatchLocalizationCore
 from adafocus_env.networks import AnyRecognizer
-from agents.baselines.oracles import BeamOracle
+from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.baselines.saliency import SaliencyAgent
 from agents.baselines.simple import (
     Agent,
     FixedAgent,
-    GreedyOracle,
     RandomAgent,
     RandomOffsets,
     SweepAgent,
@@ -93,6 +92,12 @@ def find_baseline(name: str) -> BaselineEntry | None:
     if entry.argument is not None and not (number.isascii() and number.isdigit()):
         raise ValueError(f"{name}: write {stem}:{entry.argument}, such as {stem}:4")
     return entry
+
+
+def knows_label(name: str) -> bool:
+    """Whether a policy of this name is an oracle, such as `beam_oracle:4`."""
+    entry = BASELINES.get(name.partition(":")[0])
+    return entry is not None and entry.knows_label
 
 
 def make_baseline(name: str, core: PatchLocalizationCore, recognizer: AnyRecognizer) -> Baseline:

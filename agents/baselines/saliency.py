@@ -10,10 +10,10 @@ from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
 from adafocus_env.networks import AnyRecognizer
-from agents.baselines.simple import State, actions_of_positions
+from agents.baselines.simple import BaselineAgent, actions_of_positions
 
 
-class SaliencyAgent:
+class SaliencyAgent(BaselineAgent):
     """The patch under which the class-activation map of the glancer's best guess is strongest.
 
     Nothing is learned for it and it knows no label: the glancer's classification head, which stage
@@ -44,13 +44,7 @@ class SaliencyAgent:
             map_size=core.source.observation_shape[1:],
         ).to(recognizer.device)
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Actions for glance maps `(N, C, h, w)`."""
         maps = torch.as_tensor(observation, device=self._coverage.device)
         count = maps.shape[1] // self._channels  # a channel that shows a cost has no places
@@ -58,7 +52,7 @@ class SaliencyAgent:
         responses = class_activation(maps, self._head.weight, self._head.bias)
         scores = responses.flatten(1) @ self._coverage.T
         positions = scores.argmax(dim=1).cpu().numpy()
-        return actions_of_positions(self._core, positions), None
+        return actions_of_positions(self._core, positions)
 
 
 @torch.no_grad()

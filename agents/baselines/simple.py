@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -40,7 +41,25 @@ class SeededAgent(Protocol):
         ...
 
 
-class RandomAgent:
+class BaselineAgent(ABC):
+    """SB3's `predict` for agents without memory; `deterministic` changes nothing."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions for a batch of observations, and no state."""
+        return self.act(observation), None
+
+    @abstractmethod
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """One action a row."""
+
+
+class RandomAgent(BaselineAgent):
     """A uniformly random action.
 
     Args:
@@ -57,17 +76,11 @@ class RandomAgent:
         """Draw the rows' actions from their episodes' own streams."""
         self._rows = [episode_rng(seed, Purpose.ACTION) for seed in episode_seeds]
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
-        """Actions; `deterministic` changes nothing, a random agent has no best action."""
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Drawn anew each time."""
         count = len(observation)
         rngs = self._rows if len(self._rows) == count else [self._rng] * count
-        return np.stack([self._draw(rng) for rng in rngs]), None
+        return np.stack([self._draw(rng) for rng in rngs])
 
     def _draw(self, rng: np.random.Generator) -> Any:
         if isinstance(self._action_space, spaces.Discrete):
@@ -81,7 +94,7 @@ class RandomOffsets:
     """Patches at random pixels, as the published stage 1 trains on and is validated on.
 
     No action of the grid stands for them, so this is no `Agent`: evaluation hands the offsets to
-    the core. They are drawn as stage 1 draws them; the last offset never is (REFERENCE section 2).
+    the core. They are drawn as stage 1 draws them; the last offset never is.
 
     Args:
         core: whose episodes to look at.
@@ -97,7 +110,7 @@ class RandomOffsets:
         return (uniforms * self._free).astype(np.int64)
 
 
-class FixedAgent:
+class FixedAgent(BaselineAgent):
     """Always the same action.
 
     Args:
@@ -107,15 +120,9 @@ class FixedAgent:
     def __init__(self, action: Any):
         self._action = np.asarray(action)
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
+    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The action, once a row."""
-        return np.repeat(self._action[None], len(observation), axis=0), None
+        return np.repeat(self._action[None], len(observation), axis=0)
 
 
 class SweepAgent:
@@ -175,40 +182,3 @@ def center_agent(core: PatchLocalizationCore) -> FixedAgent:
     if isinstance(core.locations.action_space, spaces.Discrete):
         return FixedAgent(np.int64(core.grid.center_action))
     return FixedAgent(np.array([0.5, 0.5], np.float32))
-
-
-class Oracle:
-    """Base of the agents that know the label and try all positions: references, not upper bounds.
-
-    They watch the core instead of observations, so their `predict` calls must alternate with its
-    steps.
-
-    Args:
-        core: the running episodes.
-
-    Raises:
-        ValueError: the core takes no grid actions.
-    """
-
-    def __init__(self, core: PatchLocalizationCore):
-        if not isinstance(core.locations.action_space, spaces.Discrete):
-            raise ValueError("oracles choose grid positions; use locations='grid'")
-        self.core = core
-
-
-class GreedyOracle(Oracle):
-    """At each step the grid position of highest true-class confidence; it knows the label.
-
-    A reference, not an upper bound: a patch that raises confidence now may serve later steps less.
-    It tries all positions, G * G patches a step.
-    """
-
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
-        """Actions for the core's rows at their current steps; the observation is not used."""
-        return self.core.confidences_at_all_positions().argmax(dim=1).cpu().numpy(), None

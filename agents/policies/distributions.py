@@ -153,7 +153,7 @@ class LocationDistribution:
 
 
 class LocationHead:
-    """Means by sigmoid, and a fixed standard deviation (REFERENCE section 4, continuous).
+    """Means by sigmoid, and a fixed standard deviation, as published.
 
     Args:
         std: of row and column, as fractions of the free range.

@@ -18,7 +18,7 @@ class GlanceMapExtractor(BaseFeaturesExtractor):
     layer of an `MlpPolicy` alone would have millions of weights.
 
     Args:
-        observation_space: `Box` of glance maps or vectors, or a `Dict` with one of them.
+        observation_space: `Box` of glance maps or vectors.
         channels: of the convolution.
         features_dim: size of the features.
     """
@@ -27,16 +27,12 @@ class GlanceMapExtractor(BaseFeaturesExtractor):
         self, observation_space: spaces.Space[Any], *, channels: int = 32, features_dim: int = 256
     ):
         super().__init__(observation_space, features_dim)
-        self._key = ""
-        if isinstance(observation_space, spaces.Dict):
-            ((self._key, observation_space),) = observation_space.spaces.items()
         assert observation_space.shape is not None
         self.encoder = GlanceMapEncoder(
             observation_space.shape, channels=channels, hidden_dim=features_dim
         )
 
-    def forward(self, observations: Tensor | dict[str, Tensor]) -> Tensor:
+    def forward(self, observations: Tensor) -> Tensor:
         """`(N, ...)` to `(N, features_dim)`."""
-        seen = observations[self._key] if isinstance(observations, dict) else observations
-        features: Tensor = self.encoder(seen)
+        features: Tensor = self.encoder(observations)
         return features

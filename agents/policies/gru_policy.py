@@ -34,11 +34,11 @@ class PolicyStep:
 
 
 class GlanceMapEncoder(nn.Module):
-    """A glance map (or vector) to `hidden_dim` features (REFERENCE section 1A).
+    """A glance map (or vector) to `hidden_dim` features: the published trunk of the policy.
 
     For maps: standardise, 1x1 convolution to `channels`, ReLU, flatten, linear, ReLU. For vectors
-    the convolution is left out. With batch normalisation (REFERENCE section 1S) it stands before
-    either ReLU.
+    the convolution is left out. Batch normalisation, published for Something-Something, stands
+    before either ReLU.
 
     Args:
         shape: `(C, h, w)` or `(C,)` of one observation.

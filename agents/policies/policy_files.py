@@ -40,11 +40,6 @@ POLICY_CLASSES = {
     "RecurrentActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
     "QRDQNPolicy": "sb3_contrib.qrdqn.policies",
 }
-# Policies of observations in a `Dict` of one entry have the same weights without the `Dict`.
-_WITHOUT_DICT = {
-    "MultiInputActorCriticPolicy": "ActorCriticPolicy",
-    "RecurrentMultiInputActorCriticPolicy": "RecurrentActorCriticPolicy",
-}
 _NOT_PUBLISHED = ("optimizer_class", "optimizer_kwargs")  # a policy that acts needs none
 
 
@@ -199,7 +194,6 @@ def _rebuild(saved: Mapping[str, Any]) -> BasePolicy:
 
 def _class_name(policy: BasePolicy) -> str:
     name = type(policy).__name__
-    name = _WITHOUT_DICT.get(name, name)
     if name not in POLICY_CLASSES or not type(policy).__module__.startswith(
         POLICY_CLASSES[name].partition(".")[0]
     ):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from gymnasium import spaces
+from rich.filesize import decimal
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -20,9 +21,8 @@ from agents.gru_ppo.algorithm import GruPPO
 
 # Reward, value, log-probability, advantage, return, episode start; or reward, done, timeout.
 _ROLLOUT_NUMBERS, _REPLAY_NUMBERS = 6, 3
-_UNITS = ("kB", "MB", "GB", "TB")
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")  # a container's limit, by which it is killed
+# A container's limit, by which it is killed; psutil sees the machine around it.
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BufferSize:
     num_bytes: int
 
     def __str__(self) -> str:
-        return f"{self.what} of {self.transitions:,} steps, {readable_bytes(self.num_bytes)}"
+        return f"{self.what} of {self.transitions:,} steps, {decimal(self.num_bytes)}"
 
 
 def buffer_size(
@@ -87,8 +87,8 @@ def available_bytes(device: torch.device) -> int:
     """Memory that can still be taken: of a GPU, or of this machine within its container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    limits = [limit for limit in (_machine_bytes(), _container_bytes()) if limit is not None]
-    return min(limits)
+    machine, container = int(psutil.virtual_memory().available), _container_bytes()
+    return machine if container is None else min(machine, container)
 
 
 def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
@@ -105,16 +105,8 @@ def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
     available = available_bytes(device)
     if size.num_bytes > available:
         raise ValueError(
-            f"a {size} does not fit into the {readable_bytes(available)} that are free; {cure}"
+            f"a {size} does not fit into the {decimal(available)} that are free; {cure}"
         )
-
-
-def readable_bytes(count: int) -> str:
-    """`12.3 MB`, in powers of ten."""
-    if count < 1000:
-        return f"{count} bytes"
-    power = min((len(str(count)) - 1) // 3, len(_UNITS))
-    return f"{count / 1000**power:.1f} {_UNITS[power - 1]}"
 
 
 def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:
@@ -126,15 +118,6 @@ def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name
         if parameter is not None and parameter.default is not inspect.Parameter.empty:
             return int(parameter.default)
     raise ValueError(f"{algorithm.__name__} needs {name}=")
-
-
-def _machine_bytes() -> int:
-    if _MEMINFO.is_file():
-        for line in _MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    # Without what the page cache would give back.
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _container_bytes() -> int | None:

@@ -24,8 +24,6 @@ ALGORITHMS: dict[str, str] = {
     "ppo": "stable_baselines3:PPO",
     "a2c": "stable_baselines3:A2C",
     "dqn": "stable_baselines3:DQN",
-    "sac": "stable_baselines3:SAC",
-    "td3": "stable_baselines3:TD3",
     "recurrent_ppo": "sb3_contrib:RecurrentPPO",
     "trpo": "sb3_contrib:TRPO",
     "qrdqn": "sb3_contrib:QRDQN",
@@ -35,7 +33,7 @@ CUSTOM = "custom"  # nothing but the user's own class
 # Algorithm -> preset -> constructor arguments. Those of other algorithms are in configs/algo/.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "gru_ppo": {
-        # Exactly the published update (REFERENCE section 4): SB3's Adam has eps 1e-5 elsewhere.
+        # Exactly the published update; SB3's Adam has eps 1e-5 elsewhere.
         "paper": {
             "learning_rate": 3e-4,
             "gamma": 0.7,
@@ -121,7 +119,7 @@ _NOT_SETTABLE = {
     "process_group": "torchrun says it",
     "tensorboard_log": "the run folder is the place",
     "_init_setup_model": "the run needs it",
-    "rollout_buffer_class": "use rollouts=device or write a class of your own (algo.class_path=)",
+    "rollout_buffer_class": "write a class of your own (algo.class_path=)",
     "replay_buffer_class": "write a class of your own (algo.class_path=)",
 }
 

@@ -132,7 +132,6 @@ class _Recording:
         self.calls: list[tuple[Any, ...]] = []
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
-        assert episode_start is not None
         self.calls.append((observation.copy(), state, episode_start.tolist(), deterministic))
         return np.full(len(observation), len(self.calls)), (np.array([len(self.calls)]),)
 
@@ -359,7 +358,6 @@ def test_a_look_is_on_target_where_the_centre_is_inside_the_patch():
         ]
     )
     hits = on_target(_evaluation(boxes=boxes), _Targets())
-    assert hits is not None
     assert hits.tolist() == [[True, True], [False, False], [True, False], [False, True]]
 
 

@@ -88,11 +88,11 @@ COMMANDS = {
         "train the policy by reinforcement learning",
         (
             ("resume=RUN", "run folder of stage1"),
-            ("algo=NAME", "gru_ppo, ppo, a2c, dqn, recurrent_ppo, trpo, qrdqn, sac, td3, custom"),
+            ("algo=NAME", "gru_ppo, ppo, a2c, dqn, recurrent_ppo, trpo, qrdqn, custom"),
             ("algo.preset=demo|paper|tuned", "a set of gru_ppo's arguments"),
             ("algo.learning_rate=1e-3 ...", "any argument of the algorithm"),
             ("algo.class_path=pkg.Class", "an algorithm of your own"),
-            ("locations=grid|continuous", "where patches may be; sac and td3 are continuous"),
+            ("locations=grid|continuous", "where patches may be"),
             ("locations=skip reward=skip", "an action more that skips the frame (AdaFocus+)"),
             ("skip_cost=0.05|random", "what a look costs; random: one policy for every cost"),
             ("policy=RUN", "gru_ppo: start from this policy, which may be of another action space"),

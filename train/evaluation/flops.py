@@ -22,7 +22,8 @@ from adafocus_env.networks import (
     build_recognizer,
     placeholder_class_names,
 )
-from agents.baselines.simple import Agent, Oracle, RandomOffsets
+from agents.baselines.oracles import Oracle
+from agents.baselines.simple import Agent, RandomOffsets
 from agents.flops import count_multiply_adds as _count
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO

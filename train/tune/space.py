@@ -68,12 +68,6 @@ _Q_LEARNING: Space = {
     "exploration_fraction": Choice((0.2, 0.5, 0.8)),
     "target_update_interval": Choice((200, 1000, 5000)),
 }
-_ACTOR_CRITIC: Space = {
-    "learning_rate": LogRange(1e-4, 5e-3),
-    "batch_size": Choice((64, 128, 256, 512)),
-    "gradient_steps": Choice((1, 2, 4, 8)),
-    "gamma": _GAMMA,
-}
 
 SPACES: dict[str, Space] = {
     "gru_ppo": {
@@ -100,8 +94,6 @@ SPACES: dict[str, Space] = {
     },
     "dqn": _Q_LEARNING,
     "qrdqn": {**_Q_LEARNING, "policy_kwargs.n_quantiles": Choice((10, 25, 50))},
-    "sac": {**_ACTOR_CRITIC, "ent_coef": Choice(("auto", 0.01, 0.05, 0.2))},
-    "td3": {**_ACTOR_CRITIC, "action_noise": Choice((0.1, 0.2, 0.3, 0.5))},
 }
 
 

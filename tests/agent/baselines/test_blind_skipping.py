@@ -87,7 +87,6 @@ def _policy(shape):
 
 def _shape(env, told):
     shape = env.single_observation_space.shape
-    assert shape is not None
     return (shape[0] + told, *shape[1:])
 
 

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from agents.baselines.oracles import BeamOracle
-from agents.baselines.simple import GreedyOracle
+from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.evaluation import evaluate_agent
 
 DARK = np.zeros((5, 3, 2, 2), np.float32)

@@ -7,9 +7,9 @@ from gymnasium import spaces
 from scipy import stats
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
+from agents.baselines.oracles import GreedyOracle
 from agents.baselines.simple import (
     FixedAgent,
-    GreedyOracle,
     RandomAgent,
     SeededAgent,
     SweepAgent,

@@ -157,7 +157,6 @@ def test_predict_takes_one_observation_and_gives_one_action(make_policy):
     assert np.shape(action) == ()
     assert int(action) == batched[0]
     assert policy.action_space.contains(action)
-    assert state is not None
     assert state[0].shape == (1, 8)
     again, _ = policy.predict(_numpy(observations[0, 1]), state, np.array([False]))
     assert np.shape(again) == ()
@@ -170,9 +169,6 @@ def test_predict_begins_anew_where_an_episode_starts(make_policy):
     _, after = policy.predict(_numpy(observations[:, 1]), state, flags)
     _, fresh = policy.predict(_numpy(observations[:, 1]))
     _, kept = policy.predict(_numpy(observations[:, 1]), state, np.zeros(N, bool))
-    assert after is not None
-    assert fresh is not None
-    assert kept is not None
     np.testing.assert_allclose(after[0][1], fresh[0][1], atol=1e-6)
     np.testing.assert_allclose(after[0][[0, 2]], kept[0][[0, 2]], atol=1e-6)
     assert np.abs(after[0][0] - fresh[0][0]).max() > 1e-4
@@ -188,7 +184,6 @@ def test_predict_refuses_a_state_without_episode_starts(make_policy):
 def test_predict_leaves_the_state_that_it_was_given_as_it_was(make_policy):
     policy, observations = make_policy(), _observations()
     _, state = policy.predict(_numpy(observations[:, 0]))
-    assert state is not None
     before = state[0].copy()
     policy.predict(_numpy(observations[:, 1]), state, np.array([True, False, True]))
     np.testing.assert_array_equal(state[0], before)

@@ -66,7 +66,9 @@ def test_steps_can_be_counted_in_episodes_and_classes_named():
         "policy": "MlpPolicy",
         "policy_kwargs": {"activation_fn": "gelu", "optimizer_class": "adamw"},
     }
-    arguments = algorithm_arguments("sac", None, given, num_decisions=8)
+    arguments = algorithm_arguments(
+        "custom", None, given, class_path="stable_baselines3.SAC", num_decisions=8
+    )
     assert (arguments["n_steps"], arguments["train_freq"]) == (24, (2, "step"))
     assert (arguments["ent_coef"], arguments["policy"]) == ("auto_0.1", "MlpPolicy")
     assert arguments["action_noise"]._sigma.tolist() == [0.5, 0.5]

@@ -142,7 +142,6 @@ def test_target_centers_are_those_of_the_middle_frames(video_folder):
     centers = np.arange(6 * 12 * 2, dtype=np.float32).reshape(6, 12, 2)
     videos = _open(video_folder, target_centers=centers)
     chosen = videos.target_centers(1)
-    assert chosen is not None
     # Video 1 begins at 24; frames 1, 4, 7, 10 have two numbers each.
     assert chosen.tolist() == [[26, 27], [32, 33], [38, 39], [44, 45]]
     assert _open(video_folder).target_centers(1) is None
@@ -159,5 +158,4 @@ def test_target_centers_are_those_of_the_test_frames_where_these_are_sampled():
     for sampling, expected in (("test", [0, 0, 2, 2]), ("center", [0, 2, 2, 2])):
         videos = _over(_Recorder(), 2, target_centers=centers, frame_sampling=sampling)
         chosen = videos.target_centers(0)
-        assert chosen is not None
         assert chosen[:, 0].tolist() == expected

@@ -9,12 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.video_files import (
-    OpenVideo,
-    VideoFileReader,
-    output_index,
-    write_mp4,
-)
+from adafocus_env.data.media.video_files import OpenVideo, VideoFileReader, output_index, write_mp4
 
 
 def decode_frames(path, indices=None, *, frame_rate=None):

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -29,7 +28,7 @@ def _actions(env, steps, seed=0):
 
 def _row(infos, row):
     """One row's info as the single environment gives it."""
-    result: dict[str, Any] = {}
+    result = {}
     for name, values in infos.items():
         if name.startswith("_") or not infos[f"_{name}"][row]:
             continue
@@ -42,22 +41,17 @@ def _row(infos, row):
     return result
 
 
-@pytest.mark.parametrize("reward", REWARDS)
-@pytest.mark.parametrize("locations", ["grid", "continuous", "skip"])
-def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
-    make_env, make_vector_env, assert_equal, reward, locations
-):
-    rows = make_vector_env(3, reward=reward, locations=locations)
-    singles = [make_env(reward=reward, locations=locations) for _ in range(3)]
+def _assert_rows_equal_single_environments_over_two_episodes(rows, singles, assert_equal):
+    steps = rows.num_decisions
     observations, infos = rows.reset(seed=20)
     for i, env in enumerate(singles):
         assert_equal((observations[i], _row(infos, i)), env.reset(seed=20 + i))
-    for t, actions in enumerate(_actions(rows, 8)):
+    for t, actions in enumerate(_actions(rows, 2 * steps)):
         observations, rewards, terminated, truncated, infos = rows.step(actions)
         for i, env in enumerate(singles):
-            observation, reward_i, over, _, info = env.step(actions[i])
-            assert float(rewards[i]) == pytest.approx(reward_i, rel=0, abs=1e-5)
-            assert bool(terminated[i]) is over is (t in (3, 7))
+            observation, reward, over, _, info = env.step(actions[i])
+            assert float(rewards[i]) == pytest.approx(reward, rel=0, abs=1e-5)
+            assert bool(terminated[i]) is over is ((t + 1) % steps == 0)
             assert not truncated[i]
             row = _row(infos, i)
             if over:
@@ -66,36 +60,30 @@ def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
             assert_equal((observations[i], row), (observation, info))
 
 
-@pytest.mark.parametrize("env_id", IDS)
-def test_rows_of_built_in_videos_equal_single_environments_over_two_episodes(
-    env_id, glyph_recognizer_folder, assert_equal
+@pytest.mark.parametrize(
+    ("reward", "locations"),
+    [*((name, "grid") for name in REWARDS), ("random", "continuous"), ("skip", "skip")],
+)
+def test_row_i_equals_the_single_environment_seeded_with_seed_plus_i(
+    make_env, make_vector_env, assert_equal, reward, locations
 ):
-    rules: dict[str, Any] = {"recognizer": str(glyph_recognizer_folder), **ON_CPU}
-    rules["split"] = "train"
-    rows = gym.make_vec(env_id, num_envs=2, **rules)
-    singles = [gym.make(env_id, **rules) for _ in range(2)]
-    observations, infos = rows.reset(seed=5)
-    for i, env in enumerate(singles):
-        assert_equal((observations[i], _row(infos, i)), env.reset(seed=5 + i))
-    for actions in _actions(rows, 16):
-        observations, rewards, terminated, _, infos = rows.step(actions)
-        for i, env in enumerate(singles):
-            observation, reward, over, _, info = env.step(actions[i])
-            assert float(rewards[i]) == pytest.approx(reward, rel=0, abs=1e-5)
-            assert bool(terminated[i]) is over
-            row = _row(infos, i)
-            if over:
-                assert_equal((row.pop("final_obs"), row.pop("final_info")), (observation, info))
-                observation, info = env.reset()
-            assert_equal((observations[i], row), (observation, info))
+    rows = make_vector_env(3, reward=reward, locations=locations)
+    singles = [make_env(reward=reward, locations=locations) for _ in range(3)]
+    _assert_rows_equal_single_environments_over_two_episodes(rows, singles, assert_equal)
+
+
+def test_rows_of_built_in_videos_equal_single_environments(glyph_recognizer_folder, assert_equal):
+    rules = {"recognizer": str(glyph_recognizer_folder), "split": "train", **ON_CPU}
+    rows = gym.make_vec(IDS[1], num_envs=2, **rules)
+    singles = [gym.make(IDS[1], **rules).unwrapped for _ in range(2)]
+    _assert_rows_equal_single_environments_over_two_episodes(rows, singles, assert_equal)
 
 
 @pytest.mark.parametrize("env_id", IDS)
 def test_native_make_vec_equals_sync_with_all_infos_and_masks(
     env_id, glyph_recognizer_folder, assert_equal
 ):
-    rules: dict[str, Any] = {"recognizer": str(glyph_recognizer_folder), **ON_CPU}
-    rules["num_frames"] = 3
+    rules = {"recognizer": str(glyph_recognizer_folder), "num_frames": 3, **ON_CPU}
     native = gym.make_vec(env_id, num_envs=3, **rules)
     sync = gym.make_vec(
         env_id,
@@ -182,47 +170,29 @@ def test_under_disabled_an_ended_row_must_be_reset_before_the_next_step(
     assert_equal(env.step(actions[4]), undisturbed.step(actions[4]))
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.DISABLED, "DISABLED", "disabled"], ids=str)
-def test_autoreset_mode_is_a_name_or_gymnasiums_own(make_vector_env, mode):
-    assert (
-        make_vector_env(2, autoreset_mode=mode).metadata["autoreset_mode"] is AutoresetMode.DISABLED
-    )
+def test_autoreset_mode_is_a_name_or_gymnasiums_own_and_no_other(make_vector_env):
+    for mode in (AutoresetMode.DISABLED, "DISABLED", "disabled"):
+        env = make_vector_env(2, autoreset_mode=mode)
+        assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
     assert make_vector_env(2).metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert "autoreset_mode" not in PatchLocalizationVectorEnv.metadata
+    for mode in (AutoresetMode.NEXT_STEP, "next_step", "sometimes"):
+        with pytest.raises(ValueError, match="'same_step' or 'disabled', not"):
+            make_vector_env(2, autoreset_mode=mode)
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, "next_step", "sometimes"], ids=str)
-def test_other_autoreset_modes_are_refused(make_vector_env, mode):
-    with pytest.raises(ValueError, match="'same_step' or 'disabled', not"):
-        make_vector_env(2, autoreset_mode=mode)
-
-
-@pytest.mark.parametrize(
-    ("mask", "error"),
-    [
-        ([True, False, True], TypeError),
-        (np.array([1, 0, 1]), TypeError),
-        (np.array([True, False]), ValueError),
-        (np.ones((3, 1), dtype=np.bool_), ValueError),
-        (np.zeros(3, dtype=np.bool_), ValueError),
-    ],
-    ids=["list", "integers", "short", "two axes", "none"],
-)
-def test_a_bad_reset_mask_is_refused_as_gymnasium_refuses_it(
-    make_env, make_vector_env, mask, error
-):
+def test_a_bad_reset_mask_is_refused_as_gymnasium_refuses_it(make_env, make_vector_env):
     for env in (make_vector_env(3), _sync(make_env, 3, AutoresetMode.SAME_STEP)):
         env.reset(seed=0)
-        with pytest.raises(error, match="reset_mask"):
-            env.reset(options={"reset_mask": mask})
-
-
-def test_reset_leaves_the_callers_options_as_they_are(make_vector_env):
-    env = make_vector_env(3)
-    env.reset(seed=0)
-    options = {"reset_mask": _mask(1), "video_index": np.array([0, 1, 2])}
-    env.reset(options=options)
-    assert options.keys() == {"reset_mask", "video_index"}
+        for mask, error in (
+            ([True, False, True], TypeError),
+            (np.array([1, 0, 1]), TypeError),
+            (np.array([True, False]), ValueError),
+            (np.ones((3, 1), dtype=np.bool_), ValueError),
+            (np.zeros(3, dtype=np.bool_), ValueError),
+        ):
+            with pytest.raises(error, match="reset_mask"):
+                env.reset(options={"reset_mask": mask})
 
 
 def test_video_index_is_one_for_all_rows_or_one_for_each(make_vector_env):
@@ -233,53 +203,36 @@ def test_video_index_is_one_for_all_rows_or_one_for_each(make_vector_env):
         assert infos["label"].tolist() == [index % 3 for index in shown]
     options = {"video_index": np.array([4, 4, 4]), "reset_mask": _mask(1)}
     _, infos = env.reset(options=options)
+    assert options.keys() == {"reset_mask", "video_index"}  # the caller's, as they were
     assert infos["video_index"].tolist() == [0, 4, 0]
     assert infos["_video_index"].tolist() == [False, True, False]
     _, _, _, _, infos = env.step(np.zeros(3, dtype=np.int64))
     assert infos["video_index"].tolist() == [1, 4, 0]
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        [1, 2, 3],
-        np.array([1, 2**63, 3], dtype=np.uint64),
-        [1, 2**63, 2**64 - 1],  # numpy makes these floats, unless told otherwise
-    ],
-    ids=["small", "array", "large"],
-)
-def test_episode_seeds_of_64_bits_are_taken_for_each_row(make_vector_env, seeds):
+def test_reset_takes_episode_seeds_of_64_bits_for_each_row_and_refuses_bad_options(make_vector_env):
     env = make_vector_env(3)
-    env.reset(options={"episode_seed": seeds})
-    starts = env.core.starts
-    assert [start.episode_seed for start in starts if start] == [int(seed) for seed in seeds]
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
+    large = [1, 2**63, 2**64 - 1]  # numpy makes these floats, unless told otherwise
+    for seeds in ([1, 2, 3], np.array([1, 2**63, 3], dtype=np.uint64), large):
+        env.reset(options={"episode_seed": seeds})
+        assert [start.episode_seed for start in env.core.starts] == [int(seed) for seed in seeds]
+    for options, error, message in (
         ({"videos": 1}, ValueError, r"unknown reset options \['videos'\]; known are .*reset_mask"),
         ({"video_index": [0, 1]}, ValueError, r"an integer or an \(3,\) integer array"),
         ({"video_index": [0.0, 1.0, 2.0]}, ValueError, "integer array"),
         ({"video_index": [0, 1, -1]}, ValueError, "0 or more"),
         ({"video_index": [0, 1, 5]}, IndexError, r"video_index 5 is not in 0\.\.4"),
-    ],
-    ids=str,
-)
-def test_a_bad_reset_option_of_a_vector_is_refused(make_vector_env, options, error, message):
-    env = make_vector_env(3)
-    with pytest.raises(error, match=message):
-        env.reset(seed=0, options=options)
+    ):
+        with pytest.raises(error, match=message):
+            env.reset(seed=0, options=options)
 
 
-def test_seeds_may_be_given_row_by_row(make_vector_env, assert_equal):
+def test_a_row_without_a_seed_of_its_own_goes_on_in_its_order(make_vector_env, assert_equal):
     one, other = make_vector_env(3), make_vector_env(3)
     assert_equal(one.reset(seed=8), other.reset(seed=[8, 9, 10]))
     with pytest.raises(ValueError, match="expected 3 seeds, one a row, got 2"):
         one.reset(seed=[1, 2])
 
-
-def test_a_row_without_a_seed_goes_on_in_its_own_order(make_vector_env):
     one, other = make_vector_env(2), make_vector_env(2)
     one.reset(seed=0)
     other.reset(seed=0)
@@ -290,30 +243,22 @@ def test_a_row_without_a_seed_goes_on_in_its_own_order(make_vector_env):
 
 
 @pytest.mark.parametrize(
-    ("locations", "actions"),
+    ("locations", "bad"),
     [
-        ("grid", [0, 49]),
-        ("grid", [0, -1]),
-        ("grid", [0]),
-        ("grid", 0),
-        ("grid", [[0, 0]]),
-        ("grid", [0.0, 0.0]),
-        ("continuous", [[0.0, 0.0], [0.0, 1.5]]),
-        ("continuous", [[0.0, 0.0], [np.nan, 0.5]]),
-        ("continuous", [0.0, 0.0]),
-        ("continuous", [[0.0, 0.0]]),
+        ("grid", [[0, 49], [0, -1], [0], 0, [[0, 0]], [0.0, 0.0]]),
+        ("continuous", [[[0, 0], [0, 1.5]], [[0, 0], [np.nan, 0.5]], [0.0, 0.0], [[0.0, 0.0]]]),
     ],
-    ids=str,
+    ids=["grid", "continuous"],
 )
 def test_bad_actions_of_a_vector_are_refused_before_anything_happens(
-    make_vector_env, locations, actions
+    make_vector_env, locations, bad
 ):
     env = make_vector_env(2, locations=locations)
     env.reset(seed=0)
-    with pytest.raises(InvalidAction):
-        env.step(np.array(actions))
-    with pytest.raises(InvalidAction):
-        env.play(np.array(actions))
+    for actions in map(np.array, bad):
+        for take in (env.step, env.play):
+            with pytest.raises(InvalidAction):
+                take(actions)
     assert env.core.steps.tolist() == [0, 0]
 
 
@@ -330,7 +275,7 @@ def test_a_vector_step_needs_a_reset(make_vector_env):
 
 def test_what_a_vector_returns_is_new_each_time(make_vector_env, assert_equal):
     env, other = make_vector_env(2), make_vector_env(2)
-    returned: list[Any] = [env.reset(seed=0)]
+    returned = [env.reset(seed=0)]
     other.reset(seed=0)
     actions = _actions(env, 8)
     for action in actions:
@@ -339,6 +284,11 @@ def test_what_a_vector_returns_is_new_each_time(make_vector_env, assert_equal):
         for earlier in returned:
             _overwrite(earlier)
         assert_equal(saved, other.step(action))
+    env.reset(seed=0)
+    for action in actions[:4]:
+        observations, _, _, _, infos = env.step(action)
+    assert not np.array_equal(infos["final_obs"][0], observations[0])
+    assert not any(np.shares_memory(final, observations) for final in infos["final_obs"])
 
 
 def _overwrite(value):
@@ -350,15 +300,6 @@ def _overwrite(value):
     elif isinstance(value, tuple):
         for item in value:
             _overwrite(item)
-
-
-def test_final_observation_and_the_next_ones_do_not_share_memory(make_vector_env):
-    env = make_vector_env(2)
-    env.reset(seed=0)
-    for action in _actions(env, 4):
-        observations, _, _, _, infos = env.step(action)
-    assert not np.array_equal(infos["final_obs"][0], observations[0])
-    assert not any(np.shares_memory(final, observations) for final in infos["final_obs"])
 
 
 @pytest.mark.parametrize(

@@ -58,13 +58,14 @@ def test_make_works_with_no_arguments(env_id, action_space):
     env.action_space.seed(0)
     observation, info = env.reset(seed=0)
     assert env.observation_space.contains(observation)
+    assert env.unwrapped.core.source.num_videos == 250  # of the split val
     assert info["label"] == info["video_index"] % 10
     flags = [env.step(env.action_space.sample())[2] for _ in range(8)]
     assert flags == [False] * 7 + [True]
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_make_vec_works_with_no_arguments(env_id):
+def test_make_vec_works_with_no_arguments_and_episodes_end_without_a_time_limit(env_id):
     env = gym.make_vec(env_id, num_envs=2)
     assert isinstance(env, PatchLocalizationVectorEnv)
     env.action_space.seed(0)
@@ -72,25 +73,24 @@ def test_make_vec_works_with_no_arguments(env_id):
     for _ in range(8):
         terminated = env.step(env.action_space.sample())[2]
     assert terminated.tolist() == [True, True]
-
-
-@pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
-def test_episodes_end_by_themselves_without_a_time_limit(env_id):
     spec = gym.spec(env_id)
     assert spec.max_episode_steps is None
     assert not spec.nondeterministic
     assert not any("TimeLimit" in str(wrapper) for wrapper in spec.additional_wrappers)
 
 
-def test_registering_again_leaves_the_ids_alone():
+def test_registering_again_leaves_the_ids_alone_and_arguments_are_keywords():
     before = {env_id: registry[env_id] for env_id in (GRID, CONTINUOUS)}
     adafocus_env.register_envs()
     assert all(registry[env_id] is spec for env_id, spec in before.items())
+    with pytest.raises(TypeError, match="positional"):
+        PatchLocalizationEnv("glyphs")
+    with pytest.raises(TypeError, match="positional"):
+        PatchLocalizationVectorEnv(2)
 
 
 def test_a_spec_survives_json():
     env = gym.make(GRID, reward="prev", grid_size=5, split="test", num_frames=2, device="cpu")
-    assert env.spec is not None
     text = env.spec.to_json()
     assert json.loads(text)["kwargs"]["grid_size"] == 5
     again = gym.make(EnvSpec.from_json(text))
@@ -101,48 +101,31 @@ def test_a_spec_survives_json():
     assert env.step(24)[1] == again.step(24)[1]
 
 
-def test_arguments_are_keywords():
-    with pytest.raises(TypeError, match="positional"):
-        PatchLocalizationEnv("glyphs")
-    with pytest.raises(TypeError, match="positional"):
-        PatchLocalizationVectorEnv(2)
-
-
-def test_the_shipped_recognizer_is_small_and_for_the_built_in_videos():
-    files = {file.name: file.stat().st_size for file in shipped_recognizer().iterdir()}
-    assert files.keys() >= {"recognizer.json", "recognizer.safetensors"}
-    assert sum(files.values()) < 5_000_000
-    config = json.loads((shipped_recognizer() / "recognizer.json").read_text())
-    assert (config["num_frames"], config["frame_size"], config["patch_size"]) == (8, 112, 32)
-    assert config["glance_size"] == 28
-
-
-def test_each_built_in_task_has_its_own_shipped_recognizer():
+def test_each_built_in_task_has_its_own_small_shipped_recognizer():
     second = shipped_recognizer("glyphs_memory")
     assert shipped_recognizer() == shipped_recognizer("glyphs") == second.parent / "glyphs"
     assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
     third = shipped_recognizer("glyphs_order")
     assert third == second.parent / "glyphs_order"
-    for folder in (second, third):
-        assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
-
-
-def test_the_split_is_val_unless_another_is_asked_for():
-    sizes = {"train": 800, "val": 250, "test": 500}
-    for split, size in sizes.items():
-        assert gym.make(GRID, split=split).unwrapped.core.source.num_videos == size
-    assert gym.make(GRID).unwrapped.core.source.num_videos == 250
+    for folder in (shipped_recognizer(), second, third):
+        files = {file.name: file.stat().st_size for file in folder.iterdir()}
+        assert files.keys() >= {"recognizer.json", "recognizer.safetensors"}
+        assert sum(files.values()) < 5_000_000
+    config = json.loads((shipped_recognizer() / "recognizer.json").read_text())
+    assert (config["num_frames"], config["frame_size"], config["patch_size"]) == (8, 112, 32)
+    assert config["glance_size"] == 28
 
 
 def test_the_training_split_has_random_frames_and_the_others_do_not():
     options = {"video_index": 0}
-    for rules, random in (
-        ({"split": "train"}, True),
-        ({"split": "train", "augment": False}, False),
-        ({"split": "val"}, False),
-        ({"split": "val", "augment": True}, True),
+    for rules, size, random in (
+        ({"split": "train"}, 800, True),
+        ({"split": "train", "augment": False}, 800, False),
+        ({"split": "test"}, 500, False),
+        ({"split": "val", "augment": True}, 250, True),
     ):
         env = gym.make(GRID, **rules)
+        assert env.unwrapped.core.source.num_videos == size
         first, _ = env.reset(options={**options, "episode_seed": 1})
         second, _ = env.reset(options={**options, "episode_seed": 2})
         assert np.array_equal(first, second) is not random

@@ -1,7 +1,6 @@
 """Drawing an episode."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from adafocus_env.envs.rendering import draw_step
@@ -23,8 +22,7 @@ def _draw(boxes, *, side=112, probabilities=None, label=0, title=""):
 
 
 def _green(image):
-    green: npt.NDArray[np.bool_] = np.all(image == GREEN, axis=2)
-    return green
+    return np.all(image == GREEN, axis=2)
 
 
 @pytest.mark.parametrize(("side", "scale"), [(112, 4), (224, 2), (300, 1), (1000, 1)])
@@ -47,10 +45,7 @@ def test_the_last_look_has_a_green_box_where_it_was():
     assert green[64:192, 160].all()
     assert green[64:192, 287].all()
     assert not green[70:186, 166:282].any()
-
-
-def test_nothing_is_marked_before_the_first_look():
-    assert not _green(_draw([])).any()
+    assert not _green(_draw([])).any()  # before the first look
 
 
 def test_earlier_looks_are_a_fading_trail():
@@ -60,8 +55,7 @@ def test_earlier_looks_are_a_fading_trail():
     assert 0 < brightness[0] < brightness[1] < brightness[2] < brightness[3]
     assert _green(image.astype(np.uint8))[4:124, 320].all()
 
-
-def test_looks_more_than_four_steps_old_are_gone():
+    # Looks more than four steps old are gone.
     old = (70, 0)
     later = [(0, 60)] * 5
     gone, shown = _draw([old, *later]), _draw([old, *later[:4]])
@@ -82,8 +76,7 @@ def test_bars_are_as_long_as_their_probabilities_and_the_true_class_is_green():
     is_green = [int(color[1]) > int(color[0]) + 50 for color in colors]
     assert is_green == [False, False, True]
 
-
-def test_two_classes_give_two_bars():
+    # Two classes give two bars.
     image = draw_step(
         np.zeros((112, 112, 3), np.uint8),
         [],
@@ -95,14 +88,11 @@ def test_two_classes_give_two_bars():
     assert image.shape == (518, 448, 3)
 
 
-def test_a_title_stands_above_the_frame():
+def test_a_title_stands_above_the_frame_which_stays_as_it_is():
     plain, titled = _draw([(0, 0)]), _draw([(0, 0)], title="random")
     assert titled.shape[0] == plain.shape[0] + 24
     np.testing.assert_array_equal(titled[24:], plain)
     assert titled[:24].max() > 200
-
-
-def test_drawing_leaves_the_frame_as_it_is():
     frame = np.full((500, 500, 3), 100, np.uint8)
     draw_step(frame, [(0, 0)], 32, probabilities=None, class_names=NAMES, label=0)
     assert (frame == 100).all()
@@ -115,7 +105,6 @@ def test_environment_draws_the_frame_that_was_looked_at(make_env):
     for t, action in enumerate([0, 48, 6]):
         env.step(action)
         image = env.render()
-        assert image is not None
         frame = env.core.frame(0, t).numpy()
         # Rows and columns 13 to 14 belong to no box of these three corners, nor to a line between.
         np.testing.assert_array_equal(image[scale * 14 + 5, scale * 20], frame[14, 20])
@@ -136,8 +125,6 @@ def test_vector_environment_draws_each_row_as_the_single_one(make_env, make_vect
             if t == 3:
                 env.reset()  # the vector environment has begun the next episodes
         images = rows.render()
-        assert images is not None
         for image, env in zip(images, singles, strict=True):
             other = env.render()
-            assert other is not None
             assert np.abs(image.astype(int) - other).max() <= 1

@@ -106,13 +106,10 @@ BASELINES = {
 }
 
 
-def test_every_reward_is_worked_out_here():
-    assert REWARDS.keys() == BASELINES.keys()
-
-
 @pytest.mark.parametrize("way", ["step", "play"])
 @pytest.mark.parametrize("reward", BASELINES)
 def test_rewards_hand_computed(reward, way):
+    assert REWARDS.keys() == BASELINES.keys()
     outcomes = _look_at_corner(_core(HandSetSource(), reward), way)
     for t, confidence in enumerate([3 / 4, 9 / 10, 27 / 28]):
         baseline = BASELINES[reward][t]
@@ -126,17 +123,10 @@ def test_rewards_hand_computed(reward, way):
         assert outcome.predicted_labels.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("way", ["step", "play"])
-def test_rewards_of_prev_add_up_to_the_last_confidence(way):
-    outcomes = _look_at_corner(_core(HandSetSource(), "prev"), way)
-    total = sum(outcome.rewards for outcome in outcomes)
-    assert isinstance(total, Tensor)
-    assert total.tolist() == pytest.approx([27 / 28, 1 / 28])
-
-
-def test_a_new_episode_begins_from_the_zero_state():
+def test_rewards_of_prev_add_up_to_the_last_confidence_and_begin_anew_with_each_episode():
     core = _core(HandSetSource(), "prev")
-    _look_at_corner(core, "step")
+    total = sum(outcome.rewards for outcome in _look_at_corner(core, "step"))
+    assert total.tolist() == pytest.approx([27 / 28, 1 / 28])
     core.reset_rows([0, 1], [EpisodeStart(0, 5), EpisodeStart(1, 6)])
     outcome = core.transition(torch.tensor([15, 15]))
     assert outcome.confidences.tolist() == pytest.approx([3 / 4, 1 / 4])
@@ -146,9 +136,7 @@ def test_a_new_episode_begins_from_the_zero_state():
 def _random_looks(source, baseline_positions):
     core = _core(source, "random", baseline_positions=baseline_positions)
     _look_at_corner(core, "play")
-    episodes = core._features
-    assert isinstance(episodes, HandSetEpisodes)
-    (together,) = episodes.looks
+    (together,) = core._features.looks
     return together[len(together) // 2 :]  # after the corner looks
 
 
@@ -166,13 +154,10 @@ def test_random_pixel_looks_are_uniform_and_never_at_the_last_offset(frame_size,
     assert len(set(map(tuple, looks.tolist()))) >= min(9, (last + 1) ** 2)
 
 
-def test_random_grid_looks_are_at_every_grid_position_and_nowhere_else():
+def test_random_grid_looks_are_at_every_grid_position_and_pixel_looks_wherever_a_patch_fits():
     looks = _random_looks(HandSetSource([0] * 200, frame_size=12, patch_size=2), "grid")
     line = [0, 3, 6, 10]  # j * 10 // 3
     assert set(map(tuple, looks.tolist())) == {(top, left) for top in line for left in line}
-
-
-def test_random_looks_of_a_patch_as_large_as_the_frame_are_the_whole_frame():
     looks = _random_looks(HandSetSource(frame_size=5, patch_size=5), "pixel")
     assert looks.tolist() == [[0, 0]] * 6
 

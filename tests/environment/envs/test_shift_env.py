@@ -1,22 +1,15 @@
 """The environments over a recognizer of the Something-Something family."""
 
 import dataclasses
-import warnings
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env as check_with_gymnasium
-from stable_baselines3.common.env_checker import check_env as check_with_sb3
-from torch import Tensor
 
-from adafocus_env.data.clips import Clip
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
-from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import EpisodeStart, FeatureBank
 from agents.sb3.vec_env import Sb3VecEnvAdapter
@@ -59,7 +52,6 @@ def test_observations_are_a_divisions_glance_maps_side_by_side(recognizer, video
     assert core.source.observation_shape == (48 * count, 7, 7)
     seen = core.observe_episode()
     clip = videos.clip(1, 11)
-    assert clip.glance_frames is not None
     with torch.no_grad():
         maps = recognizer.glance(clip.glance_frames)[0]
     for frame in range(8):
@@ -87,8 +79,9 @@ def test_logits_are_those_of_the_networks_on_the_patches_so_far(recognizer, vide
         torch.testing.assert_close(got, expected, rtol=0.0, atol=1e-4)
 
 
-@pytest.mark.parametrize("video_div", DIVISIONS)
-@pytest.mark.parametrize("reward", ["random", "expected", "padding", "prev", "conf"])
+@pytest.mark.parametrize(
+    ("video_div", "reward"), [(2, "random"), (4, "expected"), (1, "padding"), (4, "prev")]
+)
 def test_play_equals_steps(recognizer, videos, assert_equal, video_div, reward):
     rules = {"video_div": video_div, "reward": reward, "grid_size": 4}
     stepped, played = (_core(recognizer, videos, 3, **rules) for _ in range(2))
@@ -112,16 +105,15 @@ class _OneVideo:
         return len(self._videos)
 
     def clip(self, index, episode_seed):
-        clip: Clip = self._videos.clip(index, episode_seed)
+        clip = self._videos.clip(index, episode_seed)
         if index == self._kept:
             return clip
-        assert clip.glance_frames is not None
         return dataclasses.replace(
             clip, frames=255 - clip.frames, glance_frames=255 - clip.glance_frames
         )
 
 
-@pytest.mark.parametrize("video_div", DIVISIONS)
+@pytest.mark.parametrize("video_div", [1, 4])
 def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
     recognizer, videos, video_div
 ):
@@ -141,28 +133,15 @@ def _make(env_id, folder, **rules):
     return gym.make(f"AdaFocus/{env_id}", recognizer=folder, **rules)
 
 
-CASES = [
-    ("PatchLocalization-v0", {"video_div": 1, "observation": "vector"}),
-    ("PatchLocalization-v0", {"video_div": 4, "grid_size": 10}),
-    ("PatchLocalizationContinuous-v0", {"video_div": 2, "render_mode": "rgb_array"}),
-]
-
-
-@pytest.mark.parametrize(("env_id", "rules"), CASES)
-def test_both_checkers_accept_the_environments(folder, env_id, rules):
-    env = _make(env_id, folder, **rules)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_with_gymnasium(env.unwrapped)
-        warnings.filterwarnings("ignore", message=".*observation  ?(space )?.*is an image")
-        warnings.filterwarnings("ignore", message="The minimal resolution|Treating image space")
-        warnings.filterwarnings("ignore", message="We recommend you to use a symmetric")
-        check_with_sb3(env)
-
-
-@pytest.mark.parametrize(("env_id", "rules"), CASES)
+@pytest.mark.parametrize(
+    ("env_id", "rules"),
+    [
+        ("PatchLocalization-v0", {"video_div": 4, "grid_size": 10}),
+        ("PatchLocalizationContinuous-v0", {"video_div": 2, "observation": "vector"}),
+    ],
+)
 def test_vector_rows_equal_single_environments(folder, assert_equal, env_id, rules):
-    vector: Any = gym.make_vec(f"AdaFocus/{env_id}", num_envs=2, recognizer=folder, **rules)
+    vector = gym.make_vec(f"AdaFocus/{env_id}", num_envs=2, recognizer=folder, **rules)
     singles = [_make(env_id, folder, **rules) for _ in range(2)]
     observations, _ = vector.reset(seed=5)
     starts = [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)]
@@ -180,7 +159,7 @@ def test_vector_rows_equal_single_environments(folder, assert_equal, env_id, rul
     assert ended.all()
 
 
-@pytest.mark.parametrize("grid_size", [4, 7, 10])
+@pytest.mark.parametrize("grid_size", [4, 10])
 def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
     env = PatchLocalizationVectorEnv.from_parts(
         recognizer, videos, num_envs=2, video_div=2, grid_size=grid_size
@@ -198,8 +177,8 @@ def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
 
 
 def test_a_rendered_frame_is_the_middle_one_of_its_division(recognizer, videos):
-    core: PatchLocalizationCore = _core(recognizer, videos, 1, video_div=2)
-    frames: Tensor = videos.clip(0, 10).frames
+    core = _core(recognizer, videos, 1, video_div=2)
+    frames = videos.clip(0, 10).frames
     assert torch.equal(core.frame(0, 0), frames[3].permute(1, 2, 0))
     assert torch.equal(core.frame(0, 1), frames[9].permute(1, 2, 0))
 
@@ -221,6 +200,7 @@ def test_a_bank_gives_what_live_networks_give(recognizer, videos, tmp_path, vide
     actions = torch.arange(3 * video_div).view(3, video_div) % 16
     for core in (live, banked):
         core.reset_rows(range(3), starts)
+    assert torch.equal(banked.frame(0, 0), live.frame(0, 0))
     # float16 has 11 bits: maps up to 6 are within 2^-9.
     torch.testing.assert_close(
         banked.observe_episode(), live.observe_episode(), rtol=0.0, atol=2**-9
@@ -228,39 +208,27 @@ def test_a_bank_gives_what_live_networks_give(recognizer, videos, tmp_path, vide
     one, other = banked.play(actions), live.play(actions)
     torch.testing.assert_close(one.rewards, other.rewards, rtol=0.0, atol=5e-3)
     torch.testing.assert_close(one.logits, other.logits, rtol=1e-2, atol=5e-2)
-    assert torch.equal(torch.from_numpy(banked.frame(0, 0).numpy()), live.frame(0, 0))
 
 
 def test_the_built_in_videos_have_glance_frames_at_their_own_uniform_times():
     videos = GlyphVideos("val", num_frames=16, num_glance_frames=4, frame_sampling="test")
     clip = videos.clip(3, 0)
-    assert clip.glance_frames is not None
     assert torch.equal(clip.glance_frames, clip.frames[[2, 6, 10, 14]])
 
 
-def test_single_environments_share_a_recognizer_in_several_divisions(recognizer, videos):
-    envs = [
-        PatchLocalizationEnv.from_parts(recognizer, videos, video_div=video_div)
-        for video_div in DIVISIONS
-    ]
-    assert [env.num_decisions for env in envs] == DIVISIONS
-
-
-def test_clips_of_other_lengths_are_refused(recognizer, make_videos, folder):
+def test_clips_and_divisions_that_do_not_fit_the_family_are_refused(
+    recognizer, tiny_recognizer, videos, make_videos, folder
+):
     for sizes in ({"num_frames": 8, "num_glance_frames": 8}, {"num_frames": 12}):
         with pytest.raises(ValueError, match="num_frames=12 and num_glance_frames=8"):
             PatchLocalizationEnv.from_parts(recognizer, make_videos(**sizes))
     with pytest.raises(ValueError, match="open them with num_frames=12"):
         gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, num_frames=8)
 
-
-def test_divisions_are_for_temporal_shift_alone(folder):
     with pytest.raises(ValueError, match="leave video_div=None"):
         gym.make("AdaFocus/PatchLocalization-v0", video_div=2)
     with pytest.raises(ValueError, match="video_div=3 does not divide"):
         gym.make("AdaFocus/PatchLocalization-v0", recognizer=folder, video_div=3)
 
-
-def test_clips_with_glance_frames_are_not_for_the_recurrent_family(tiny_recognizer, videos):
     with pytest.raises(ValueError, match="leave num_glance_frames=None"):
         PatchLocalizationEnv.from_parts(tiny_recognizer, videos)

@@ -1,7 +1,5 @@
 """Something-Something as prepared for the published code, from its folders to clips."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 import pytest
@@ -32,7 +30,7 @@ def _write(root, version, *, moving=True):
 
 
 def _open(version, root, **options):
-    defaults: dict[str, Any] = {"num_frames": 12, "num_glance_frames": 8, "frame_size": 32}
+    defaults = {"num_frames": 12, "num_glance_frames": 8, "frame_size": 32}
     return open_videos(version[0], "val", VideoOptions(**{**defaults, **options}), data_dir=root)
 
 
@@ -41,7 +39,6 @@ def test_glance_and_focus_frames_are_two_uniform_grids(version, tmp_path):
     videos = _open(version, _write(tmp_path, version))
     assert videos.labels.tolist() == [93]  # the other has fewer than three frames
     clip = videos.clip(0, 0)
-    assert clip.glance_frames is not None
     assert clip.frames.shape == (12, 3, 32, 32)
     levels = [
         (part.float().mean(dim=(1, 2, 3)) / 5).round() for part in (clip.frames, clip.glance_frames)
@@ -54,7 +51,6 @@ def test_training_draws_glance_and_focus_frames_independently(tmp_path):
     videos = _open(V1, _write(tmp_path, V1), augment=True, num_glance_frames=12)
     for seed in range(5):
         clip = videos.clip(0, seed)
-        assert clip.glance_frames is not None
         focused, seen = (
             (part.float().mean(dim=(1, 2, 3)) / 5).round().long()
             for part in (clip.frames, clip.glance_frames)
@@ -72,8 +68,6 @@ def test_both_streams_are_cropped_alike_unless_asked_otherwise(tmp_path):
     differ = 0
     for seed in range(10):
         one, other = alike.clip(0, seed), apart.clip(0, seed)
-        assert one.glance_frames is not None
-        assert other.glance_frames is not None
         # Every frame of a video that stands still is the same.
         assert (one.glance_frames == one.frames[0]).all()
         assert torch.equal(one.frames, other.frames)
@@ -82,78 +76,45 @@ def test_both_streams_are_cropped_alike_unless_asked_otherwise(tmp_path):
     assert differ >= 7
 
 
-def test_clips_are_never_mirrored(tmp_path):
+def test_clips_are_never_mirrored_but_ones_own_and_then_both_streams_together(tmp_path):
     root = _write(tmp_path, V1, moving=False)
     with_flips = _open(V1, root, augment=True, flip=True)
     without = _open(V1, root, augment=True, flip=False)
     for seed in range(8):
         assert torch.equal(with_flips.clip(0, seed).frames, without.clip(0, seed).frames)
 
-
-def test_both_streams_of_ones_own_videos_are_mirrored_together(tmp_path):
-    files = find_files(V1[0], data_dir=_write(tmp_path, V1, moving=False))
+    files = find_files(V1[0], data_dir=root)
     clips = []
     for flip in (True, False):
-        options = VideoOptions(
-            12,
-            32,
-            augment=True,
-            num_glance_frames=8,
-            crops="independent",
-            flip=flip,
-            media="frames",
-        )
+        glances = {"num_glance_frames": 8, "crops": "independent"}
+        options = VideoOptions(12, 32, augment=True, flip=flip, media="frames", **glances)
         videos = open_videos("videos", "val", options, data_dir=tmp_path, lists=files.lists)
         clips.append([videos.clip(0, seed) for seed in range(8)])
     flipped = 0
     for one, other in zip(*clips, strict=True):
-        assert one.glance_frames is not None
-        assert other.glance_frames is not None
         mirrored = torch.equal(one.frames, other.frames.flip(-1))
         assert torch.equal(one.glance_frames, other.glance_frames.flip(-1)) == mirrored
         flipped += mirrored
     assert 0 < flipped < 8
 
 
-def test_a_missing_frame_is_an_error(tmp_path):
+def test_a_missing_frame_and_another_number_of_classes_are_errors(tmp_path):
     root = _write(tmp_path, V2)
-    lost = (
-        root / "something-something-v2" / "20bn-something-something-v2-frames" / "7" / "000003.jpg"
-    )
-    lost.unlink()
+    (root / V2[1] / V2[2] / "7" / "000003.jpg").unlink()
     with pytest.raises(VideoError, match=r"000003\.jpg: no such frame"):
         _open(V2, root).clip(0, 0)
-
-
-def test_another_number_of_classes_is_an_error(tmp_path):
-    root = _write(tmp_path, V1)
-    (root / "something-something-v1" / "category.txt").write_text("a\nb\n")
+    (root / V2[1] / "category.txt").write_text("a\nb\n")
     with pytest.raises(ListFileError, match=r"category\.txt: 2 classes, but the data set has 174"):
-        _open(V1, root)
+        _open(V2, root)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_identity_tells_the_two_streams_apart_and_bad_options_are_refused(tmp_path):
+    root = _write(tmp_path, V1)
+    choices = ({}, {"num_glance_frames": 6}, {"crops": "independent"}, {"num_glance_frames": None})
+    assert len({str(_open(V1, root, **options).identity()) for options in choices}) == 4
+    for options, message in (
         ({"num_glance_frames": 0}, "num_glance_frames must be at least 1, not 0"),
         ({"crops": "other"}, "unknown crops 'other'; known are same, independent"),
-    ],
-    ids=str,
-)
-def test_bad_options_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
-        VideoOptions(num_frames=12, frame_size=32, **options)
-
-
-def test_identity_tells_the_two_streams_apart(tmp_path):
-    root = _write(tmp_path, V1)
-    seen = [
-        str(_open(V1, root, **options).identity())
-        for options in (
-            {},
-            {"num_glance_frames": 6},
-            {"crops": "independent"},
-            {"num_glance_frames": None},
-        )
-    ]
-    assert len(set(seen)) == 4
+    ):
+        with pytest.raises(ValueError, match=message):
+            VideoOptions(num_frames=12, frame_size=32, **options)

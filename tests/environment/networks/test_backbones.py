@@ -17,12 +17,17 @@ from adafocus_env.networks import Focuser, Glancer, build_backbone, freeze
         ("resnet_small", 32, (128, 2, 2)),  # stride 16
     ],
 )
-def test_feature_maps_have_their_channels_and_stride(name, side, shape):
+def test_frozen_backbones_give_maps_of_their_channels_and_stride_and_name_the_classes(
+    name, side, shape
+):
     backbone = build_backbone(name, num_classes=5)
-    freeze(backbone.net)
-    feature_map = backbone.feature_map(backbone.net, torch.zeros(2, 3, side, side))
-    assert feature_map.shape == (2, *shape)
+    freeze(backbone.net.train())
+    assert not any(parameter.requires_grad for parameter in backbone.net.parameters())
+    assert not any(module.training for module in backbone.net.modules())
+    frames = torch.zeros(2, 3, side, side)
+    assert backbone.feature_map(backbone.net, frames).shape == (2, *shape)
     assert backbone.num_channels == shape[0]
+    assert backbone.net(frames).shape == (2, 5)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v2_small", "resnet_small"])
@@ -40,30 +45,16 @@ def _last_norm(net):
     return [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)][-1]
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2_small", "resnet_small"])
-def test_heads_name_the_asked_number_of_classes(name):
-    net = build_backbone(name, num_classes=7).net.eval()
-    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
-
-
-def test_an_unknown_backbone_is_refused_with_the_known_ones():
+def test_an_unknown_backbone_is_refused_and_an_unbounded_glancer_without_a_cap():
     with pytest.raises(ValueError, match="unknown backbone 'vgg'; known are mobilenet_v2, "):
         build_backbone("vgg", 5)
-
-
-@pytest.mark.parametrize("name", ["resnet50", "resnet_small"])
-def test_an_unbounded_glancer_needs_a_cap(name):
-    with pytest.raises(ValueError, match=r"unbounded features.*set activation_cap"):
-        Glancer(name, 5)
+    for name in ("resnet50", "resnet_small"):
+        with pytest.raises(ValueError, match=r"unbounded features.*set activation_cap"):
+            Glancer(name, 5)
 
 
 @pytest.mark.parametrize(
-    ("name", "cap", "bound"),
-    [
-        ("mobilenet_v2_small", None, 6.0),
-        ("mobilenet_v2_small", 0.5, 0.5),
-        ("resnet_small", 0.5, 0.5),
-    ],
+    ("name", "cap", "bound"), [("mobilenet_v2_small", None, 6.0), ("resnet_small", 0.5, 0.5)]
 )
 def test_glance_maps_lie_within_the_bound_and_the_vector_is_their_mean(name, cap, bound):
     glancer = Glancer(name, 5, activation_cap=cap)
@@ -86,10 +77,3 @@ def test_focuser_pools_the_map_that_its_head_sees():
         vectors = focuser.focus(patches)
         assert vectors.shape == (2, focuser.num_features) == (2, 128)
         torch.testing.assert_close(focuser(patches), focuser.net.get_submodule("fc")(vectors))
-
-
-def test_freezing_stops_gradients_and_training_mode():
-    net = build_backbone("resnet_small", 5).net.train()
-    freeze(net)
-    assert not any(parameter.requires_grad for parameter in net.parameters())
-    assert not any(module.training for module in net.modules())

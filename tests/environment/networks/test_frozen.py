@@ -3,6 +3,7 @@
 import copy
 import gc
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -45,33 +46,28 @@ def test_it_sees_what_the_recognizer_sees(tiny_recognizer, frames, offsets):
     frozen = FrozenNetworks(tiny_recognizer)
     _assert_sees_the_same(frozen, tiny_recognizer, frames, offsets)
     assert frozen.glance(frames)[0].dtype == torch.float32
+    index = torch.tensor([3, 3, 0, 8])
+    vectors = frozen.focus(frames, offsets[:4], patch_size=9, index=index)
+    patches = crop_patches(frames[index], offsets[:4], 9)
+    with torch.no_grad():
+        _close(vectors, tiny_recognizer.focus(patches))
 
 
-def test_it_sees_the_same_at_other_sizes_of_glance(make_recognizer, frames, offsets):
-    for entries in ({"glance_size": 40}, {"glance_resize": "nearest"}, {"activation_cap": 0.5}):
+def test_it_sees_the_same_at_other_sizes_and_with_every_backbone(make_recognizer, frames, offsets):
+    for entries in (
+        {"glance_size": 40, "activation_cap": 0.5},
+        {"glance_resize": "nearest"},
+        {"glancer": "resnet_small", "focuser": "mobilenet_v2_small", "activation_cap": 6.0},
+    ):
         recognizer = make_recognizer(**entries)
         _assert_sees_the_same(FrozenNetworks(recognizer), recognizer, frames, offsets)
-
-
-def test_every_backbone_can_be_folded(make_recognizer, frames, offsets):
-    big = make_recognizer(glancer="resnet_small", focuser="mobilenet_v2_small", activation_cap=6.0)
-    _assert_sees_the_same(FrozenNetworks(big), big, frames, offsets)
-    assert _norms(FrozenNetworks(big)) == []
+    assert _norms(FrozenNetworks(recognizer)) == []
 
 
 def _norms(frozen):
     networks = [frozen._network(name) for name in ("glancer", "focuser")]
-    assert all(isinstance(network, nn.Module) for network in networks)
     modules = [item for network in networks for item in network.named_modules()]
     return [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
-
-
-def test_patches_of_chosen_frames_equal_patches_cut_before(tiny_recognizer, frames, offsets):
-    index = torch.tensor([3, 3, 0, 8])
-    vectors = FrozenNetworks(tiny_recognizer).focus(frames, offsets[:4], patch_size=9, index=index)
-    patches = crop_patches(frames[index], offsets[:4], 9)
-    with torch.no_grad():
-        _close(vectors, tiny_recognizer.focus(patches))
 
 
 def test_the_recognizer_stays_as_it_was(make_recognizer, frames, offsets):
@@ -105,12 +101,10 @@ def _see_in_training_mode(recognizer):
     recognizer.eval()
 
 
-def _load_other_weights(recognizer):
-    recognizer.load_state_dict(_perturbed(recognizer))
-
-
-def _assign_other_weights(recognizer):
-    recognizer.load_state_dict(_perturbed(recognizer), assign=True)
+def _load_other_weights(recognizer, assign=False):
+    state = recognizer.state_dict()
+    other = {k: v * 1.01 if v.is_floating_point() else v for k, v in state.items()}
+    recognizer.load_state_dict(other, assign=assign)
 
 
 def _move_there_and_back(recognizer):
@@ -121,20 +115,16 @@ def _move_there_and_back(recognizer):
     recognizer.float()
 
 
-def _perturbed(recognizer):
-    state = recognizer.state_dict()
-    return {k: v * 1.01 if v.is_floating_point() else v for k, v in state.items()}
-
-
 @pytest.mark.parametrize(
     "change",
     [
         _train,
         _see_in_training_mode,
         _load_other_weights,
-        _assign_other_weights,
+        partial(_load_other_weights, assign=True),
         _move_there_and_back,
     ],
+    ids=["train", "training_mode", "load", "assign", "move"],
 )
 def test_it_is_never_out_of_date(make_recognizer, frames, offsets, change):
     recognizer = make_recognizer()
@@ -210,9 +200,13 @@ def _shipped_rewards(make_videos, **options):
     return core.play(actions).rewards
 
 
-def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(make_videos, monkeypatch):
+def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks_and_bf16_nearly(
+    make_videos, monkeypatch
+):
     folded = _shipped_rewards(make_videos)
     assert folded.abs().max() > 0.1
+    in_bf16 = _shipped_rewards(make_videos, amp="bf16")
+    assert 0 < (in_bf16 - folded).abs().max() < 0.05
 
     def glance(self, frames):
         return self.recognizer.glance(frames)
@@ -225,16 +219,13 @@ def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks(make_vide
     torch.testing.assert_close(folded, _shipped_rewards(make_videos), rtol=0, atol=1e-5)
 
 
-def test_rewards_in_bf16_are_within_their_tolerance(make_videos):
-    difference = (_shipped_rewards(make_videos, amp="bf16") - _shipped_rewards(make_videos)).abs()
-    assert 0 < difference.max() < 0.05
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++ on a CPU")
 def test_compiled_networks_see_what_the_recognizer_sees(tiny_recognizer, frames, offsets):
     frozen = FrozenNetworks(tiny_recognizer, compile=True)
-    _assert_sees_the_same(frozen, tiny_recognizer, frames, offsets)
+    with torch.no_grad():  # the smaller of the two: a compilation takes its time
+        expected = tiny_recognizer.focus(crop_patches(frames, offsets, 12))
+    _close(frozen.focus(frames, offsets), expected)
 
 
 @pytest.mark.gpu

@@ -1,7 +1,4 @@
-"""The published networks at full size, with random weights (REFERENCE sections 1A, 8 and 9)."""
-
-from collections.abc import Callable
-from typing import Any
+"""The published networks at full size, with random weights (PUBLISHED.md, Networks and Costs)."""
 
 import numpy as np
 import pytest
@@ -12,61 +9,47 @@ from torch.utils.flop_counter import FlopCounterMode
 from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
 
-CLASS_NAMES = tuple(f"class {k}" for k in range(200))
-
 
 @pytest.fixture(scope="module")
 def published():
     """ActivityNet's recognizer: 200 classes, 224 pixels, patches of 128."""
-    recognizer = Recognizer(RecognizerConfig(CLASS_NAMES))
+    recognizer = Recognizer(RecognizerConfig(tuple(f"class {k}" for k in range(200))))
     freeze(recognizer)
     return recognizer
 
 
-@pytest.mark.parametrize(
-    ("part", "parameters", "entries"),
-    [("glancer", 2_480_072, 314), ("focuser", 23_917_832, 320), ("classifier", 13_580_488, 6)],
-)
-def test_parts_have_the_published_parameters(published, part, parameters, entries):
-    module = published.get_submodule(part)
-    assert sum(p.numel() for p in module.parameters()) == parameters
-    assert len(module.state_dict()) == entries
+def test_parts_have_the_published_parameters_names_and_shapes(published):
+    def sizes(part):
+        module = published.get_submodule(part)
+        return sum(p.numel() for p in module.parameters()), len(module.state_dict())
 
-
-@pytest.mark.parametrize(
-    ("name", "shape"),
-    [
+    assert sizes("glancer") == (2_480_072, 314)
+    assert sizes("focuser") == (23_917_832, 320)
+    assert sizes("classifier") == (13_580_488, 6)
+    state = published.state_dict()
+    for name, shape in (
         ("glancer.net.features.0.0.weight", (32, 3, 3, 3)),
         ("glancer.net.classifier.1.weight", (200, 1280)),
         ("focuser.net.fc.weight", (200, 2048)),
         ("classifier.gru.weight_ih_l0", (3072, 3328)),
         ("classifier.gru.weight_hh_l0", (3072, 1024)),
         ("classifier.fc.weight", (200, 1024)),
-    ],
-)
-def test_weights_have_the_published_names_and_shapes(published, name, shape):
-    assert published.state_dict()[name].shape == shape
-
-
-def test_glance_map_of_a_224_frame_is_1280_by_7_by_7(published):
+    ):
+        assert state[name].shape == shape
     assert published.map_shape() == (1280, 7, 7)
 
 
-@pytest.mark.parametrize(
-    ("what", "gigamacs"), [("glance", 0.299494), ("focus", 1.334575), ("classify", 0.013574)]
-)
-def test_one_frame_costs_the_published_multiply_adds(published, what, gigamacs):
-    pixels: Callable[[int], Any] = lambda side: torch.zeros(1, 3, side, side, dtype=torch.uint8)  # noqa: E731
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        if what == "glance":
-            published.glance(pixels(224))
-        elif what == "focus":
-            published.focus(pixels(128))
-        else:
-            published.classify_step(
-                torch.zeros(1, 1280), torch.zeros(1, 2048), torch.zeros(1, 1024)
-            )
-    assert counter.get_total_flops() / 2e9 == pytest.approx(gigamacs, rel=1e-4)
+def test_one_frame_costs_the_published_multiply_adds(published):
+    def gigamacs(call, *arguments):
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            call(*arguments)
+        return counter.get_total_flops() / 2e9
+
+    frame, patch = (torch.zeros(1, 3, side, side, dtype=torch.uint8) for side in (224, 128))
+    assert gigamacs(published.glance, frame) == pytest.approx(0.299494, rel=1e-4)
+    assert gigamacs(published.focus, patch) == pytest.approx(1.334575, rel=1e-4)
+    state = (torch.zeros(1, size) for size in (1280, 2048, 1024))
+    assert gigamacs(published.classify_step, *state) == pytest.approx(0.013574, rel=1e-4)
 
 
 def test_environment_steps_at_the_published_size(published, make_videos):

@@ -21,17 +21,12 @@ from adafocus_env.networks import (
 
 def test_saving_and_loading_keeps_every_bit(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path / "new" / "folder")
-    loaded = Recognizer.load(tmp_path / "new" / "folder")
+    loaded = Recognizer.load(tmp_path / "new" / "folder").eval()
     assert loaded.config == tiny_recognizer.config
     assert loaded.fingerprint() == tiny_recognizer.fingerprint()
     expected = tiny_recognizer.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
-
-
-def test_a_loaded_recognizer_computes_the_same_numbers(tiny_recognizer, tmp_path):
-    tiny_recognizer.save(tmp_path)
-    loaded = Recognizer.load(tmp_path).eval()
     frames = torch.randint(0, 256, (2, 3, 40, 40), generator=torch.Generator().manual_seed(0))
     frames = frames.to(torch.uint8)
     with torch.no_grad():
@@ -40,97 +35,74 @@ def test_a_loaded_recognizer_computes_the_same_numbers(tiny_recognizer, tmp_path
         assert torch.equal(loaded.focus(frames), tiny_recognizer.focus(frames))
 
 
-def test_saving_twice_replaces_the_files_and_leaves_nothing_else(tiny_recognizer, tmp_path):
+def test_saving_twice_replaces_the_files_by_ones_of_ordinary_permissions(tiny_recognizer, tmp_path):
     tiny_recognizer.save(tmp_path)
     second = copy.deepcopy(tiny_recognizer)
     second.classifier.fc.bias.add_(1.0)
     second.save(tmp_path)
-    assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "recognizer.json",
-        "recognizer.safetensors",
-    ]
+    (tmp_path / "any").touch()
+    modes = {file.name: file.stat().st_mode for file in tmp_path.iterdir()}
+    assert modes.keys() == {"recognizer.json", "recognizer.safetensors", "any"}
+    assert len(set(modes.values())) == 1
     assert Recognizer.load(tmp_path).fingerprint() == second.fingerprint()
 
 
-def test_saved_files_have_the_permissions_of_any_new_file(tiny_recognizer, tmp_path):
-    (tmp_path / "any").touch()
-    tiny_recognizer.save(tmp_path)
-    modes = {file.name: file.stat().st_mode for file in tmp_path.iterdir()}
-    assert modes["recognizer.json"] == modes["any"]
-    assert modes["recognizer.safetensors"] == modes["any"]
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
+def test_fingerprint_changes_with_the_configuration_and_with_one_weight(tiny_recognizer):
+    before = tiny_recognizer.fingerprint()
+    for entries in (
         {"dropout": 0.25},
         {"patch_size": 16},
         {"glance_resize": "nearest"},
         {"class_names": ("class 0", "class 1", "class 9")},
         {"pixel_mean": (0.5, 0.5, 0.5)},
-    ],
-    ids=str,
-)
-def test_fingerprint_changes_with_the_configuration(tiny_recognizer, entries):
-    other = copy.deepcopy(tiny_recognizer)
-    assert other.fingerprint() == tiny_recognizer.fingerprint()
-    other.config = dataclasses.replace(other.config, **entries)
-    assert other.fingerprint() != tiny_recognizer.fingerprint()
+    ):
+        other = copy.deepcopy(tiny_recognizer)
+        assert other.fingerprint() == before
+        other.config = dataclasses.replace(other.config, **entries)
+        assert other.fingerprint() != before
+    for name in ("glancer.net.features.0.0.weight", "focuser.net.bn1.running_var"):
+        other = copy.deepcopy(tiny_recognizer)
+        tensor = other.state_dict()[name]
+        first = (0,) * tensor.ndim
+        tensor[first] = torch.nextafter(tensor[first], torch.tensor(torch.inf))
+        assert other.fingerprint() != before
 
 
-@pytest.mark.parametrize("name", ["glancer.net.features.0.0.weight", "focuser.net.bn1.running_var"])
-def test_fingerprint_changes_with_one_weight(tiny_recognizer, name):
-    other = copy.deepcopy(tiny_recognizer)
-    tensor = other.state_dict()[name]
-    first = (0,) * tensor.ndim
-    tensor[first] = torch.nextafter(tensor[first], torch.tensor(torch.inf))
-    assert other.fingerprint() != tiny_recognizer.fingerprint()
+@pytest.fixture
+def saved(tiny_recognizer, tmp_path):
+    """A folder with the files of `tiny_recognizer`, for a test to spoil."""
+    tiny_recognizer.save(tmp_path / "saved")
+    return tmp_path / "saved"
 
 
 @pytest.mark.parametrize("missing", ["recognizer.json", "recognizer.safetensors"])
-def test_a_missing_file_is_named_with_the_command_that_makes_it(tiny_recognizer, tmp_path, missing):
-    tiny_recognizer.save(tmp_path)
-    (tmp_path / missing).unlink()
-    with pytest.raises(
-        FileNotFoundError, match=f"{missing} is missing; 'adafocus stage1'"
-    ) as error:
-        Recognizer.load(tmp_path)
-    assert str(tmp_path) in str(error.value)
+def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, missing):
+    (saved / missing).unlink()
+    message = f"{saved}.*{missing} is missing; 'adafocus stage1'"
+    with pytest.raises(FileNotFoundError, match=message):
+        Recognizer.load(saved)
 
 
-def test_weights_of_other_sizes_are_refused(tiny_recognizer, make_recognizer, tmp_path):
-    tiny_recognizer.save(tmp_path)
-    make_recognizer(hidden_dim=24).save(tmp_path / "other")
-    weights = tmp_path / "recognizer.safetensors"
-    weights.write_bytes((tmp_path / "other" / weights.name).read_bytes())
-    with pytest.raises(
-        CheckpointError, match=r"(?s)does not fit recognizer\.json.*size mismatch"
-    ) as error:
-        Recognizer.load(tmp_path)
-    assert str(weights) in str(error.value)
-
-
-@pytest.mark.parametrize("change", ["missing", "unexpected"])
-def test_weights_of_other_names_are_refused(tiny_recognizer, tmp_path, change):
-    tiny_recognizer.save(tmp_path)
-    tensors = load_file(tmp_path / "recognizer.safetensors")
-    tensors["classifier.fc.scale"] = tensors.pop("classifier.fc.bias")
-    if change == "unexpected":
-        tensors["classifier.fc.bias"] = tensors["classifier.fc.scale"].clone()
-    save_file(tensors, tmp_path / "recognizer.safetensors")
-    with pytest.raises(CheckpointError, match=r"(?s)does not fit recognizer\.json.*fc\.scale"):
-        Recognizer.load(tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "text", "zero bytes"])
-def test_damaged_weights_are_named(tiny_recognizer, tmp_path, damage):
-    tiny_recognizer.save(tmp_path)
-    file = tmp_path / "recognizer.safetensors"
+def test_weights_that_are_damaged_or_of_other_names_or_sizes_are_refused(
+    saved, make_recognizer, tmp_path
+):
+    file = saved / "recognizer.safetensors"
     whole = file.read_bytes()
-    content = {"truncated": whole[:-10], "text": b"no weights at all", "zero bytes": b""}
-    file.write_bytes(content[damage])
-    with pytest.raises(CheckpointError, match=r"recognizer\.safetensors does not fit"):
-        Recognizer.load(tmp_path)
+    for content in (whole[:-10], b"no weights at all", b""):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=f"{file} does not fit"):
+            Recognizer.load(saved)
+    make_recognizer(hidden_dim=24).save(tmp_path / "other")
+    file.write_bytes((tmp_path / "other" / file.name).read_bytes())
+    with pytest.raises(CheckpointError, match=r"(?s)does not fit recognizer\.json.*size mismatch"):
+        Recognizer.load(saved)
+    file.write_bytes(whole)
+    tensors = load_file(file)
+    bias = tensors.pop("classifier.fc.bias")
+    for more in ({}, {"classifier.fc.bias": bias.clone()}):  # one missing; one too many
+        save_file({**tensors, "classifier.fc.scale": bias, **more}, file)
+        with pytest.raises(CheckpointError, match=r"(?s)does not fit recognizer\.json.*fc\.scale"):
+            Recognizer.load(saved)
 
 
 @pytest.mark.parametrize(
@@ -151,20 +123,18 @@ def test_damaged_weights_are_named(tiny_recognizer, tmp_path, damage):
     ],
     ids=str,
 )
-def test_a_description_that_cannot_be_used_is_named(tiny_recognizer, tmp_path, entries, message):
-    tiny_recognizer.save(tmp_path)
-    file = tmp_path / "recognizer.json"
+def test_a_description_that_cannot_be_used_is_named(saved, entries, message):
+    file = saved / "recognizer.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), **entries}))
     with pytest.raises(CheckpointError, match=rf"recognizer\.json: .*{message}"):
-        Recognizer.load(tmp_path)
+        Recognizer.load(saved)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'"text"'])
-def test_a_description_that_is_no_json_object_is_named(tiny_recognizer, tmp_path, content):
-    tiny_recognizer.save(tmp_path)
-    (tmp_path / "recognizer.json").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"recognizer\.json: "):
-        Recognizer.load(tmp_path)
+def test_a_description_that_is_no_json_object_is_named(saved):
+    for content in (b"", b"{", b"[1, 2]", b"\xff\xfe", b'"text"'):
+        (saved / "recognizer.json").write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"recognizer\.json: "):
+            Recognizer.load(saved)
 
 
 def test_classifying_a_sequence_equals_classifying_its_steps(tiny_recognizer):
@@ -214,11 +184,13 @@ def test_dropout_acts_on_the_outputs_and_only_in_training():
         assert torch.equal(*(classifier.eval().step(features, state)[0] for _ in range(2)))
 
 
+SMALL = {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
+
+
 def _config(class_names=("a",), **entries):
-    small = {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
     plain = {"pixel_mean": (0.0, 0.0, 0.0), "pixel_std": (1 / 255, 1 / 255, 1 / 255)}
     sizes = {"frame_size": 4, "patch_size": 2, "glance_size": 2}
-    return RecognizerConfig(class_names, **{**small, **plain, **sizes, **entries})
+    return RecognizerConfig(class_names, **{**SMALL, **plain, **sizes, **entries})
 
 
 @pytest.mark.parametrize(
@@ -237,23 +209,16 @@ def test_glance_input_takes_or_averages_pixels(glance_resize, expected):
         torch.testing.assert_close(channel, torch.tensor(expected))
 
 
-def test_glance_input_of_the_right_size_is_not_resampled():
+def test_glance_input_of_the_right_size_is_not_resampled_and_normalised_in_rgb_order():
     frame = torch.arange(16, dtype=torch.uint8).reshape(1, 1, 4, 4).expand(1, 3, 4, 4)
     glance_input = Recognizer(_config(glance_size=4)).glance_input(frame)
     torch.testing.assert_close(glance_input, frame.float())
-
-
-def test_pixels_are_normalised_by_channel_in_rgb_order():
-    recognizer = Recognizer(RecognizerConfig(("a",), **_small_networks()))
+    recognizer = Recognizer(RecognizerConfig(("a",), **SMALL))
     white = recognizer.normalize(torch.full((1, 3, 1, 1), 255, dtype=torch.uint8))
     # (1 - .485) / .229, (1 - .456) / .224, (1 - .406) / .225
     assert white.flatten().tolist() == pytest.approx([2.248908, 2.428571, 2.64], abs=1e-5)
     black = recognizer.normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8))
     assert black.flatten().tolist() == pytest.approx([-2.117904, -2.035714, -1.804444], abs=1e-5)
-
-
-def _small_networks():
-    return {"glancer": "mobilenet_v2_small", "focuser": "resnet_small", "hidden_dim": 4}
 
 
 def test_map_shape_changes_neither_mode_nor_weights(tiny_recognizer):
@@ -286,17 +251,13 @@ def test_the_glancers_fingerprint_stays_when_another_part_changes(tiny_recognize
     assert other.glancer_fingerprint() != before
 
 
-def test_placeholder_names_fit_any_classes_of_their_number():
+def test_placeholder_names_fit_any_classes_of_their_number_and_other_names_their_own_alone():
     config = _config(class_names=placeholder_class_names(3))
     assert has_placeholder_names(config)
     assert class_mismatch(config, ("run", "jump", "swim")) is None
     assert "knows 3 classes but the videos have 2" in (class_mismatch(config, ("a", "b")) or "")
-
-
-def test_other_names_are_a_mismatch_that_says_where():
     config = _config(class_names=("run", "jump", "swim"))
     assert not has_placeholder_names(config)
     assert class_mismatch(config, ["run", "jump", "swim"]) is None
     message = class_mismatch(config, ["run", "dive", "swim"])
-    assert message is not None
     assert "class 1 is 'jump' to the recognizer but 'dive' in the videos' class file" in message

@@ -32,11 +32,11 @@ SMALL = {
     "dqn": REPLAY,
     "qrdqn": REPLAY,
 }
-CUSTOM_SAC = ["algo.class_path=stable_baselines3.SAC", "algo.policy=MlpPolicy", *REPLAY]
+SAC = ["algo.class_path=stable_baselines3.SAC", "algo.buffer_size=1000", *REPLAY]
 CASES = [
     *([name] for name in SMALL),
     ["ppo", "locations=continuous"],
-    ["custom", "locations=continuous", *CUSTOM_SAC],
+    ["custom", "locations=continuous", *SAC],
     ["gru_ppo", "locations=continuous", "algo.policy_kwargs.batch_norm=true"],
     [
         "ppo",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from gymnasium import spaces
@@ -21,8 +19,6 @@ from adafocus_env.files import atomic_path
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
-from agents.sb3.device_rollout_buffer import DeviceRolloutBuffer
-from agents.sb3.device_vec_env import DeviceVecEnv
 from agents.sb3.registry import algorithm_arguments, algorithm_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
 from train.checkpoints.load import ZIP_FILE
@@ -54,8 +50,7 @@ def prepare_algorithm(
     Rows of all processes have the seeds that one process would give them.
 
     Raises:
-        ConfigError: the algorithm cannot run in several processes, act in these locations, or keep
-            its observations on the device.
+        ConfigError: the algorithm cannot run in several processes, or act in these locations.
         ValueError: an unknown name, or a buffer that does not fit into memory.
     """
     algo = config.algo
@@ -75,9 +70,6 @@ def prepare_algorithm(
             f"algo={algo.name} trains in one process; start it without torchrun, or use "
             "algo=gru_ppo, which trains in several"
         )
-    on_device = config.rollouts == "device"
-    if on_device:
-        _use_device_rollouts(algorithm, arguments, algo.name)
     observations = env.single_observation_space
     assert isinstance(observations, spaces.Box)
     size = buffer_size(
@@ -89,15 +81,14 @@ def prepare_algorithm(
         num_decisions=env.num_decisions,
     )
     if size is not None:
-        kept_on_device = on_device or issubclass(algorithm, GruPPO)
-        place = context.device if kept_on_device else torch.device("cpu")
+        place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
         check_buffer(size, place, _cure(algorithm))
         log.info("%s on %s", size, place)
         if len(observations.shape) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
-    vec_env = _vec_env(env, on_device=on_device, centered=not issubclass(algorithm, GruPPO))
+    vec_env = _vec_env(env, centered=not issubclass(algorithm, GruPPO))
     try:
         model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)
     except AssertionError as error:  # so SB3 says that it does not act in such a space
@@ -179,22 +170,8 @@ def refuse_to_continue(config: RunConfig, reason: str | None) -> None:
         )
 
 
-def _use_device_rollouts(
-    algorithm: type[BaseAlgorithm], arguments: dict[str, Any], name: str
-) -> None:
-    known = inspect.signature(algorithm).parameters
-    if issubclass(algorithm, GruPPO):
-        raise ConfigError(f"rollouts=device is for SB3's algorithms; {name} stays there anyway")
-    if issubclass(algorithm, OffPolicyAlgorithm) or "rollout_buffer_class" not in known:
-        raise ConfigError(f"algo={name} cannot keep rollouts=device; ppo, a2c and trpo can")
-    if arguments.get("policy", "MlpPolicy") != "MlpPolicy":
-        raise ConfigError("rollouts=device takes algo.policy=MlpPolicy")
-    arguments["policy"] = "MultiInputPolicy"
-    arguments["rollout_buffer_class"] = DeviceRolloutBuffer
-
-
-def _vec_env(env: PatchLocalizationVectorEnv, *, on_device: bool, centered: bool) -> VecEnv:
-    vec_env: VecEnv = DeviceVecEnv(env) if on_device else Sb3VecEnvAdapter(env)
+def _vec_env(env: PatchLocalizationVectorEnv, *, centered: bool) -> VecEnv:
+    vec_env: VecEnv = Sb3VecEnvAdapter(env)
     if centered and isinstance(env.single_action_space, spaces.Box):
         vec_env = CenteredActions(vec_env)
     return VecMonitor(vec_env)
