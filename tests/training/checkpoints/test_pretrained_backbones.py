@@ -43,7 +43,8 @@ def _same(network, expected):
 
 def test_a_backbone_is_two_files_without_code_and_loaded_as_it_was_saved(run):
     torch.manual_seed(0)
-    assert _same(_load(run), Glancer("mobilenet_v2_small", 3).state_dict())
+    expected = Glancer("mobilenet_v2_small", 3).state_dict()
+    assert _same(_load(run), expected)
     files = sorted(path.name for path in (run / "glancer").iterdir())
     assert files == ["backbone.json", "backbone.safetensors"]
     file = run / "glancer" / "backbone.json"

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import re
 import tarfile
 import zipfile
 
@@ -163,13 +164,12 @@ def test_code_in_a_file_does_not_run(entries, file, tmp_path, save, place):
     canary = Canary(tmp_path / "it ran")
     save(canary if place is None else {**entries, place: canary}, file)
     for read in (read_published, lambda path: read_published_part(path, "glancer")):
-        with pytest.raises(
-            CheckpointError, match=r"holds \w+\.mkdir, which is code .* not read"
-        ) as error:
+        with pytest.raises(CheckpointError, match=f"^{file}") as error:
             read(file)
-        assert str(error.value).startswith(str(file))
         assert "weights_only" not in str(error.value)
         assert "\n" not in str(error.value)
+        if save is torch.save:
+            assert re.search(r"holds \w+\.mkdir, which is code .* not read", str(error.value))
     assert not (tmp_path / "it ran").exists()
 
 

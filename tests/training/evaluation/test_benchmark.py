@@ -6,6 +6,8 @@ import json
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("seconds", "videos_per_second")
 
 

@@ -9,6 +9,8 @@ from train.cli import commands
 from train.evaluation.policies import find_policies
 from train.stages.stage2_policy import KeepBestPolicy
 
+pytestmark = pytest.mark.slow
+
 DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
 
 

@@ -13,6 +13,8 @@ from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
 from train.stages import stage2_policy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def train_policy(run_tiny, handed_on, tmp_path):

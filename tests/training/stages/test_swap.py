@@ -20,6 +20,8 @@ from agents.sb3 import buffer_memory
 from train.runs.processes import Processes
 from train.stages.stage2_policy import KeepBestPolicy
 
+pytestmark = pytest.mark.slow
+
 # Networks and buffers of a few units; T is 2, and 20 videos are two updates an epoch.
 MLP = "algo.policy_kwargs.net_arch=[8]"
 BATCH = "algo.batch_size=10"
