@@ -311,7 +311,8 @@ def policy_row():
             "same_place_share": 0.2, "collapsed": False, "routine": False,
         }  # fmt: skip
         values = {
-            "name": name, "looker": name, "classifier": "own", "learned": False,
+            "name": name, "agent": name, "family": name, "classifier": "own", "learned": False,
+            "knows_label": False, "blind_frames": None, "blind_references": {},
             "reward_mean": 0.0601, "reward_ci95": [0.0552, 0.0649], "return_mean": 0.481,
             "reward_per_step": [0.1, 0.02], "confidence_mean": 0.9, "on_target": 0.72,
             "top1": 0.978, "top1_ci95": [0.964, 0.99], "top1_per_step": [0.7, 0.978],

@@ -1,4 +1,4 @@
-"""Conditional exit: stop looking at a video once the answer is certain (REFERENCE section 10).
+"""Conditional exit: stop looking at a video once the answer is certain (PUBLISHED.md says how).
 
 AdaFocusV2's rule: nothing is trained. From the logits after every frame of the training videos come
 thresholds of certainty, one a frame, for each of a family of budgets; a video is done at the first

@@ -24,7 +24,7 @@ from train.config.sections import ConfigError, RunConfig
 from train.evaluation.diagnostics import nearest_positions
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay, ProgressPart
-from train.runs.training_state import load_state, restore_random_state, save_state
+from train.runs.training_state import finish, load_state, restore_random_state, save_state
 from train.stages.policy.algorithm import (
     prepare_algorithm,
     publish,
@@ -39,7 +39,6 @@ from train.stages.policy.tensorboard import (
     record_locations,
 )
 from train.stages.policy.warm_start import start_from
-from train.stages.supervised.loop import complete
 
 log = logging.getLogger(__name__)
 
@@ -278,7 +277,7 @@ def run_stage2(
     if processes.is_main:
         recognizer.save(context.folder / "recognizer")
         save_algorithm(model, context.folder / "algorithm.zip")
-    complete(context)
+    finish(context.folder, processes)
     log.info("policy of val return %.4f in %s", callback.best_return, context.folder)
     return callback.best_return
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from adafocus_env.networks import FrozenNetworks
 from agents.evaluation import evaluate_agent
-from train.evaluation import evaluator as policy_bench
+from train.evaluation import evaluator
 from train.evaluation.report.evaluate_text import write_report
 
 
@@ -107,7 +107,7 @@ def test_every_number_is_the_one_of_the_evaluations_logits(stage2_run, evaluate,
         seen.append(evaluate_agent(*arguments, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(policy_bench, "evaluate_agent", remember)
+    monkeypatch.setattr(evaluator, "evaluate_agent", remember)
     result = evaluate(stage2_run)
     logits, labels = seen[0].logits, seen[0].label
     for t in range(2):

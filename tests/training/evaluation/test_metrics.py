@@ -10,28 +10,9 @@ from train.evaluation.metrics import (
     accuracy_summary,
     classification_metrics,
     mean_average_precision,
-    mean_interval,
     reward_summary,
     top_k,
 )
-
-# --- intervals ---
-
-
-def test_the_interval_is_that_of_the_normal_distribution_within_the_values():
-    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
-    low, high = mean_interval(values)
-    middle, half = values.mean(), 1.96 * values.std() / 20
-    assert low == pytest.approx(middle - half, abs=0.02)
-    assert high == pytest.approx(middle + half, abs=0.02)
-    assert mean_interval(np.full(10, 0.25)) == (0.25, 0.25)
-    assert mean_interval(np.array([0.5])) == (0.5, 0.5)
-    low, high = mean_interval(np.array([0.0] * 9 + [1.0]))
-    assert 0.0 <= low < 0.1 < high <= 1.0
-    values = np.random.default_rng(0).random(30)
-    assert mean_interval(values) == mean_interval(values)
-    assert mean_interval(values) != mean_interval(values, seed=1)
-
 
 # --- average precision ---
 

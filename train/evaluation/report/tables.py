@@ -107,9 +107,9 @@ def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 _SKIP_NOTE = (
-    "Kept: share of the frames that were focused on; GMACs follow from it. Conf: confidence in the "
-    "true class, mean over frames and videos. The last columns: how much more of it the policy has "
-    "than random_skip and uniform_skip with as many frames kept, paired on the same videos, 95 % "
+    "Focused: share of the frames that were focused on; GMACs follow from it. Conf: confidence in "
+    "the true class, mean over frames and videos. The last columns: how much more of it the policy "
+    "has than random_skip and uniform_skip with as many frames, paired on the same videos, 95 % "
     "bootstrap intervals."
 )
 _DIFFERENCE_NOTE = (
@@ -195,12 +195,12 @@ def _table(
 
 
 def _skip_difference(policy: Policy, way: str) -> str:
-    """Confidence above the first baseline for skipping that keeps as many frames."""
-    for name, found in policy["differences"].items():
-        if name.startswith(f"{way}:"):
-            difference = found["confidence"]
-            return f"{short(difference['mean'], 2)} {interval(difference['ci95'], 2)}"
-    return ""
+    """Confidence above frames that are chosen without having been seen."""
+    name = policy["blind_references"].get(way)
+    if name is None:
+        return ""
+    found = policy["differences"][name]["confidence"]
+    return f"{short(found['mean'], 2)} {interval(found['ci95'], 2)}"
 
 
 def _difference(policy: Policy, name: str) -> str:
