@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
@@ -25,6 +26,7 @@ from rich.console import Console
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
+from agents.policies.gru_policy import GruActorCriticPolicy
 from train import demo as demo_module
 from train.checkpoints.load import save_backbone
 from train.cli.main import main
@@ -295,6 +297,23 @@ def make_config(compose_config):
 
     def make(command, *overrides):
         return read_config(compose_config(command, "output_dir=unused", *overrides))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_policy():
+    """Makes policies of a few units, for positions of a grid or, with None, for any location."""
+
+    def make(num_actions=16, shape=(48, 7, 7), **arguments):
+        torch.manual_seed(1)
+        anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
+        return GruActorCriticPolicy(
+            spaces.Box(0.0, 6.0, shape, np.float32),
+            anywhere if num_actions is None else spaces.Discrete(num_actions),
+            lambda _: 0.0,
+            **{"hidden_dim": 8, "channels": 4, **arguments},
+        )
 
     return make
 

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from rich.console import Console
 
 from adafocus_env.networks import (
@@ -15,7 +14,6 @@ from adafocus_env.networks import (
     has_placeholder_names,
     placeholder_class_names,
 )
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.convert import run_convert
 from train.config.sections import ConfigError
@@ -25,19 +23,12 @@ from train.runs.progress import ProgressDisplay
 SIZES = "num_frames=4 frame_size=40 patch_size=12 glance_size=28 glance_resize=area dropout=0.5"
 
 
-def make_policy(shape=(48, 7, 7), **arguments):
-    torch.manual_seed(5)
-    sizes = {"channels": 4, "hidden_dim": 8, **arguments}
-    observations = spaces.Box(0.0, 6.0, shape, np.float32)
-    return GruActorCriticPolicy(observations, spaces.Discrete(25), lambda _: 0.0, **sizes)
-
-
 @pytest.fixture
-def run_folder(tiny_recognizer, tmp_path):
+def run_folder(tiny_recognizer, small_policy, tmp_path):
     """Ours: the tiny recognizer and a policy of 25 actions."""
     tiny_recognizer.save(tmp_path / "run" / "recognizer")
     sha256 = tiny_recognizer.fingerprint()
-    save_policy(make_policy(), tmp_path / "run" / "policy", recognizer_sha256=sha256)
+    save_policy(small_policy(25), tmp_path / "run" / "policy", recognizer_sha256=sha256)
     return tmp_path / "run"
 
 
@@ -315,26 +306,27 @@ def test_an_earlier_conversion_is_replaced_with_its_policy(published, change, co
 
 
 @pytest.mark.parametrize(
-    ("policy", "message"),
+    ("shape", "arguments", "message"),
     [
-        (lambda: make_policy((48,)), "sees other maps|glance vectors"),
-        (lambda: make_policy((48, 5, 5)), "sees other maps"),
-        (lambda: _standardising(), r"standardises .*algo\.policy_kwargs\.standardize=false"),
+        ((48,), {}, "sees other maps|glance vectors"),
+        ((48, 5, 5), {}, "sees other maps"),
+        (
+            (48, 7, 7),
+            {"standardize": True},
+            r"standardises .*algo\.policy_kwargs\.standardize=fals",
+        ),
     ],
     ids=["vectors", "other maps", "standardised"],
 )
 def test_a_policy_that_the_published_network_cannot_be_is_refused(
-    run_folder, refused, tmp_path, policy, message
+    run_folder, small_policy, refused, tmp_path, shape, arguments, message
 ):
-    save_policy(policy(), run_folder / "policy", recognizer_sha256="")
+    policy = small_policy(25, shape, **arguments)
+    if arguments:
+        policy.fit_scale_once(torch.rand(20, 48, 7, 7))
+    save_policy(policy, run_folder / "policy", recognizer_sha256="")
     refused(message, run_folder, "format=published", target="y.pth.tar")
     assert not (tmp_path / "y.pth.tar").exists()
-
-
-def _standardising():
-    policy = make_policy(standardize=True)
-    policy.fit_scale_once(torch.rand(20, 48, 7, 7))
-    return policy
 
 
 def test_other_pixel_statistics_are_refused(make_recognizer, refused, tmp_path):

@@ -125,10 +125,12 @@ def test_videos_of_other_seeds_are_not_taken_for_these(make, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "videos.json"])
-def test_a_folder_with_other_files_is_refused_and_left_alone(make, tmp_path, name):
+def test_a_folder_with_other_files_or_a_file_is_refused_and_left_alone(make, tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(ConfigError, match=r"holds other files; name an empty folder with data_dir"):
         make(tmp_path)
+    with pytest.raises((ConfigError, OSError), match=name):
+        make(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "{}"
 
@@ -144,20 +146,10 @@ def test_the_command_says_where_the_videos_are(make, run_command, tmp_path, monk
     assert (tmp_path / "elsewhere" / "videos.json").is_file()
 
 
-def test_an_empty_folder_is_used(make, tmp_path):
-    (tmp_path / "videos").mkdir()
-    assert len(make(tmp_path / "videos")) == 7
-
-
-def test_an_empty_folder_on_another_disk_is_used(make, tmp_path):
+def test_an_empty_folder_is_used_also_on_another_disk(make, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert len(make(tmp_path / "empty")) == 7
     (tmp_path / "disk").mkdir()
     (tmp_path / "videos").symlink_to(tmp_path / "disk")
     assert len(make(tmp_path / "videos")) == 7
     assert (tmp_path / "disk" / "videos.json").is_file()
-
-
-def test_a_file_in_the_folders_place_is_refused(make, tmp_path):
-    (tmp_path / "videos").write_text("a file")
-    with pytest.raises((ConfigError, OSError), match="videos"):
-        make(tmp_path / "videos")
-    assert (tmp_path / "videos").read_text() == "a file"

@@ -2,12 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
-from agents.policies.gru_policy import GruActorCriticPolicy
 from train.evaluation.flops import multiply_adds, run_flops
 
 
@@ -114,15 +111,7 @@ def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(ma
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer):
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (48,), np.float32), spaces.Discrete(16), lambda _: 0.0, hidden_dim=8
-    )
-    counts = multiply_adds(make_recognizer(), policy)  # 4 frames
-    assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 16 + 8)
-    space = spaces.Box(0.0, 1.0, (2,), np.float32)
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (48,), np.float32), space, lambda _: 0.0, hidden_dim=8
-    )
-    counts = multiply_adds(make_recognizer(), policy)
-    assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 2 + 8)
+def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer, small_policy):
+    for num_actions, outputs in ((16, 16), (None, 2)):
+        counts = multiply_adds(make_recognizer(), small_policy(num_actions, (48,)))  # 4 frames
+        assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * outputs + 8)

@@ -11,7 +11,6 @@ from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenNetworks, Recognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.sections import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
@@ -100,16 +99,9 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
 
 
 @pytest.mark.parametrize("told", [0, 1])
-def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
+def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tmp_path, told):
     channels, *places = recognizer.map_shape()
-    torch.manual_seed(2)
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (channels + told, *places), np.float32),
-        spaces.Discrete(17),
-        lambda _: 0.0,
-        channels=4,
-        hidden_dim=8,
-    )
+    policy = small_policy(17, (channels + told, *places))
     with torch.no_grad():
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0
