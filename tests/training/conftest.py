@@ -28,7 +28,7 @@ from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from train import demo as demo_module
-from train.checkpoints.load import save_backbone
+from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
 from train.cli.resolvers import register_resolvers
 from train.cli.run_place import DEMO_FOLDER

@@ -134,7 +134,12 @@ def test_all_files_are_there_and_what_is_printed_fits(benchmark):
         assert (folder / name).stat().st_size > 1000
     tables = [line for line in out.splitlines() if str(folder) not in line]
     assert max(len(line.rstrip()) for line in tables) <= 80
-    for title in ("Over seeds", "On the training split", "Conditional exit", "Habits and cost"):
+    for title in (
+        "Over seeds",
+        "On the training split",
+        "Conditional exit",
+        "Diagnostics and cost",
+    ):
         assert any(line.startswith(title) for line in tables), title
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from adafocus_env.networks import FrozenNetworks
 from agents.evaluation import evaluate_agent
 from train.evaluation import evaluator
-from train.evaluation.report.evaluate_text import write_report
+from train.evaluation.report.text import write_evaluation
 
 
 @pytest.fixture
@@ -149,7 +149,9 @@ def report(tmp_path):
         for name, value in changes.items():
             (policy if name in policy or name == "reward_mean" else result)[name] = value
         printed = io.StringIO()
-        write_report({**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80))
+        write_evaluation(
+            {**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80)
+        )
         return (tmp_path / "evaluate.md").read_text(), printed.getvalue()
 
     return write

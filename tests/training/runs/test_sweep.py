@@ -7,7 +7,7 @@ import yaml
 
 from train.cli import commands
 from train.evaluation.policies import find_policies
-from train.stages.stage2_policy import KeepBestPolicy
+from train.stages.policy.keep_best import KeepBestPolicy
 
 pytestmark = pytest.mark.slow
 

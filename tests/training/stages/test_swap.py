@@ -18,7 +18,7 @@ from agents.evaluation import evaluate_agent
 from agents.policies.policy_files import load_policy
 from agents.sb3 import buffer_memory
 from train.runs.processes import Processes
-from train.stages.stage2_policy import KeepBestPolicy
+from train.stages.policy.keep_best import KeepBestPolicy
 
 pytestmark = pytest.mark.slow
 
