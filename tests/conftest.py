@@ -17,6 +17,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.networks import (
     AnyRecognizer,
     AnyRecognizerConfig,
@@ -31,6 +32,13 @@ from adafocus_env.seeding import Purpose, episode_rng
 
 # The networks here are tiny: threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: no worker is left alone with one in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 MakeEnv = Callable[..., PatchLocalizationEnv]
 MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
@@ -182,6 +190,20 @@ def make_shift_recognizer() -> Callable[..., ShiftRecognizer]:
 def tiny_recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
     """For `InMemoryVideos`: 3 classes, 4 frames of 40 pixels, patches of 12."""
     return make_recognizer()
+
+
+@pytest.fixture(scope="session")
+def build_bank() -> Callable[..., FeatureBank]:
+    """Builds a bank in this process: `build_bank(folder, recognizer, videos, positions=...)`."""
+
+    def build(folder: Path, recognizer: AnyRecognizer, videos: Any, **settings: Any) -> FeatureBank:
+        builder = BankBuilder(folder, recognizer, videos, **settings)
+        builder.prepare()
+        builder.build_shards()
+        builder.finish()
+        return FeatureBank.open(folder)
+
+    return build
 
 
 @pytest.fixture(scope="session")

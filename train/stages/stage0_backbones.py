@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adafocus_env.networks import AnyRecognizer, Focuser, Glancer
-from train.checkpoints.load import load_backbone, save_backbone
+from train.checkpoints.backbones import load_backbone, save_backbone
 from train.config.sections import ConfigError, RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
-from train.checkpoints.load import load_backbone
+from train.checkpoints.backbones import load_backbone
 from train.config.sections import ConfigError, RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
