@@ -34,15 +34,12 @@ def test_a_beam_of_one_is_the_greedy_oracle_and_a_wider_one_finds_more(env):
 def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(
     make_vector_env, make_videos, make_recognizer
 ):
-    env = PatchLocalizationVectorEnv.from_parts(
-        make_recognizer(num_frames=2),
-        make_videos(3, num_frames=2),
-        num_envs=256,
-        grid_size=4,
-        reward="conf",
-        autoreset_mode="disabled",
+    parts = make_recognizer(num_frames=2), make_videos(3, num_frames=2)
+    rules = {"grid_size": 4, "reward": "conf", "autoreset_mode": "disabled"}
+    few, env = (
+        PatchLocalizationVectorEnv.from_parts(*parts, num_envs=rows, **rules) for rows in (3, 256)
     )
-    found = _returns(env, 16)  # every first look is kept
+    found = _returns(few, 16)  # every first look is kept
     pairs = np.array(list(itertools.product(range(16), repeat=2)))
     for video in range(3):
         seed = np.full(256, derive_episode_seed(0, video, 0), np.uint64)
