@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -18,10 +16,10 @@ from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.optim import make_optimizer
 
 
-def published_config(command: str, *overrides: str) -> Any:
-    """The configuration of a command under `experiment=actnet_patch128`."""
-    given = ["output_dir=unused", "data_dir=unused", "experiment=actnet_patch128"]
-    return read_config(compose_command(command, [*given, *overrides]).cfg)
+def published_config(command, *overrides, experiment="actnet_patch128"):
+    """The configuration of a command under an experiment."""
+    given = ["output_dir=unused", f"experiment={experiment}", *overrides]
+    return read_config(compose_command(command, given).cfg)
 
 
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
@@ -36,7 +34,7 @@ def stage1_step(case, recognizer, *, backbone_lr, fc_lr):
     Returns:
         `loss`, `logits (B, T, K)`, and `grads`, by canonical key, None where there is none.
     """
-    config = published_config("stage1")
+    config = published_config("stage1", "data_dir=unused")
     recognizer.requires_grad_(True)
     stage = RandomPatchStage(recognizer, backbone_lr, fc_lr)
     optimizer = make_optimizer(stage.trained, config)
