@@ -111,6 +111,7 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
         channels=4,
         hidden_dim=8,
     )
+    policy.sees_cost = bool(told)
     with torch.no_grad():
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0
