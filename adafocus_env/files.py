@@ -61,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """Where two nested settings differ, as `name: 1 there, 2 here`, sorted by name."""
-    one, other = _flat(there), _flat(here)
+    one, other = flat(there), flat(here)
     return [
         f"{name}: {_short(one.get(name))} there, {_short(other.get(name))} here"
         for name in sorted(one.keys() | other.keys())
@@ -69,14 +69,15 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`; tuples become lists, as in JSON."""
+    found: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{name}."))
+            found.update(flat(value, f"{prefix}{name}."))
         else:
-            flat[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
-    return flat
+            found[f"{prefix}{name}"] = list(value) if isinstance(value, tuple) else value
+    return found
 
 
 def _short(value: object) -> str:

@@ -197,7 +197,7 @@ def _run(
         if skip_cost is not None and env.core.can_skip:
             options["skip_cost"] = skip_cost
         env.reset(seed=seed, options=options)
-        env.core.prefetch(
+        env.core.features.prefetch(
             [EpisodeStart(pair[0], derive_episode_seed(seed, *pair)) for pair in following]
         )
         chosen = choose(seeds)

@@ -17,6 +17,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.networks import (
     AnyRecognizer,
     AnyRecognizerConfig,
@@ -182,6 +183,20 @@ def make_shift_recognizer() -> Callable[..., ShiftRecognizer]:
 def tiny_recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
     """For `InMemoryVideos`: 3 classes, 4 frames of 40 pixels, patches of 12."""
     return make_recognizer()
+
+
+@pytest.fixture(scope="session")
+def build_bank() -> Callable[..., FeatureBank]:
+    """Builds a bank in this process: `build_bank(folder, recognizer, videos, positions=...)`."""
+
+    def build(folder: Path, recognizer: AnyRecognizer, videos: Any, **settings: Any) -> FeatureBank:
+        builder = BankBuilder(folder, recognizer, videos, **settings)
+        builder.prepare()
+        builder.build_shards()
+        builder.finish()
+        return FeatureBank.open(folder)
+
+    return build
 
 
 @pytest.fixture(scope="session")

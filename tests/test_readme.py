@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from string import Template
 
 import numpy as np
 import pytest
@@ -102,6 +103,16 @@ def test_commands_within_lines_are_understood(monkeypatch, tmp_path, capsys):
         _check_command(words, capsys)
 
 
+def test_the_commands_of_skipping_frames_are_understood(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "configs" / "experiment" / "glyphs_skip.yaml").read_text(encoding="utf-8")
+    places, *commands = re.findall(r"^#   (\S.*)$", text, re.MULTILINE)
+    names = dict(word.split("=", 1) for word in places.split())
+    assert len(commands) == 7
+    for command in commands:
+        _check_command(shlex.split(Template(command).substitute(names)), capsys)
+
+
 def _check_command(words, capsys):
     """The command exists, it uses the keys, and the configuration that they make can be composed.
 
@@ -131,6 +142,15 @@ def test_the_table_of_commands_is_that_of_the_command_line(capsys):
     listed = re.findall(r"^  ([a-z0-9-]+)  ", capsys.readouterr().out, re.MULTILINE)
     table = re.findall(r"^\| `adafocus ([a-z0-9-]+)` \|", TEXTS["README.md"], re.MULTILINE)
     assert sorted(table) == sorted(listed)
+
+
+def test_pages_that_files_name_are_there():
+    known = {page.name for page in PAGES}
+    for folder in ("adafocus_env", "agents", "configs", "tests", "train"):
+        for file in (ROOT / folder).rglob("*"):
+            if file.suffix in (".py", ".yaml", ".md"):
+                names = re.findall(r"\b[A-Z]{3,}\.md\b", file.read_text(encoding="utf-8"))
+                assert set(names) <= known, file
 
 
 @pytest.mark.parametrize("page", TEXTS)

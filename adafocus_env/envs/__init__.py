@@ -7,9 +7,10 @@ from adafocus_env.envs.actions import (
     PatchChoice,
     PatchGrid,
 )
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.outcome import EpisodeResult, Outcome
 from adafocus_env.envs.patch_env import PatchLocalizationEnv
-from adafocus_env.envs.patch_vector_env import EpisodeResult, PatchLocalizationVectorEnv
+from adafocus_env.envs.patch_vector_env import PatchLocalizationVectorEnv
 from adafocus_env.envs.rewards import REWARDS
 from adafocus_env.shipped import shipped_recognizer
 

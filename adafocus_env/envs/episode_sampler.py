@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium.utils import seeding
 
-from adafocus_env.envs.skip_cost import check_skip_cost
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.seeding import draw_episode_seed
-
-_OPTIONS = ("video_index", "episode_seed")
 
 
 class EpisodeSampler:
@@ -56,65 +55,77 @@ class EpisodeSampler:
         return EpisodeStart(video_index, drawn if episode_seed is None else episode_seed)
 
 
-def reset_options(*, can_skip: bool) -> tuple[str, ...]:
-    """The names of the options of a reset."""
-    return (*_OPTIONS, "skip_cost") if can_skip else _OPTIONS
-
-
-def check_reset_options(options: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
-    """Refuse options that would be ignored.
-
-    Raises:
-        ValueError: an unknown option.
-    """
-    unknown = sorted(set(options) - set(allowed))
-    if unknown:
-        raise ValueError(f"unknown reset options {unknown}; known are {', '.join(allowed)}")
-
-
-def cost_option(value: object, num_rows: int = 1) -> list[float | None]:
-    """The reset option `skip_cost` as one number a row (None: not given).
+class RowSamplers:
+    """The samplers of N rows, each with its own generator, and the videos scheduled for them.
 
     Args:
-        value: a number, an `(N,)` array of numbers, or None.
+        num_videos: V, videos in the split.
         num_rows: N.
-
-    Raises:
-        ValueError: no number, below 0, or an array of another shape.
     """
-    if value is None:
-        return [None] * num_rows
-    given = np.asarray(value)
-    if given.shape not in [(), (num_rows,)] or given.dtype.kind not in "fiu":
-        raise ValueError(f"options['skip_cost'] must be a number or {num_rows}, got {value!r}")
-    return [check_skip_cost(item) for item in np.broadcast_to(given, (num_rows,)).tolist()]
 
+    def __init__(self, num_videos: int, num_rows: int):
+        self._num_videos = num_videos
+        self._samplers = [EpisodeSampler(num_videos) for _ in range(num_rows)]
+        self._rngs: list[np.random.Generator | None] = [None] * num_rows
+        self._scheduled: list[int | None] = [None] * num_rows
 
-def integer_option(name: str, value: object, num_rows: int | None = None) -> list[int | None]:
-    """A reset option as one integer a row (None: not given).
+    def seed(self, rows: Iterable[int], seeds: Sequence[int | None]) -> None:
+        """Begin anew, with these seeds, one for each of the N rows.
 
-    Args:
-        name: for the message.
-        value: an integer, an `(N,)` integer array where `num_rows` is given, or None.
-        num_rows: N of a vector environment; None for a single one.
+        A row without one goes on; one that has not begun takes a seed of the system.
+        """
+        for row in rows:
+            if seeds[row] is not None or self._rngs[row] is None:
+                self._rngs[row] = seeding.np_random(seeds[row])[0]
+                self._samplers[row] = EpisodeSampler(self._num_videos)
 
-    Raises:
-        ValueError: no integer, negative, or an array of another shape.
-    """
-    rows = num_rows or 1
-    if value is None:
-        return [None] * rows
-    # Objects: a list of 64-bit seeds would otherwise become floats.
-    given = np.asarray(value, dtype=object)
-    expected = "an integer" if num_rows is None else f"an integer or an ({rows},) integer array"
-    shapes = [()] if num_rows is None else [(), (rows,)]
-    items = np.broadcast_to(given, (rows,)).tolist() if given.shape in shapes else []
-    if not items or not all(_is_seed_or_index(item) for item in items):
-        raise ValueError(f"options[{name!r}] must be {expected}, 0 or more, got {value!r}")
-    return [int(item) for item in items]
+    def next(
+        self,
+        rows: Iterable[int],
+        video_indices: Sequence[int | None] | None = None,
+        episode_seeds: Sequence[int | None] | None = None,
+    ) -> list[EpisodeStart]:
+        """The next episodes of some rows: those named, else those scheduled, else each row's own.
 
+        Args:
+            rows: which.
+            video_indices: for each of the N rows, the video to show.
+            episode_seeds: for each of the N rows, the seed to use.
+        """
+        starts = []
+        for row in rows:
+            index = None if video_indices is None else video_indices[row]
+            if index is None:
+                index, self._scheduled[row] = self._scheduled[row], None
+            seed = None if episode_seeds is None else episode_seeds[row]
+            rng = self._rngs[row]
+            assert rng is not None
+            starts.append(self._samplers[row].next(rng, video_index=index, episode_seed=seed))
+        return starts
 
-def _is_seed_or_index(item: object) -> bool:
-    if isinstance(item, bool) or not isinstance(item, (int, np.integer)):
-        return False
-    return 0 <= int(item) < 2**64
+    def schedule(self, video_indices: Sequence[int]) -> None:
+        """Say which videos the next episodes show; used once for every row."""
+        self._scheduled = list(video_indices)
+
+    def coming(self) -> list[EpisodeStart]:
+        """What `next` will say of all rows, unless seeds or options change; nothing is drawn."""
+        if None in self._rngs:
+            return []
+        return copy.deepcopy(self).next(range(len(self._rngs)))
+
+    def states(self) -> list[dict[str, Any]]:
+        """What each row will draw, of JSON types."""
+        return [
+            {"random": rng.bit_generator.state, "order": sampler.order}
+            for rng, sampler in zip(self._rngs, self._samplers, strict=True)
+            if rng is not None
+        ]
+
+    def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Go on as the rows did whose `states` these are; nothing is scheduled."""
+        for row, state in enumerate(states):
+            rng = np.random.default_rng()
+            rng.bit_generator.state = state["random"]
+            self._rngs[row] = rng
+            self._samplers[row] = EpisodeSampler(self._num_videos, state["order"])
+        self._scheduled = [None] * len(states)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +64,7 @@ def make_core(
     augment: bool | None = None,
     crop: bool = True,
     flip: bool = True,
-    crops: str = "same",
+    crops: Literal["same", "independent"] = "same",
     recognizer: str | None = None,
     num_frames: int | None = None,
     device: str = "auto",
@@ -93,16 +96,16 @@ def make_core_from_parts(
     *,
     num_rows: int,
     video_div: int | None = None,
-    locations: str = "grid",
+    locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
-    observation: str = "map",
+    observation: Literal["map", "vector"] = "map",
     reward: str = "random",
-    baseline_positions: str = "pixel",
-    skip_cost: float | str | None = None,
+    baseline_positions: Literal["pixel", "grid"] = "pixel",
+    skip_cost: float | Literal["random"] | None = None,
     bank: FeatureBank | None = None,
-    bank_device: str = "auto",
-    amp: str = "none",
+    bank_device: Literal["auto", "cpu", "cuda"] = "auto",
+    amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
     num_workers: int = 0,
 ) -> PatchLocalizationCore:
@@ -156,6 +159,11 @@ def make_core_from_parts(
     )
 
 
+def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
+    """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
+    return spaces.Box(0.0, core.source.observation_bound, core.observation_shape, np.float32)
+
+
 def _require_grid(locations: str, baseline_positions: str) -> None:
     """Refuse rules that look beside the grid.
 
@@ -173,6 +181,31 @@ def _require_grid(locations: str, baseline_positions: str) -> None:
         )
 
 
-def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
-    """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
-    return spaces.Box(0.0, core.source.observation_bound, core.observation_shape, np.float32)
+def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
+
+
+# The arguments of `from_parts` and of `make`, under the names that the two functions above give.
+RULES = tuple(name for name in _keywords(make_core_from_parts) if name != "num_rows")
+ARGUMENTS = tuple(
+    name for name in (*_keywords(make_core), *RULES) if name not in ("num_rows", "bank")
+)
+
+
+def check_arguments(given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse arguments that there are not.
+
+    Raises:
+        TypeError: the message names the argument, and the nearest one that there is.
+    """
+    for name in given:
+        if name == "max_episode_steps":
+            raise TypeError(
+                "max_episode_steps: an episode always has exactly one step for each of its frames, "
+                "and all rows end together; use num_frames= for shorter clips"
+            )
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            cure = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+            raise TypeError(f"unknown argument {name}; {cure}")

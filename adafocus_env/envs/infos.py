@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.envs.actions import PatchChoice
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
-
-InfoArrays = dict[str, npt.NDArray[Any]]
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.outcome import InfoArrays, Outcome
 
 
 def reset_info(core: PatchLocalizationCore) -> InfoArrays:
@@ -50,6 +49,24 @@ def step_info(core: PatchLocalizationCore, outcome: Outcome) -> InfoArrays:
 def with_success(info: InfoArrays) -> InfoArrays:
     """The info of last steps: `is_success` says whether the true class was named."""
     return {**info, "is_success": info["predicted_label"] == info["label"]}
+
+
+def masked(info: InfoArrays, rows: npt.NDArray[np.int64], num_rows: int) -> dict[str, Any]:
+    """Gymnasium's vector info: each array, zero outside `rows`, and a `_name` mask of the rows."""
+    result: dict[str, Any] = {}
+    for name, values in info.items():
+        given = np.zeros_like(values)
+        given[rows] = values[rows]
+        result[name] = given
+        result[f"_{name}"] = rows_mask(rows, num_rows)
+    return result
+
+
+def rows_mask(rows: npt.NDArray[np.int64], num_rows: int) -> npt.NDArray[np.bool_]:
+    """`(N,)` True in these rows."""
+    mask = np.zeros(num_rows, dtype=np.bool_)
+    mask[rows] = True
+    return mask
 
 
 def single_info(info: InfoArrays) -> dict[str, Any]:

@@ -11,16 +11,18 @@ import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.episode_sampler import (
-    EpisodeSampler,
-    check_reset_options,
-    cost_option,
-    integer_option,
-    reset_options,
+from adafocus_env.envs.episode_sampler import EpisodeSampler
+from adafocus_env.envs.factory import (
+    ARGUMENTS,
+    RULES,
+    check_arguments,
+    make_core,
+    make_core_from_parts,
+    observation_space,
 )
-from adafocus_env.envs.factory import make_core, make_core_from_parts, observation_space
 from adafocus_env.envs.infos import reset_info, single_info, step_info, with_success
 from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.envs.reset_options import read_reset_options
 from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
@@ -195,67 +197,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
-    def __init__(
-        self,
-        *,
-        dataset: str = "glyphs",
-        split: str = "val",
-        data_dir: str | None = None,
-        lists: dict[str, Any] | None = None,
-        media: str | None = None,
-        frame_rate: float | None = None,
-        augment: bool | None = None,
-        crop: bool = True,
-        flip: bool = True,
-        crops: Literal["same", "independent"] = "same",
-        recognizer: str | None = None,
-        num_frames: int | None = None,
-        video_div: int | None = None,
-        locations: Literal["grid", "continuous", "skip"] = "grid",
-        grid_size: int = 7,
-        patch_size: int | None = None,
-        observation: Literal["map", "vector"] = "map",
-        reward: str = "random",
-        baseline_positions: Literal["pixel", "grid"] = "pixel",
-        skip_cost: float | Literal["random"] | None = None,
-        features: str = "live",
-        bank_device: Literal["auto", "cpu", "cuda"] = "auto",
-        device: str = "auto",
-        amp: Literal["none", "bf16", "fp16"] = "none",
-        compile: bool = False,  # noqa: A002  # the name users know
-        num_workers: int = 0,
-        render_mode: Literal["rgb_array"] | None = None,
-    ):
-        core = make_core(
-            num_rows=1,
-            dataset=dataset,
-            split=split,
-            data_dir=data_dir,
-            lists=lists,
-            media=media,
-            frame_rate=frame_rate,
-            augment=augment,
-            crop=crop,
-            flip=flip,
-            crops=crops,
-            recognizer=recognizer,
-            num_frames=num_frames,
-            video_div=video_div,
-            locations=locations,
-            grid_size=grid_size,
-            patch_size=patch_size,
-            observation=observation,
-            reward=reward,
-            baseline_positions=baseline_positions,
-            skip_cost=skip_cost,
-            features=features,
-            bank_device=bank_device,
-            device=device,
-            amp=amp,
-            compile=compile,
-            num_workers=num_workers,
-        )
-        self._attach(core, render_mode)
+    def __init__(self, *, render_mode: Literal["rgb_array"] | None = None, **arguments: Any):
+        check_arguments(arguments, (*ARGUMENTS, "render_mode"))
+        self._attach(make_core(num_rows=1, **arguments), render_mode)
 
     @classmethod
     def from_parts(
@@ -272,10 +216,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             recognizer: is frozen; may be shared by several environments.
             videos: an opened split.
             render_mode: as in `make`.
-            **rules: `video_div`, `locations`, `grid_size`, `patch_size`, `observation`, `reward`,
-                `baseline_positions`, `skip_cost`, `amp`, `compile`, `num_workers`, `bank_device`,
-                as in `make`; `bank`, a `FeatureBank`.
+            **rules: those arguments that are about neither recognizer nor videos, as in `make`;
+                and `bank`, a `FeatureBank`.
         """
+        check_arguments(rules, (*RULES, "render_mode"))
         env = cls.__new__(cls)
         env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)
         return env
@@ -307,18 +251,16 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             ValueError: an unknown option.
             IndexError: `video_index` is outside the split.
         """
-        options = dict(options or {})
-        check_reset_options(options, reset_options(can_skip=self.core.can_skip))
-        costs = cost_option(options.get("skip_cost"))
+        asked = read_reset_options(options, num_rows=None, can_skip=self.core.can_skip)
         super().reset(seed=seed)
         if seed is not None:
             self._sampler = EpisodeSampler(self.core.source.num_videos)
         start = self._sampler.next(
             self.np_random,
-            video_index=integer_option("video_index", options.get("video_index"))[0],
-            episode_seed=integer_option("episode_seed", options.get("episode_seed"))[0],
+            video_index=asked.video_indices[0],
+            episode_seed=asked.episode_seeds[0],
         )
-        self.core.reset_rows([0], [start], costs)
+        self.core.reset_rows([0], [start], asked.skip_costs)
         if self._view is not None:
             self._view.reset([0])
         return self._observation(), single_info(reset_info(self.core))

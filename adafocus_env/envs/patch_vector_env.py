@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
-from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
-from adafocus_env.envs.episode_sampler import (
-    EpisodeSampler,
-    check_reset_options,
-    cost_option,
-    integer_option,
-    reset_options,
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.episode_sampler import RowSamplers
+from adafocus_env.envs.factory import (
+    ARGUMENTS,
+    RULES,
+    check_arguments,
+    make_core,
+    make_core_from_parts,
+    observation_space,
 )
-from adafocus_env.envs.factory import make_core, make_core_from_parts, observation_space
-from adafocus_env.envs.infos import InfoArrays, reset_info, step_info, with_success
+from adafocus_env.envs.infos import masked, reset_info, rows_mask, step_info, with_success
+from adafocus_env.envs.outcome import EpisodeResult, InfoArrays
 from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.envs.reset_options import integer_option, read_reset_options
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
-_NO_VIDEO = -1
-
-
-@dataclass(frozen=True)
-class EpisodeResult(Outcome):
-    """`Outcome` of whole episodes, leading shape `(N, T)`, with the infos of all steps.
-
-    Attributes:
-        infos: arrays `(N, T, ...)` by the names of the single environment's info; `is_success` is
-            `(N,)`.
-    """
-
-    infos: InfoArrays
+_OWN_ARGUMENTS = ("num_envs", "autoreset_mode", "render_mode")
 
 
 class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
@@ -78,6 +66,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         render_mode: str | None = None,
         **arguments: Any,
     ):
+        check_arguments(arguments, (*ARGUMENTS, *_OWN_ARGUMENTS))
         self._attach(make_core(num_rows=num_envs, **arguments), autoreset_mode, render_mode)
 
     @classmethod
@@ -92,6 +81,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         **rules: Any,
     ) -> PatchLocalizationVectorEnv:
         """A vector environment over networks and videos that are already there."""
+        check_arguments(rules, (*RULES, *_OWN_ARGUMENTS))
         env = cls.__new__(cls)
         core = make_core_from_parts(recognizer, videos, num_rows=num_envs, **rules)
         env._attach(core, autoreset_mode, render_mode)
@@ -120,9 +110,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         self.single_action_space = core.locations.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._samplers = self._new_samplers()
-        self._rngs: list[np.random.Generator | None] = [None] * self.num_envs
-        self._scheduled = np.full(self.num_envs, _NO_VIDEO)
+        self._samplers = RowSamplers(core.source.num_videos, core.num_rows)
         self._view = FrameView(core) if self.render_mode else None
 
     @property
@@ -153,16 +141,11 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             TypeError: `reset_mask` is no boolean array.
             IndexError: a video index is outside the split.
         """
-        options = dict(options or {})
-        known = reset_options(can_skip=self.core.can_skip)
-        check_reset_options(options, (*known, "reset_mask"))
-        rows = np.flatnonzero(_checked_mask(options.get("reset_mask"), self.num_envs))
-        indices = integer_option("video_index", options.get("video_index"), self.num_envs)
-        seeds = integer_option("episode_seed", options.get("episode_seed"), self.num_envs)
-        costs = cost_option(options.get("skip_cost"), self.num_envs)
-        self._seed_rows(seed, rows)
-        self._begin(rows, indices, seeds, costs)
-        return self._observation(), _masked(reset_info(self.core), rows, self.num_envs)
+        asked = read_reset_options(options, num_rows=self.num_envs, can_skip=self.core.can_skip)
+        self._samplers.seed(asked.rows, self._row_seeds(seed))
+        starts = self._samplers.next(asked.rows, asked.video_indices, asked.episode_seeds)
+        self._begin(asked.rows, starts, [asked.skip_costs[row] for row in asked.rows])
+        return self._observation(), masked(reset_info(self.core), asked.rows, self.num_envs)
 
     def step(
         self, actions: Any
@@ -217,7 +200,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         if self._view is not None:
             self._view.record(outcome)
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            self._begin(np.arange(self.num_envs))
+            self._begin_next(range(self.num_envs))
         return EpisodeResult(**vars(outcome), infos=infos)
 
     def schedule_videos(self, video_indices: npt.ArrayLike) -> None:
@@ -233,19 +216,13 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             IndexError: an index is outside the split.
         """
         indices = integer_option("video_indices", video_indices, self.num_envs)
-        if any(index is None or index >= self.num_videos for index in indices):
+        named = [index for index in indices if index is not None and index < self.num_videos]
+        if len(named) < self.num_envs:
             raise IndexError(f"video indices {indices} are not all in 0..{self.num_videos - 1}")
-        self._scheduled = np.array(indices)
-        if self.core.works_ahead and None not in self._rngs:
-            # Drawn from copies: if seeds or options change in between, other clips are loaded.
-            samplers, rngs = copy.deepcopy((self._samplers, self._rngs))
-            self.core.prefetch(
-                [
-                    sampler.next(rng, video_index=index)
-                    for sampler, rng, index in zip(samplers, rngs, indices, strict=True)
-                    if rng is not None
-                ]
-            )
+        self._samplers.schedule(named)
+        features = self.core.features
+        if features.works_ahead:
+            features.prefetch(self._samplers.coming())
 
     def row_states(self) -> list[dict[str, Any]]:
         """What each row shows now and what it will draw, of JSON types; for `restore_rows`.
@@ -254,17 +231,13 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             gymnasium.error.ResetNeeded: a row is not at the start of an episode.
         """
         self.core.require_at_start("row_states")
-        states = []
-        rows = zip(
-            *(self._rngs, self._samplers, self.core.starts, self.core.skip_costs.tolist()),
-            strict=True,
-        )
-        for rng, sampler, start, cost in rows:
-            assert rng is not None
-            assert start is not None
-            drawn = {"random": rng.bit_generator.state, "order": sampler.order}
-            states.append({**drawn, **vars(start), "skip_cost": cost})
-        return states
+        costs = self.core.skip_costs.tolist()
+        return [
+            {**drawn, **vars(start), "skip_cost": cost}
+            for drawn, start, cost in zip(
+                self._samplers.states(), self.core.starts, costs, strict=True
+            )
+        ]
 
     def restore_rows(self, states: Sequence[Mapping[str, Any]]) -> Observation:
         """Begin the episodes again that `row_states` saw, and go on as that environment did.
@@ -280,18 +253,9 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """
         if len(states) != self.num_envs:
             raise ValueError(f"{len(states)} row states for {self.num_envs} rows")
-        starts, costs = [], []
-        for row, state in enumerate(states):
-            rng = np.random.default_rng()
-            rng.bit_generator.state = state["random"]
-            self._rngs[row] = rng
-            self._samplers[row] = EpisodeSampler(self.num_videos, state["order"])
-            starts.append(EpisodeStart(state["video_index"], state["episode_seed"]))
-            costs.append(state.get("skip_cost"))  # states of version 0.1 have none
-        self._scheduled[:] = _NO_VIDEO
-        self.core.reset_rows(range(self.num_envs), starts, costs)
-        if self._view is not None:
-            self._view.reset(list(range(self.num_envs)))
+        self._samplers.restore(states)
+        starts = [EpisodeStart(state["video_index"], state["episode_seed"]) for state in states]
+        self._begin(range(self.num_envs), starts, [state["skip_cost"] for state in states])
         return self._observation()
 
     def render(self) -> tuple[npt.NDArray[np.uint8], ...] | None:
@@ -301,71 +265,53 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             return None
         return tuple(self._view.draw(row) for row in range(self.num_envs))
 
-    def _new_samplers(self) -> list[EpisodeSampler]:
-        return [EpisodeSampler(self.core.source.num_videos) for _ in range(self.core.num_rows)]
-
-    def _seed_rows(
-        self, seed: int | Sequence[int | None] | None, rows: npt.NDArray[np.int64]
-    ) -> None:
+    def _row_seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None:
-            seeds: list[int | None] = [None] * self.num_envs
-        elif isinstance(seed, (int, np.integer)):
+            return [None] * self.num_envs
+        if isinstance(seed, (int, np.integer)):
             super().reset(seed=int(seed))
-            seeds = [int(seed) + row for row in range(self.num_envs)]
-        else:
-            seeds = list(seed)
-            if len(seeds) != self.num_envs:
-                raise ValueError(f"expected {self.num_envs} seeds, one a row, got {len(seeds)}")
-        for row in rows:
-            if seeds[row] is not None or self._rngs[row] is None:
-                self._rngs[row] = seeding.np_random(seeds[row])[0]
-                self._samplers[row] = EpisodeSampler(self.num_videos)
+            return [int(seed) + row for row in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, one a row, got {len(seed)}")
+        return seed
 
     def _begin(
         self,
-        rows: npt.NDArray[np.int64],
-        indices: Sequence[int | None] | None = None,
-        episode_seeds: Sequence[int | None] | None = None,
+        rows: Iterable[int],
+        starts: Sequence[EpisodeStart],
         skip_costs: Sequence[float | None] | None = None,
     ) -> None:
-        starts = []
-        for row in rows:
-            rng = self._rngs[row]
-            assert rng is not None
-            index = None if indices is None else indices[row]
-            if index is None and self._scheduled[row] != _NO_VIDEO:
-                index = int(self._scheduled[row])
-                self._scheduled[row] = _NO_VIDEO
-            seed = None if episode_seeds is None else episode_seeds[row]
-            starts.append(self._samplers[row].next(rng, video_index=index, episode_seed=seed))
-        costs = None if skip_costs is None else [skip_costs[row] for row in rows]
-        self.core.reset_rows(rows.tolist(), starts, costs)
+        rows = [int(row) for row in rows]
+        self.core.reset_rows(rows, starts, skip_costs)
         if self._view is not None:
-            self._view.reset(rows.tolist())
+            self._view.reset(rows)
+
+    def _begin_next(self, rows: Iterable[int]) -> None:
+        self._begin(rows, self._samplers.next(rows))
 
     def _step_infos(self, info: InfoArrays, over: npt.NDArray[np.int64]) -> dict[str, Any]:
         """The infos of a step in Gymnasium's vector form, after the autoreset if there is one."""
         every_row = np.arange(self.num_envs)
         if len(over) == 0:
-            return _masked(info, every_row, self.num_envs)
+            return masked(info, every_row, self.num_envs)
         if self.autoreset_mode == AutoresetMode.DISABLED:
             success = with_success(info)["is_success"]
-            infos = _masked(info, every_row, self.num_envs)
-            return {**infos, **_masked({"is_success": success}, over, self.num_envs)}
+            infos = masked(info, every_row, self.num_envs)
+            return {**infos, **masked({"is_success": success}, over, self.num_envs)}
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row, observation in zip(over, self._observation()[over], strict=True):
             final_obs[row] = observation.copy()
-        final_info = _masked(with_success(info), over, self.num_envs)
-        self._begin(over)
+        final_info = masked(with_success(info), over, self.num_envs)
+        self._begin_next(over)
         running = np.setdiff1d(every_row, over)
-        infos = _masked(info, running, self.num_envs) if len(running) else {}
-        for name, values in _masked(reset_info(self.core), over, self.num_envs).items():
+        infos = masked(info, running, self.num_envs) if len(running) else {}
+        for name, values in masked(reset_info(self.core), over, self.num_envs).items():
             infos[name] = (
-                np.where(_rows_mask(over, self.num_envs), values, infos[name])
+                np.where(rows_mask(over, self.num_envs), values, infos[name])
                 if name in infos
                 else values
             )
-        mask = _rows_mask(over, self.num_envs)
+        mask = rows_mask(over, self.num_envs)
         return {
             **infos,
             "final_obs": final_obs,
@@ -377,33 +323,3 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     def _observation(self) -> Observation:
         observation: Observation = self.core.observe().cpu().numpy()
         return observation
-
-
-def _rows_mask(rows: npt.NDArray[np.int64], num_rows: int) -> npt.NDArray[np.bool_]:
-    mask = np.zeros(num_rows, dtype=np.bool_)
-    mask[rows] = True
-    return mask
-
-
-def _masked(info: InfoArrays, rows: npt.NDArray[np.int64], num_rows: int) -> dict[str, Any]:
-    """Gymnasium's vector info: each array, zero outside `rows`, and a `_name` mask of the rows."""
-    result: dict[str, Any] = {}
-    for name, values in info.items():
-        focused = np.zeros_like(values)
-        focused[rows] = values[rows]
-        result[name] = focused
-        result[f"_{name}"] = _rows_mask(rows, num_rows)
-    return result
-
-
-def _checked_mask(mask: object, num_rows: int) -> npt.NDArray[np.bool_]:
-    """`options["reset_mask"]` under Gymnasium's own contract; every row without one."""
-    if mask is None:
-        return np.ones(num_rows, dtype=np.bool_)
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"options['reset_mask'] must be a boolean numpy array, got {mask!r}")
-    if mask.shape != (num_rows,):
-        raise ValueError(f"options['reset_mask'] must have shape ({num_rows},), got {mask.shape}")
-    if not mask.any():
-        raise ValueError("options['reset_mask'] must mark at least one row")
-    return mask

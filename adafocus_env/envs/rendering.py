@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.envs.core import Outcome, PatchLocalizationCore
+from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.outcome import Outcome
 
 Image = npt.NDArray[np.uint8]
 # (top, left) of a patch in pixels; None where the frame was skipped.
@@ -70,7 +71,7 @@ class FrameView:
     def draw(self, row: int) -> Image:
         """The frame that was looked at last, or the first one after a reset."""
         boxes = self._boxes[row]
-        frame = self._core.frame(row, max(len(boxes) - 1, 0)).numpy()
+        frame = self._core.features.frame(row, max(len(boxes) - 1, 0))
         return draw_step(
             frame,
             boxes,

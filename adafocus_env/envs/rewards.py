@@ -1,81 +1,115 @@
-"""Rewards: the confidence a look brings, minus what is subtracted from it.
+"""Rewards: the confidence that a step brings, minus what another choice would have brought.
 
-The reward of a step is `confidence - REWARDS[name](what_if)`, where confidence is the softmax
-probability of the true class after the step. The functions here differ only in what is subtracted,
-the reward baseline (REFERENCE section 3A). Where frames can be skipped, `look_costs` are subtracted
-as well, whatever the reward.
+Confidence is the softmax probability of the true class after the step. The reward of a step is
+`confidence - REWARDS[name](others)`: the functions here differ only in what is subtracted, the
+reward baseline. Where frames can be skipped, `look_costs` are subtracted as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from adafocus_env.envs.actions import PatchGrid
 from adafocus_env.features.source import EpisodeFeatures
+from adafocus_env.seeding import Purpose, episode_rng
+
+# Patches whose features are in memory together where all positions are compared.
+_PATCHES_AT_ONCE = 1024
 
 
-class WhatIf(Protocol):
-    """What the confidence would have been at M (row, step) pairs, had the look been another one.
+@dataclass(frozen=True)
+class Counterfactuals:
+    """Choices at M (row, step) pairs, and the confidence that others would have brought.
 
-    Always from the classifier state before the step, which is left as it is.
+    Others start from the classifier's state before the step, which is left as it is.
 
     Attributes:
-        confidence: `(M,)` what the look has brought.
+        features: of the running episodes.
+        rows: `(M,)` int64, on the CPU.
+        steps: `(M,)` int64, on the CPU.
+        state: `(M, S)` of the classifier before the steps.
+        grid: the positions of `at_all_positions`.
+        patch_vectors: `(M, F)` of the choices; zeros where the frame was skipped.
+        random_vectors: `(M, F)` at the steps' random offsets; None where no reward asks for them.
         focused: `(M,)` bool; False where the frame was skipped.
-        previous_confidence: `(M,)` confidence after the step before; 0 at the first step.
+        confidence: `(M,)` that the choices have brought.
+        previous_confidence: `(M,)` after the step before; 0 at the first step.
     """
 
-    confidence: Tensor
+    features: EpisodeFeatures
+    rows: Tensor
+    steps: Tensor
+    state: Tensor
+    grid: PatchGrid
+    patch_vectors: Tensor
+    random_vectors: Tensor | None
     focused: Tensor
+    confidence: Tensor
     previous_confidence: Tensor
 
     def at_random_offset(self) -> Tensor:
         """`(M,)` confidence with the patch at the step's random offset."""
-        ...
+        assert self.random_vectors is not None
+        return self._with(self.random_vectors)
 
     def at_all_positions(self) -> Tensor:
         """`(M, A)` confidence with the patch at each grid position."""
-        ...
+        return confidences_at(self.features, self.rows, self.steps, self.state, self.grid)
 
     def without_patch(self) -> Tensor:
         """`(M,)` confidence with zeros for the patch vector."""
-        ...
+        return self._with(torch.zeros_like(self.patch_vectors))
+
+    def _with(self, patch_vectors: Tensor) -> Tensor:
+        logits, _ = self.features.classify(self.rows, self.steps, patch_vectors, self.state)
+        return true_confidence(self.features, self.rows, logits)
 
 
-def random(what_if: WhatIf) -> Tensor:
+def random(others: Counterfactuals) -> Tensor:
     """Confidence of one random patch (published default): rewards what choosing brings."""
-    return what_if.at_random_offset()
+    return others.at_random_offset()
 
 
-def expected(what_if: WhatIf) -> Tensor:
+def expected(others: Counterfactuals) -> Tensor:
     """Mean confidence over all grid positions: `random` on the grid without its noise."""
-    return what_if.at_all_positions().mean(dim=1)
+    return others.at_all_positions().mean(dim=1)
 
 
-def padding(what_if: WhatIf) -> Tensor:
+def padding(others: Counterfactuals) -> Tensor:
     """Confidence without any patch. The published code names it but cannot run it."""
-    return what_if.without_patch()
+    return others.without_patch()
 
 
-def prev(what_if: WhatIf) -> Tensor:
+def prev(others: Counterfactuals) -> Tensor:
     """Confidence after the previous step; rewards of an episode add up to its last confidence."""
-    return what_if.previous_confidence
+    return others.previous_confidence
 
 
-def conf(what_if: WhatIf) -> Tensor:
+def conf(others: Counterfactuals) -> Tensor:
     """Nothing: the reward is the confidence."""
-    return what_if.previous_confidence.new_zeros(what_if.previous_confidence.shape)
+    return torch.zeros_like(others.previous_confidence)
 
 
-def skip(what_if: WhatIf) -> Tensor:
+def skip(others: Counterfactuals) -> Tensor:
     """Confidence of skipping the frame (AdaFocus+): what a look brings beyond the glance.
 
     It is `padding`, but for skipped frames exactly their own confidence: their reward is 0.0.
     """
-    return torch.where(what_if.focused, what_if.without_patch(), what_if.confidence)
+    return torch.where(others.focused, others.without_patch(), others.confidence)
+
+
+REWARDS: dict[str, Callable[[Counterfactuals], Tensor]] = {
+    "random": random,
+    "expected": expected,
+    "padding": padding,
+    "prev": prev,
+    "conf": conf,
+    "skip": skip,
+}
 
 
 def look_costs(focused: Tensor, skip_costs: Tensor) -> Tensor:
@@ -88,105 +122,54 @@ def look_costs(focused: Tensor, skip_costs: Tensor) -> Tensor:
     return skip_costs * focused
 
 
-REWARDS: dict[str, Callable[[WhatIf], Tensor]] = {
-    "random": random,
-    "expected": expected,
-    "padding": padding,
-    "prev": prev,
-    "conf": conf,
-    "skip": skip,
-}
-
-
-# Patches whose features are in memory together where all positions are compared.
-_PATCHES_AT_ONCE = 1024
-
-
-class Counterfactuals:
-    """Other looks at M (row, step) pairs, without the looks themselves.
+def random_offsets(
+    episode_seeds: Sequence[int], num_steps: int, grid: PatchGrid, *, positions: str
+) -> Tensor:
+    """`(M, T, 2)` offsets of the random patches of M episodes; those of one are drawn at once.
 
     Args:
-        features: of the running episodes.
-        rows: `(M,)` int64, on the CPU.
-        steps: `(M,)` int64, on the CPU.
-        state: `(M, S)` of the classifier before the looks; left as it is.
+        episode_seeds: M of them.
+        num_steps: T.
+        grid: the positions, and the frames and patches that they are for.
+        positions: `"grid"`, or `"pixel"`: offsets 0 to `side - P - 1`, as published; the last one
+            that fits is never drawn.
     """
-
-    def __init__(self, features: EpisodeFeatures, rows: Tensor, steps: Tensor, state: Tensor):
-        self._features = features
-        self._rows = rows
-        self._steps = steps
-        self._state = state
-
-    def at_all(self, positions: Tensor) -> Tensor:
-        """`(M, A)` confidence with the patch at each of the offsets `(A, 2)`."""
-        at_once = max(1, _PATCHES_AT_ONCE // len(positions))
-        pairs = (self._rows, self._steps, self._state)
-        parts = zip(*(part.split(at_once) for part in pairs), strict=True)
-        return torch.cat([self._at_all(positions, *part) for part in parts])
-
-    def with_patch_vectors(self, vectors: Tensor) -> Tensor:
-        """`(M,)` confidence with other patch vectors `(M, F)`."""
-        logits, _ = self._features.classify(self._rows, self._steps, vectors, self._state)
-        return true_confidence(self._features, self._rows, logits)
-
-    def _at_all(self, positions: Tensor, rows: Tensor, steps: Tensor, state: Tensor) -> Tensor:
-        features, count = self._features, len(positions)
-        each_row = rows.repeat_interleave(count)
-        vectors = features.focus(
-            each_row, steps.repeat_interleave(count), positions.repeat(len(rows), 1)
-        )
-        logits = features.classify_each(rows, steps, vectors.view(len(rows), count, -1), state)
-        return true_confidence(features, each_row, logits.flatten(0, 1)).view(-1, count)
-
-
-class ChosenAndOthers:
-    """M looks and what others would have brought (see `rewards.WhatIf`).
-
-    Args:
-        others: from the states before the looks.
-        positions: `(A, 2)` offsets of the grid.
-        confidence: `(M,)` that the looks have brought.
-        focused: `(M,)` bool.
-        previous_confidence: `(M,)`.
-        random_vectors: `(M, F)` of the random patches, where they are compared with.
-        no_vectors: `(M, F)` zeros.
-    """
-
-    def __init__(
-        self,
-        others: Counterfactuals,
-        positions: Tensor,
-        *,
-        confidence: Tensor,
-        focused: Tensor,
-        previous_confidence: Tensor,
-        random_vectors: Tensor | None,
-        no_vectors: Tensor,
-    ):
-        self.confidence = confidence
-        self.focused = focused
-        self.previous_confidence = previous_confidence
-        self._others = others
-        self._positions = positions
-        self._random_vectors = random_vectors
-        self._no_vectors = no_vectors
-
-    def at_random_offset(self) -> Tensor:
-        """`(M,)` with the patch at the step's random offset."""
-        assert self._random_vectors is not None
-        return self._others.with_patch_vectors(self._random_vectors)
-
-    def at_all_positions(self) -> Tensor:
-        """`(M, A)` with the patch at each grid position."""
-        return self._others.at_all(self._positions)
-
-    def without_patch(self) -> Tensor:
-        """`(M,)` with zeros for the patch vector."""
-        return self._others.with_patch_vectors(self._no_vectors)
+    limit = grid.grid_size if positions == "grid" else max(grid.frame_size - grid.patch_size, 1)
+    drawn = torch.empty(len(episode_seeds), num_steps, 2, dtype=torch.int64)
+    for place, seed in zip(drawn.numpy(), episode_seeds, strict=True):
+        place[:] = episode_rng(seed, Purpose.BASELINE).integers(0, limit, size=place.shape)
+    if positions == "grid":
+        return grid.offsets(drawn[..., 0] * grid.grid_size + drawn[..., 1])
+    return drawn
 
 
 def true_confidence(features: EpisodeFeatures, rows: Tensor, logits: Tensor) -> Tensor:
     """`(M,)` softmax probability of each row's true class."""
     labels = features.labels[rows.to(logits.device)]
     return logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+
+
+def confidences_at(
+    features: EpisodeFeatures, rows: Tensor, steps: Tensor, state: Tensor, grid: PatchGrid
+) -> Tensor:
+    """`(M, A)` confidence of (row, step) pairs with the patch at each position of a grid.
+
+    Args:
+        features: of the running episodes.
+        rows: `(M,)` int64, on the CPU.
+        steps: `(M,)` int64, on the CPU.
+        state: `(M, S)` of the classifier before the steps; left as it is.
+        grid: A positions.
+    """
+    positions = grid.all_offsets()
+    count = len(positions)
+    at_once = max(1, _PATCHES_AT_ONCE // count)
+    confidences = []
+    parts = zip(*(values.split(at_once) for values in (rows, steps, state)), strict=True)
+    for row, step, before in parts:
+        each_row, each_step = row.repeat_interleave(count), step.repeat_interleave(count)
+        vectors = features.focus(each_row, each_step, positions.repeat(len(row), 1))
+        logits = features.classify_each(row, step, vectors.unflatten(0, (-1, count)), before)
+        each = true_confidence(features, each_row, logits.flatten(0, 1))
+        confidences.append(each.view(-1, count))
+    return torch.cat(confidences)

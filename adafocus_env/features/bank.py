@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.features.bank_builder import BankBuilder, Progress, bank_identity
 from adafocus_env.features.bank_files import (
     IDENTITY,
     MANIFEST_FILE,
     Manifest,
-    is_intact,
+    bank_identity,
     open_shard,
     shard_file,
 )
@@ -54,53 +52,11 @@ class FeatureBank:
         self.layout = manifest.layout
         self.positions = torch.tensor(self.settings["positions"]["offsets"], dtype=torch.int64)
         self.patch_size = int(self.settings["patch_size"])
-        self._records = manifest.shards
         shards = range(self.layout.num_shards)
         mapped = [open_shard(shard_file(folder, i), self.layout, i) for i in shards]
         self.labels = torch.cat([arrays["labels"] for arrays in mapped])
         self._mapped = {name: [a[name] for a in mapped] for name in self.layout.clip_shapes}
         self._on_device: dict[torch.device, StoredFeatures] = {}
-
-    @classmethod
-    def build(
-        cls,
-        folder: str | Path,
-        recognizer: AnyRecognizer,
-        videos: Videos,
-        *,
-        positions: Tensor,
-        patch_size: int | None = None,
-        views: int = 1,
-        seed: int = 0,
-        workers: int = 0,
-        progress: Progress | None = None,
-    ) -> FeatureBank:
-        """Build a bank in this process, or finish one that was begun; see `BankBuilder`.
-
-        Args:
-            folder: of the bank; made if missing.
-            recognizer: is frozen.
-            videos: the split.
-            positions: `(A, 2)` pixels, as `PatchGrid.all_offsets` gives them.
-            patch_size: side of the patches in pixels; None takes the recognizer's.
-            views: K, clips of each video.
-            seed: of the clips.
-            workers: processes that load clips.
-            progress: called with the number of clips done.
-        """
-        builder = BankBuilder(
-            folder,
-            recognizer,
-            videos,
-            positions=positions,
-            patch_size=patch_size,
-            views=views,
-            seed=seed,
-        )
-        builder.prepare()
-        builder.build_shards(workers=workers, progress=progress)
-        builder.finish()
-        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: str | Path) -> FeatureBank:
@@ -118,28 +74,6 @@ class FeatureBank:
                 "makes it"
             )
         return cls(folder, Manifest.read(folder))
-
-    def verify(self, progress: Callable[[int], None] | None = None) -> None:
-        """Read every file and compare its checksum.
-
-        Args:
-            progress: called with 1 after each shard.
-
-        Raises:
-            CheckpointError: files are damaged; the message names them.
-        """
-        damaged = []
-        for shard, record in enumerate(self._records):
-            path = shard_file(self.folder, shard)
-            if not is_intact(path, record):
-                damaged.append(path.name)
-            if progress is not None:
-                progress(1)
-        if damaged:
-            raise CheckpointError(
-                f"{self.folder}: {', '.join(damaged)} are damaged; {_command(self.folder)} makes "
-                "them anew"
-            )
 
     def check(
         self, recognizer: AnyRecognizer, videos: Videos, *, positions: Tensor, patch_size: int

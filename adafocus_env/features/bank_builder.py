@@ -23,6 +23,7 @@ from adafocus_env.features.bank_files import (
     BankLayout,
     Manifest,
     ShardRecord,
+    bank_identity,
     is_intact,
     read_settings,
     shard_file,
@@ -277,30 +278,6 @@ class BankBuilder:
             "glance_vectors": maps.mean(dim=(2, 3)).half(),
             "patch_vectors": vectors.unflatten(0, (-1, count)).half(),
         }
-
-
-def bank_identity(
-    recognizer: AnyRecognizer, videos: Videos, *, positions: Tensor, patch_size: int
-) -> dict[str, Any]:
-    """What stored features depend on, as nested mappings of JSON types.
-
-    Of the recognizer only glancer and focuser: the classifier is used live, so a recognizer that
-    stage 3 has trained further uses the same bank.
-    """
-    config = recognizer.config
-    names = ("glancer", "focuser", "frame_size", "glance_size", "glance_resize", "activation_cap")
-    return {
-        "recognizer": {
-            **{name: getattr(config, name) for name in names},
-            "pixel_mean": list(config.pixel_mean),
-            "pixel_std": list(config.pixel_std),
-            "glancer_sha256": recognizer.glancer_fingerprint(),
-            "focuser_sha256": recognizer.focuser_fingerprint(),
-        },
-        "patch_size": patch_size,
-        "positions": {"count": len(positions), "offsets": positions.tolist()},
-        **videos.identity(),
-    }
 
 
 def _half_within(maps: Tensor, bound: float) -> Tensor:

@@ -19,7 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from adafocus_env.data.clips import Videos
 from adafocus_env.files import atomic_path, read_json, write_json
+from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.networks.recognizer_base import CheckpointError
 
 FORMAT_VERSION = 1
@@ -34,6 +36,30 @@ IDENTITY = ("recognizer", "preprocessing", "dataset", "patch_size", "positions")
 _SHARD_BYTES = 128 * 2**20
 _MIN_SHARDS = 16  # so that processes can share small banks too
 _HASH_BLOCK = 2**24
+
+
+def bank_identity(
+    recognizer: AnyRecognizer, videos: Videos, *, positions: Tensor, patch_size: int
+) -> dict[str, Any]:
+    """What stored features depend on, as nested mappings of JSON types.
+
+    Of the recognizer only glancer and focuser: the classifier is used live, so a recognizer that
+    stage 3 has trained further uses the same bank.
+    """
+    config = recognizer.config
+    names = ("glancer", "focuser", "frame_size", "glance_size", "glance_resize", "activation_cap")
+    return {
+        "recognizer": {
+            **{name: getattr(config, name) for name in names},
+            "pixel_mean": list(config.pixel_mean),
+            "pixel_std": list(config.pixel_std),
+            "glancer_sha256": recognizer.glancer_fingerprint(),
+            "focuser_sha256": recognizer.focuser_fingerprint(),
+        },
+        "patch_size": patch_size,
+        "positions": {"count": len(positions), "offsets": positions.tolist()},
+        **videos.identity(),
+    }
 
 
 @dataclass(frozen=True)

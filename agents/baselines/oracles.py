@@ -11,6 +11,11 @@ from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs.lookahead import (
+    confidences_at_all_positions,
+    confidences_of,
+    patch_vectors_at_all_positions,
+)
 from agents.baselines.simple import BaselineAgent
 
 
@@ -42,7 +47,7 @@ class GreedyOracle(Oracle):
 
     def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """For the core's rows at their current steps; the observation is not used."""
-        return self.core.confidences_at_all_positions().argmax(dim=1).cpu().numpy()
+        return confidences_at_all_positions(self.core).argmax(dim=1).cpu().numpy()
 
 
 class BeamOracle(Oracle):
@@ -120,13 +125,15 @@ class BeamOracle(Oracle):
         Returns:
             confidences `(N, B, A)` and states `(N, B, A, S)`.
         """
-        vectors = self.core.patch_vectors_at_all_positions(step)
+        vectors = patch_vectors_at_all_positions(self.core, step)
         shape = vectors.shape[:2]
         rows = torch.arange(shape[0]).repeat_interleave(shape[1])
         gains, after = [], []
         for state in states.unbind(dim=1):  # one sequence at a time bounds the memory
             repeated = state.repeat_interleave(shape[1], dim=0)
-            confidences, new = self.core.confidences_of(rows, step, vectors.flatten(0, 1), repeated)
+            confidences, new = confidences_of(
+                self.core, rows, step, vectors.flatten(0, 1), repeated
+            )
             gains.append(confidences.view(shape))
             after.append(new.view(*shape, -1))
         return torch.stack(gains, dim=1), torch.stack(after, dim=1)

@@ -111,15 +111,16 @@ def _full_size(count: int, num_frames: int) -> tuple[Recognizer, DecodedVideos]:
     return Recognizer(config), DecodedVideos(count, num_frames)
 
 
-def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
-    folder = tempfile.mkdtemp()
-    builder = RandomNumbers(
-        folder, recognizer, videos, positions=PatchGrid(7, 224, 128).all_offsets()
-    )
+def _built(builder: BankBuilder) -> FeatureBank:
     builder.prepare()
     builder.build_shards()
     builder.finish()
-    return FeatureBank.open(folder)
+    return FeatureBank.open(builder.folder)
+
+
+def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
+    positions = PatchGrid(7, 224, 128).all_offsets()
+    return _built(RandomNumbers(tempfile.mkdtemp(), recognizer, videos, positions=positions))
 
 
 class Build:
@@ -153,7 +154,7 @@ class Build:
                 self._loop.features(clip, self._positions)
             return
         with tempfile.TemporaryDirectory() as folder:
-            FeatureBank.build(folder, self._recognizer, self._videos, positions=self._positions)
+            _built(BankBuilder(folder, self._recognizer, self._videos, positions=self._positions))
 
 
 class Rewards:
@@ -199,9 +200,8 @@ class StageTwo:
             recognizer, videos = Recognizer.load(shipped_recognizer()), KeptGlyphs(rows, steps)
             if banked:
                 positions = PatchGrid(7, 112, 32).all_offsets()
-                bank = FeatureBank.build(
-                    tempfile.mkdtemp(), recognizer, videos, positions=positions
-                )
+                folder = tempfile.mkdtemp()
+                bank = _built(BankBuilder(folder, recognizer, videos, positions=positions))
         env = PatchLocalizationVectorEnv.from_parts(
             recognizer, videos, num_envs=rows, baseline_positions="grid", bank=bank
         )

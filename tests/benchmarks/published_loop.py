@@ -1,6 +1,6 @@
 """The published way of stepping, in our words, on our networks' weights: what speed is compared to.
 
-REFERENCE section 3A and "Needless work": crops are cut image by image in a Python loop, frames are
+As the published code does it, crops are cut image by image in a Python loop, frames are
 looked at one after the other, frozen networks record graphs, the acting policy too.
 """
 

@@ -67,10 +67,13 @@ def test_predictions_of_the_published_loop_equal_predict(
 
 
 def test_features_of_the_published_loop_are_those_of_a_bank(
-    tiny_recognizer: Recognizer, make_videos: Callable[..., Any], tmp_path: Path
+    tiny_recognizer: Recognizer,
+    make_videos: Callable[..., Any],
+    build_bank: Callable[..., FeatureBank],
+    tmp_path: Path,
 ) -> None:
     videos, offsets = make_videos(1), PatchGrid(4, 40, 12).all_offsets()
-    bank = FeatureBank.build(tmp_path, tiny_recognizer, videos, positions=offsets)
+    bank = build_bank(tmp_path, tiny_recognizer, videos, positions=offsets)
     seen = videos.clip(0, bank.episode_seed(0, 0)).frames
     maps, vectors = PublishedLoop(tiny_recognizer).features(seen, offsets)
     stored = bank.stored(torch.device("cpu"))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+import psutil
+import pytest
 
 RUN = Path(__file__).with_name("run.py")
 NAMES = {
@@ -54,3 +59,26 @@ def test_one_row_on_one_thread_is_measured_and_written(tmp_path: Path) -> None:
     assert (row["device"], row["dtype"], row["allocator"]) == ("cpu", "float32", "same")
     assert row["ratio"] > 1.5  # the target is 4: a machine at work must not fail this test
     assert row["added_mib"] > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_process_that_times_them(number):
+    """While they import, build their task or run it, which takes longer than is waited here."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(RUN.parent)!r}); from timing import Way, compare; "
+        "compare([Way('build_full_size_published')], 9)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    timing = psutil.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    began = time.monotonic()
+    while not (workers := timing.children()) and time.monotonic() < began + 60:
+        time.sleep(0.01)
+    timing.send_signal(number)
+    timing.wait(60)
+    _, left = psutil.wait_procs(workers, timeout=2)
+    # In a container nobody may take note of an orphan's end.
+    alive = [worker for worker in left if worker.status() != psutil.STATUS_ZOMBIE]
+    for worker in alive:
+        worker.kill()
+    assert len(workers) == 1
+    assert alive == []

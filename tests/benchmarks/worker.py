@@ -1,31 +1,38 @@
 """A process that builds one task and runs it whenever a line comes in; see `timing.py`.
 
 usage: worker.py TASK default|kept THREADS
+
+It listens from its first moment, before the slow imports, and ends when its standard input does:
+whatever its parent dies of, and whatever it is doing then.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import json
+import os
+import queue
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-import torch
-from torchvision.models import resnet50
 
 from tasks import TASKS
 from train.cli.allocator import keep_freed_memory
 
 _MATRIX = 2048
 _AT_LEAST = 0.5  # seconds of a repeat: what is short is run several times in a row
-_RESNET_MULTIPLY_ADDS = 4.087136e9  # of one 224-pixel frame (REFERENCE section 9)
+_RESNET_MULTIPLY_ADDS = 4.087136e9  # of one frame of 224 pixels (`adafocus_env/PUBLISHED.md`)
 
 
 def matmul_rate(threads: int, dtype: str) -> float:
     """Multiply-adds a second of a matrix product of side 2048, the best of three."""
+    import torch
+
     left, right = torch.rand(2, _MATRIX, _MATRIX).to(getattr(torch, dtype))
     seconds = []
     for _ in range(3):
@@ -35,15 +42,18 @@ def matmul_rate(threads: int, dtype: str) -> float:
     return _MATRIX**3 / min(seconds)
 
 
-@torch.no_grad()
 def resnet_rate(threads: int) -> float:
     """Multiply-adds a second of torchvision's ResNet-50 on 16 frames of 224 pixels, best of two."""
+    import torch
+    from torchvision.models import resnet50
+
     network = resnet50().eval().to(memory_format=torch.channels_last)
     frames = torch.rand(16, 3, 224, 224).to(memory_format=torch.channels_last)
     seconds = []
     for _ in range(2):
         began = clock(threads)
-        network(frames)
+        with torch.no_grad():
+            network(frames)
         seconds.append(clock(threads) - began)
     return 16 * _RESNET_MULTIPLY_ADDS / min(seconds)
 
@@ -81,8 +91,19 @@ def _seconds_of_one(run: Callable[[], object], threads: int) -> float:
     return (clock(threads) - began) / count
 
 
+def _listen(commands: queue.SimpleQueue[str]) -> None:
+    for line in sys.stdin:
+        commands.put(line)
+    os._exit(0)
+
+
 def main(name: str, allocator: str, threads: int) -> None:
     """Serve until standard input ends."""
+    commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(commands,), daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too
+    import torch
+
     torch.set_num_threads(threads)
     if allocator == "kept":
         keep_freed_memory()
@@ -92,7 +113,8 @@ def main(name: str, allocator: str, threads: int) -> None:
     _forget_peak()
     peak, resnet = 0.0, 1.0
     print(json.dumps({"ready": True}), flush=True)
-    for repeat, _ in enumerate(sys.stdin):
+    for repeat in itertools.count():
+        commands.get()
         rate = matmul_rate(threads, getattr(task, "dtype", "float32"))
         seconds = _seconds_of_one(task.run, threads)
         if repeat <= 1:  # from the second update on there are Adam's moments

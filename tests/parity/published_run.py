@@ -104,7 +104,7 @@ def run_looks(case: Case, recognizer: Recognizer) -> Arrays:
     rows = torch.arange(num_videos).repeat(num_frames)
     steps = torch.arange(num_frames).repeat_interleave(num_videos)
     offsets = core.locations.offsets(case.actions)
-    features = core._features
+    features = core.features
     real = features.focus(rows, steps, offsets.flatten(0, 1)).unflatten(0, case.actions.shape)
     other = features.focus(rows, steps, case.baseline_offsets.flatten(0, 1))
     other = other.unflatten(0, case.actions.shape)

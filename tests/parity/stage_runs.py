@@ -15,6 +15,7 @@ from train.config.paths import configs_path
 from train.config.sections import RunConfig, read_config
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage
+from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.optim import make_optimizer
 
 
@@ -30,7 +31,7 @@ def published_config(command: str, *overrides: str) -> RunConfig:
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
     """Logits `(B, T, K)` of stage 1's forward pass on the case's random patches."""
     with torch.no_grad():
-        return RandomPatchStage(recognizer, 0.0, 0.0)(*_inputs(case, recognizer))
+        return RandomPatchStage(recognizer, 0.0, 0.0)(_batch(case, recognizer))
 
 
 def stage1_step(case, recognizer, *, backbone_lr, fc_lr):
@@ -44,7 +45,7 @@ def stage1_step(case, recognizer, *, backbone_lr, fc_lr):
     stage = RandomPatchStage(recognizer, backbone_lr, fc_lr)
     optimizer = make_optimizer(stage.trained, config)
     stage.set_training(True)
-    logits = stage(*_inputs(case, recognizer))
+    logits = stage(_batch(case, recognizer))
     loss = stage.loss(logits, case.labels)
     loss.backward()
     optimizer.step()
@@ -61,14 +62,17 @@ def stage3_logits(case: Case, recognizer: Recognizer, policy: GruActorCriticPoli
     config = recognizer.config
     grid = PatchGrid(case.grid_size, config.frame_size, config.patch_size)
 
-    def choose(maps: Tensor, _: Tensor) -> PatchChoice:
+    def choose(maps: Tensor, _: Chance) -> PatchChoice:
         return grid.choice(policy.evaluate_episodes(maps)[0].logits.argmax(dim=-1))
 
     with torch.no_grad():
-        return ChosenPatchStage(recognizer, choose, 0.0)(*_inputs(case, recognizer))
+        return ChosenPatchStage(recognizer, choose, 0.0)(_batch(case, recognizer))
 
 
-def _inputs(case: Case, recognizer: Recognizer) -> tuple[Tensor, Tensor]:
-    """Frames, and uniforms in the middle of what the case's offsets stand for."""
+def _batch(case: Case, recognizer: Recognizer) -> Batch:
+    """The case's clips; their places in the middle of what its offsets stand for."""
     free = recognizer.config.frame_size - recognizer.config.patch_size
-    return case.frames, (case.stage1_offsets + 0.5) / free
+    places = (case.stage1_offsets + 0.5) / free
+    nothing = torch.zeros(places.shape[:2])
+    chance = Chance(places, nothing, nothing[:, 0])
+    return Batch(case.frames, case.labels, chance, torch.arange(len(places)))

@@ -26,7 +26,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
 from train import demo as demo_module
-from train.checkpoints.load import save_backbone
+from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
 from train.cli.resolvers import register_resolvers
 from train.cli.run_place import DEMO_FOLDER
@@ -320,7 +320,11 @@ def policy_row():
             "gmacs_per_video": 0.134,
             "gmacs_executed_per_video": 0.2,
             "gmacs_per_step": [0.067, 0.067],
-            "looker": name,
+            "agent": name,
+            "family": name,
+            "knows_label": False,
+            "blind_frames": None,
+            "blind_references": {},
             "skip_cost": None,
             "kept_share": 1.0,
             "kept_per_step": [1.0, 1.0],

@@ -14,8 +14,8 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from train.cli.main import main
-from train.stages.supervised.loop import Validation
 from train.stages.supervised.stage import Stage, StepLoss
+from train.stages.supervised.validation import Validation
 
 
 def first_step(target, arguments):

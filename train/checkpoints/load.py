@@ -1,4 +1,4 @@
-"""Finding and writing what stages hand on: `recognizer/`, `policy/`, `glancer/`, `focuser/`."""
+"""What stages hand on, found by path: recognizers and policies that fit the configuration."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from stable_baselines3.common.policies import BasePolicy
-from torch import Tensor, nn
 
 from adafocus_env import networks
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
-from adafocus_env.files import atomic_path, read_json, write_json
-from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer, class_mismatch
+from adafocus_env.networks import AnyRecognizer, CheckpointError, class_mismatch
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
-from train.checkpoints.published.files import read_published_part
-from train.checkpoints.published.weight_names import named_as_ours
-from train.checkpoints.weight_report import compare_weights
 from train.config.sections import ConfigError, RunConfig
 
 log = logging.getLogger(__name__)
 
-BACKBONE_WEIGHTS = "backbone.safetensors"
 BACKBONE_CONFIG = "backbone.json"
 ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files cannot name
 
@@ -36,8 +28,6 @@ _SIZES = (
     *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
     *("num_glance_frames", "temporal_shift"),
 )
-# Names of the classification heads of torchvision's networks.
-_HEADS = ("net.classifier.1.", "net.fc.")
 
 
 def find_part(path: str, part: str, command: str) -> Path:
@@ -194,96 +184,3 @@ def check_classes(recognizer: AnyRecognizer, videos: Videos) -> None:
     mismatch = class_mismatch(recognizer.config, videos.class_names)
     if mismatch is not None:
         raise ConfigError(mismatch)
-
-
-def save_backbone(
-    network: nn.Module, name: str, class_names: tuple[str, ...], folder: Path
-) -> None:
-    """Write a stage-0 network: its weights, and which part, backbone and classes it is for."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
-    description = {
-        "part": "glancer" if isinstance(network, Glancer) else "focuser",
-        "backbone": name,
-        "class_names": class_names,
-    }
-    with atomic_path(folder / BACKBONE_WEIGHTS) as part:
-        part.write_bytes(save(weights))
-    write_json(folder / BACKBONE_CONFIG, description)
-
-
-def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
-    """Load weights into the glancer or the focuser.
-
-    A classification head for another number of classes keeps the network's own weights, as it does
-    where a published focuser with temporal shift has lost its own.
-
-    Args:
-        network: gets the weights.
-        name: of its backbone.
-        path: a run folder of stage 0 or its `glancer/` or `focuser/`; a folder that holds
-            `recognizer/`; a published `.pth.tar`; a checkpoint of the TSM repository; or a
-            torchvision weights file.
-        part: `"glancer"` or `"focuser"`.
-
-    Raises:
-        ConfigError: there are none at the path.
-        CheckpointError: they cannot be read, or belong to another network.
-    """
-    own = network.state_dict()
-    given = _backbone_weights(name, path, part)
-    weights = named_as_ours(part, given, own)
-    for key in [key for key in own if key.startswith(_HEADS) and key in weights]:
-        if len(weights[key]) != len(own[key]):
-            log.info(
-                "%s: %s has %d classes, here are %d: left out",
-                path,
-                key,
-                len(weights[key]),
-                len(own[key]),
-            )
-            weights[key] = own[key]
-    # Files older than PyTorch 0.4.1, torchvision's ResNet-50 among them, lack these counters.
-    optional = [key for key in own if key.endswith(".num_batches_tracked")]
-    if any(key.startswith("net.base_model.") for key in given):  # published, without a head
-        optional += [key for key in own if key.startswith(_HEADS)]
-        log.info("%s has no classification head: new weights", path)
-    report = compare_weights(weights, own, optional=optional)
-    if not report.exact:
-        raise CheckpointError(f"{path} does not fit this {part} ({name}): {report}")
-    network.load_state_dict({**own, **weights})
-    log.info("%s: %s weights of the %s read", path, report.read, part)
-
-
-def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
-    """All weights for `net.*`, from whatever is at the path."""
-    folder = Path(path)
-    if folder.is_file():
-        return read_published_part(folder, part)
-    has_own = any((folder / own / BACKBONE_CONFIG).is_file() for own in ("", part))
-    for candidate in () if has_own else (folder / "recognizer", folder):
-        if (candidate / "recognizer.json").is_file():
-            recognizer = networks.load_recognizer(candidate)
-            _check_backbone(candidate, getattr(recognizer.config, part), name, part)
-            state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
-            return state
-    which = "true" if part == "glancer" else "false"
-    folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
-    file = folder / BACKBONE_CONFIG
-    try:
-        description = read_json(file)
-        saved, saved_part = description["backbone"], description.get("part", part)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
-    if saved_part != part:
-        raise CheckpointError(f"{folder} holds a {saved_part} ({saved}), but a {part} is needed")
-    _check_backbone(folder, saved, name, part)
-    try:
-        return load_file(folder / BACKBONE_WEIGHTS)
-    except (RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not fit this {part}: {error}") from error
-
-
-def _check_backbone(folder: Path, saved: str, name: str, part: str) -> None:
-    if saved != name:
-        raise CheckpointError(f"{folder} holds a {saved}, but the {part} is a {name}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankBuilder
-from train.checkpoints.load import check_classes, check_sizes, load_recognizer
+from train.checkpoints.load import check_classes, load_configured
 from train.config.sections import ConfigError, RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
@@ -29,8 +29,7 @@ def run_bank(config: RunConfig, context: RunContext, display: ProgressDisplay) -
         raise ConfigError(
             f"views={config.views} is for split=train: evaluation sees one clip of each video"
         )
-    recognizer = load_recognizer(config.source_run, "resume", str(context.device))
-    check_sizes(recognizer, config)
+    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     frames = config.policy_frames if training else None
     videos = context.open_split(config.split, training=training, num_frames=frames)
     check_classes(recognizer, videos)

@@ -1,32 +1,54 @@
-"""Evaluator: a split of videos on which policies are judged one after the other."""
+"""Evaluator: a split of videos on which policies are judged, one after the other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from stable_baselines3.common.policies import BasePolicy
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
-from agents.baselines.blind_skipping import BlindSkipping
-from agents.baselines.registry import Baseline, find_baseline, make_baseline
+from agents.baselines.blind_skipping import UNIFORM_SKIP, BlindSkipping
+from agents.baselines.registry import Baseline, make_baseline
+from agents.baselines.simple import RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
-from train.checkpoints.load import check_classes
+from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.sections import ConfigError
-from train.evaluation.flops import agent_multiply_adds, multiply_adds
-from train.evaluation.metrics import accuracy_summary
-from train.evaluation.policies import PolicyEntry
-from train.evaluation.statistics import as_draws
+from train.evaluation.flops import Costs, inference_multiply_adds
+from train.evaluation.metrics import accuracy_summary, classification_metrics
+from train.evaluation.policies import PolicyEntry, recognizer_source
+from train.evaluation.statistics import as_draws, each_draw
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
-RANDOM_OFFSETS = "random_offsets"
+_ROWS = 64
 _COUNTED_VIDEOS = 16
+
+
+@dataclass(frozen=True)
+class LoadedPolicy:
+    """A policy and the networks that it names.
+
+    Attributes:
+        entry: the policy.
+        checkpoints: the learned ones; empty for a baseline agent.
+        own: recognizer with a classifier of its own, or None.
+    """
+
+    entry: PolicyEntry
+    checkpoints: Sequence[BasePolicy]
+    own: AnyRecognizer | None
+
+    @property
+    def first(self) -> BasePolicy | None:
+        """Of the checkpoints, which all cost the same."""
+        return self.checkpoints[0] if self.checkpoints else None
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,11 @@ class PolicyResult:
     has_own: bool
     seconds: float
 
+    @property
+    def focused_share(self) -> float:
+        """Of the frames, 0..1."""
+        return float(self.common.focused().mean())
+
     def same_classifier(self) -> PolicyResult:
         """As if there were no classifier of its own."""
         return PolicyResult(self.common, self.common, has_own=False, seconds=self.seconds)
@@ -56,7 +83,7 @@ class PolicyResult:
 
 
 class Evaluator:
-    """A split, the recognizer common to all policies, and the recognizers of their own.
+    """A split, and the recognizer common to all policies.
 
     Args:
         recognizer: of stage 1: rewards are measured with it.
@@ -73,147 +100,158 @@ class Evaluator:
     def __init__(
         self, recognizer: AnyRecognizer, context: RunContext, split: str, *, training: bool = False
     ):
-        videos, config = context.open_split(split, training=training), context.config
-        check_classes(recognizer, videos)
         self.recognizer = recognizer
-        self.videos = videos
-        self._config = config
+        self.videos = context.open_split(split, training=training)
+        check_classes(recognizer, self.videos)
+        self._config = context.config
         self._rules = context.rules(split)
-        self.env = self.make_env(recognizer)
+        self._map_rule = {
+            "map_rule": context.config.map_rule,
+            "map_labels": context.config.map_labels,
+        }
+        self.env = self._make_env(recognizer, len(self.videos))
 
-    def check(self, entries: Sequence[PolicyEntry]) -> None:
-        """Refuse agents that cannot be made, before the first of them has played for hours.
+    @classmethod
+    def open(cls, entries: Sequence[PolicyEntry], context: RunContext) -> Evaluator:
+        """The configured split before the recognizer of `resume=`, or of a policy's run."""
+        source = recognizer_source(context.config, entries)
+        recognizer = load_configured(source, "resume", context.config, str(context.device))
+        return cls(recognizer, context, context.config.split)
+
+    def load(self, entry: PolicyEntry) -> LoadedPolicy:
+        """Read what a policy names; refuse one that could not play, before others do for hours.
 
         Raises:
+            ConfigError: there is no such policy, or its patches lie at any pixel and there is a
+                bank.
+            CheckpointError: it does not fit the recognizer or the grid.
             ValueError: such as `fixed:49` on a grid of 49 positions.
-            ConfigError: patches at any pixel on a bank.
         """
-        banked = self._config.features != "live"
-        for entry in entries:
-            if banked and entry.looker == RANDOM_OFFSETS and not entry.checkpoints:
+        config = self._config
+        if not entry.checkpoints:
+            agent = make_baseline(entry.stem, self.env.core, self.recognizer)
+            if isinstance(agent, RandomOffsets) and config.features != "live":
                 raise ConfigError(
                     "patches at random pixels are not in a bank, which holds grid positions only; "
                     "use random, center, greedy_oracle or a policy's folder, or features=live"
                 )
-            if not entry.checkpoints:
-                make_baseline(entry.looker, self.env.core, self.recognizer)
+        grid = self.env.core.grid
+        checkpoints = [
+            load_fitting_policy(path, grid, self.recognizer, trust=config.trust)
+            for path in entry.checkpoints
+        ]
+        own = None
+        if entry.own is not None:
+            place = str(self.recognizer.device)
+            own = load_configured(entry.own, f"runs.{entry.name}", config, place)
+        return LoadedPolicy(entry, checkpoints, own)
 
-    def judge(
+    def evaluate(
         self,
-        entry: PolicyEntry,
-        learned: Sequence[BasePolicy],
-        own: AnyRecognizer | None,
+        policy: LoadedPolicy,
         display: ProgressDisplay,
         *,
-        shares: Sequence[float] = (),
-        title: str = "benchmark",
+        before: Mapping[str, PolicyResult] | None = None,
+        videos: Sequence[int] | None = None,
+        draws: int | None = None,
+        title: str,
     ) -> PolicyResult:
-        """Play the split with a policy's agents, and replay their looks before its own classifier.
+        """Play with a policy's agents, and replay their looks before its own classifier.
 
         Args:
-            entry: the policy.
-            learned: its checkpoints; empty for a baseline agent.
-            own: recognizer with its own classifier, or None.
+            policy: from `load`.
             display: progress.
-            shares: of the frames that are focused, one a checkpoint, for an entry with `frames`.
+            before: results on the same videos, by name, for a policy that focuses on as many frames
+                as another.
+            videos: of the split; None takes all.
+            draws: of an agent of chance; None takes the configured number.
             title: of the progress bar.
         """
-        draws = self._config.draws if _by_chance(entry) else 1
-        episodes = len(self.videos) * draws * max(len(learned), 1) * (1 if own is None else 2)
+        entry, seed = policy.entry, self._config.seed
+        draws = (draws or self._config.draws) if entry.by_chance else 1
+        count = len(self.videos) if videos is None else len(videos)
+        env = self.env if videos is None else self._make_env(self.recognizer, count)
+        policies: Sequence[BasePolicy | None] = policy.checkpoints or [None]
+        episodes = count * draws * len(policies) * (1 if policy.own is None else 2)
         with display.part(f"{title}: {entry.name}", episodes) as progress:
 
-            def advance(count: int) -> None:
-                for _ in range(count):
-                    progress.advance()
+            def advance(done: int) -> None:
+                progress.advance(count=done)
 
-            seed, parts = self._config.seed, []
+            parts = []
             began = time.perf_counter()
-            policies: Sequence[BasePolicy | None] = learned or [None]
-            for policy, share in zip(policies, shares or [1.0] * len(policies), strict=True):
+            shares = self._focused_shares(entry, before or {})
+            for learned, share in zip(policies, shares, strict=True):
                 parts.append(
                     evaluate_agent(
-                        self.env,
-                        self._agent_in(self.env, entry, policy, share),
+                        env,
+                        self._blindly(self._agent(env, entry, learned), entry, share),
                         seed=seed,
                         draws=draws,
                         skip_cost=entry.skip_cost,
+                        videos=videos,
                         progress=advance,
                     )
                 )
             seconds = time.perf_counter() - began
             common = as_draws(parts)
-            if own is None:
+            if policy.own is None:
                 return PolicyResult(common, common, has_own=False, seconds=seconds)
-            env = self.make_env(own)
+            env = self._make_env(policy.own, count)
             replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
             return PolicyResult(common, as_draws(replayed), has_own=True, seconds=seconds)
 
     def accuracy(self, evaluation: Evaluation) -> dict[str, Any]:
         """`accuracy_summary` over the split's labels, by the configured rule."""
-        return accuracy_summary(
-            evaluation,
-            self.videos.label_sets,
-            map_rule=self._config.map_rule,
-            map_labels=self._config.map_labels,
-        )
+        return accuracy_summary(evaluation, self.videos.label_sets, **self._map_rule)
 
-    def gmacs(
-        self, entry: PolicyEntry, policy: BasePolicy | None, kept_share: float = 1.0
-    ) -> dict[str, float]:
-        """10^9 multiply-adds of one video by part, as the paper counts; an agent is a part.
+    def classification(self, logits: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """`classification_metrics` of one row of logits a video, by the configured rule."""
+        return classification_metrics(logits, self.videos.label_sets, **self._map_rule)
 
-        An oracle is charged for every position that it tries, the focuser for the frames that are
-        focused: this is what inference executes.
-        """
-        name = entry.looker
-        counts = dict(multiply_adds(self.recognizer, policy))
-        counts["focuser"] *= kept_share
-        if policy is None:
-            agent = make_baseline(name, self.env.core, self.recognizer)
-            thinking = agent_multiply_adds(agent, self.env.single_observation_space)
-            counts.update({"policy": thinking * self.env.num_decisions} if thinking else {})
-        if policy is None and _knows_label(name):
-            width = int(name.partition(":")[2] or 1)
-            counts["focuser"] *= self._config.action_dim
-            counts["classifier"] *= self._config.action_dim * width
-        return {part: count / 1e9 for part, count in counts.items()}
+    def costs(self, policy: LoadedPolicy, focused_share: float) -> Costs:
+        """What a policy costs that focuses on this share of the frames."""
+        agent = self._agent(self.env, policy.entry, policy.first)
+        counts = inference_multiply_adds(self.recognizer, agent, self.env)
+        every = counts["focuser"]
+        counts["focuser"] *= focused_share
+        by_part = {part: count / 1e9 for part, count in counts.items()}
+        return Costs(by_part, every / 1e9, self._executed(policy, focused_share))
 
-    def executed_gmacs(
-        self, entry: PolicyEntry, policy: BasePolicy | None, kept_share: float = 1.0
-    ) -> float:
-        """10^9 multiply-adds that the benchmark really computes for a video and draw.
+    def about(self) -> dict[str, Any]:
+        """What results need to be understood: where they come from, and by which rules."""
+        config = self._config
+        return {
+            "videos": len(self.videos),
+            "split": config.split,
+            "seed": config.seed,
+            "dataset": config.dataset,
+            "reward": config.reward,
+            "features": config.features,
+            "baseline_positions": self._rules["baseline_positions"],
+            "recognizer_sha256": self.recognizer.fingerprint(),
+            **self._map_rule,
+        }
 
-        The patches of the reward baseline are among them; what a feature bank holds is not. Where
-        frames are skipped, videos differ, and it is the mean over 16 that are evenly spread.
-        """
-        videos = [0]
-        if kept_share < 1.0:
+    def _executed(self, policy: LoadedPolicy, focused_share: float) -> float:
+        entry, count = policy.entry, 1
+        if focused_share < 1.0:
             count = min(_COUNTED_VIDEOS, len(self.videos))
-            videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
-        env = self.make_env(self.recognizer, num_envs=1)
-        agent = self._agent_in(env, entry, policy, kept_share)
+        videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
+        env = self._make_env(self.recognizer, 1)
+        agent = self._blindly(self._agent(env, entry, policy.first), entry, focused_share)
         seed, cost = self._config.seed, entry.skip_cost
         counted = executed_multiply_adds(
             lambda: evaluate_agent(env, agent, seed=seed, skip_cost=cost, videos=videos)
         )
-        return counted / 1e9 / len(videos)
+        return counted / 1e9 / count
 
-    def seen_through(self) -> dict[str, Any]:
-        """For the results: where features came from, and what random patches were compared with."""
-        return {
-            "features": self._config.features,
-            "baseline_positions": self._rules["baseline_positions"],
-        }
-
-    def make_env(
-        self, recognizer: AnyRecognizer, *, num_envs: int | None = None
-    ) -> PatchLocalizationVectorEnv:
-        """The split before a recognizer, for `evaluate_agent`."""
-        rows = num_envs or min(self._config.batch_size or 64, len(self.videos))
+    def _make_env(self, recognizer: AnyRecognizer, episodes: int) -> PatchLocalizationVectorEnv:
+        """The split before a recognizer, for `evaluate_agent`; not more rows than episodes."""
         return PatchLocalizationVectorEnv.from_parts(
             recognizer,
             self.videos,
-            num_envs=rows,
+            num_envs=min(self._config.batch_size or _ROWS, episodes),
             autoreset_mode="disabled",
             locations=self._config.locations,
             skip_cost=self._config.skip_cost if self._config.locations == "skip" else None,
@@ -222,29 +260,30 @@ class Evaluator:
             **self._rules,
         )
 
-    def _agent_in(
-        self,
-        env: PatchLocalizationVectorEnv,
-        entry: PolicyEntry,
-        policy: BasePolicy | None,
-        share: float,
+    def _focused_shares(
+        self, entry: PolicyEntry, before: Mapping[str, PolicyResult]
+    ) -> list[float]:
+        """Of the frames that a policy is asked in, one a checkpoint."""
+        frames, count = entry.frames, max(len(entry.checkpoints), 1)
+        if frames is None:
+            return [1.0] * count
+        if isinstance(frames.amount, float):
+            per_video = self.env.num_decisions if frames.way == UNIFORM_SKIP else 1
+            return [frames.amount / per_video] * count
+        draws = each_draw(before[frames.amount].common)
+        focused = [float(draw.focused().mean()) for draw in draws]
+        return focused if len(focused) == count else [float(np.mean(focused))] * count
+
+    def _agent(
+        self, env: PatchLocalizationVectorEnv, entry: PolicyEntry, learned: BasePolicy | None
+    ) -> Baseline | BasePolicy:
+        """Who says where to look in an environment."""
+        return make_baseline(entry.stem, env.core, self.recognizer) if learned is None else learned
+
+    def _blindly(
+        self, agent: Baseline | BasePolicy, entry: PolicyEntry, share: float
     ) -> Baseline | BlindSkipping:
-        """The learned policy or the baseline agent for an environment, perhaps in some frames."""
-        agent: Baseline = (
-            make_baseline(entry.looker, env.core, self.recognizer) if policy is None else policy
-        )
+        """The agent, in a share of the frames where that was asked for."""
         if entry.frames is None:
             return agent
-        return BlindSkipping(agent, entry.frames.way, share, env.num_decisions)
-
-
-def _by_chance(entry: PolicyEntry) -> bool:
-    if entry.frames is not None:  # checkpoints are draws already
-        return len(entry.checkpoints) < 2
-    baseline = None if entry.checkpoints else find_baseline(entry.name)
-    return baseline is not None and baseline.by_chance
-
-
-def _knows_label(name: str) -> bool:
-    baseline = find_baseline(name)
-    return baseline is not None and baseline.knows_label
+        return BlindSkipping(agent, entry.frames.way, share, self.env.num_decisions)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
@@ -15,6 +17,7 @@ from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
+from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
@@ -22,8 +25,9 @@ from adafocus_env.networks import (
     build_recognizer,
     placeholder_class_names,
 )
-from agents.baselines.oracles import Oracle
-from agents.baselines.simple import Agent, RandomOffsets
+from agents.baselines.oracles import BeamOracle, Oracle
+from agents.baselines.registry import Baseline
+from agents.baselines.simple import RandomOffsets
 from agents.flops import count_multiply_adds as _count
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
@@ -38,6 +42,36 @@ from train.runs.progress import ProgressDisplay
 PARTS = ("glancer", "policy", "focuser", "classifier")
 # ActivityNet's and Mini-Kinetics's, where no class file says.
 DEFAULT_CLASSES = 200
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Multiply-adds of one video, in 10^9.
+
+    Attributes:
+        by_part: as the paper counts; what an agent thinks is a part. An oracle is charged for every
+            position that it tries, the focuser for the frames that are focused: this is what
+            inference executes.
+        of_focuser: if it ran on every frame.
+        executed: what judging really computes, the patches of the reward baseline included; what a
+            feature bank holds is not. Where frames are skipped, videos differ, and it is the mean
+            over 16 that are evenly spread.
+    """
+
+    by_part: Mapping[str, float]
+    of_focuser: float
+    executed: float
+
+    @property
+    def total(self) -> float:
+        """Of all parts."""
+        return sum(self.by_part.values())
+
+    def per_frame(self, focused: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """`(E, T)` of the frames: the focuser's where they were `focused`, `(E, T)`."""
+        others = sum({**self.by_part, "focuser": self.of_focuser}.values()) - self.of_focuser
+        spent: npt.NDArray[np.float64] = (others + self.of_focuser * focused) / focused.shape[1]
+        return spent
 
 
 def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
@@ -118,19 +152,33 @@ def _count_decision(recognizer: AnyRecognizer) -> float:
     return shared + _count(lambda: recognizer.classify_step(context, vectors, state))
 
 
-def agent_multiply_adds(agent: Agent | RandomOffsets, observations: spaces.Space[Any]) -> float:
-    """Multiply-adds of one decision of any agent; 0 of those that do not look at observations.
+def inference_multiply_adds(
+    recognizer: AnyRecognizer, agent: Baseline | BasePolicy, env: PatchLocalizationVectorEnv
+) -> dict[str, float]:
+    """Multiply-adds of one video by part, of any agent; what it computes by itself is `policy`.
+
+    An oracle's focuser and classifier run at every position that it tries.
 
     Args:
+        recognizer: of the environment.
         agent: is asked once, about a dark frame.
-        observations: space of one row.
+        env: made for it.
     """
-    if isinstance(agent, (Oracle, RandomOffsets)):
-        return 0.0
-    assert observations.shape is not None
-    dark = np.zeros((1, *observations.shape), np.float32)
-    starts = np.ones(1, dtype=np.bool_)
-    return executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
+    if isinstance(agent, BasePolicy):
+        return dict(multiply_adds(recognizer, agent))
+    counts = dict(multiply_adds(recognizer))
+    beam = agent.width if isinstance(agent, BeamOracle) else 1
+    if isinstance(agent, Oracle):
+        counts["focuser"] *= env.core.grid.num_actions
+        counts["classifier"] *= env.core.grid.num_actions * beam
+    elif not isinstance(agent, RandomOffsets):
+        seen = env.single_observation_space
+        assert seen.shape is not None
+        dark = np.zeros((1, *seen.shape), np.float32)
+        starts = np.ones(1, dtype=np.bool_)
+        thinking = executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
+        counts |= {"policy": thinking * env.num_decisions} if thinking else {}
+    return counts
 
 
 def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:

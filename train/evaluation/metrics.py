@@ -1,4 +1,4 @@
-"""Numbers of an evaluation: rates, average precision, intervals."""
+"""Numbers of an evaluation: rates, average precision, rewards."""
 
 from __future__ import annotations
 
@@ -9,35 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import stats
 from torchmetrics.functional.classification import binary_average_precision
 
 from adafocus_env.data import Videos
 from agents.evaluation import Evaluation, on_target
-
-_RESAMPLES = 2000
+from train.evaluation.statistics import bootstrap_interval
 
 # Labels of each sample, the first one first.
 LabelSets = Sequence[tuple[int, ...]]
-
-
-def mean_interval(per_video: npt.NDArray[np.float64], *, seed: int = 0) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean over videos (percentile, 2000 resamples).
-
-    Args:
-        per_video: `(V,)`, draws averaged already.
-        seed: of the resampling.
-    """
-    if len(per_video) < 2 or float(per_video.min()) == float(per_video.max()):
-        return float(per_video.mean()), float(per_video.mean())
-    interval = stats.bootstrap(
-        (per_video,),
-        np.mean,
-        n_resamples=_RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
 
 
 @dataclass(frozen=True)
@@ -65,10 +44,11 @@ def mean_average_precision(
     """Average precision of the softmax scores, class by class, and its mean.
 
     `standard`: torchmetrics' average precision over the classes that occur; the others are left
-    out of the mean and counted. `published` (REFERENCE section 7) has the published code's defects:
-    labels are renumbered densely before they meet the score columns, so with an absent class all
-    higher ones are judged by a wrong column, and the mean is over all K classes, absent ones as 0.
-    Among equal scores the published order is arbitrary; here it is the order of the samples.
+    out of the mean and counted. `published` has the published code's defects
+    (`adafocus_env/PUBLISHED.md`, Metrics): labels are renumbered densely before they meet the score
+    columns, so with an absent class all higher ones are judged by a wrong column, and the mean is
+    over all K classes, absent ones as 0. Among equal scores the published order is arbitrary; here
+    it is the order of the samples.
 
     Args:
         logits: `(V, K)`.
@@ -108,9 +88,6 @@ def top_k(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], k: int
         logits: `(V, K)`.
         labels: `(V,)`.
         k: at least 1.
-
-    Raises:
-        ValueError: logits that are not finite.
     """
     return float(_in_top_k(logits, labels, k).mean())
 
@@ -130,9 +107,6 @@ def classification_metrics(
         label_sets: V tuples of labels, the first one first.
         map_rule: as in `mean_average_precision`.
         map_labels: as there.
-
-    Raises:
-        ValueError: as there.
     """
     if isinstance(logits, torch.Tensor):
         logits = logits.detach().float().cpu().numpy()
@@ -199,10 +173,9 @@ def reward_summary(evaluation: Evaluation, videos: Videos) -> dict[str, Any]:
     """`reward_mean`, `reward_ci95` (per step), `return_mean` (per video) and `on_target`."""
     per_video = evaluation.per_video(evaluation.rewards)
     hits = on_target(evaluation, videos)
-    low, high = mean_interval(per_video.mean(axis=1))
     return {
         "reward_mean": float(per_video.mean()),
-        "reward_ci95": [low, high],
+        "reward_ci95": bootstrap_interval(per_video.mean(axis=1)),
         "return_mean": float(per_video.sum(axis=1).mean()),
         "on_target": None if hits is None else float(hits.mean()),
     }
@@ -224,7 +197,6 @@ def accuracy_summary(
         map_labels: as there.
     """
     correct = evaluation.per_video(evaluation.correct())
-    low, high = mean_interval(correct[:, -1])
     draws = int(evaluation.draw.max()) + 1
     parts = []
     for draw in range(draws):
@@ -242,7 +214,7 @@ def accuracy_summary(
     return {
         **means,
         "map_missing_classes": parts[0]["map_missing_classes"],
-        "top1_ci95": [low, high],
+        "top1_ci95": bootstrap_interval(correct[:, -1]),
         "num_videos": evaluation.num_videos,
         "num_draws": draws,
     }

@@ -1,27 +1,27 @@
-"""Which policies a benchmark compares: `policies=` and `runs=` read into entries."""
+"""The mini-language of `policies=`, read once into entries that everything else asks."""
 
 from __future__ import annotations
 
-import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from adafocus_env.files import flat
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
-from agents.baselines.registry import find_baseline, known_names
+from agents.baselines.registry import BaselineEntry, find_baseline, known_names
 from train.config.sections import ConfigError, RunConfig
-from train.runs.folder import CONFIG_FILE, STATE_FILE
+from train.runs.folder import STATE_FILE, saved_config
 
 log = logging.getLogger(__name__)
 
 LEARNED = "learned"
-_NAME = re.compile(r"[A-Za-z0-9][\w.+-]*", re.ASCII)
-_COST = re.compile(r"(?P<name>[^@:]+)@(?P<cost>\d+\.?\d*|\.\d+)(?P<folder>:.*)?", re.ASCII)
+_WAYS = (RANDOM_SKIP, UNIFORM_SKIP)
+_POLICY = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.+-]*)(@(?P<cost>\d+\.?\d*|\.\d+))?(:(?P<after>.+))?", re.ASCII
+)
 # Keys in which the seeds of one experiment may differ.
 _NOT_THE_EXPERIMENT = (
     *("seed", "output_dir", "resume", "recognizer", "num_workers", "device"),
@@ -31,39 +31,61 @@ _NOT_THE_EXPERIMENT = (
 
 @dataclass(frozen=True)
 class BlindFrames:
-    """Frames that are kept without seeing them, in which another policy says where to look.
+    """Frames that are focused on without having been seen.
 
     Attributes:
         way: `random_skip` or `uniform_skip`.
         amount: a rate of frames, or for `uniform_skip` frames of a video; or the name of a policy:
-            as many as it keeps.
-        of: name of the policy that says where to look.
+            as many as it focuses on.
     """
 
     way: str
     amount: float | str
-    of: str
+
+    def __str__(self) -> str:
+        """As written before the policy."""
+        amount = self.amount if isinstance(self.amount, str) else f"{self.amount:g}"
+        return f"{self.way}:{amount}"
 
 
 @dataclass(frozen=True)
 class PolicyEntry:
-    """One line of the benchmark's table.
+    """One policy of `policies=`: a line of the tables, a panel of the videos.
 
     Attributes:
-        name: as shown.
-        checkpoints: folders with a learned policy, several for several seeds; empty for a baseline
-            agent, whose name says all.
+        stem: a baseline agent as the user writes it, or what a learned policy is called.
+        checkpoints: folders with the learned policy, several for several seeds; empty for a
+            baseline agent.
         own: stage-3 run with a classifier of its own, or None.
         skip_cost: what a look costs, for a policy that must know it; None is the configured cost.
-        frames: of a baseline agent for skipping; `checkpoints` are those of the policy that says
-            where to look.
+        frames: the policy is asked in these alone.
     """
 
-    name: str
+    stem: str
     checkpoints: tuple[str, ...] = ()
     own: str | None = None
     skip_cost: float | None = None
     frames: BlindFrames | None = None
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return self.agent if self.frames is None else f"{self.frames}:{self.agent}"
+
+    @property
+    def agent(self) -> str:
+        """Name of the policy that says where to look."""
+        return self.stem if self.skip_cost is None else f"{self.stem}@{self.skip_cost:g}"
+
+    @property
+    def family(self) -> str:
+        """The same for policies that differ in how many frames they focus on alone."""
+        return self.stem if self.frames is None else f"{self.frames.way}:{self.stem}"
+
+    @property
+    def baseline(self) -> BaselineEntry | None:
+        """What the registry knows of the agent; None where it is learned."""
+        return None if self.checkpoints else find_baseline(self.stem)
 
     @property
     def is_learned(self) -> bool:
@@ -71,9 +93,24 @@ class PolicyEntry:
         return bool(self.checkpoints) and self.frames is None
 
     @property
-    def looker(self) -> str:
-        """Name of the baseline agent that says where to look, where nothing is learned."""
-        return self.name if self.frames is None else self.frames.of
+    def knows_label(self) -> bool:
+        """Whether it is an oracle."""
+        return self.baseline is not None and self.baseline.knows_label
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether another draw gives other looks; several checkpoints are draws already."""
+        if self.frames is not None:
+            return len(self.checkpoints) < 2
+        return self.baseline is not None and self.baseline.by_chance
+
+
+@dataclass(frozen=True)
+class _Blind:
+    """`WAY:AMOUNT:POLICY`, before the policy is looked up."""
+
+    frames: BlindFrames
+    of: str
 
 
 def read_entries(config: RunConfig) -> list[PolicyEntry]:
@@ -82,10 +119,10 @@ def read_entries(config: RunConfig) -> list[PolicyEntry]:
     `policies=` takes names of baseline agents, `learned` (the policy in `policy=`, else the one
     beside the recognizer) and `NAME:RUN_FOLDER`; a name given several times is one policy of
     several seeds. `learned@0.05` and `NAME@0.05:RUN_FOLDER` tell the policy that a look costs 0.05;
-    `random_skip:AMOUNT:POLICY` and `uniform_skip:AMOUNT:POLICY` keep frames without seeing them,
-    where POLICY is another of these or a baseline agent (see `BlindFrames`). `runs=` is either
-    `{policy: its stage-3 run}`, or one or more folders with the stage-2 runs of a sweep: those
-    stand where `learned` is, or at the end, grouped into algorithms.
+    `random_skip:AMOUNT:POLICY` and `uniform_skip:AMOUNT:POLICY` focus on frames without having seen
+    them, where POLICY is another of these or a baseline agent (see `BlindFrames`). `runs=` is
+    either `{policy: its stage-3 run}`, or one or more folders with the stage-2 runs of a sweep:
+    those stand where `learned` is, or at the end, grouped into algorithms.
 
     Raises:
         ConfigError: an unknown, repeated or empty name, or a folder without policies.
@@ -94,69 +131,112 @@ def read_entries(config: RunConfig) -> list[PolicyEntry]:
         raise ConfigError(
             "policies=[] leaves nothing to compare; name some, such as [random,learned]"
         )
-    collected = _collected(config.runs)
-    own: Mapping[str, str] = config.runs if isinstance(config.runs, Mapping) else {}
-    found: dict[str, list[str]] = {}
-    costs: dict[str, float] = {}
-    frames: dict[str, BlindFrames] = {}
-    for written in config.policies:
-        given, cost = _told_cost(written)
-        way = read_frames(given)
-        if way is not None:
-            _add(found, {given: []})
-            frames[given] = way
-        elif given == LEARNED and collected:
-            _add(found, collected)
-        elif given == LEARNED:
-            source = config.policy or config.resume
-            if source is None:
-                raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
-            name = LEARNED if cost is None else f"{LEARNED}@{cost:g}"
-            _add(found, {name: [source]})
-            costs |= {} if cost is None else {name: cost}
-        elif find_baseline(given) is not None:
-            _add(found, {given: []})
+    items = [_parse(written) for written in config.policies]
+    swept = _sweep_entries(config.runs)
+    if swept and not any(_is_the_learned(item) for item in items):
+        items.append(PolicyEntry(LEARNED))
+    named: dict[str, PolicyEntry | _Blind] = {}
+    for item in items:
+        if isinstance(item, _Blind):
+            _add(named, f"{item.frames}:{item.of}", item)
+        elif _is_the_learned(item):
+            for entry in swept or [_beside_the_recognizer(config)]:
+                entry = replace(entry, skip_cost=item.skip_cost)
+                _add(named, entry.name, entry)
+        elif item.baseline is not None:
+            _add(named, item.name, item)
         else:
-            name, path = _named_folder(given)
-            if cost is not None:
-                name = f"{name}@{cost:g}"
-                costs[name] = cost
-            expanded = [str(run) for run in find_policies(Path(path))]
-            found.setdefault(name, []).extend(expanded)
-    if not set(collected) <= set(found):
-        _add(found, collected)
-    unknown = sorted(set(own) - set(found))
+            before = named.get(item.name)
+            seeds = before.checkpoints if isinstance(before, PolicyEntry) else ()
+            runs = tuple(str(run) for run in find_policies(Path(item.checkpoints[0])))
+            named[item.name] = replace(item, checkpoints=seeds + runs)
+    own = config.runs if isinstance(config.runs, Mapping) else {}
+    unknown = sorted(set(own) - set(named))
     if unknown:
-        raise ConfigError(f"runs= names {unknown}, which are not in policies={list(found)}")
+        raise ConfigError(f"runs= names {unknown}, which are not in policies={list(named)}")
     entries: dict[str, PolicyEntry] = {}
-    for name, paths in found.items():
-        entry = PolicyEntry(name, tuple(paths), own.get(name), costs.get(name), frames.get(name))
-        entries[name] = _with_looker(entry, entries)
+    for name, item in named.items():
+        entry = item if isinstance(item, PolicyEntry) else _blind_entry(item, entries)
+        entries[name] = replace(entry, own=own.get(name, entry.own))
     return list(entries.values())
 
 
-def read_frames(given: str) -> BlindFrames | None:
-    """The parts of `random_skip:AMOUNT:POLICY`; None where it is none.
+def _parse(written: str) -> PolicyEntry | _Blind:
+    """One item; the checkpoint of a learned policy is its folder as written, if it has one."""
+    way, colon, rest = written.partition(":")
+    if way in _WAYS:
+        amount, _, of = rest.partition(":")
+        if not colon or not amount or not of:
+            raise ConfigError(
+                f"{written}: write {way}:AMOUNT:POLICY, such as "
+                f"{way}:{0.5 if way == RANDOM_SKIP else 4}:learned; AMOUNT may be a policy that "
+                "skips: as many frames as it focuses on"
+            )
+        try:
+            return _Blind(BlindFrames(way, float(amount)), of)
+        except ValueError:
+            return _Blind(BlindFrames(way, amount), of)
+    match = _POLICY.fullmatch(written)
+    name, after = (written, None) if match is None else (match["name"], match["after"])
+    cost = None if match is None or match["cost"] is None else float(match["cost"])
+    agent = name if after is None else f"{name}:{after}"
+    if find_baseline(agent) is not None:
+        return PolicyEntry(agent, skip_cost=cost)
+    if match is None or (after is None and name != LEARNED):
+        others = (f"{way}:AMOUNT:POLICY" for way in _WAYS)
+        known = known_names(agent, LEARNED, *others, "NAME:RUN_FOLDER", "NAME@COST:RUN_FOLDER")
+        raise ConfigError(f"unknown policies [{written!r}]; {known}")
+    return PolicyEntry(name, () if after is None else (after,), skip_cost=cost)
 
-    Raises:
-        ConfigError: it is not complete.
-    """
-    way, colon, rest = given.partition(":")
-    if way not in (RANDOM_SKIP, UNIFORM_SKIP):
-        return None
-    amount, _, of = rest.partition(":")
-    if not colon or not amount or not of:
+
+def _is_the_learned(item: PolicyEntry | _Blind) -> bool:
+    """Whether it is `learned`, which does not say where it is."""
+    return isinstance(item, PolicyEntry) and item.stem == LEARNED and not item.checkpoints
+
+
+def _beside_the_recognizer(config: RunConfig) -> PolicyEntry:
+    source = config.policy or config.resume
+    if source is None:
+        raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
+    return PolicyEntry(LEARNED, (source,))
+
+
+def _blind_entry(item: _Blind, before: Mapping[str, PolicyEntry]) -> PolicyEntry:
+    """The policy that says where to look, in some frames; policies must come before it."""
+    agent = before.get(item.of)
+    if agent is None and find_baseline(item.of) is not None:
+        agent = PolicyEntry(item.of)
+    amount = item.frames.amount
+    if agent is None or (isinstance(amount, str) and amount not in before):
         raise ConfigError(
-            f"{given}: write {way}:AMOUNT:POLICY, such as {way}:{0.5 if way == RANDOM_SKIP else 4}"
-            f":learned; AMOUNT may be a policy that skips: as many frames as it keeps"
+            f"{item.frames}:{item.of} needs the policy {item.of if agent is None else amount} "
+            f"before it in policies=; there are {', '.join(before) or 'none'}"
         )
-    try:
-        return BlindFrames(way, float(amount), of)
-    except ValueError:
-        return BlindFrames(way, amount, of)
+    if agent.frames is not None:
+        raise ConfigError(
+            f"{item.frames}:{item.of}: {item.of} skips frames itself; name the policy it is of"
+        )
+    return replace(agent, frames=item.frames)
 
 
-def recognizer_source(config: RunConfig, entries: list[PolicyEntry]) -> str | None:
+def _add(named: dict[str, PolicyEntry | _Blind], name: str, item: PolicyEntry | _Blind) -> None:
+    if name in named:
+        raise ConfigError(f"policies= names {name} twice")
+    named[name] = item
+
+
+def _sweep_entries(
+    runs: Mapping[str, str] | str | tuple[str, ...] | None,
+) -> list[PolicyEntry]:
+    """The policies of `runs=FOLDER`, by algorithm; none for other `runs`."""
+    if runs is None or isinstance(runs, Mapping):
+        return []
+    folders = (runs,) if isinstance(runs, str) else runs
+    found = group_runs([run for folder in folders for run in find_policies(Path(folder))])
+    return [PolicyEntry(name, tuple(paths)) for name, paths in found.items()]
+
+
+def recognizer_source(config: RunConfig, entries: Sequence[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
     if config.resume is not None or isinstance(config.runs, Mapping):
         return config.resume
@@ -182,76 +262,11 @@ def find_policies(folder: Path) -> list[Path]:
             log.warning("%s is not finished and left out; resume=auto continues it", run)
         elif not (run / "recognizer").is_dir():  # which is written at the end
             log.warning("%s is not finished and left out", run)
-        elif _saved(run).get("command") == "stage2":
+        elif (saved_config(run) or {}).get("command") == "stage2":
             runs.append(run)
     if not runs:
         raise ConfigError(f"no finished policy in {folder}; 'adafocus stage2' makes one")
     return runs
-
-
-def _told_cost(written: str) -> tuple[str, float | None]:
-    """`NAME@COST:RUN_FOLDER` as `NAME:RUN_FOLDER` and the cost."""
-    match = _COST.fullmatch(written)
-    if match is None or read_frames(written) is not None:
-        return written, None
-    return match["name"] + (match["folder"] or ""), float(match["cost"])
-
-
-def _with_looker(entry: PolicyEntry, before: Mapping[str, PolicyEntry]) -> PolicyEntry:
-    """The entry with the checkpoints of the policy that says where to look.
-
-    Raises:
-        ConfigError: a policy that it names does not come before it.
-    """
-    frames = entry.frames
-    if frames is None:
-        return entry
-    missing = [] if frames.of in before or find_baseline(frames.of) else [frames.of]
-    if isinstance(frames.amount, str) and frames.amount not in before:
-        missing.append(frames.amount)
-    if missing:
-        raise ConfigError(
-            f"{entry.name} needs the policy {missing[0]} before it in policies=; there are "
-            f"{', '.join(before) or 'none'}"
-        )
-    looker = before.get(frames.of)
-    if looker is None:
-        return entry
-    if looker.frames is not None:
-        raise ConfigError(
-            f"{entry.name}: {frames.of} skips frames itself; name the policy it is of"
-        )
-    return replace(
-        entry,
-        checkpoints=looker.checkpoints,
-        own=entry.own or looker.own,
-        skip_cost=looker.skip_cost,
-    )
-
-
-def _add(found: dict[str, list[str]], more: Mapping[str, list[str]]) -> None:
-    for name, paths in more.items():
-        if name in found:
-            raise ConfigError(f"policies= names {name} twice")
-        found[name] = list(paths)
-
-
-def _named_folder(given: str) -> tuple[str, str]:
-    """`NAME` and `RUN_FOLDER` of `NAME:RUN_FOLDER`."""
-    name, colon, path = given.partition(":")
-    if not colon or not path or not _NAME.fullmatch(name):
-        others = (f"{way}:AMOUNT:POLICY" for way in (RANDOM_SKIP, UNIFORM_SKIP))
-        known = known_names(given, LEARNED, *others, "NAME:RUN_FOLDER", "NAME@COST:RUN_FOLDER")
-        raise ConfigError(f"unknown policies [{given!r}]; {known}")
-    return name, path
-
-
-def _collected(runs: Mapping[str, str] | str | tuple[str, ...] | None) -> dict[str, list[str]]:
-    """The policies of `runs=FOLDER`, by the name of their algorithm; empty for other `runs`."""
-    if runs is None or isinstance(runs, Mapping):
-        return {}
-    folders = (runs,) if isinstance(runs, str) else runs
-    return group_runs([run for folder in folders for run in find_policies(Path(folder))])
 
 
 def group_runs(runs: list[Path]) -> dict[str, list[str]]:
@@ -260,7 +275,7 @@ def group_runs(runs: list[Path]) -> dict[str, list[str]]:
     Where runs of one algorithm differ in other keys too, these are part of the name, as in
     `gru_ppo[preset=paper]`.
     """
-    configs = {run: _flat(_saved(run)) for run in runs}
+    configs = {run: _experiment(run) for run in runs}
     named: dict[str, list[Path]] = {}
     for run, values in configs.items():
         named.setdefault(str(values.get("algo.name", LEARNED)), []).append(run)
@@ -275,24 +290,7 @@ def group_runs(runs: list[Path]) -> dict[str, list[str]]:
     return groups
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`, without the keys in which seeds may differ."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if not prefix and key in _NOT_THE_EXPERIMENT:
-            continue
-        if isinstance(value, Mapping):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _saved(run: Path) -> dict[str, Any]:
-    """The configuration in a run folder; empty where there is none."""
-    file = run / CONFIG_FILE
-    if not file.is_file():
-        return {}
-    saved = OmegaConf.to_container(OmegaConf.load(file))
-    plain: dict[str, Any] = json.loads(json.dumps(saved, default=str))
-    return plain
+def _experiment(run: Path) -> dict[str, Any]:
+    """The configuration of a run as `{"a.b": 1}`, without the keys in which seeds may differ."""
+    saved = saved_config(run) or {}
+    return flat({name: saved[name] for name in saved if name not in _NOT_THE_EXPERIMENT})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,12 @@ import numpy as np
 from adafocus_env.data import Videos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.files import atomic_path
-from adafocus_env.networks import AnyRecognizer
-from agents.baselines.registry import make_baseline
-from agents.evaluation import Evaluation, evaluate_agent, replay_actions
-from train.checkpoints.load import check_sizes, load_recognizer
+from agents.evaluation import Evaluation
 from train.config.sections import ConfigError, RunConfig
-from train.evaluation.benchmark import fitting_policy
-from train.evaluation.evaluator import Evaluator
-from train.evaluation.policies import PolicyEntry, read_entries, recognizer_source
+from train.evaluation.evaluator import Evaluator, PolicyResult
+from train.evaluation.policies import read_entries
 from train.evaluation.report.video import Image, gif_bytes, halved, side_by_side
+from train.evaluation.statistics import each_draw
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
@@ -28,30 +24,33 @@ log = logging.getLogger(__name__)
 
 _DEFAULT_VIDEOS = 4
 _COLUMNS = 4  # policies next to each other; more go below
-_ROWS_AT_ONCE = 64
 
 
 def run_record(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
     """Write the file that `output=` names, else `record.mp4` of the run folder.
+
+    Policies look where they look in a benchmark; one that focuses on as many frames as another does
+    so in these videos.
 
     Raises:
         ConfigError: an output that is neither mp4 nor GIF, or a video that the split has not.
     """
     target = output_file(config.output, context.folder)
     entries = read_entries(config)
-    source = recognizer_source(config, entries)
-    recognizer = load_recognizer(source, "resume", str(context.device))
-    check_sizes(recognizer, config)
-    bench = Evaluator(recognizer, context, config.split)
-    bench.check(entries)
-    chosen = choose(config.videos, len(bench.videos))
-    shown: dict[str, Evaluation] = {}
-    with display.part(f"record: {len(chosen)} videos", len(entries)) as progress:
-        for entry in entries:
-            shown.update(_looks(entry, config, bench, chosen))
-            progress.advance()
-    write_recording(target, bench.videos, chosen, shown, seed=config.seed, fps=config.fps)
-    display.console.print(f"{target}: videos {chosen} of {config.split}, {', '.join(shown)}")
+    evaluator = Evaluator.open(entries, context)
+    policies = [evaluator.load(entry) for entry in entries]
+    chosen = choose(config.videos, len(evaluator.videos))
+    results: dict[str, PolicyResult] = {}
+    panels: dict[str, Evaluation] = {}
+    for policy in policies:
+        name = policy.entry.name
+        results[name] = evaluator.evaluate(
+            policy, display, before=results, videos=chosen, draws=1, title="record"
+        )
+        for number, seen in enumerate(each_draw(results[name].seen()), start=1):
+            panels[name if number == 1 else f"{name} ({number})"] = seen
+    write_recording(target, evaluator.videos, chosen, panels, seed=config.seed, fps=config.fps)
+    display.console.print(f"{target}: videos {chosen} of {config.split}, {', '.join(panels)}")
 
 
 def write_recording(
@@ -123,29 +122,3 @@ def choose(videos: Sequence[int] | int | None, count: int) -> list[int]:
         raise ConfigError(f"videos={videos} must be at least 1, or a list such as [0,3]")
     spread = np.linspace(0, count - 1, min(wanted, count)).round()
     return [int(index) for index in spread]
-
-
-def _looks(
-    entry: PolicyEntry, config: RunConfig, bench: Evaluator, chosen: Sequence[int]
-) -> dict[str, Evaluation]:
-    """One panel's evaluation for each checkpoint of a policy, seen by its own classifier if any."""
-    rows = min(len(chosen), _ROWS_AT_ONCE)
-    env = bench.make_env(bench.recognizer, num_envs=rows)
-    own: AnyRecognizer | None = None
-    if entry.own is not None:
-        own = load_recognizer(entry.own, f"runs.{entry.name}", str(bench.recognizer.device))
-        check_sizes(own, config)
-    panels = {}
-    for number, path in enumerate(entry.checkpoints or (None,), start=1):
-        if path is None:
-            agent = make_baseline(entry.name, env.core, bench.recognizer)
-        else:
-            agent = fitting_policy(path, config, bench.recognizer)
-        evaluation = evaluate_agent(env, agent, seed=config.seed, videos=chosen)
-        if own is not None:
-            own_env = bench.make_env(own, num_envs=rows)
-            replayed = replay_actions(own_env, evaluation, seed=config.seed)
-            evaluation = replace(replayed, rewards=evaluation.rewards)
-        name = entry.name if number == 1 else f"{entry.name} ({number})"
-        panels[name] = evaluation
-    return panels

@@ -1,4 +1,4 @@
-"""Differences between policies on the same videos, and spread over training seeds."""
+"""Intervals, differences between policies on the same videos, spread over training seeds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy.typing as npt
 from scipy import stats
 
 from agents.evaluation import Evaluation
-from train.evaluation.metrics import mean_interval
 
 _RESAMPLES = 2000
 
@@ -62,7 +61,7 @@ def paired_difference(
         reference: `(V,)` of the other.
     """
     difference = per_video - reference
-    return {"mean": float(difference.mean()), "ci95": list(mean_interval(difference))}
+    return {"mean": float(difference.mean()), "ci95": bootstrap_interval(difference)}
 
 
 def difference_to(evaluation: Evaluation, reference: Evaluation) -> dict[str, Any]:
@@ -103,7 +102,7 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     statistics: dict[str, Callable[..., Any]] = {"mean": np.mean, "iqm": interquartile_mean}
     for name, statistic in statistics.items():
         found[name] = float(statistic(np.asarray(values)))
-        found[f"{name}_ci95"] = _interval(np.asarray(values, dtype=np.float64), statistic)
+        found[f"{name}_ci95"] = bootstrap_interval(values, statistic)
     return found
 
 
@@ -112,11 +111,20 @@ def interquartile_mean(values: Any, axis: int = -1) -> Any:
     return stats.trim_mean(values, 0.25, axis=axis)
 
 
-def _interval(values: npt.NDArray[np.float64], statistic: Callable[..., Any]) -> list[float]:
-    if len(values) < 2 or float(values.min()) == float(values.max()):
-        return [float(statistic(values))] * 2
+def bootstrap_interval(
+    values: npt.ArrayLike, statistic: Callable[..., Any] = np.mean
+) -> list[float]:
+    """95 % bootstrap interval of a statistic: percentile, 2000 resamples, always the same ones.
+
+    Args:
+        values: independent ones, such as one a video, draws averaged already.
+        statistic: takes `axis`.
+    """
+    sample = np.asarray(values, dtype=np.float64)
+    if len(sample) < 2 or float(sample.min()) == float(sample.max()):
+        return [float(statistic(sample))] * 2
     interval = stats.bootstrap(
-        (values,),
+        (sample,),
         statistic,
         n_resamples=_RESAMPLES,
         method="percentile",

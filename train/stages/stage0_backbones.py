@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -10,21 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adafocus_env.networks import AnyRecognizer, Focuser, Glancer
-from train.checkpoints.load import load_backbone, save_backbone
+from train.checkpoints.backbones import load_backbone, save_backbone
 from train.config.sections import ConfigError, RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
-from train.stages.supervised.loop import complete, fit
+from train.stages.supervised.data import Batch
+from train.stages.supervised.loop import train_stage
 from train.stages.supervised.stage import FrameLoss
-
-log = logging.getLogger(__name__)
 
 
 class BackboneStage(FrameLoss):
     """The classification head of one backbone on frames of a clip.
 
-    A backbone with temporal shift sees all frames of a clip that are its own (REFERENCE section
-    5S has the recipe, which the published code leaves to another repository).
+    A backbone with temporal shift sees all frames of a clip that are its own. (The published code
+    leaves these to the TSM repository, whose recipe is in PUBLISHED.md, "Stages and schedules".)
 
     Args:
         recognizer: holds the network and knows its input.
@@ -54,17 +52,11 @@ class BackboneStage(FrameLoss):
             )
         self._frames_per_clip = frames_per_clip
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
-        """`(N, T, K)` of the chosen frames; uniforms and frozen features have no part in it."""
-        del uniforms, frozen
-        if self._glances and glance_frames is not None:
-            frames = glance_frames
+    def predict(self, batch: Batch | None, frozen: Tensor | None) -> Tensor:
+        """`(N, T, K)` of the chosen frames; random numbers have no part in it."""
+        del frozen
+        assert batch is not None
+        frames = batch.seen if self._glances else batch.frames
         if self._frames_per_clip is not None and self._frames_per_clip < frames.shape[1]:
             span = torch.linspace(0, frames.shape[1] - 1, self._frames_per_clip).round().long()
             frames = frames[:, span]
@@ -89,9 +81,14 @@ def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay)
         load_backbone(getattr(recognizer, part), name, initial, part)
     rate = config.need("backbone_lr")
     stage = BackboneStage(recognizer, part, rate, getattr(config, f"{part}_frames"))
-    with display.part(f"stage 0: {part}", config.need("epochs")) as progress:
-        best = fit(stage, train_videos, val_videos, context, progress)
-    if context.processes.is_main:
-        save_backbone(stage.network, name, recognizer.config.class_names, context.folder / part)
-    complete(context)
-    log.info("%s of %s, in %s", part, best, context.folder / part)
+    train_stage(
+        f"stage 0: {part}",
+        stage,
+        train_videos,
+        val_videos,
+        context,
+        display,
+        lambda: save_backbone(
+            stage.network, name, recognizer.config.class_names, context.folder / part
+        ),
+    )

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
-from train.checkpoints.load import load_backbone
+from train.checkpoints.backbones import load_backbone
 from train.config.sections import ConfigError, RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
-from train.stages.supervised.loop import complete, fit
-from train.stages.supervised.skipping import frames_focused
+from train.stages.supervised.data import Batch
+from train.stages.supervised.loop import train_stage
 from train.stages.supervised.stage import StepLoss
-
-log = logging.getLogger(__name__)
 
 
 class RandomPatchStage(StepLoss):
-    """One random place a decision, at any pixel but the last offset (REFERENCE section 2).
+    """One random place a decision, at any pixel but the last offset, as published.
 
     A decision is a frame, or all frames of a clip (of a division of it) with temporal shift. There
     the published code trains almost nothing: it sets the rates of the wrong groups of weights, and
-    all but the very first convolution keep rate 0 (REFERENCE section 5S). Here everything trains,
-    as was intended.
+    all but the very first convolution keep rate 0. Here everything trains, as was intended.
 
     Args:
         recognizer: its glancer is frozen, with its own class logits where they count.
         backbone_lr: of the focuser.
         fc_lr: of the classifier.
-        skip_rate: of the frames whose patch vectors become zeros, see `frames_focused`.
+        skip_rate: of the frames whose patch vectors become zeros, see `Chance.focused`.
     """
 
     def __init__(
@@ -54,36 +50,27 @@ class RandomPatchStage(StepLoss):
         ]
 
     @torch.no_grad()
-    def frozen_features(
-        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
-    ) -> Tensor:
+    def frozen_features(self, batch: Batch) -> Tensor:
         """Glance vectors `(N, T', C)`."""
-        del uniforms
-        seen = frames if glance_frames is None else glance_frames
-        _, glance_vectors = self._recognizer.glance(seen.flatten(0, 1))
-        vectors: Tensor = glance_vectors.unflatten(0, seen.shape[:2])
+        _, glance_vectors = self._recognizer.glance(batch.seen.flatten(0, 1))
+        vectors: Tensor = glance_vectors.unflatten(0, batch.seen.shape[:2])
         return vectors
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def predict(self, batch: Batch | None, frozen: Tensor | None) -> Tensor:
         """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
-        recognizer, config = self._recognizer, self._recognizer.config
-        if frozen is None:
-            frozen = self.frozen_features(frames, uniforms, glance_frames)
-        group = recognizer.focus_group  # its patches lie at the first one's place
-        uniforms = uniforms[:, ::group].repeat_interleave(group, dim=1)
-        offsets = (uniforms[..., :2] * (config.frame_size - config.patch_size)).long()
+        assert batch is not None
+        assert frozen is not None
+        recognizer, config, frames = self._recognizer, self._recognizer.config, batch.frames
+        group = recognizer.focus_group  # its patches lie at one place
+        chance = batch.chance.per_decision(group)
+        offsets = (chance.places * (config.frame_size - config.patch_size)).long()
+        offsets = offsets.repeat_interleave(group, dim=1)
         patches = crop_patches(frames.flatten(0, 1), offsets.flatten(0, 1), config.patch_size)
         patch_vectors = recognizer.focus(patches).unflatten(0, frames.shape[:2])
         if self._skip_rate is not None:
             # Not left out before the focuser: every process and update needs patches for its norms.
-            focused = frames_focused(uniforms, self._skip_rate)[..., None]
-            patch_vectors = patch_vectors * focused.to(patch_vectors)
+            focused = chance.focused(self._skip_rate).repeat_interleave(group, dim=1)
+            patch_vectors = patch_vectors * focused[..., None].to(patch_vectors)
         return recognizer.train_clips(recognizer.clip_features(frozen, patch_vectors))
 
 
@@ -107,9 +94,12 @@ def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay)
         config.need("fc_lr"),
         skip_rate=config.skip_rate,
     )
-    with display.part("stage 1: random patches", config.need("epochs")) as progress:
-        best = fit(stage, train_videos, val_videos, context, progress)
-    if context.processes.is_main:
-        recognizer.save(context.folder / "recognizer")
-    complete(context)
-    log.info("recognizer of %s, in %s", best, context.folder / "recognizer")
+    train_stage(
+        "stage 1: random patches",
+        stage,
+        train_videos,
+        val_videos,
+        context,
+        display,
+        lambda: recognizer.save(context.folder / "recognizer"),
+    )

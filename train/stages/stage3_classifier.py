@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,14 +23,12 @@ from train.checkpoints.load import (
 from train.config.sections import RunConfig
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
-from train.stages.supervised.loop import complete, fit
-from train.stages.supervised.skipping import clip_costs, frames_focused
+from train.stages.supervised.data import Batch, Chance
+from train.stages.supervised.loop import train_stage
 from train.stages.supervised.stage import StepLoss
 
-log = logging.getLogger(__name__)
-
-# Observations (N, D, C, h, w) of D decisions and a batch's uniforms of them to (N, D) looks.
-ChooseLooks = Callable[[Tensor, Tensor], PatchChoice]
+# Observations (N, D, C, h, w) of D decisions, and their random numbers, to (N, D) patches.
+ChoosePatches = Callable[[Tensor, Chance], PatchChoice]
 
 
 class ChosenPatchStage(StepLoss):
@@ -45,7 +42,7 @@ class ChosenPatchStage(StepLoss):
         recognizer: of stage 1.
         choose: the policy.
         fc_lr: of the classifier.
-        skip_rate: of the frames that chance skips, see `frames_focused`.
+        skip_rate: of the frames that chance skips, see `Chance.focused`.
     """
 
     frozen_is_all = True
@@ -53,7 +50,7 @@ class ChosenPatchStage(StepLoss):
     def __init__(
         self,
         recognizer: AnyRecognizer,
-        choose: ChooseLooks,
+        choose: ChoosePatches,
         fc_lr: float,
         *,
         skip_rate: float | str | None = None,
@@ -67,50 +64,41 @@ class ChosenPatchStage(StepLoss):
         self._skip_rate = skip_rate
         self.trained: Sequence[tuple[nn.Module, float]] = [(recognizer.classifier, fc_lr)]
 
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def predict(self, batch: Batch | None, frozen: Tensor | None) -> Tensor:
         """`(N, T, K)` after every step, `(N, 1, K)` where a clip is one."""
-        if frozen is None:
-            frozen = self.frozen_features(frames, uniforms, glance_frames)
+        del batch
+        assert frozen is not None
         return self._recognizer.train_clips(frozen)
 
     @torch.no_grad()
-    def frozen_features(
-        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
-    ) -> Tensor:
+    def frozen_features(self, batch: Batch) -> Tensor:
         """The classifier's whole input `(N, T, X)`, see `clip_features`."""
-        recognizer, shape = self._recognizer, frames.shape[:2]
-        seen = frames if glance_frames is None else glance_frames
+        recognizer, frames, seen = self._recognizer, batch.frames, batch.seen
         maps, vectors = self._networks.glance(seen.flatten(0, 1))
         group = recognizer.focus_group
-        decisions = (len(frames), shape[1] // group)
+        decisions = (len(frames), frames.shape[1] // group)
         observed = maps.reshape(*decisions, -1, *maps.shape[2:])  # side by side, on the channels
-        uniforms = uniforms[:, ::group]
-        looks = self._choose(observed, uniforms)
-        focused = looks.focused & frames_focused(uniforms, self._skip_rate)
+        chance = batch.chance.per_decision(group)
+        chosen = self._choose(observed, chance)
+        focused = chosen.focused & chance.focused(self._skip_rate)
         patch_vectors = self._networks.focus_chosen(
             frames.flatten(0, 1),
-            looks.offsets.repeat_interleave(group, dim=1).flatten(0, 1),
+            chosen.offsets.repeat_interleave(group, dim=1).flatten(0, 1),
             focused.repeat_interleave(group, dim=1).flatten(),
         )
         return recognizer.clip_features(
-            vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, shape)
+            vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, frames.shape[:2])
         )
 
 
-def choose_looks(
+def choose_patches(
     policy: str,
     grid: PatchGrid,
     recognizer: AnyRecognizer,
     *,
     trust: bool = False,
     skip_cost: float | str | None = None,
-) -> ChooseLooks:
+) -> ChoosePatches:
     """A policy by name or by the folder it is saved in.
 
     Args:
@@ -118,20 +106,20 @@ def choose_looks(
         grid: the positions.
         recognizer: whose glance maps the policy sees.
         trust: open a `.zip`, which can run code.
-        skip_cost: told to a policy that must know it, see `clip_costs`.
+        skip_cost: told to a policy that must know it, see `Chance.costs`.
 
     Raises:
         CheckpointError: the saved policy sees other maps or acts on another grid.
     """
     if policy == "random":
-        return lambda _, uniforms: grid.choice((uniforms[..., 0] * grid.num_actions).long())
+        return lambda _, chance: grid.choice((chance.places[..., 0] * grid.num_actions).long())
     if policy == "center":
         return lambda maps, _: grid.choice(torch.full(maps.shape[:2], grid.center_action))
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     locations = locations_of(saved.action_space, grid)
 
-    def choose(maps: Tensor, uniforms: Tensor) -> PatchChoice:
-        costs = clip_costs(uniforms, skip_cost) if saved.sees_cost else None
+    def choose(maps: Tensor, chance: Chance) -> PatchChoice:
+        costs = chance.costs(skip_cost) if saved.sees_cost else None
         return locations.choice(torch.as_tensor(best_actions(saved, maps, costs)))
 
     return choose
@@ -144,7 +132,9 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
         recognizer.classifier.dropout.p = config.classifier_dropout
     policy = config.policy or str(config.source_run)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
-    choose = choose_looks(policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost)
+    choose = choose_patches(
+        policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost
+    )
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     check_classes(recognizer, train_videos)
@@ -152,12 +142,15 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"), skip_rate=config.skip_rate)
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
-    with display.part(f"stage 3: classifier, {name}", config.need("epochs")) as progress:
-        best = fit(stage, train_videos, val_videos, context, progress)
-    if context.processes.is_main:
-        _write_results(recognizer, policy if name == "policy" else None, context)
-    complete(context)
-    log.info("classifier of %s, in %s", best, context.folder / "recognizer")
+    train_stage(
+        f"stage 3: classifier, {name}",
+        stage,
+        train_videos,
+        val_videos,
+        context,
+        display,
+        lambda: _write_results(recognizer, policy if name == "policy" else None, context),
+    )
 
 
 def _write_results(recognizer: AnyRecognizer, policy: str | None, context: RunContext) -> None:

@@ -7,6 +7,7 @@ from gymnasium import spaces
 from scipy import stats
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs.lookahead import confidences_at_all_positions
 from agents.baselines.oracles import GreedyOracle
 from agents.baselines.simple import (
     FixedAgent,
@@ -168,7 +169,7 @@ def test_the_oracle_takes_the_position_of_highest_confidence(make_vector_env):
     oracle = GreedyOracle(env.core)
     chosen = set()
     for _ in range(4):
-        confidences = env.core.confidences_at_all_positions()
+        confidences = confidences_at_all_positions(env.core)
         actions, state = oracle.predict(DARK)
         assert state is None
         assert actions.tolist() == confidences.argmax(dim=1).tolist()

@@ -75,7 +75,7 @@ def test_a_file_says_whether_the_policy_sees_the_cost_and_older_ones_show_it(
 ):
     policy = make_policy(shape=(3, 2, 2))
     policy.sees_cost = sees_cost
-    save_policy(policy, tmp_path, recognizer_sha256=SHA)
+    save_policy(policy, tmp_path, recognizer_sha256=SHA, glancer_sha256=SHA)
     assert load_policy(tmp_path, glance_channels=3).policy.sees_cost is sees_cost
     _change(tmp_path, sees_cost=None)
     assert load_policy(tmp_path, glance_channels=2).policy.sees_cost is True

@@ -1,6 +1,8 @@
 """What `make` says to arguments it cannot use, and to files that are not there or not right."""
 
+import inspect
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,7 +13,13 @@ import pytest
 from gymnasium.error import InvalidAction, ResetNeeded
 
 from adafocus_env.data import VideoError
-from adafocus_env.envs import shipped_recognizer
+from adafocus_env.envs import (
+    REWARDS,
+    PatchLocalizationEnv,
+    PatchLocalizationVectorEnv,
+    shipped_recognizer,
+)
+from adafocus_env.envs.factory import ARGUMENTS, make_core, make_core_from_parts
 from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
@@ -24,10 +32,39 @@ def make(request):
     return gym.make if request.param == "make" else gym.make_vec
 
 
-def test_a_typo_in_an_argument_is_a_type_error(make):
-    for typo in ("grid_sise", "rewards", "recogniser", "num_rows", "seed"):
-        with pytest.raises(TypeError, match=typo):
+def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(make):
+    for typo, cure in (
+        ("grid_sise", r"did you mean grid_size\?"),
+        ("render_mod", r"did you mean render_mode\?"),
+        ("num_rows", ""),
+        ("bank", ""),
+        ("seed", "known are dataset, split, data_dir"),
+    ):
+        with pytest.raises(TypeError, match=f"unknown argument {typo}; .*{cure}"):
             make(GRID, **{typo: 5})
+
+
+def test_a_typo_beside_given_networks_is_refused_alike(tiny_recognizer, make_videos):
+    for env_type in (PatchLocalizationEnv, PatchLocalizationVectorEnv):
+        with pytest.raises(TypeError, match=r"grid_sise; did you mean grid_size\?"):
+            env_type.from_parts(tiny_recognizer, make_videos(), grid_sise=5)
+
+
+def test_the_manual_lists_every_argument_with_its_default():
+    table = re.findall(r"^ *\| `(\w+)` \| `?([^|`]+)`? \|", PatchLocalizationEnv.__doc__, re.M)
+    listed = {name: default.strip(' "') for name, default in table if name not in REWARDS}
+    signatures = [inspect.signature(make_core_from_parts), inspect.signature(make_core)]
+    defaults = {n: p.default for s in signatures for n, p in s.parameters.items()}
+    expected = {name: str(defaults[name]) for name in ARGUMENTS} | {"render_mode": "None"}
+    assert listed == expected
+
+
+def test_a_time_limit_is_gymnasiums_wrapper_and_refused_where_all_rows_end_together():
+    env = gym.make(GRID, max_episode_steps=5)
+    env.reset(seed=0)
+    assert [env.step(24)[2:4] for _ in range(5)] == [(False, False)] * 4 + [(False, True)]
+    with pytest.raises(TypeError, match=r"max_episode_steps: an episode always .*num_frames="):
+        gym.make_vec(GRID, num_envs=2, max_episode_steps=5)
 
 
 def test_a_bad_argument_is_refused_by_make(make):

@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from gymnasium.error import ResetNeeded
 
 from adafocus_env.envs import REWARDS
 from adafocus_env.envs.factory import make_core_from_parts
+from adafocus_env.envs.lookahead import confidences_at_all_positions
 from adafocus_env.features import EpisodeStart, LiveFeatures
 
 STARTS = [EpisodeStart(0, 11), EpisodeStart(3, 12), EpisodeStart(1, 2**64 - 1)]
@@ -150,7 +152,7 @@ def test_random_baseline_leaves_the_classifier_state_untouched(make_core, reward
         expected, outcome = plain.transition(actions[:, t]), with_baseline.transition(actions[:, t])
         assert torch.equal(outcome.logits, expected.logits)
         assert torch.equal(outcome.confidences, expected.confidences)
-    assert torch.equal(plain._classifier_state, with_baseline._classifier_state)
+    assert torch.equal(plain.classifier_state, with_baseline.classifier_state)
 
 
 def test_baseline_starts_from_the_state_before_the_step(make_core):
@@ -171,18 +173,18 @@ def test_baseline_starts_from_the_state_before_the_step(make_core):
 def test_confidences_at_all_positions_are_those_of_looking_there_and_expected_their_mean(make_core):
     core = make_core(grid_size=4)
     core.transition(torch.tensor([3, 3, 3]))
-    everywhere = core.confidences_at_all_positions()
+    everywhere = confidences_at_all_positions(core)
     assert everywhere.shape == (3, 16)
     for action in (0, 3, 4, 9, 15):
         trial = copy.deepcopy(core)
         outcome = trial.transition(torch.full((3,), action))
         torch.testing.assert_close(everywhere[:, action], outcome.confidences, rtol=0, atol=1e-5)
     assert core.steps.tolist() == [1, 1, 1]
-    assert torch.equal(core.confidences_at_all_positions(), everywhere)
+    assert torch.equal(confidences_at_all_positions(core), everywhere)
 
     core = make_core(reward="expected", grid_size=5)
     for action in (3, 17):
-        mean = core.confidences_at_all_positions().mean(dim=1)
+        mean = confidences_at_all_positions(core).mean(dim=1)
         outcome = core.transition(torch.full((3,), action))
         torch.testing.assert_close(outcome.baseline_confidences, mean, rtol=0, atol=1e-5)
 
@@ -198,7 +200,7 @@ def test_frozen_networks_do_not_change_by_a_bit(tiny_recognizer, make_core):
         core.reset_rows([0, 1, 2], STARTS)
         for t in range(4):
             outcome = core.transition(actions[:, t])
-            core.confidences_at_all_positions()
+            confidences_at_all_positions(core)
             assert not any(tensor.requires_grad for tensor in vars(outcome).values())
         assert not core.observe().requires_grad
     after = recognizer.state_dict()
@@ -250,7 +252,7 @@ def test_nothing_works_before_the_first_reset(tiny_recognizer, make_videos):
         core.observe_episode,
         lambda: core.transition(torch.tensor([0, 0])),
         lambda: core.play(torch.zeros(2, 4, dtype=torch.int64)),
-        core.confidences_at_all_positions,
+        lambda: confidences_at_all_positions(core),
     ):
         with pytest.raises(ResetNeeded, match=r"reset first: rows \[0\]"):
             call()
@@ -351,5 +353,5 @@ def test_videos_that_do_not_fit_the_recognizer_are_refused(
 
 def test_a_frame_is_shown_as_it_was_sampled(make_core, make_videos):
     clip = make_videos().clip(STARTS[1].video_index, STARTS[1].episode_seed)
-    shown = make_core().frame(1, 2)
-    assert torch.equal(shown, clip.frames[2].permute(1, 2, 0))
+    shown = make_core().features.frame(1, 2)
+    np.testing.assert_array_equal(shown, clip.frames[2].permute(1, 2, 0))

@@ -288,4 +288,4 @@ def test_networks_may_be_shared_and_record_no_gradient(make_env):
         env.reset(seed=0)
         env.step(0)
     assert env.core.observe().grad_fn is None
-    assert env.core._classifier_state.grad_fn is None
+    assert env.core.classifier_state.grad_fn is None

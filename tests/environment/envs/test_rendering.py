@@ -105,7 +105,7 @@ def test_environment_draws_the_frame_that_was_looked_at(make_env):
     for t, action in enumerate([0, 48, 6]):
         env.step(action)
         image = env.render()
-        frame = env.core.frame(0, t).numpy()
+        frame = env.core.features.frame(0, t)
         # Rows and columns 13 to 14 belong to no box of these three corners, nor to a line between.
         np.testing.assert_array_equal(image[scale * 14 + 5, scale * 20], frame[14, 20])
     env.reset()

@@ -136,7 +136,7 @@ def test_rewards_of_prev_add_up_to_the_last_confidence_and_begin_anew_with_each_
 def _random_looks(source, baseline_positions):
     core = _core(source, "random", baseline_positions=baseline_positions)
     _look_at_corner(core, "play")
-    (together,) = core._features.looks
+    (together,) = core.features.looks
     return together[len(together) // 2 :]  # after the corner looks
 
 

@@ -11,7 +11,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.factory import make_core_from_parts
-from adafocus_env.features import EpisodeStart, FeatureBank
+from adafocus_env.features import EpisodeStart
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 DIVISIONS = [1, 2, 4]
@@ -179,8 +179,8 @@ def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
 def test_a_rendered_frame_is_the_middle_one_of_its_division(recognizer, videos):
     core = _core(recognizer, videos, 1, video_div=2)
     frames = videos.clip(0, 10).frames
-    assert torch.equal(core.frame(0, 0), frames[3].permute(1, 2, 0))
-    assert torch.equal(core.frame(0, 1), frames[9].permute(1, 2, 0))
+    np.testing.assert_array_equal(core.features.frame(0, 0), frames[3].permute(1, 2, 0))
+    np.testing.assert_array_equal(core.features.frame(0, 1), frames[9].permute(1, 2, 0))
 
 
 def test_workers_load_the_same_glance_frames(recognizer, videos, assert_equal):
@@ -189,18 +189,18 @@ def test_workers_load_the_same_glance_frames(recognizer, videos, assert_equal):
 
 
 @pytest.mark.parametrize("video_div", [1, 4])
-def test_a_bank_gives_what_live_networks_give(recognizer, videos, tmp_path, video_div):
+def test_a_bank_gives_what_live_networks_give(recognizer, videos, build_bank, tmp_path, video_div):
     rules = {"video_div": video_div, "grid_size": 4, "baseline_positions": "grid"}
     live = make_core_from_parts(recognizer, videos, num_rows=3, **rules)
     positions = live.grid.all_offsets()
     divided = recognizer.divided(video_div)
-    bank = FeatureBank.build(tmp_path / "val", divided, videos, positions=positions)
+    bank = build_bank(tmp_path / "val", divided, videos, positions=positions)
     banked = make_core_from_parts(recognizer, videos, num_rows=3, bank=bank, **rules)
     starts = [EpisodeStart(i, bank.episode_seed(i, 0)) for i in range(3)]
     actions = torch.arange(3 * video_div).view(3, video_div) % 16
     for core in (live, banked):
         core.reset_rows(range(3), starts)
-    assert torch.equal(banked.frame(0, 0), live.frame(0, 0))
+    np.testing.assert_array_equal(banked.features.frame(0, 0), live.features.frame(0, 0))
     # float16 has 11 bits: maps up to 6 are within 2^-9.
     torch.testing.assert_close(
         banked.observe_episode(), live.observe_episode(), rtol=0.0, atol=2**-9

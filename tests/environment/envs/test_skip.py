@@ -12,7 +12,6 @@ from torch import Tensor
 from adafocus_env.envs import GridOrSkip, PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.skip_cost import SkipCost, append_cost, cost_at, cost_level
-from adafocus_env.features import FeatureBank
 from adafocus_env.seeding import Purpose, episode_rng
 
 SKIP = "AdaFocus/PatchLocalizationSkip-v0"
@@ -40,7 +39,7 @@ class FocusedPairs:
 
     def __init__(self, env, monkeypatch):
         self.calls: list[list[tuple[int, int, int, int]]] = []
-        features = env.core._features
+        features = env.core.features
         focus = features.focus
 
         def remembered(rows, steps, offsets):
@@ -240,15 +239,13 @@ def test_frames_can_be_skipped_by_offsets_where_no_action_does(make_vector_env, 
 
 @pytest.mark.parametrize("skip_cost", [0.125, "random"])
 def test_skipping_on_a_bank_equals_skipping_on_live_features(
-    make_recognizer, make_videos, tmp_path_factory, skip_cost
+    make_recognizer, make_videos, build_bank, tmp_path_factory, skip_cost
 ):
     recognizer, videos = make_recognizer(), make_videos()
     clip = videos.clip
     videos.clip = lambda index, _: clip(index, 0)  # whatever the episode: a bank holds one clip
     folder = tmp_path_factory.mktemp("bank") / "val"
-    built = FeatureBank.build(
-        folder, recognizer, videos, positions=PatchGrid(7, 40, 12).all_offsets()
-    )
+    built = build_bank(folder, recognizer, videos, positions=PatchGrid(7, 40, 12).all_offsets())
     rules = {**SKIPPING, "skip_cost": skip_cost, "baseline_positions": "grid"}
     options = {"video_index": np.arange(N), "episode_seed": np.zeros(N, np.int64)}
 

@@ -9,13 +9,13 @@ from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Glancer, placeholder_class_names
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import save_policy
+from train.checkpoints.backbones import save_backbone
 from train.checkpoints.load import (
     check_classes,
     check_sizes,
     find_part,
     load_fitting_policy,
     load_recognizer,
-    save_backbone,
 )
 from train.config.sections import ConfigError
 

@@ -12,7 +12,7 @@ from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_clas
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 
-# Names and shapes of REFERENCE section 8: 200 classes, 49 actions, hidden size 1024.
+# Names and shapes of a published file: 200 classes, 49 actions, hidden size 1024.
 KEYS = json.loads((Path(__file__).parent / "published_keys.json").read_text())
 
 

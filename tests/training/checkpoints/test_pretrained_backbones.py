@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v2
 
 from adafocus_env.networks import CheckpointError, Focuser, Glancer
-from train.checkpoints.load import load_backbone, save_backbone
+from train.checkpoints.backbones import load_backbone, save_backbone
 from train.config.sections import ConfigError
 
 NAMES = ("class 0", "class 1", "class 2")

@@ -14,9 +14,9 @@ from adafocus_env.networks import CheckpointError
 from train.checkpoints.published.files import (
     read_published,
     read_published_part,
-    read_torch_file,
     write_published,
 )
+from train.checkpoints.published.torch_file import read_torch_file
 from train.checkpoints.weight_report import compare_weights
 
 
@@ -290,6 +290,19 @@ def test_a_file_of_the_tsm_repository_is_read_as_either_part(file, part, names):
     state = {f"module.{name}": value for name, value in weights.items()}
     torch.save({"epoch": 50, "arch": "mobilenetv2", "state_dict": state, "best_prec1": 40.0}, file)
     assert list(read_published_part(file, part)) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("features.3.conv.0.net.weight", "pretrain_glancer=true pretrained_glancer="),
+        ("layer1.0.conv1.net.weight", "pretrain_glancer=false pretrained_focuser="),
+    ],
+)
+def test_a_whole_checkpoint_of_the_tsm_repository_is_sent_to_stage_0(file, name, cure):
+    torch.save({"state_dict": {f"module.base_model.{name}": torch.zeros(2)}}, file)
+    with pytest.raises(CheckpointError, match=f"TSM .*'adafocus stage0 {cure}{file}'"):
+        read_published(file)
 
 
 def test_a_state_dict_of_something_else_is_refused(file):

@@ -74,9 +74,8 @@ def test_differences_and_regret_are_those_of_the_means(rows):
     assert rows["gru_ppo"]["regret"]["mean"] > 0
 
 
-def test_what_is_executed_is_what_is_counted_and_the_rewards_patches(rows, pipeline):
-    evaluated = json.loads((pipeline["evaluate"] / "evaluate.json").read_text())["policies"][0]
-    parts = evaluated["gmacs_by_part"]
+def test_what_is_executed_is_what_is_counted_and_the_rewards_patches(rows, sweep, judge, tmp_path):
+    parts = judge(tmp_path, f"resume={sweep / '0'}")["gmacs_by_part"]
     # The reward baseline's patch: a focuser and a classifier step more.
     extra = parts["focuser"] + parts["classifier"]
     for name in ("random", "center", "saliency", "gru_ppo"):
@@ -141,7 +140,12 @@ def test_all_files_are_there_and_what_is_printed_fits(benchmark):
         assert (folder / name).stat().st_size > 1000
     tables = [line for line in out.splitlines() if str(folder) not in line]
     assert max(len(line.rstrip()) for line in tables) <= 80
-    for title in ("Over seeds", "On the training split", "Conditional exit", "Habits and cost"):
+    for title in (
+        "Over seeds",
+        "On the training split",
+        "Conditional exit",
+        "Diagnostics and cost",
+    ):
         assert any(line.startswith(title) for line in tables), title
 
 

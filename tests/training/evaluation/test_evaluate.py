@@ -9,8 +9,8 @@ from rich.console import Console
 
 from adafocus_env.networks import FrozenNetworks
 from agents.evaluation import evaluate_agent
-from train.evaluation import evaluator as policy_bench
-from train.evaluation.report.evaluate_text import write_report
+from train.evaluation import evaluator
+from train.evaluation.report.text import write_evaluation
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_every_number_is_the_one_of_the_evaluations_logits(pipeline, judge, monk
         seen.append(evaluate_agent(*arguments, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(policy_bench, "evaluate_agent", remember)
+    monkeypatch.setattr(evaluator, "evaluate_agent", remember)
     result = judge(pipeline["stage3_learned"])
     logits, labels = seen[0].logits, seen[0].label
     for t in range(2):
@@ -163,7 +163,9 @@ def report(tmp_path):
         for name, value in changes.items():
             (policy if name in policy or name == "reward_mean" else result)[name] = value
         printed = io.StringIO()
-        write_report({**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80))
+        write_evaluation(
+            {**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80)
+        )
         return (tmp_path / "evaluate.md").read_text(), printed.getvalue()
 
     return write

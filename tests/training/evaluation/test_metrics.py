@@ -10,37 +10,9 @@ from train.evaluation.metrics import (
     accuracy_summary,
     classification_metrics,
     mean_average_precision,
-    mean_interval,
     reward_summary,
     top_k,
 )
-
-# --- intervals ---
-
-
-def test_the_interval_of_equal_values_is_the_value():
-    assert mean_interval(np.full(10, 0.25)) == (0.25, 0.25)
-    assert mean_interval(np.array([0.5])) == (0.5, 0.5)
-
-
-def test_the_interval_of_many_values_is_that_of_the_normal_distribution():
-    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
-    low, high = mean_interval(values)
-    middle, half = values.mean(), 1.96 * values.std() / 20
-    assert low == pytest.approx(middle - half, abs=0.02)
-    assert high == pytest.approx(middle + half, abs=0.02)
-
-
-def test_the_interval_of_a_rate_stays_within_0_and_1():
-    low, high = mean_interval(np.array([0.0] * 9 + [1.0]))
-    assert 0.0 <= low < 0.1 < high <= 1.0
-
-
-def test_the_interval_belongs_to_its_seed():
-    values = np.random.default_rng(0).random(30)
-    assert mean_interval(values) == mean_interval(values)
-    assert mean_interval(values) != mean_interval(values, seed=1)
-
 
 # --- average precision ---
 

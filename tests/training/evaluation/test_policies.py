@@ -1,11 +1,19 @@
 """Which policies a benchmark compares: names, run folders, sweeps."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
 from train.config.sections import ConfigError
-from train.evaluation.policies import PolicyEntry, group_runs, read_entries, recognizer_source
-from train.evaluation.results import learned_after
+from train.evaluation.policies import (
+    BlindFrames,
+    PolicyEntry,
+    group_runs,
+    read_entries,
+    recognizer_source,
+)
+from train.evaluation.results import compared_with
 
 
 @pytest.fixture
@@ -108,7 +116,7 @@ def test_a_learned_policy_needs_a_folder(make_config):
         _entries(make_config, "policies=[learned]")
 
 
-def test_learned_policies_are_compared_with_the_learned_ones_below_them():
+def test_differences_are_taken_to_references_and_to_the_learned_policies_named_after_it():
     entries = [
         PolicyEntry("random"),
         PolicyEntry("gru_ppo", ("a", "b")),
@@ -116,11 +124,32 @@ def test_learned_policies_are_compared_with_the_learned_ones_below_them():
         PolicyEntry("ppo", ("c",)),
         PolicyEntry("dqn", ("d",)),
     ]
-    found = {entry.name: learned_after(entry, entries) for entry in entries}
+    found = {entry.name: compared_with(entry, entries) for entry in entries}
     assert found == {
-        "random": [],
-        "gru_ppo": ["ppo", "dqn"],
-        "center": [],
-        "ppo": ["dqn"],
-        "dqn": [],
+        "random": ["center"],
+        "gru_ppo": ["random", "center", "ppo", "dqn"],
+        "center": ["random"],
+        "ppo": ["random", "center", "dqn"],
+        "dqn": ["random", "center"],
     }
+
+
+def test_a_cost_is_told_to_every_policy_of_a_sweep_and_to_baseline_agents(make_config, make_run):
+    folder = make_run("sweep/0").parent
+    found = _entries(make_config, f"runs={folder}", "policies=['learned@0.05','center@0.5']")
+    assert [(entry.name, entry.skip_cost) for entry in found] == [
+        ("gru_ppo@0.05", 0.05),
+        ("center@0.5", 0.5),
+    ]
+    assert [entry.family for entry in found] == ["gru_ppo", "center"]
+
+
+def test_what_a_policy_is_asked_is_known_to_the_registry():
+    random, oracle = PolicyEntry("random"), PolicyEntry("beam_oracle:2")
+    assert (random.by_chance, random.knows_label) == (True, False)
+    assert (oracle.by_chance, oracle.knows_label) == (False, True)
+    learned = PolicyEntry("random", ("a", "b"))  # whatever it is called
+    assert (learned.by_chance, learned.knows_label, learned.is_learned) == (False, False, True)
+    for entry, by_chance in ((PolicyEntry("center"), True), (learned, False)):
+        blind = replace(entry, frames=BlindFrames("random_skip", 0.5))
+        assert (blind.by_chance, blind.is_learned) == (by_chance, False)

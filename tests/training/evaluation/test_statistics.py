@@ -9,6 +9,7 @@ from agents.baselines.simple import FixedAgent
 from agents.evaluation import evaluate_agent
 from train.evaluation.statistics import (
     as_draws,
+    bootstrap_interval,
     difference_to,
     each_draw,
     interquartile_mean,
@@ -86,3 +87,26 @@ def test_the_spread_over_seeds_is_that_of_the_checkpoints():
     low, high = found["mean_ci95"]
     assert 0.5 <= low < 1.2 < high <= 3.0
     assert over_seeds([0.5, 0.5])["iqm_ci95"] == [0.5, 0.5]
+
+
+def test_the_interval_of_equal_values_is_the_value():
+    assert bootstrap_interval(np.full(10, 0.25)) == [0.25, 0.25]
+    assert bootstrap_interval(np.array([0.5])) == [0.5, 0.5]
+
+
+def test_the_interval_of_many_values_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
+    low, high = bootstrap_interval(values)
+    middle, half = values.mean(), 1.96 * values.std() / 20
+    assert low == pytest.approx(middle - half, abs=0.02)
+    assert high == pytest.approx(middle + half, abs=0.02)
+
+
+def test_the_interval_of_a_rate_stays_within_0_and_1():
+    low, high = bootstrap_interval(np.array([0.0] * 9 + [1.0]))
+    assert 0.0 <= low < 0.1 < high <= 1.0
+
+
+def test_the_interval_is_always_the_same():
+    values = np.random.default_rng(0).random(30)
+    assert bootstrap_interval(values) == bootstrap_interval(values)

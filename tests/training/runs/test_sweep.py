@@ -7,7 +7,7 @@ import yaml
 
 from train.cli import commands
 from train.evaluation.policies import find_policies
-from train.stages.stage2_policy import KeepBestPolicy
+from train.stages.policy.keep_best import KeepBestPolicy
 
 DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
 

@@ -55,6 +55,12 @@ def test_a_policy_is_judged_and_a_bank_takes_the_networks_place(run_tiny, judge,
     assert banked["reward_mean"] == pytest.approx(live["reward_mean"], abs=1e-3)
 
 
+def test_a_bank_has_the_configured_divisions(run_tiny, run_folder, tmp_path):
+    given = [*SIZES, "video_div=1", f"resume={run_folder}", "split=test"]  # saved with two
+    out = run_tiny("bank", tmp_path / "run", *given, f"target={tmp_path / 'bank'}").out
+    assert " x 1 frames x (192 x 7 x 7 + 192 + " in out
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

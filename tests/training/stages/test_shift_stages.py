@@ -1,5 +1,7 @@
 """Stages 0, 1 and 3 of recognizers with temporal shift: REFERENCE sections 1S and 5S."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,14 +15,16 @@ from train.config.sections import ConfigError
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
-from train.stages.supervised.data import Batch
+from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
+from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.loop import train_one_epoch
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 
 GRID = PatchGrid(4, 40, 12)
 PARTS = ("glancer", "focuser", "classifier")
 SGD = ("optimizer=sgd", "lr_type=cos", "device=cpu")
+DRAWS = np.random.default_rng(0)
+CHANCE = Chance(*(torch.from_numpy(DRAWS.random(s)) for s in ((5, 12, 2), (5, 12), (5,))))
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def batch(make_videos):
     return Batch(
         torch.stack([clip.frames for clip in clips]),
         torch.tensor([clip.label for clip in clips]),
-        torch.from_numpy(np.random.default_rng(0).random((5, 12, 4))),
+        CHANCE,
         torch.arange(5),
         torch.stack([clip.glance_frames for clip in clips]),
     )
@@ -49,11 +53,11 @@ def _make_stage(name, recognizer):
         return BackboneStage(recognizer, name.split()[-1], 0.05, None)
     if name == "stage 1":
         return RandomPatchStage(recognizer, 0.05, 0.05)
-    return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
+    return ChosenPatchStage(recognizer, choose_patches("center", GRID, recognizer), 0.05)
 
 
 def _logits(stage, batch):
-    return stage(batch.frames, batch.uniforms, glance_frames=batch.glance_frames)
+    return stage(batch)
 
 
 @pytest.fixture
@@ -77,8 +81,8 @@ class _Wrapped(nn.Module):
         super().__init__()
         self.stage = stage
 
-    def forward(self, frames, uniforms, glance_frames):
-        return self.stage(frames, uniforms, glance_frames=glance_frames)
+    def forward(self, batch):
+        return self.stage(batch)
 
 
 # --- what trains ---
@@ -174,7 +178,7 @@ def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(recognize
         assert logits.shape == (5, frames, 3)
         dark = Batch(
             torch.zeros_like(batch.frames) if part == "glancer" else batch.frames,
-            *(batch.labels, batch.uniforms, batch.indices),
+            *(batch.labels, batch.chance, batch.indices),
             batch.glance_frames if part == "glancer" else torch.zeros_like(batch.frames[:, :8]),
         )
         assert torch.equal(_logits(stage, dark), logits)
@@ -197,11 +201,11 @@ def test_the_frames_of_a_division_share_one_random_place(
 
     monkeypatch.setattr(stage1, "crop_patches", keep)
     stage = RandomPatchStage(recognizer.divided(video_div), 0.05, 0.05)
-    uniforms = batch.uniforms.clone()
+    drawn = batch.chance.places.clone()
     # 40 - 12 = 28 offsets: 0.5 -> 14, 0.25 -> 7, 0.99 -> 27, the last but one.
-    uniforms[:, 0, :2] = torch.tensor([0.5, 0.25])
-    uniforms[:, 6, :2] = torch.tensor([0.99, 0.0])
-    stage(batch.frames, uniforms, glance_frames=batch.glance_frames)
+    drawn[:, 0] = torch.tensor([0.5, 0.25])
+    drawn[:, 6] = torch.tensor([0.99, 0.0])
+    stage(replace(batch, chance=replace(batch.chance, places=drawn)))
     (offsets,) = cut
     expected = places or [(14, 7)] * 6 + [(27, 0)] * 6
     assert [tuple(pair) for pair in offsets[:12].tolist()] == expected
@@ -218,7 +222,7 @@ def test_stage_1_has_the_cross_entropy_of_the_summed_mean_logits(recognizer, bat
         glances = recognizer.glancer.class_head()(vectors).view(5, 8, 3).mean(dim=1)
     focused = logits[:, 0] - glances
     for clip in range(5):
-        top, left = (batch.uniforms[clip, 0, :2] * 28).long().tolist()
+        top, left = (batch.chance.places[clip, 0] * 28).long().tolist()
         patches = batch.frames[clip, :, :, top : top + 12, left : left + 12]
         each = recognizer.classifier.fc(recognizer.focus(patches))
         torch.testing.assert_close(focused[clip], each.mean(dim=0), rtol=0.0, atol=1e-5)
@@ -235,11 +239,10 @@ def test_stage_3_sees_what_the_environment_shows(make_shift_recognizer, make_vid
     env.reset(seed=0, options={"video_index": np.arange(4), "episode_seed": np.arange(4)})
     played = env.play(np.full((4, video_div), GRID.center_action))
     clips = [videos.clip(index, index) for index in range(4)]
-    stage = ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), fc_lr=0.05)
+    stage = ChosenPatchStage(recognizer, choose_patches("center", GRID, recognizer), fc_lr=0.05)
     stage.set_training(False)
-    logits = stage(
-        torch.stack([clip.frames for clip in clips]),
-        torch.zeros(4, 12, 4),
-        glance_frames=torch.stack([clip.glance_frames for clip in clips]),
-    )
+    chance = Chance(torch.zeros(4, 12, 2), torch.zeros(4, 12), torch.zeros(4))
+    frames = torch.stack([clip.frames for clip in clips])
+    seen = torch.stack([clip.glance_frames for clip in clips])
+    logits = stage(Batch(frames, torch.zeros(4), chance, torch.arange(4), seen))
     torch.testing.assert_close(logits[:, 0], played.logits[:, -1], rtol=0.0, atol=1e-5)

@@ -1,6 +1,8 @@
 """Skipping frames in training, evaluation and benchmarks (AdaFocus+)."""
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,39 +14,35 @@ from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.sections import ConfigError
-from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries, read_frames
+from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
-from train.stages.supervised.skipping import clip_costs, frames_focused
+from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
+from train.stages.supervised.data import Batch, Chance
 
 GRID = PatchGrid(4, 40, 12)
 # Two clips of four frames: rates 0.25 and 0.75.
-UNIFORMS = torch.stack(
-    [
-        torch.zeros(2, 4),
-        torch.zeros(2, 4),
-        torch.tensor([[0.0, 0.2, 0.3, 0.9], [0.0, 0.2, 0.3, 0.9]]),
-        torch.tensor([[0.25] * 4, [0.75] * 4]),
-    ],
-    dim=2,
-).double()
+CHANCE = Chance(
+    torch.zeros(2, 4, 2, dtype=torch.float64),
+    torch.tensor([[0.0, 0.2, 0.3, 0.9], [0.0, 0.2, 0.3, 0.9]], dtype=torch.float64),
+    torch.tensor([0.25, 0.75], dtype=torch.float64),
+)
 
 
 def test_a_frame_is_kept_where_its_number_reaches_the_rate():
-    assert frames_focused(UNIFORMS, 0.25)[0].tolist() == [False, False, True, True]
-    assert frames_focused(UNIFORMS, "random").tolist() == [
+    assert CHANCE.focused(0.25)[0].tolist() == [False, False, True, True]
+    assert CHANCE.focused("random").tolist() == [
         [False, False, True, True],
         [False, False, False, True],
     ]
-    assert frames_focused(UNIFORMS, None).all()
-    assert not frames_focused(UNIFORMS, 1.0).any()
-    assert frames_focused(UNIFORMS, 0.0).all()
+    assert CHANCE.focused(None).all()
+    assert not CHANCE.focused(1.0).any()
+    assert CHANCE.focused(0.0).all()
 
 
 def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them():
-    assert clip_costs(UNIFORMS, None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
-    assert clip_costs(UNIFORMS, 0.125).tolist() == [0.125, 0.125]
+    assert CHANCE.costs(None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
+    assert CHANCE.costs(0.125).tolist() == [0.125, 0.125]
 
 
 @pytest.fixture
@@ -62,6 +60,10 @@ def recognizer(tiny_recognizer):
     return copied.eval()
 
 
+def _batch(frames):
+    return Batch(frames, torch.zeros(2), CHANCE, torch.arange(2))
+
+
 def _logits_with_zeros(recognizer, frames, focused):
     """Patches in the upper left corner of the kept frames."""
     networks = FrozenNetworks(recognizer)
@@ -76,15 +78,15 @@ def _logits_with_zeros(recognizer, frames, focused):
 
 @pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])
 def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer, frames, skip_rate):
-    expected = _logits_with_zeros(recognizer, frames, frames_focused(UNIFORMS, skip_rate))
-    corner = choose_looks("random", GRID, recognizer)  # uniforms of 0 are position 0
+    expected = _logits_with_zeros(recognizer, frames, CHANCE.focused(skip_rate))
+    corner = choose_patches("random", GRID, recognizer)  # places of 0 are position 0
     stages = [
         RandomPatchStage(recognizer, 0.1, 0.1, skip_rate=skip_rate),
         ChosenPatchStage(recognizer, corner, 0.1, skip_rate=skip_rate),
     ]
     for stage in stages:
         with torch.no_grad():
-            torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+            torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
 
 
 def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
@@ -95,8 +97,8 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
         "focus",
         lambda self, *args, **more: counts.append(len(args[1])) or focus(self, *args, **more),
     )
-    corner = choose_looks("random", GRID, recognizer)
-    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(frames, UNIFORMS)
+    corner = choose_patches("random", GRID, recognizer)
+    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(_batch(frames))
     assert counts == [3]
 
 
@@ -116,11 +118,11 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0
     save_policy(policy, tmp_path / "policy", recognizer_sha256="")
-    choose = choose_looks(str(tmp_path), GRID, recognizer)
+    choose = choose_patches(str(tmp_path), GRID, recognizer)
     stage = ChosenPatchStage(recognizer, choose, 0.1)
     expected = _logits_with_zeros(recognizer, frames, torch.zeros(2, 4, dtype=torch.bool))
     with torch.no_grad():
-        torch.testing.assert_close(stage(frames, UNIFORMS), expected, atol=1e-4, rtol=0.0)
+        torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize("given", ["skip_cost=-1", "skip_cost=free", "skip_rate=1.5"])
@@ -148,9 +150,9 @@ def run(tmp_path):
 
 def test_a_cost_after_the_name_is_told_to_the_policy(make_config, run):
     assert _entries(make_config, f"plus@0.05:{run}", f"plus@0.1:{run}", "learned@.25") == [
-        PolicyEntry("plus@0.05", (str(run),), skip_cost=0.05),
-        PolicyEntry("plus@0.1", (str(run),), skip_cost=0.1),
-        PolicyEntry("learned@0.25", ("a",), skip_cost=0.25),
+        PolicyEntry("plus", (str(run),), skip_cost=0.05),
+        PolicyEntry("plus", (str(run),), skip_cost=0.1),
+        PolicyEntry("learned", ("a",), skip_cost=0.25),
     ]
 
 
@@ -160,16 +162,13 @@ def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(make_conf
         make_config, *(plus, "random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24")
     )
     assert found[1:] == [
-        PolicyEntry(
-            "random_skip:plus@0.05:plus@0.05",
-            (str(run),),
-            skip_cost=0.05,
-            frames=BlindFrames("random_skip", "plus@0.05", "plus@0.05"),
-        ),
-        PolicyEntry("uniform_skip:4:fixed:24", frames=BlindFrames("uniform_skip", 4.0, "fixed:24")),
+        replace(found[0], frames=BlindFrames("random_skip", "plus@0.05")),
+        PolicyEntry("fixed:24", frames=BlindFrames("uniform_skip", 4.0)),
     ]
-    assert [entry.is_learned for entry in found] == [True, False, False]
-    assert found[2].looker == "fixed:24"
+    assert [entry.name for entry in found[1:]] == [
+        *("random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24"),
+    ]
+    assert [entry.agent for entry in found[1:]] == ["plus@0.05", "fixed:24"]
 
 
 @pytest.mark.parametrize(
@@ -191,16 +190,18 @@ def test_what_frames_are_kept_of_must_be_said(make_config, policies, message):
         _entries(make_config, *policies)
 
 
-def test_names_without_amounts_are_no_kept_frames():
-    assert read_frames("random") is None
-    assert read_frames("plus:folder") is None
-
-
 def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(policy_row):
-    names = ("plain", "plus@0.05", "plus@0.1", "greedy_oracle")
-    rows = [policy_row(name) for name in names]
-    rows.append(policy_row("random_skip:plus@0.05:plus@0.05", looker="plus@0.05"))
-    rows.append(policy_row("random_skip:0.5:plus@0.1", looker="plus@0.1"))
+    plus = [PolicyEntry("plus", ("run",), skip_cost=cost) for cost in (0.05, 0.1)]
+    blind = [
+        replace(entry, frames=BlindFrames("random_skip", amount))
+        for entry, amount in zip(plus, ("plus@0.05", 0.5), strict=True)
+    ]
+    rows = [
+        policy_row(entry.name, family=entry.family, knows_label=entry.knows_label)
+        for entry in (
+            *(PolicyEntry("plain", ("run",)), *plus, PolicyEntry("greedy_oracle"), *blind),
+        )
+    ]
     families = {name: [row["name"] for row in members] for name, members in _families(rows).items()}
     assert families == {
         "plain": ["plain"],
@@ -247,7 +248,9 @@ def test_evaluate_says_what_was_executed(run_command, tiny, skip_run, tmp_path):
     assert row["gmacs_per_video"] == pytest.approx(row["gmacs_executed_per_video"], rel=1e-6)
 
 
-def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_run, tmp_path):
+@pytest.fixture(scope="module")
+def skip_policies(skip_run):
+    """Of the benchmark and of the recording."""
     policies = [
         "random",
         f"plus@0.05:{skip_run}",
@@ -256,13 +259,21 @@ def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_
         "uniform_skip:1:plus@0.05",
         "random_skip:0.5:center",
     ]
-    listed = ",".join(f"'{policy}'" for policy in policies)
-    done = run_command(
-        "benchmark", *tiny, f"resume={skip_run}", f"policies=[{listed}]", f"output_dir={tmp_path}",
-        "conditional_exit=true",
-    )  # fmt: skip
+    return f"policies=[{','.join(repr(policy) for policy in policies)}]"
+
+
+@pytest.fixture(scope="module")
+def skip_benchmark(run_command, tiny, skip_run, skip_policies, tmp_path_factory):
+    """The folder of a benchmark of these policies."""
+    folder = tmp_path_factory.mktemp("skip_benchmark")
+    given = [f"resume={skip_run}", skip_policies, f"output_dir={folder}", "conditional_exit=true"]
+    done = run_command("benchmark", *tiny, *given)
     assert done.code == 0, done.err
-    result = json.loads((tmp_path / "benchmark.json").read_text())
+    return folder
+
+
+def test_a_benchmark_compares_skipping_at_the_same_cost(skip_benchmark):
+    result = json.loads((skip_benchmark / "benchmark.json").read_text())
     rows = {row["name"]: row for row in result["policies"]}
     plain = rows["random"]
     assert plain["kept_share"] == 1.0
@@ -274,4 +285,25 @@ def test_a_benchmark_compares_skipping_at_the_same_cost(run_command, tiny, skip_
     assert not rows["random_skip:0.5:center"]["learned"]
     assert rows["plus@0.05"]["conditional_exit"] is not None
     assert rows["random_skip:0.5:center"]["conditional_exit"] is None
-    assert "Skipping frames" in (tmp_path / "benchmark.md").read_text()
+    assert "Skipping frames" in (skip_benchmark / "benchmark.md").read_text()
+
+
+def test_a_recording_shows_the_looks_that_the_benchmark_judged(
+    run_command, tiny, skip_run, skip_policies, skip_benchmark, tmp_path, monkeypatch
+):
+    shown = {}
+    monkeypatch.setattr(
+        "train.evaluation.record.write_recording",
+        lambda target, videos, chosen, panels, **how: shown.update(panels),
+    )
+    given = [f"resume={skip_run}", skip_policies, "videos=12", f"output_dir={tmp_path}"]
+    done = run_command("record", *tiny, *given)
+    assert done.code == 0, done.err
+    with (skip_benchmark / "benchmark.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["draw"] == "0"]
+    assert list(shown) == list(dict.fromkeys(row["policy"] for row in rows))
+    for row in rows:
+        panel, video = shown[row["policy"]], int(row["video"])
+        columns = [panel.focused()[video].astype(int), *panel.boxes[video, :, :2].T]
+        expected = [row[name].split() for name in ("focused", "tops", "lefts")]
+        assert [[str(value) for value in column] for column in columns] == expected

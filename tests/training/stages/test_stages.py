@@ -21,9 +21,10 @@ from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_looks
-from train.stages.supervised.data import Batch
-from train.stages.supervised.loop import Validation, train_one_epoch
+from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
+from train.stages.supervised.data import Batch, Chance
+from train.stages.supervised.loop import train_one_epoch
+from train.stages.supervised.validation import Validation
 
 GRID = PatchGrid(4, 40, 12)
 PARTS = ("glancer", "focuser", "classifier")
@@ -41,14 +42,22 @@ def batch(make_videos):
     """Five clips of blocks."""
     videos = make_videos(5)
     clips = [videos.clip(index, index) for index in range(5)]
-    uniforms = torch.from_numpy(np.random.default_rng(0).random((5, 4, 2)))
     labels = torch.tensor([clip.label for clip in clips])
     frames = torch.stack([clip.frames for clip in clips])
-    return Batch(frames, labels, uniforms, torch.arange(5))
+    return Batch(frames, labels, _chance(5, 4), torch.arange(5))
+
+
+def _at(places):
+    """Random numbers with these places."""
+    return Chance(places, torch.zeros(places.shape[:2]), torch.zeros(len(places)))
+
+
+def _chance(clips, frames):
+    return _at(torch.from_numpy(np.random.default_rng(0).random((clips, frames, 2))))
 
 
 def _logits(stage, batch):
-    return stage(batch.frames, batch.uniforms)
+    return stage(batch)
 
 
 def _make_stage(name, recognizer):
@@ -58,7 +67,7 @@ def _make_stage(name, recognizer):
         return BackboneStage(recognizer, "focuser", 0.05, None)
     if name == "stage 1":
         return RandomPatchStage(recognizer, 0.05, 0.05)
-    return ChosenPatchStage(recognizer, choose_looks("center", GRID, recognizer), 0.05)
+    return ChosenPatchStage(recognizer, choose_patches("center", GRID, recognizer), 0.05)
 
 
 @pytest.fixture
@@ -246,9 +255,9 @@ def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch):
     # 28 pixels are free: offsets 0..27, as numpy.random.randint(0, 28) draws them.
     stage = _make_stage("stage 1", recognizer)
     recognizer.eval()
-    uniforms = torch.tensor([[0.0, 0.999999], [0.5, 0.49999], [1 / 28, 0.0357], [0.99, 0.25]])
+    places = torch.tensor([[0.0, 0.999999], [0.5, 0.49999], [1 / 28, 0.0357], [0.99, 0.25]])
     expected = [[0, 27], [14, 13], [1, 0], [27, 7]]
-    drawn = dataclasses.replace(batch, uniforms=uniforms.double().expand(5, 4, 2))
+    drawn = dataclasses.replace(batch, chance=_at(places.double().expand(5, 4, 2)))
     with torch.no_grad():
         torch.testing.assert_close(
             _logits(stage, drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
@@ -263,7 +272,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
     actions = torch.arange(5)[:, None] + 3 * torch.arange(4)
     line = [0, 9, 18, 28]
     offsets = [[[line[a // 4], line[a % 4]] for a in episode] for episode in actions.tolist()]
-    stage = ChosenPatchStage(recognizer, lambda maps, uniforms: GRID.choice(actions), 0.05)
+    stage = ChosenPatchStage(recognizer, lambda maps, chance: GRID.choice(actions), 0.05)
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
@@ -271,18 +280,18 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
 
 
 def test_random_is_a_uniform_position_of_the_grid(recognizer):
-    choose = choose_looks("random", GRID, recognizer)
-    uniforms = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
-    looks = choose(torch.zeros(2, 2, 48, 7, 7), uniforms.double())
+    choose = choose_patches("random", GRID, recognizer)
+    places = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
+    looks = choose(torch.zeros(2, 2, 48, 7, 7), _at(places.double()))
     assert looks.offsets.tolist() == [[[0, 0], [0, 0]], [[0, 9], [28, 28]]]
     spread = torch.stack([(torch.arange(1600) + 0.5) / 1600] * 2, dim=-1)[None]
-    offsets = choose(torch.zeros(1, 1600, 48, 7, 7), spread).offsets[0]
+    offsets = choose(torch.zeros(1, 1600, 48, 7, 7), _at(spread)).offsets[0]
     assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
 
 
 def test_center_is_the_grid_position_nearest_the_middle(recognizer):
-    choose = choose_looks("center", GRID, recognizer)
-    looks = choose(torch.zeros(2, 3, 48, 7, 7), torch.zeros(2, 3, 2))
+    choose = choose_patches("center", GRID, recognizer)
+    looks = choose(torch.zeros(2, 3, 48, 7, 7), _chance(2, 3))
     assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
 
 
@@ -318,7 +327,7 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
     recognizer, request, kind
 ):
     folder = request.getfixturevalue(kind)
-    choose = choose_looks(folder, GRID, recognizer)
+    choose = choose_patches(folder, GRID, recognizer)
     maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
     looks = choose(maps, torch.zeros(3, 4, 2))
     policy, state = load_policy(f"{folder}/policy").policy, None
@@ -343,9 +352,9 @@ def test_a_policy_for_other_maps_or_another_grid_is_refused(
     make_recognizer, saved_policy, grid, entries
 ):
     with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
-        choose_looks(saved_policy, grid, make_recognizer(**entries))
+        choose_patches(saved_policy, grid, make_recognizer(**entries))
 
 
 def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer):
     with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
-        choose_looks("nowhere", GRID, recognizer)
+        choose_patches("nowhere", GRID, recognizer)

@@ -13,9 +13,10 @@ from torch import nn
 from train.config.sections import ConfigError
 from train.runs.context import RunContext
 from train.stages.supervised.data import VALIDATION_EPOCH, LabelledClips, Share, load_batches
-from train.stages.supervised.loop import Score, Validation, fit
+from train.stages.supervised.loop import fit
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 from train.stages.supervised.stage import FrameLoss, StepLoss
+from train.stages.supervised.validation import Score, Validation
 
 LOG_3 = math.log(3.0)
 
@@ -31,16 +32,16 @@ class MeanColour(StepLoss):
         self.modes: list[bool] = []
         self.sizes: list[int] = []
 
-    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
+    def predict(self, batch, frozen):
         self.modes.append(self.layer.training)
-        self.sizes.append(len(frames))
-        return self.layer(frames.float().mean(dim=(3, 4)) / 255.0)
+        self.sizes.append(len(batch.frames))
+        return self.layer(batch.frames.float().mean(dim=(3, 4)) / 255.0)
 
 
 class Unfrozen(FrameLoss):
     """Stage 0's loss; trains nothing."""
 
-    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
+    def predict(self, batch, frozen):
         raise NotImplementedError
 
 
@@ -188,10 +189,11 @@ def _clips(videos, *, epoch=0, batch_size=2, workers=0, train=True):
 
 
 def _joined(batches):
-    return [
-        torch.cat([getattr(batch, name) for batch in batches])
-        for name in ("frames", "labels", "uniforms")
-    ]
+    drawn = []
+    for batch in batches:
+        chance = batch.chance
+        drawn.append((batch.frames, batch.labels, chance.places, chance.skips, chance.shares))
+    return [torch.cat(tensors) for tensors in zip(*drawn, strict=True)]
 
 
 @pytest.mark.parametrize("train", [True, False])
@@ -258,21 +260,21 @@ def test_every_epoch_has_clips_of_its_own(make_videos):
         _joined(_clips(videos, epoch=epoch, train=False)) for epoch in (0, 1, 0)
     )
     for name, one, other, same in zip(
-        ("frames", "labels", "uniforms"), first, second, again, strict=True
+        ("frames", "labels", "places", "skips", "shares"), first, second, again, strict=True
     ):
         assert torch.equal(one, same)
         assert torch.equal(one, other) == (name == "labels")
 
 
-def test_uniforms_are_three_a_frame_and_one_a_clip_between_0_and_1(make_videos):
-    frames, _, uniforms = _joined(_clips(make_videos(40), train=False))
-    assert uniforms.shape == (40, 4, 4)
-    assert (uniforms[..., 3] == uniforms[:, :1, 3]).all()
+def test_random_numbers_are_three_a_frame_and_one_a_clip_between_0_and_1(make_videos):
+    frames, _, *drawn = _joined(_clips(make_videos(40), train=False))
+    assert [tuple(numbers.shape) for numbers in drawn] == [(40, 4, 2), (40, 4), (40,)]
     assert frames.dtype == torch.uint8
-    assert uniforms.dtype == torch.float64
-    assert 0.0 <= uniforms.min() < 0.05
-    assert 0.95 < uniforms.max() < 1.0
-    assert uniforms.mean().item() == pytest.approx(0.5, abs=0.06)
+    for numbers in drawn:
+        assert numbers.dtype == torch.float64
+        assert 0.0 <= numbers.min() < 0.05
+        assert 0.95 < numbers.max() < 1.0
+        assert numbers.mean().item() == pytest.approx(0.5, abs=0.1)
 
 
 # --- fit ---
@@ -375,8 +377,8 @@ def test_the_score_is_that_of_the_last_step(config, make_videos, make_context, b
     class Constant(MeanColour):
         """Class 1 at the last step, class 0 before."""
 
-        def forward(self, frames, uniforms, frozen=None, glance_frames=None):
-            logits = torch.zeros(*frames.shape[:2], 3)
+        def predict(self, batch, frozen):
+            logits = torch.zeros(*batch.frames.shape[:2], 3)
             logits[:, :-1, 0] = 1.0
             logits[:, -1, 1] = 1.0
             return logits
@@ -394,16 +396,14 @@ class Remembering(MeanColour):
         super().__init__()
         self.frozen_is_all = frozen_is_all
         self.looks = 0
-        self.frames: list[int] = []
+        self.frames: list[bool] = []
 
-    def frozen_features(self, frames, uniforms, glance_frames=None):
-        self.looks += len(frames)
-        return frames.float().mean(dim=(3, 4)) / 255.0
+    def frozen_features(self, batch):
+        self.looks += len(batch.frames)
+        return batch.frames.float().mean(dim=(3, 4)) / 255.0
 
-    def forward(self, frames, uniforms, frozen=None, glance_frames=None):
-        self.frames.append(frames.numel())
-        if frozen is None:
-            frozen = self.frozen_features(frames, uniforms)
+    def predict(self, batch, frozen):
+        self.frames.append(batch is not None)
         return self.layer(frozen)
 
 
@@ -417,7 +417,7 @@ def test_what_is_frozen_is_computed_once_for_each_validation_video(
     first, second = validation.score(0), validation.score(0)
     assert stage.looks == 5
     assert first == second
-    assert [count > 0 for count in stage.frames] == [True] * 3 + [not frozen_is_all] * 3
+    assert stage.frames == [True] * 3 + [not frozen_is_all] * 3
     assert first == Validation(MeanColour(), make_videos(5), context).score(0)
 
 

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from agents.policies.policy_files import load_policy
 from agents.sb3 import buffer_memory
-from train.stages.stage2_policy import KeepBestPolicy
+from train.stages.policy.keep_best import KeepBestPolicy
 
 # Networks and buffers of a few units; T is 2, and 20 videos are two updates an epoch.
 SMALL = {

@@ -1,23 +1,19 @@
-"""The published code's `.pth.tar` files (REFERENCE section 8): read safely, and written."""
+"""The published code's `.pth.tar` files, described in README.md beside this: read and written."""
 
 from __future__ import annotations
 
 import math
-import pickle
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from adafocus_env.files import atomic_path
 from adafocus_env.networks import CheckpointError
+from train.checkpoints.published.torch_file import read_torch_file
 
 Weights = dict[str, Tensor]
 
@@ -65,6 +61,7 @@ def read_published(path: Path) -> PublishedCheckpoint:
         CheckpointError: no such checkpoint, or one of networks that are not built here.
     """
     entries = read_torch_file(path)
+    _refuse_single_backbone(path, entries)
     parts = {name: _weights(entries, name, path) for name in _ENTRIES}
     focuser, inside, inside_old = _split_focuser(parts["focuser"])
     policy = _weights(entries, "policy", path) if entries.get("policy") is not None else None
@@ -100,7 +97,7 @@ def read_published_part(path: Path, part: str) -> Weights:
         part: `"glancer"` or `"focuser"`.
 
     Returns:
-        under the file's own names, which `shift_names.named_as_ours` translates.
+        under the file's own names, which `named_as_ours` translates.
 
     Raises:
         FileNotFoundError: no such file.
@@ -116,6 +113,21 @@ def read_published_part(path: Path, part: str) -> Weights:
             f"{path} has no {part}; its entries are {', '.join(map(str, list(entries)[:8]))}"
         )
     return {f"net.{name}": value for name, value in _without_module(entries).items()}
+
+
+def _refuse_single_backbone(path: Path, entries: Mapping[str, Any]) -> None:
+    """Say where a checkpoint of the TSM repository belongs: it is where stage 0 starts from."""
+    weights = entries.get("state_dict")
+    if "glancer" in entries or not isinstance(weights, dict):
+        return
+    if any("base_model." in str(name) for name in weights):
+        glances = any("base_model.features." in str(name) for name in weights)
+        part = "glancer" if glances else "focuser"
+        raise CheckpointError(
+            f"{path} is a checkpoint of the TSM repository: a backbone, no recognizer; start from "
+            f"it with 'adafocus stage0 pretrain_glancer={str(glances).lower()} "
+            f"pretrained_{part}={path}'"
+        )
 
 
 def _tsm_weights(weights: Weights, part: str, path: Path) -> Weights:
@@ -185,82 +197,6 @@ def write_published(
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as unfinished:
         torch.save(entries, unfinished)
-
-
-def read_torch_file(path: Path) -> dict[str, Any]:
-    """Read a file of `torch.save` or safetensors as a dict; nothing in it is executed.
-
-    Tensors come to the CPU. Numbers that NumPy wrote become Python numbers.
-
-    Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: the file is damaged, is none, or holds more than tensors and numbers.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
-        with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how the file was pickled: it is read or refused
-            entries = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files fail in any way
-        raise CheckpointError(_why_unreadable(path, error)) from error
-    if not isinstance(entries, dict) or not all(isinstance(name, str) for name in entries):
-        raise CheckpointError(f"{path} holds no named entries but a {type(entries).__name__}")
-    return entries
-
-
-class _NumberType:
-    """Stands in for `numpy.dtype` when a file is read: nothing of NumPy's unpickling runs.
-
-    Args:
-        code: kind and size, as `"f8"`.
-    """
-
-    def __init__(self, code: str, *_: object):
-        if not re.fullmatch(r"[fiu][1248]|b1", code):
-            raise ValueError(f"NumPy type {code!r} is no plain number")
-        self.code = code
-        self.byte_order = "<"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Byte order is the second entry: `"<"`, `">"`, or `"|"` for single bytes."""
-        if state[1] not in ("<", ">", "|"):
-            raise ValueError(f"unknown byte order {state[1]!r}")
-        self.byte_order = state[1]
-
-    def number(self, content: bytes) -> Any:
-        """The Python number in the bytes."""
-        return np.frombuffer(content, np.dtype(self.byte_order + self.code), count=1)[0].item()
-
-
-def _read_number(kind: _NumberType, content: bytes) -> Any:
-    return kind.number(content)
-
-
-# The metric of older files is a NumPy scalar. Its three names, and no others, may occur.
-_NUMBERS: list[Any] = [
-    (_read_number, "numpy.core.multiarray.scalar"),
-    (_read_number, "numpy._core.multiarray.scalar"),
-    (_NumberType, "numpy.dtype"),
-]
-
-
-def _why_unreadable(path: Path, error: Exception) -> str:
-    found = re.search(r"GLOBAL (\S+)", str(error))
-    if found is not None:
-        return (
-            f"{path} holds {found[1]}, which is code and no weights; nothing of it was run, "
-            "and such a file is not read"
-        )
-    # What torch says on the other occasions invites the user to switch its safety off.
-    unsafe = isinstance(error, pickle.UnpicklingError) or "weights_only" in str(error)
-    says = "" if unsafe else str(error).split("\n", 1)[0][:120]
-    return (
-        f"{path} cannot be read as a checkpoint: damaged, incomplete or another kind of file "
-        f"({type(error).__name__}{': ' if says else ''}{says})"
-    )
 
 
 def _weights(entries: Mapping[str, Any], name: str, path: Path) -> Weights:

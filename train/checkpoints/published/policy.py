@@ -1,6 +1,7 @@
 """The published policy network and ours: names, sizes, and what one can say that the other cannot.
 
-REFERENCE sections 1A, 1S and 8.
+The network is that of PUBLISHED.md, "Policy and its update"; its names in a file are in README.md
+beside this.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _NAMES_WITH_BATCH_NORM = {
 _SCALE = ("encoder.mean", "encoder.std", "scale_is_fitted")
 _LOCATION = 2  # outputs of a policy of continuous locations; no square grid has so few
 
-# The commands' deviation of continuous locations, which no file holds (REFERENCE section 5S).
+# The commands' deviation of continuous locations, which no file holds.
 PUBLISHED_ACTION_STD = 0.25
 
 

@@ -25,7 +25,7 @@ CAPTIONS = {
         "Accuracy against multiply-adds: the large mark is the whole video, the dots on the line "
         "before it stop every video after so many frames; crosses are conditional exits, where "
         "each video stops when its answer is certain. Policies that skip frames have a mark for "
-        "each cost of a look, joined by a line; so have frames kept at random or evenly spread. "
+        "each cost of a look, joined by a line; so have frames chosen at random or evenly spread. "
         "Oracles are left out: they try everything."
     ),
     "reward_per_step.png": "Mean reward of each frame, by the recognizer common to all policies.",
@@ -82,7 +82,7 @@ def _reward_per_step(policies: Sequence[Policy]) -> Figure:
 def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
     figure, axes = _plot("G multiply-adds per video", METRIC_NAMES[metric])
     for i, (family, members) in enumerate(_families(policies).items()):
-        color, marker = f"C{i % 10}", _MARKERS.get(family.partition(":")[0], "o")
+        color, marker = f"C{i % 10}", _MARKERS.get(members[0]["blind_frames"], "o")
         points = sorted((policy["gmacs_per_video"], policy[metric]) for policy in members)
         axes.plot(*_columns(points), "-", marker=marker, color=color, markersize=7, label=family)
         if len(members) == 1 and members[0]["kept_share"] == 1.0:
@@ -107,21 +107,11 @@ def _columns(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
 
 
 def _families(policies: Sequence[Policy]) -> dict[str, list[Policy]]:
-    """Policies that differ in how many frames they keep alone, together: one line each.
-
-    `NAME@COST` belongs to `NAME`, `random_skip:0.5:POLICY` to `random_skip:POLICY`. The family of a
-    policy that stands alone has its own name. Oracles are left out.
-    """
+    """Policies that differ in how many frames they focus on alone, together: one line each."""
     families: dict[str, list[Policy]] = {}
     for policy in policies:
-        if is_oracle(policy["name"]):
-            continue
-        parts = policy["name"].split(":", 2)
-        if parts[0] in _MARKERS:
-            family = f"{parts[0]}:{policy['looker'].partition('@')[0]}"
-        else:
-            family = policy["name"].partition("@")[0]
-        families.setdefault(family, []).append(policy)
+        if not policy["knows_label"]:
+            families.setdefault(policy["family"], []).append(policy)
     return families
 
 
@@ -145,11 +135,6 @@ def _locations(policies: Sequence[Policy]) -> Figure:
     return figure
 
 
-def is_oracle(name: str) -> bool:
-    """Whether a policy of this name knows the label."""
-    return name.partition(":")[0] in ("greedy_oracle", "beam_oracle")
-
-
 def _plot(x: str, y: str) -> tuple[Figure, Axes]:
     # Imported here: matplotlib is slow to import and only these functions draw.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -167,7 +152,7 @@ def _plot(x: str, y: str) -> tuple[Figure, Axes]:
 def _styles(policies: Sequence[Policy]) -> list[tuple[Policy, dict[str, Any]]]:
     """Each policy with its colour, the same in all figures; oracles are dashed."""
     return [
-        (policy, {"color": f"C{i % 10}", "linestyle": "--" if is_oracle(policy["name"]) else "-"})
+        (policy, {"color": f"C{i % 10}", "linestyle": "--" if policy["knows_label"] else "-"})
         for i, policy in enumerate(policies)
     ]
 

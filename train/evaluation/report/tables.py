@@ -23,6 +23,7 @@ class TextTable:
         rows: one a policy.
         note: what the columns mean; may be empty.
         too_wide: columns that a terminal has no room for.
+        named: whether the first column has names, not numbers.
     """
 
     title: str
@@ -30,6 +31,7 @@ class TextTable:
     rows: list[list[str]]
     note: str = ""
     too_wide: tuple[str, ...] = ()
+    named: bool = True
 
 
 # Column -> its text for one policy.
@@ -64,7 +66,7 @@ _SKIPPING: dict[str, Cell] = {
     "- random": lambda policy: _skip_difference(policy, RANDOM_SKIP),
     "- uniform": lambda policy: _skip_difference(policy, UNIFORM_SKIP),
 }
-_HABITS: dict[str, Cell] = {
+_DIAGNOSTICS: dict[str, Cell] = {
     "policy": lambda policy: str(policy["name"]),
     "entropy": lambda policy: f"{policy['diagnostics']['action_entropy_bits']:.2f}",
     "top": lambda policy: f"{policy['diagnostics']['top_position_share']:.2f}",
@@ -89,14 +91,14 @@ def result_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
-    """Differences on the same videos, habits, and where asked for seeds, training split, exits."""
+    """Differences on the same videos, diagnostics; where asked for seeds, training split, exits."""
     policies = result["policies"]
     entropy = policies[0]["diagnostics"]["max_entropy_bits"]
     tables = [
         _table(
             "Differences in return on the same videos", _DIFFERENCES, policies, _DIFFERENCE_NOTE
         ),
-        _table("Habits and cost", _HABITS, policies, _HABIT_NOTE.format(entropy)),
+        _table("Diagnostics and cost", _DIAGNOSTICS, policies, _DIAGNOSTICS_NOTE.format(entropy)),
     ]
     if any(policy["kept_share"] < 1.0 for policy in policies):
         tables.insert(0, _table("Skipping frames", _SKIPPING, policies, _SKIP_NOTE))
@@ -107,16 +109,16 @@ def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 _SKIP_NOTE = (
-    "Kept: share of the frames that were focused on; GMACs follow from it. Conf: confidence in the "
-    "true class, mean over frames and videos. The last columns: how much more of it the policy has "
-    "than random_skip and uniform_skip with as many frames kept, paired on the same videos, 95 % "
+    "Focused: share of the frames that were focused on; GMACs follow from it. Conf: confidence in "
+    "the true class, mean over frames and videos. The last columns: how much more of it the policy "
+    "has than random_skip and uniform_skip with as many frames, paired on the same videos, 95 % "
     "bootstrap intervals."
 )
 _DIFFERENCE_NOTE = (
     "Paired: each video with itself; 95 % bootstrap intervals over videos. Regret is how much more "
     "the greedy oracle earns."
 )
-_HABIT_NOTE = (
+_DIAGNOSTICS_NOTE = (
     "Entropy of the positions in bits (uniform: {:.2f}); top: share of the commonest position; "
     "same: share of the videos that get a frame's commonest position; move: pixels between "
     "frames; GMACs run: what the benchmark really computes for a video (where frames are skipped, "
@@ -195,12 +197,12 @@ def _table(
 
 
 def _skip_difference(policy: Policy, way: str) -> str:
-    """Confidence above the first baseline for skipping that keeps as many frames."""
-    for name, found in policy["differences"].items():
-        if name.startswith(f"{way}:"):
-            difference = found["confidence"]
-            return f"{short(difference['mean'], 2)} {interval(difference['ci95'], 2)}"
-    return ""
+    """Confidence above frames that are chosen without having been seen."""
+    name = policy["blind_references"].get(way)
+    if name is None:
+        return ""
+    found = policy["differences"][name]["confidence"]
+    return f"{short(found['mean'], 2)} {interval(found['ci95'], 2)}"
 
 
 def _difference(policy: Policy, name: str) -> str:

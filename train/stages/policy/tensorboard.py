@@ -74,13 +74,15 @@ class TensorBoardWithGifs(TensorBoardOutputFormat):
         super().write(key_values, key_excluded, step)
 
 
-def make_logger(folder: Path, *, continuing: bool) -> Logger:
+def make_logger(folder: Path | None, *, continuing: bool) -> Logger:
     """Events and `progress.csv` in a folder; a continued run's table is `progress_2.csv`, ...
 
     Args:
-        folder: made if missing.
+        folder: made if missing; None, in all processes but the main one, writes nothing.
         continuing: whether the table that is there must stay.
     """
+    if folder is None:
+        return Logger(folder=None, output_formats=[])
     folder.mkdir(parents=True, exist_ok=True)
     earlier = len(list(folder.glob("progress*.csv"))) if continuing else 0
     suffix = f"_{earlier + 1}" if earlier else ""

@@ -4,17 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from adafocus_env.data import Videos
+from adafocus_env.envs.skip_cost import RANDOM, cost_at
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 # Epoch number under which validation clips are drawn: every evaluation sees the same ones.
 VALIDATION_EPOCH = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The random numbers that belong to N clips, float64 in [0, 1), for the stages that need them.
+
+    Attributes:
+        places: `(N, T, 2)` row and column of a random patch in each frame.
+        skips: `(N, T)` decides for each frame whether it is skipped.
+        shares: `(N,)` decides for each clip how many of its frames are.
+    """
+
+    places: Tensor
+    skips: Tensor
+    shares: Tensor
+
+    def per_decision(self, group: int) -> Chance:
+        """Those of each decision, which serves `group` frames: its first frame's."""
+        return replace(self, places=self.places[:, ::group], skips=self.skips[:, ::group])
+
+    def focused(self, skip_rate: float | str | None) -> Tensor:
+        """`(N, T)` bool: which frames keep their patches, so that a classifier knows zeros.
+
+        Args:
+            skip_rate: share of the frames that are skipped; `"random"` is another in each clip,
+                uniform in [0, 1); None skips none.
+        """
+        if skip_rate is None:
+            return torch.ones(self.skips.shape, dtype=torch.bool)
+        rate = self.shares[:, None] if isinstance(skip_rate, str) else skip_rate
+        kept: Tensor = self.skips >= rate
+        return kept
+
+    def costs(self, skip_cost: float | str | None) -> Tensor:
+        """`(N,)` costs of looks for a policy that must know them.
+
+        Args:
+            skip_cost: a number; `"random"` and None are random, as when the policy learned.
+        """
+        if skip_cost is None or skip_cost == RANDOM:
+            return cost_at(self.shares)
+        return torch.full(self.shares.shape, float(skip_cost), dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -24,18 +69,21 @@ class Batch:
     Attributes:
         frames: `(N, T, 3, H, W)` uint8.
         labels: `(N,)` int64.
-        uniforms: `(N, T, 4)` float64 in [0, 1), for whoever needs them: row and column of random
-            patches, whether the frame is skipped, and how many of the clip's frames are (T times
-            the same).
+        chance: what is drawn for them, on the CPU.
         indices: `(N,)` which videos of the split they are.
         glance_frames: `(N, T', 3, H, W)` uint8, what the glancer sees; None: `frames` themselves.
     """
 
     frames: Tensor
     labels: Tensor
-    uniforms: Tensor
+    chance: Chance
     indices: Tensor
     glance_frames: Tensor | None = None
+
+    @property
+    def seen(self) -> Tensor:
+        """What the glancer sees."""
+        return self.frames if self.glance_frames is None else self.glance_frames
 
     def to(self, device: torch.device) -> Batch:
         """The batch with its frames and labels on a device."""
@@ -46,12 +94,11 @@ class Batch:
         return self._with_moved(Tensor.pin_memory)
 
     def _with_moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        seen = self.glance_frames
         return replace(
             self,
             frames=move(self.frames),
             labels=move(self.labels),
-            glance_frames=None if seen is None else move(seen),
+            glance_frames=None if self.glance_frames is None else move(self.glance_frames),
         )
 
 
@@ -74,14 +121,12 @@ class LabelledClips(Dataset[Batch]):
         clip = self.videos.clip(index, episode_seed)
         count = len(clip.frames)
         places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
-        rate, *frames = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
-        uniforms = np.column_stack([places, frames, np.full(count, rate)])
+        share, *skips = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
+        chance = Chance(
+            torch.from_numpy(places), torch.from_numpy(np.array(skips)), torch.tensor(share)
+        )
         return Batch(
-            clip.frames,
-            torch.tensor(clip.label),
-            torch.from_numpy(uniforms),
-            torch.tensor(index),
-            clip.glance_frames,
+            clip.frames, torch.tensor(clip.label), chance, torch.tensor(index), clip.glance_frames
         )
 
 
@@ -100,32 +145,6 @@ class Share:
     parts: int = 1
 
 
-class SharedBatches(Sampler[list[int]]):
-    """Whole batches in an order that all processes agree on; yields one process's parts of each.
-
-    Args:
-        order: indices of the split in the epoch's order, the same in every process.
-        batch_size: of all processes together, a multiple of `share.count * share.parts`.
-        share: which part this process takes.
-    """
-
-    def __init__(self, order: Sampler[int], batch_size: int, share: Share):
-        self._order = order
-        self._batch_size = batch_size
-        self._share = share
-
-    def __iter__(self) -> Iterator[list[int]]:
-        part_size = self._batch_size // (self._share.count * self._share.parts)
-        first_part = self._share.rank * self._share.parts
-        batch: list[int] = []
-        for index in self._order:
-            batch.append(index)
-            if len(batch) == self._batch_size:
-                for part in range(first_part, first_part + self._share.parts):
-                    yield batch[part * part_size : (part + 1) * part_size]
-                batch = []
-
-
 def load_batches(
     clips: LabelledClips,
     epoch: int,
@@ -140,7 +159,8 @@ def load_batches(
     Args:
         clips: the split.
         epoch: part of every clip's seed.
-        batch_size: of all processes together when training; of this one otherwise.
+        batch_size: of all processes together when training, a multiple of their parts; of this one
+            otherwise.
         workers: processes that load clips.
         train: training, or evaluation, where a process takes every `share.count`-th video.
         share: this process's part; None is all.
@@ -148,13 +168,15 @@ def load_batches(
     share = share or Share()
     clips.epoch = epoch
     generator = torch.Generator().manual_seed(derive_episode_seed(clips.seed, epoch) % 2**63)
-    sampler: Sampler[list[int]] | list[list[int]]
-    if train:
-        order = RandomSampler(clips, generator=generator)
-        sampler = SharedBatches(order, batch_size, share)
+    sampler: BatchSampler | list[list[int]]
+    if train:  # one order for all processes; each takes its part of every batch
+        whole = BatchSampler(RandomSampler(clips, generator=generator), batch_size, drop_last=True)
+        own = BatchSamplerShard(whole, share.count, share.rank, split_batches=True)
+        part_size = batch_size // (share.count * share.parts)
+        sampler = BatchSampler(chain.from_iterable(own), part_size, drop_last=True)
     else:
-        own = range(share.rank, len(clips), share.count)
-        sampler = [list(own[i : i + batch_size]) for i in range(0, len(own), batch_size)]
+        videos = range(share.rank, len(clips), share.count)
+        sampler = [list(videos[i : i + batch_size]) for i in range(0, len(videos), batch_size)]
     loader: DataLoader[Batch] = DataLoader(
         clips,
         batch_sampler=sampler,
@@ -171,7 +193,11 @@ def _collate(items: Sequence[Batch]) -> Batch:
     return Batch(
         torch.stack([item.frames for item in items]),
         torch.stack([item.labels for item in items]),
-        torch.stack([item.uniforms for item in items]),
+        Chance(
+            torch.stack([item.chance.places for item in items]),
+            torch.stack([item.chance.skips for item in items]),
+            torch.stack([item.chance.shares for item in items]),
+        ),
         torch.stack([item.indices for item in items]),
         torch.stack(seen) if seen else None,
     )

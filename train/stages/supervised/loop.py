@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -14,39 +14,44 @@ from torch import Tensor, nn
 from adafocus_env.data import Videos
 from adafocus_env.seeding import derive_episode_seed
 from train.config.sections import ConfigError, RunConfig
-from train.evaluation.metrics import classification_metrics
 from train.runs.context import RunContext
 from train.runs.processes import Processes
-from train.runs.progress import ProgressPart
+from train.runs.progress import ProgressDisplay, ProgressPart
 from train.runs.training_state import finish, load_state, restore_random_state, save_state
-from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.data import Batch, LabelledClips, Share, load_batches
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 from train.stages.supervised.stage import Stage, TrainedStage, use_sync_batchnorm
+from train.stages.supervised.validation import Score, Validation
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Score:
-    """How the validation split was judged after an epoch.
+def train_stage(
+    title: str,
+    stage: Stage,
+    train_videos: Videos,
+    val_videos: Videos,
+    context: RunContext,
+    display: ProgressDisplay,
+    write: Callable[[], None],
+) -> None:
+    """Train a stage, write its result and end the run.
 
-    Attributes:
-        epoch: 0-based.
-        top1: 0..1.
-        top5: 0..1.
-        map: 0..1.
+    Args:
+        title: in the display and the log.
+        stage: modules and loss.
+        train_videos: sampled anew every epoch.
+        val_videos: the weights are chosen on these.
+        context: configuration, processes, folder.
+        display: progress.
+        write: writes the trained networks; called in the main process.
     """
-
-    epoch: int
-    top1: float
-    top5: float
-    map: float
-
-    def __str__(self) -> str:
-        return (
-            f"epoch {self.epoch + 1}, val top-1 {self.top1:.3f}, top-5 {self.top5:.3f}, "
-            f"mAP {self.map:.3f}"
-        )
+    with display.part(title, context.config.need("epochs")) as progress:
+        best = fit(stage, train_videos, val_videos, context, progress)
+    if context.processes.is_main:
+        write()
+    finish(context.folder, context.processes)
+    log.info("%s: %s, in %s", title, best, context.folder)
 
 
 def fit(
@@ -221,7 +226,7 @@ def train_one_epoch(
     for loaded in batches:
         with accelerator.accumulate(model):
             batch = loaded.to(processes.device)
-            logits = model(batch.frames, batch.uniforms, batch.glance_frames)
+            logits = model(batch)
             loss = stage.loss(logits, batch.labels)
             if not math.isfinite(loss.item()):
                 raise FloatingPointError(
@@ -240,86 +245,6 @@ def train_one_epoch(
     totals = processes.gather([(float(np.mean(losses)), hits, seen)])
     mean_loss = float(np.mean([item[0] for item in totals]))
     return mean_loss, sum(item[1] for item in totals) / sum(item[2] for item in totals)
-
-
-class Validation:
-    """Judges a stage on the validation split, every video once, shared between the processes.
-
-    The clips are the same each time, so what the frozen networks see in them is computed once and
-    kept: 0.4 GB for ActivityNet in stage 1, 1 GB in stage 3.
-
-    Args:
-        stage: what is judged.
-        videos: the split.
-        context: batch size, processes, rules of the metrics.
-    """
-
-    def __init__(self, stage: Stage, videos: Videos, context: RunContext):
-        self._stage = stage
-        self._videos = videos
-        self._context = context
-        self._clips = LabelledClips(videos, context.config.seed)
-        self._kept: dict[int, Tensor] = {}
-
-    @torch.no_grad()
-    def score(self, epoch: int) -> Score:
-        """The score of the stage as it is now."""
-        config = self._context.config
-        self._stage.set_training(False)
-        own = [
-            item
-            for indices, logits in self._final_logits()
-            for item in zip(indices, logits.float().cpu(), strict=True)
-        ]
-        gathered = sorted(self._context.processes.gather(own), key=lambda item: item[0])
-        values = classification_metrics(
-            torch.stack([logits for _, logits in gathered]).numpy(),
-            self._videos.label_sets,
-            map_rule=config.map_rule,
-            map_labels=config.map_labels,
-        )
-        return Score(epoch, values["top1"], values["top5"], values["map"])
-
-    def _final_logits(self) -> Iterator[tuple[list[int], Tensor]]:
-        """Indices and `(n, K)` logits of this process's videos, batch by batch."""
-        config, processes, stage = self._context.config, self._context.processes, self._stage
-        batch_size: int = config.need("batch_size")
-        if stage.frozen_is_all and self._kept:
-            indices = sorted(self._kept)
-            nothing = torch.empty(0)
-            for i in range(0, len(indices), batch_size):
-                chosen = indices[i : i + batch_size]
-                frozen = torch.stack([self._kept[index] for index in chosen])
-                logits = stage(nothing, nothing, frozen.to(processes.device))
-                yield chosen, stage.final(logits)
-            return
-        loaded = load_batches(
-            self._clips,
-            VALIDATION_EPOCH,
-            batch_size=batch_size,
-            workers=config.num_workers,
-            train=False,
-            share=Share(processes.rank, processes.count),
-        )
-        for batch in (item.to(processes.device) for item in loaded):
-            indices = batch.indices.tolist()
-            known = self._frozen(batch, indices)
-            logits = stage(batch.frames, batch.uniforms, known, batch.glance_frames)
-            yield indices, stage.final(logits)
-
-    def _frozen(self, batch: Batch, indices: list[int]) -> Tensor | None:
-        if indices[0] in self._kept:
-            kept = torch.stack([self._kept[index] for index in indices])
-            return kept.to(self._context.processes.device)
-        frozen = self._stage.frozen_features(batch.frames, batch.uniforms, batch.glance_frames)
-        if frozen is not None:
-            self._kept.update(zip(indices, frozen.cpu(), strict=True))
-        return frozen
-
-
-def complete(context: RunContext) -> None:
-    """Call when a stage's results are written: there is nothing left to continue."""
-    finish(context.folder, context.processes)
 
 
 def _batch_size(num_videos: int, config: RunConfig, processes: Processes) -> int:

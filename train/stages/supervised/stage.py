@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from train.stages.supervised.data import Batch
+
 
 class Stage(nn.Module, ABC):
     """One supervised stage.
@@ -15,43 +17,31 @@ class Stage(nn.Module, ABC):
     Attributes:
         trained: modules to update, each with its learning rate; BatchNorm and Dropout in training
             mode. Everything else stays as it is.
-        frozen_is_all: whether `forward` needs nothing of a clip but its frozen features.
+        frozen_is_all: whether `predict` needs nothing of a clip but its frozen features.
     """
 
     trained: Sequence[tuple[nn.Module, float]]
     frozen_is_all = False
 
-    def frozen_features(
-        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
-    ) -> Tensor | None:
-        """What no update changes: `(N, T, F)`, worth keeping for clips that come again.
-
-        Args:
-            frames: `(N, T, 3, H, W)` uint8.
-            uniforms: of the `Batch`.
-            glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
-        """
-        del frames, uniforms, glance_frames
+    def frozen_features(self, batch: Batch) -> Tensor | None:
+        """What no update changes: `(N, T, F)`, worth keeping for clips that come again."""
+        del batch
         return None
 
     @abstractmethod
-    def forward(
-        self,
-        frames: Tensor,
-        uniforms: Tensor,
-        frozen: Tensor | None = None,
-        glance_frames: Tensor | None = None,
-    ) -> Tensor:
+    def predict(self, batch: Batch | None, frozen: Tensor | None) -> Tensor:
         """`(N, T, K)` logits of every frame (stage 0) or after every step (stages 1 and 3).
 
         A recognizer that averages over frames has one step in stages 1 and 3, the whole clip.
 
         Args:
-            frames: `(N, T, 3, H, W)` uint8.
-            uniforms: of the `Batch`.
-            frozen: `frozen_features` of the same clips, if they are known already.
-            glance_frames: `(N, T', 3, H, W)` uint8 of the `Batch`.
+            batch: the clips; None where their frozen features are known and are all.
+            frozen: `frozen_features` of the clips; None where a stage has none.
         """
+
+    def forward(self, batch: Batch) -> Tensor:
+        """`predict` on clips of which nothing is known."""
+        return self.predict(batch, self.frozen_features(batch))
 
     @abstractmethod
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -80,7 +70,7 @@ class Stage(nn.Module, ABC):
 
 
 class FrameLoss(Stage):
-    """Stage 0: the clip's logits are the mean over frames (REFERENCE section 5A)."""
+    """Stage 0: the clip's logits are the mean over frames, as published."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the mean logits."""
@@ -92,7 +82,7 @@ class FrameLoss(Stage):
 
 
 class StepLoss(Stage):
-    """Stages 1 and 3: every step is a prediction (REFERENCE sections 5A and 5S)."""
+    """Stages 1 and 3: every step is a prediction, as published."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy, mean over all N * T steps."""
@@ -114,11 +104,9 @@ class TrainedStage(nn.Module):
         super().__init__()
         self.stage = stage
 
-    def forward(
-        self, frames: Tensor, uniforms: Tensor, glance_frames: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """`(N, T, K)` logits."""
-        logits: Tensor = self.stage(frames, uniforms, glance_frames=glance_frames)
+        logits: Tensor = self.stage(batch)
         return logits
 
 
