@@ -19,11 +19,9 @@ def bench(make_vector_env):
     return make_vector_env(3, autoreset_mode="disabled")
 
 
-@pytest.mark.parametrize(
-    ("focused", "frames"), [(0, []), (1, [4]), (2, [2, 6]), (4, [1, 3, 5, 7]), (8, list(range(8)))]
-)
-def test_evenly_spread_frames_are_the_middles_of_equal_parts(focused, frames):
-    assert np.flatnonzero(evenly_spread(focused, 8)).tolist() == frames
+def test_evenly_spread_frames_are_the_middles_of_equal_parts():
+    for frames in ([], [4], [2, 6], [1, 3, 5, 7], list(range(8))):
+        assert np.flatnonzero(evenly_spread(len(frames), 8)).tolist() == frames
 
 
 @pytest.mark.parametrize("way", ["random_skip", "uniform_skip"])
@@ -33,12 +31,9 @@ def test_the_share_is_kept_in_the_mean_over_episodes(way):
     assert focused.mean() == pytest.approx(0.3, abs=0.02)
     numbers = set(focused.sum(axis=1).tolist())
     assert numbers == ({2, 3} if way == "uniform_skip" else set(range(max(numbers) + 1)))
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.5])
-def test_a_share_outside_0_to_1_is_refused(share):
-    with pytest.raises(ValueError, match="keeps a share of 0 to 1"):
-        BlindSkipping(RandomAgent(spaces.Discrete(49)), "random_skip", share, 8)
+    for share in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="keeps a share of 0 to 1"):
+            BlindSkipping(RandomAgent(spaces.Discrete(49)), way, share, 8)
 
 
 def test_kept_frames_are_looked_at_where_the_other_agent_looks(bench):
@@ -48,11 +43,8 @@ def test_kept_frames_are_looked_at_where_the_other_agent_looks(bench):
     np.testing.assert_array_equal(some.boxes, everywhere.boxes * some.focused()[..., None])
     assert everywhere.focused().all()
 
-
-def test_keeping_every_frame_changes_nothing(bench):
-    everywhere = evaluate_agent(bench, center_agent(bench.core))
-    some = evaluate_agent(bench, BlindSkipping(center_agent(bench.core), "random_skip", 1.0, T))
-    np.testing.assert_allclose(some.rewards, everywhere.rewards, atol=1e-6)
+    every = evaluate_agent(bench, BlindSkipping(center_agent(bench.core), "random_skip", 1.0, T))
+    np.testing.assert_allclose(every.rewards, everywhere.rewards, atol=1e-6)
 
 
 def test_kept_frames_do_not_depend_on_the_batch(make_vector_env):
