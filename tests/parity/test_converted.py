@@ -27,7 +27,7 @@ PREFIXES = {"glancer": "glancer.", "focuser": "focuser.", "fc": "classifier."}
 
 def _convert(experiment, folder, source, target, *given):
     """What `adafocus convert` prints, in this process."""
-    files = (f"source={folder / source}", f"target={folder / target}")
+    files = (f"source={folder / source}", f"target={folder / target}", f"output_dir={folder}")
     config = published_config("convert", *files, *given, experiment=experiment)
     out = io.StringIO()
     run_convert(config, ProgressDisplay(Console(file=out, width=200)))
