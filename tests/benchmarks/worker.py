@@ -26,7 +26,7 @@ from train.cli.allocator import keep_freed_memory
 
 _MATRIX = 2048
 _AT_LEAST = 0.5  # seconds of a repeat: what is short is run several times in a row
-_RESNET_MULTIPLY_ADDS = 4.087136e9  # of one frame of 224 pixels (PUBLISHED.md, Costs)
+_RESNET_MULTIPLY_ADDS = 4.087136e9  # of one frame of 224 pixels (`adafocus_env/PUBLISHED.md`)
 
 
 def matmul_rate(threads: int, dtype: str) -> float:

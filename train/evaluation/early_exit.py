@@ -1,8 +1,9 @@
-"""Conditional exit: stop looking at a video once the answer is certain (PUBLISHED.md says how).
+"""Conditional exit: stop looking at a video once the answer is certain.
 
-AdaFocusV2's rule: nothing is trained. From the logits after every frame of the training videos come
-thresholds of certainty, one a frame, for each of a family of budgets; a video is done at the first
-frame that reaches its threshold. So one model gives a curve of accuracy against multiply-adds.
+AdaFocusV2's rule (`adafocus_env/PUBLISHED.md`, "Conditional exit"): nothing is trained. From the
+logits after every frame of the training videos come thresholds of certainty, one a frame, for each
+of a family of budgets; a video is done at the first frame that reaches its threshold. So one model
+gives a curve of accuracy against multiply-adds.
 """
 
 from __future__ import annotations

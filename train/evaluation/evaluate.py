@@ -16,7 +16,7 @@ from train.config.sections import ConfigError, RunConfig
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.metrics import reward_summary
 from train.evaluation.policies import LEARNED, PolicyEntry
-from train.evaluation.report.evaluate_text import write_report
+from train.evaluation.report.text import write_evaluation
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
@@ -63,7 +63,7 @@ def run_evaluate(
     }
     write_json(context.folder / "evaluate.json", result)
     log.info("wrote %s", context.folder / "evaluate.json")
-    write_report(result, context.folder, display.console)
+    write_evaluation(result, context.folder, display.console)
     return result
 
 

@@ -44,11 +44,11 @@ def mean_average_precision(
     """Average precision of the softmax scores, class by class, and its mean.
 
     `standard`: torchmetrics' average precision over the classes that occur; the others are left
-    out of the mean and counted. `published` has the published code's defects (PUBLISHED.md,
-    Metrics): labels are renumbered densely before they meet the score columns, so with an absent
-    class all higher ones are judged by a wrong column, and the mean is over all K classes, absent
-    ones as 0. Among equal scores the published order is arbitrary; here it is the order of the
-    samples.
+    out of the mean and counted. `published` has the published code's defects
+    (`adafocus_env/PUBLISHED.md`, Metrics): labels are renumbered densely before they meet the score
+    columns, so with an absent class all higher ones are judged by a wrong column, and the mean is
+    over all K classes, absent ones as 0. Among equal scores the published order is arbitrary; here
+    it is the order of the samples.
 
     Args:
         logits: `(V, K)`.

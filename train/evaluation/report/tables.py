@@ -23,6 +23,7 @@ class TextTable:
         rows: one a policy.
         note: what the columns mean; may be empty.
         too_wide: columns that a terminal has no room for.
+        named: whether the first column has names, not numbers.
     """
 
     title: str
@@ -30,6 +31,7 @@ class TextTable:
     rows: list[list[str]]
     note: str = ""
     too_wide: tuple[str, ...] = ()
+    named: bool = True
 
 
 # Column -> its text for one policy.
@@ -64,7 +66,7 @@ _SKIPPING: dict[str, Cell] = {
     "- random": lambda policy: _skip_difference(policy, RANDOM_SKIP),
     "- uniform": lambda policy: _skip_difference(policy, UNIFORM_SKIP),
 }
-_HABITS: dict[str, Cell] = {
+_DIAGNOSTICS: dict[str, Cell] = {
     "policy": lambda policy: str(policy["name"]),
     "entropy": lambda policy: f"{policy['diagnostics']['action_entropy_bits']:.2f}",
     "top": lambda policy: f"{policy['diagnostics']['top_position_share']:.2f}",
@@ -89,14 +91,14 @@ def result_tables(result: Mapping[str, Any]) -> list[TextTable]:
 
 
 def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
-    """Differences on the same videos, habits, and where asked for seeds, training split, exits."""
+    """Differences on the same videos, diagnostics; where asked for seeds, training split, exits."""
     policies = result["policies"]
     entropy = policies[0]["diagnostics"]["max_entropy_bits"]
     tables = [
         _table(
             "Differences in return on the same videos", _DIFFERENCES, policies, _DIFFERENCE_NOTE
         ),
-        _table("Habits and cost", _HABITS, policies, _HABIT_NOTE.format(entropy)),
+        _table("Diagnostics and cost", _DIAGNOSTICS, policies, _DIAGNOSTICS_NOTE.format(entropy)),
     ]
     if any(policy["kept_share"] < 1.0 for policy in policies):
         tables.insert(0, _table("Skipping frames", _SKIPPING, policies, _SKIP_NOTE))
@@ -116,7 +118,7 @@ _DIFFERENCE_NOTE = (
     "Paired: each video with itself; 95 % bootstrap intervals over videos. Regret is how much more "
     "the greedy oracle earns."
 )
-_HABIT_NOTE = (
+_DIAGNOSTICS_NOTE = (
     "Entropy of the positions in bits (uniform: {:.2f}); top: share of the commonest position; "
     "same: share of the videos that get a frame's commonest position; move: pixels between "
     "frames; GMACs run: what the benchmark really computes for a video (where frames are skipped, "
