@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 Job = TypeVar("Job")
