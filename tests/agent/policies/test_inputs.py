@@ -15,9 +15,6 @@ from agents.sb3.vec_env import CenteredActions
 GRID = PatchGrid(7, 40, 12)  # free range 28, so origins lie 28 / 6 apart, rounded down
 
 
-# --- what it sees ---
-
-
 def test_a_policy_of_vectors_sees_the_mean_of_a_map(make_policy):
     maps = torch.arange(2.0 * 3 * 4 * 2 * 2).view(2, 3, 4, 2, 2)
     seen = seen_by(make_policy(shape=(4,)), maps)
@@ -39,9 +36,6 @@ def test_a_policy_of_vectors_acts_on_maps_as_on_vectors(make_vector_env, make_ad
     np.testing.assert_array_equal(evaluations[0].actions, evaluations[1].actions)
 
 
-# --- how it acts ---
-
-
 def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(make_adapter):
     env = make_adapter(3, observation="vector")
     model = RecurrentPPO("MlpLstmPolicy", env, n_steps=4, batch_size=12, seed=0, device="cpu")
@@ -54,9 +48,6 @@ def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(make_adapter)
         )
         assert actions[:, t].tolist() == expected.tolist()
     assert (act_on_episodes(model.policy, observations) == actions).all()
-
-
-# --- where it looks ---
 
 
 @pytest.mark.parametrize(

@@ -110,9 +110,6 @@ def test_names_mean_nothing_but_themselves_and_must_be_text(job):
     assert not Path("x").exists()
 
 
-# --- the plan ---
-
-
 def _plan(tmp_path, *names):
     for name in names:
         path = tmp_path / "source" / name
@@ -146,9 +143,6 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             _plan(tmp_path / str(number), *names)
-
-
-# --- a second run ---
 
 
 def test_other_settings_are_refused_with_the_difference(job):

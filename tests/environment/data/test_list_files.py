@@ -124,9 +124,6 @@ def test_class_file_gives_a_name_a_line_and_a_bad_one_is_named_with_its_cure(tmp
             read_class_file(path)
 
 
-# --- the published lists ---
-
-
 def test_labels_are_distinct_ascending_and_any_number_and_the_first_is_the_label(list_file):
     records = _read(list_file, "v_a,12,2,0,2\nv_b,7,1\n", multi_label=True)
     assert [record.labels for record in records] == [(0, 2), (1,)]
