@@ -130,7 +130,7 @@ def test_parts_and_frames_that_do_not_fit_are_refused(tiny_recognizer, policy, f
     other = _policy((7, 3, 3))
     with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
         AdaFocus(tiny_recognizer, other)
-    with pytest.raises(ValueError, match="51 actions, which are no square grid"):
+    with pytest.raises(ValueError, match=r"Discrete\(51\) are no actions of a 7x7 grid"):
         AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 51))
     tiny_recognizer.save(tmp_path / "recognizer")
     save_policy(other, tmp_path / "policy", recognizer_sha256="")

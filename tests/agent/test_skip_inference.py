@@ -32,6 +32,7 @@ def _policy(recognizer, told=0, bias=0.5):
             channels=8,
             hidden_dim=16,
         )
+    policy.sees_cost = bool(told)
     with torch.no_grad():
         policy.actor.weight.mul_(5.0)
         policy.actor.bias[-1] += bias

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.cli.resolvers import register_resolvers
-from train.config.paths import configs_path
-from train.config.sections import read_config
+from train.config.compose import compose_command, read_config
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage
 from train.stages.supervised.data import Batch, Chance
@@ -21,11 +18,8 @@ from train.stages.supervised.optim import make_optimizer
 
 def published_config(command, *overrides, experiment="actnet_patch128"):
     """The configuration of a command under an experiment."""
-    register_resolvers()
-    given = [f"command={command}", "output_dir=unused"]
-    with initialize_config_dir(str(configs_path()), version_base="1.3"):
-        composed = compose("config", overrides=[*given, f"experiment={experiment}", *overrides])
-    return read_config(composed)
+    given = ["output_dir=unused", f"experiment={experiment}", *overrides]
+    return read_config(compose_command(command, given).cfg)
 
 
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:

@@ -1,18 +1,14 @@
 """Frames kept at random or evenly spread: what skipping has to beat."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from agents.baselines.blind_skipping import BlindSkipping, evenly_spread
 from agents.baselines.simple import RandomAgent, center_agent
 from agents.evaluation import evaluate_agent, replay_actions
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.policies.inputs import seen_by
 
 T = 4
 
@@ -106,6 +102,7 @@ def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
     make_vector_env, bench
 ):
     policy = _policy(_shape(bench, 1))
+    policy.sees_cost = True
     with pytest.raises(ValueError, match=r"must be told one: use skip_cost=0\.05"):
         evaluate_agent(bench, policy)
     told = make_vector_env(3, locations="skip", skip_cost="random", autoreset_mode="disabled")
@@ -113,15 +110,3 @@ def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
         here = evaluate_agent(bench, policy, skip_cost=cost)
         there = evaluate_agent(told, policy, skip_cost=cost)
         np.testing.assert_array_equal(here.boxes, there.boxes)
-
-
-def test_the_cost_is_the_last_channel_for_policies_that_know_it_and_gone_for_others():
-    maps = torch.zeros(2, 3, 5, 2, 2)
-    costs = torch.tensor([0.0, 0.025])
-    shown: Tensor = seen_by(_policy((6, 2, 2)), maps, costs)
-    assert shown.shape == (2, 3, 6, 2, 2)
-    assert shown[:, :, -1].unique(dim=0).shape[0] == 2
-    torch.testing.assert_close(shown[1, :, -1], torch.full((3, 2, 2), 3.0))
-    assert seen_by(_policy((5, 2, 2)), shown).shape == (2, 3, 5, 2, 2)
-    pooled: Any = seen_by(_policy((6,)), maps, costs)
-    assert pooled.shape == (2, 3, 6)

@@ -72,6 +72,19 @@ def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, argu
     assert torch.equal(got[1], expected[1])
 
 
+@pytest.mark.parametrize("sees_cost", [True, False])
+def test_a_file_says_whether_the_policy_sees_the_cost_and_older_ones_show_it(
+    make_policy, tmp_path, sees_cost
+):
+    policy = make_policy(shape=(3, 2, 2))
+    policy.sees_cost = sees_cost
+    save_policy(policy, tmp_path, recognizer_sha256=SHA, glancer_sha256=SHA)
+    assert load_policy(tmp_path, glance_channels=3).policy.sees_cost is sees_cost
+    _change(tmp_path, sees_cost=None)
+    assert load_policy(tmp_path, glance_channels=2).policy.sees_cost is True
+    assert load_policy(tmp_path, glance_channels=3).policy.sees_cost is False
+
+
 def test_a_policy_is_two_files_that_hold_no_code(saved):
     assert sorted(file.name for file in saved.iterdir()) == ["policy.json", "policy.safetensors"]
     description = json.loads((saved / "policy.json").read_text())
