@@ -11,8 +11,10 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch.optim import Adam, AdamW
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.folder import find_continued
+
+pytestmark = pytest.mark.slow
 
 STATE = "training_state.pt"
 
@@ -60,7 +62,7 @@ def _weights(folder):
     [
         *((stage, "cut") for stage in STAGES),
         # One sync of the file and one of the folder for each state: the third is in the second.
-        pytest.param("stage1", "killed", marks=pytest.mark.slow),
+        ("stage1", "killed"),
     ],
 )
 def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one(
@@ -107,7 +109,7 @@ def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings(
     done = run_command(*given, "epochs=5", f"resume={unfinished}")
     assert done.code == 2
     assert f"{unfinished} is an unfinished stage1 with other settings" in done.err
-    assert "epochs: 5 here, 4 there" in done.err
+    assert "epochs: 4 there, 5 here" in done.err
 
 
 def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unfinished):
