@@ -122,11 +122,16 @@ class GruActorCriticPolicy(BasePolicy):
         optimizer_class: as in SB3.
         optimizer_kwargs: as in SB3.
 
+    Attributes:
+        sees_cost: whether its observations end with a channel that shows the price of a look, as
+            those of `skip_cost="random"` do. `GruPPO` says it, and the policy's file.
+
     Raises:
         ValueError: a space that it cannot act in.
     """
 
     observation_space: spaces.Box
+    sees_cost: bool = False
 
     def __init__(
         self,

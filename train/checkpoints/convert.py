@@ -34,9 +34,8 @@ from train.checkpoints.published.files import (
 from train.checkpoints.published.policy import policy_from_published, policy_to_published
 from train.checkpoints.published.weight_names import named_as_ours, published_names
 from train.checkpoints.weight_report import WeightReport, compare_weights
-from train.config.builders import dataset_class_names, declared_num_classes
+from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
 from train.config.sections import ConfigError, RunConfig
-from train.runs.context import recognizer_config
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)

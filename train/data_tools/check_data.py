@@ -11,11 +11,11 @@ from rich.table import Table
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
 from adafocus_env.files import write_json
+from train.config.builders import open_split
 from train.config.sections import ConfigError, RunConfig
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
 from train.data_tools.worker_pool import WorkerPool
-from train.runs.context import open_split
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "check_data.json"

@@ -33,9 +33,8 @@ from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
-from train.config.builders import dataset_class_names, declared_num_classes
+from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
 from train.config.sections import RunConfig
-from train.runs.context import recognizer_config
 from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.

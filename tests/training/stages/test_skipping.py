@@ -102,6 +102,7 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
 def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tmp_path, told):
     channels, *places = recognizer.map_shape()
     policy = small_policy(17, (channels + told, *places))
+    policy.sees_cost = bool(told)
     with torch.no_grad():
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0

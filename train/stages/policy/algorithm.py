@@ -97,6 +97,7 @@ def prepare_algorithm(
             f"algo={algo.name} cannot use locations={config.locations} ({error}); "
             f"try locations={other}"
         ) from error
+    model.policy.sees_cost = env.shows_cost  # type: ignore[assignment]
     vec_env.seed(config.seed + processes.rank * env.num_envs)
     return PreparedAlgorithm(model, size)
 
