@@ -9,7 +9,7 @@ from adafocus_env.networks import Recognizer
 
 
 @pytest.fixture(scope="module")
-def own_run(run_command, video_folder, tmp_path_factory):
+def own_run(run_command, where_used, video_folder, tmp_path_factory):
     """Stages 0 to 2 and a benchmark on six videos of 64x48 pixels: part -> run folder, output."""
     root = tmp_path_factory.mktemp("own")
     sizes = "num_frames=4 frame_size=40 patch_size=12 hidden_dim=16 action_dim=16 epochs=1"
@@ -18,7 +18,7 @@ def own_run(run_command, video_folder, tmp_path_factory):
     runs = {}
 
     def run(part, command, *overrides):
-        done = run_command(command, *given, f"output_dir={root / part}", *overrides)
+        done = run_command(command, *where_used(given), f"output_dir={root / part}", *overrides)
         assert done.code == 0, done.err
         runs[part] = (root / part, done.out)
         return root / part
