@@ -21,7 +21,7 @@ from train.config.commands import (
     Stage3Config,
 )
 from train.config.compose import Composed
-from train.config.sections import Section
+from train.config.sections import RunSection
 from train.data_tools.make_videos import make_videos
 from train.evaluation.benchmark import run_benchmark
 from train.runs.context import RunContext
@@ -31,7 +31,7 @@ from train.stages.stage1_random_patches import run_stage1
 from train.stages.stage2_policy import run_stage2
 from train.stages.stage3_classifier import run_stage3
 
-C = TypeVar("C", bound=Section)
+C = TypeVar("C", bound=RunSection)
 
 
 class Demo:
@@ -53,7 +53,7 @@ class Demo:
         part: str,
         command: str,
         kind: type[C],
-        stage: Callable[[C, RunContext, ProgressDisplay], Any],
+        stage: Callable[[C, RunContext[C], ProgressDisplay], Any],
         **values: Any,
     ) -> str:
         """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""

@@ -16,7 +16,7 @@ from agents.policies.policy_files import load_policy
 from fill_rule import POLICY_PREFIX, filled, filled_weights
 from stage_runs import published_config
 from train.checkpoints.convert import run_convert
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 SHIFT_EXPERIMENT = "sthsth_v1_patch144"

@@ -15,7 +15,8 @@ from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
 from adafocus_env.networks import AnyRecognizer, CheckpointError, class_mismatch
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
-from train.config.sections import ConfigError, RunConfig
+from train.config.keys import ConfigError
+from train.config.sections import NetworksSection
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     return networks.load_recognizer(folder, device=device)
 
 
-def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
+def load_configured(
+    path: str | None, key: str, config: NetworksSection, device: str
+) -> AnyRecognizer:
     """The recognizer of an earlier run, of the configured sizes, in the configured divisions.
 
     Raises:
@@ -147,7 +150,7 @@ def _acts_on(grid: PatchGrid, actions: spaces.Space[Any]) -> bool:
     return True
 
 
-def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
+def check_sizes(recognizer: AnyRecognizer, config: NetworksSection) -> None:
     """Refuse configured sizes that a loaded recognizer would silently override.
 
     Raises:

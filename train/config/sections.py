@@ -7,10 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from train.config.keys import ConfigError as ConfigError
-from train.config.keys import key, keys_of
-
-RunConfig = Any
+from train.config.keys import ConfigError, key, keys_of
 
 S = TypeVar("S", bound="Section")
 

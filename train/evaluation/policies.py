@@ -15,7 +15,7 @@ from agents.baselines.registry import BaselineEntry, find_baseline, known_names
 from train.config.commands import Stage2Config
 from train.config.judging import ComparisonSection
 from train.config.keys import ConfigError, keys_of
-from train.config.sections import RunConfig
+from train.config.sections import ResumeSection
 from train.runs.folder import STATE_FILE, saved_config
 
 log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class _Blind:
     of: str
 
 
-def read_entries(config: RunConfig) -> list[PolicyEntry]:
+def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
     """The policies in the order in which they are named.
 
     `policies=` takes names of baseline agents, `learned` (the policy in `policy=`, else the one
@@ -195,7 +195,7 @@ def _is_the_learned(item: PolicyEntry | _Blind) -> bool:
     return isinstance(item, PolicyEntry) and item.stem == LEARNED and not item.checkpoints
 
 
-def _beside_the_recognizer(config: RunConfig) -> PolicyEntry:
+def _beside_the_recognizer(config: ComparisonSection) -> PolicyEntry:
     source = config.policy or config.resume
     if source is None:
         raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
@@ -237,9 +237,10 @@ def _sweep_entries(
     return [PolicyEntry(name, tuple(paths)) for name, paths in found.items()]
 
 
-def recognizer_source(config: ComparisonSection, entries: Sequence[PolicyEntry]) -> str | None:
+def recognizer_source(config: ResumeSection, entries: Sequence[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
-    if config.resume is not None or isinstance(config.runs, Mapping):
+    own = isinstance(config, ComparisonSection) and isinstance(config.runs, Mapping)
+    if config.resume is not None or own:
         return config.resume
     for entry in entries:
         for path in entry.checkpoints:

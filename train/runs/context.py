@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -14,14 +14,18 @@ from adafocus_env.data import Videos
 from adafocus_env.features import open_bank
 from adafocus_env.networks import AnyRecognizer, build_recognizer
 from train.config.builders import open_split, recognizer_config
-from train.config.sections import RunConfig
+from train.config.learning import PlayedSection
+from train.config.sections import RunSection
 from train.runs.folder import FINISHED_FILE, STATE_FILE, save_config
 from train.runs.processes import Processes, describe
 
 log = logging.getLogger(__name__)
 
 
-class RunContext:
+C = TypeVar("C", bound=RunSection, covariant=True)
+
+
+class RunContext(Generic[C]):
     """One command's folder and data.
 
     Args:
@@ -33,7 +37,7 @@ class RunContext:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: C,
         folder: Path,
         videos: dict[tuple[str, bool, int], Videos] | None = None,
     ):
@@ -76,7 +80,7 @@ class RunContext:
             self._videos[key] = open_split(self.config, split, training=training, num_frames=frames)
         return self._videos[key]
 
-    def rules(self, split: str) -> dict[str, Any]:
+    def rules(self: RunContext[PlayedSection], split: str) -> dict[str, Any]:
         """What `from_parts` of an environment over a split of this run takes, the reward apart.
 
         With a bank random patches lie on the grid, because it holds no others.

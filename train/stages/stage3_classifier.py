@@ -20,7 +20,7 @@ from train.checkpoints.load import (
     load_configured,
     load_fitting_policy,
 )
-from train.config.sections import RunConfig
+from train.config.commands import Stage3Config
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch, Chance
@@ -125,7 +125,9 @@ def choose_patches(
     return choose
 
 
-def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_stage3(
+    config: Stage3Config, context: RunContext[Stage3Config], display: ProgressDisplay
+) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
     recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     if config.classifier_dropout is not None:
@@ -153,7 +155,9 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     )
 
 
-def _write_results(recognizer: AnyRecognizer, policy: str | None, context: RunContext) -> None:
+def _write_results(
+    recognizer: AnyRecognizer, policy: str | None, context: RunContext[Stage3Config]
+) -> None:
     recognizer.save(context.folder / "recognizer")
     if policy is not None:  # beside the classifier that knows its patches
         source = Path(policy)

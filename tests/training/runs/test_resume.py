@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch.optim import Adam, AdamW
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.folder import find_continued
 
 pytestmark = pytest.mark.slow

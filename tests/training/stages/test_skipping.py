@@ -12,7 +12,7 @@ from gymnasium import spaces
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage

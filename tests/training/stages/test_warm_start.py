@@ -5,7 +5,7 @@ import torch
 
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.inputs import seen_by
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.stages.policy.warm_start import start_from
 
 
