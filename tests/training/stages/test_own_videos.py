@@ -14,11 +14,11 @@ def own_run(run_command, where_used, video_folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("own")
     sizes = "num_frames=4 frame_size=40 patch_size=12 hidden_dim=16 action_dim=16 epochs=1"
     given = ["experiment=videos", "model=glyphs", f"data_dir={video_folder}", "device=cpu"]
-    given += [*sizes.split(), "batch_size=3", "++algo.policy_kwargs.hidden_dim=8"]
+    given += where_used([*sizes.split(), "batch_size=3", "++algo.policy_kwargs.hidden_dim=8"])
     runs = {}
 
     def run(part, command, *overrides):
-        done = run_command(command, *where_used(given), f"output_dir={root / part}", *overrides)
+        done = run_command(command, *given, f"output_dir={root / part}", *overrides)
         assert done.code == 0, done.err
         runs[part] = (root / part, done.out)
         return root / part

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def common(actnet_folder, where_used):
-    return where_used(["experiment=actnet_debug", f"data_dir={actnet_folder}", "device=cpu"])
+    return ["experiment=actnet_debug", f"data_dir={actnet_folder}", *where_used(["device=cpu"])]
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def common(folder, where_used):
-    return where_used(["experiment=sthsth_debug", f"data_dir={folder}", "device=cpu"])
+    return ["experiment=sthsth_debug", f"data_dir={folder}", *where_used(["device=cpu"])]
 
 
 @pytest.fixture(scope="module")
