@@ -26,8 +26,9 @@ $(BIN)/.installed: pyproject.toml
 demo: install ## train all four stages on the built-in videos and compare policies (SEED=0)
 	$(BIN)/adafocus demo seed=$(SEED)
 
+# A file stays with one worker, which makes what its tests share once; long files come first.
 test: install ## run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 benchmark: install ## measure speed as ratios of two ways, into outputs/benchmark/speed.json
 	$(BIN)/python tests/benchmarks/run.py

@@ -33,6 +33,13 @@ from adafocus_env.seeding import Purpose, episode_rng
 # The networks here are tiny: threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: no worker is left alone with one in the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 MakeEnv = Callable[..., PatchLocalizationEnv]
 MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 

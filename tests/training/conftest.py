@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
@@ -25,6 +26,7 @@ from rich.console import Console
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.networks import Focuser, Glancer
+from agents.policies.gru_policy import GruActorCriticPolicy
 from train import demo as demo_module
 from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
@@ -300,55 +302,46 @@ def make_config(compose_config):
 
 
 @pytest.fixture(scope="session")
+def small_policy():
+    """Makes policies of a few units, for positions of a grid or, with None, for any location."""
+
+    def make(num_actions=16, shape=(48, 7, 7), **arguments):
+        torch.manual_seed(1)
+        anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
+        return GruActorCriticPolicy(
+            spaces.Box(0.0, 6.0, shape, np.float32),
+            anywhere if num_actions is None else spaces.Discrete(num_actions),
+            lambda _: 0.0,
+            **{"hidden_dim": 8, "channels": 4, **arguments},
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def policy_row():
     """Makes one policy's entry in `benchmark.json` from made-up numbers; takes others for them."""
 
     def make(name, **changes):
         difference = {"mean": 0.466, "ci95": [0.43, 0.503]}
+        looks = {
+            "action_entropy_bits": 3.9, "max_entropy_bits": 4.0, "movement_pixels": 9.9,
+            "location_histogram": [[1 / 16] * 4] * 4, "top_position": 5, "top_position_share": 0.13,
+            "same_place_share": 0.2, "collapsed": False, "routine": False,
+        }  # fmt: skip
         values = {
-            "name": name,
-            "reward_mean": 0.0601,
-            "reward_ci95": [0.0552, 0.0649],
-            "return_mean": 0.481,
-            "reward_per_step": [0.1, 0.02],
-            "top1": 0.978,
-            "top1_ci95": [0.964, 0.99],
-            "top1_per_step": [0.7, 0.978],
-            "map": 0.991,
-            "map_per_step": [0.8, 0.991],
-            "on_target": 0.72,
-            "gmacs_per_video": 0.134,
-            "gmacs_executed_per_video": 0.2,
-            "gmacs_per_step": [0.067, 0.067],
-            "agent": name,
-            "family": name,
-            "knows_label": False,
-            "blind_frames": None,
-            "blind_references": {},
-            "skip_cost": None,
-            "kept_share": 1.0,
-            "kept_per_step": [1.0, 1.0],
-            "confidence_mean": 0.9,
-            "videos_per_second": 100.0,
-            "classifier": "own",
-            "learned": False,
-            "differences": {"random": {"return": difference}},
-            "regret": {"mean": 0.12, "ci95": [0.1, 0.14]},
-            "diagnostics": {
-                "action_entropy_bits": 3.9,
-                "max_entropy_bits": 4.0,
-                "location_histogram": [[1 / 16] * 4] * 4,
-                "movement_pixels": 9.9,
-                "top_position": 5,
-                "top_position_share": 0.13,
-                "same_place_share": 0.2,
-                "collapsed": False,
-                "routine": False,
-            },
-            "over_seeds": None,
-            "train": None,
-            "conditional_exit": None,
-        }
+            "name": name, "agent": name, "family": name, "classifier": "own", "learned": False,
+            "knows_label": False, "blind_frames": None, "blind_references": {},
+            "reward_mean": 0.0601, "reward_ci95": [0.0552, 0.0649], "return_mean": 0.481,
+            "reward_per_step": [0.1, 0.02], "confidence_mean": 0.9, "on_target": 0.72,
+            "top1": 0.978, "top1_ci95": [0.964, 0.99], "top1_per_step": [0.7, 0.978],
+            "map": 0.991, "map_per_step": [0.8, 0.991], "gmacs_per_video": 0.134,
+            "gmacs_executed_per_video": 0.2, "gmacs_per_step": [0.067, 0.067],
+            "skip_cost": None, "kept_share": 1.0, "kept_per_step": [1.0, 1.0],
+            "differences": {"random": {"return": difference}}, "videos_per_second": 100.0,
+            "regret": {"mean": 0.12, "ci95": [0.1, 0.14]}, "diagnostics": looks,
+            "over_seeds": None, "train": None, "conditional_exit": None,
+        }  # fmt: skip
         return {**values, **changes}
 
     return make
@@ -360,19 +353,10 @@ def benchmark_result(policy_row):
 
     def make(*policies, **entries):
         values = {
-            "videos": 500,
-            "split": "test",
-            "seed": 3,
-            "recognizer_sha256": "ab" * 32,
-            "dataset": "glyphs",
-            "reward": "random",
-            "metric": "top1",
-            "num_frames": 2,
-            "frame_size": 40,
-            "patch_size": 12,
-            "map_rule": "standard",
-            "map_labels": "all",
-        }
+            "videos": 500, "split": "test", "seed": 3, "recognizer_sha256": "ab" * 32,
+            "dataset": "glyphs", "reward": "random", "metric": "top1", "num_frames": 2,
+            "frame_size": 40, "patch_size": 12, "map_rule": "standard", "map_labels": "all",
+        }  # fmt: skip
         return {**values, "policies": list(policies) or [policy_row("random")], **entries}
 
     return make

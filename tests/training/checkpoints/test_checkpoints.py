@@ -1,15 +1,10 @@
 """What stages hand on: finding parts, what fits, and messages that name the command."""
 
-import numpy as np
 import pytest
-import torch
-from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid
-from adafocus_env.networks import CheckpointError, Glancer, placeholder_class_names
-from agents.policies.gru_policy import GruActorCriticPolicy
+from adafocus_env.networks import CheckpointError, placeholder_class_names
 from agents.policies.policy_files import save_policy
-from train.checkpoints.backbones import save_backbone
 from train.checkpoints.load import (
     check_classes,
     check_sizes,
@@ -19,50 +14,31 @@ from train.checkpoints.load import (
 )
 from train.config.sections import ConfigError
 
-NAMES = ("class 0", "class 1", "class 2")
 
-
-@pytest.fixture
-def run(tmp_path):
-    """A stage-0 run folder that holds a glancer."""
-    torch.manual_seed(0)
-    network = Glancer("mobilenet_v2_small", 3)
-    save_backbone(network, "mobilenet_v2_small", NAMES, tmp_path / "run" / "glancer")
-    return tmp_path / "run"
-
-
-def test_a_part_is_found_in_its_run_folder_and_by_itself(run):
+def test_a_part_is_found_in_its_run_folder_and_by_itself(handed_on):
+    run = handed_on["glancer"]
     for path in (run, run / "glancer"):
         assert find_part(str(path), "glancer", "adafocus stage0") == run / "glancer"
+    run = handed_on["stage1"]
+    one, other = (load_recognizer(str(path), "resume", "cpu") for path in (run, run / "recognizer"))
+    assert one.fingerprint() == other.fingerprint()
 
 
-@pytest.mark.parametrize("part", ["recognizer", "policy", "glancer", "focuser"])
-def test_a_missing_part_is_named_with_the_command_that_makes_it(tmp_path, part):
+def test_a_part_that_is_missing_or_another_is_named_with_the_command_that_makes_it(
+    handed_on, tmp_path
+):
     for folder in (tmp_path, tmp_path / "not there"):
-        with pytest.raises(ConfigError, match=f"no {part} in {folder}; 'adafocus this' makes one"):
-            find_part(str(folder), part, "adafocus this")
-
-
-def test_another_part_is_not_taken_for_the_one_asked_for(run):
-    with pytest.raises(ConfigError, match=r"no focuser in .*run; 'adafocus stage0' makes one"):
+        for part in ("recognizer", "policy", "glancer", "focuser"):
+            message = f"no {part} in {folder}; 'adafocus this' makes one"
+            with pytest.raises(ConfigError, match=message):
+                find_part(str(folder), part, "adafocus this")
+    run = handed_on["glancer"]
+    with pytest.raises(ConfigError, match=r"no focuser in .*glancer; 'adafocus stage0' makes one"):
         find_part(str(run), "focuser", "adafocus stage0")
     with pytest.raises((ConfigError, FileNotFoundError), match=r"no recognizer in .*glancer"):
         load_recognizer(str(run / "glancer"), "resume", "cpu")
-
-
-def test_a_recognizer_is_loaded_from_its_run(make_recognizer, tmp_path):
-    recognizer = make_recognizer()
-    recognizer.save(tmp_path / "run" / "recognizer")
-    for path in (tmp_path / "run", tmp_path / "run" / "recognizer"):
-        loaded = load_recognizer(str(path), "resume", "cpu")
-        assert loaded.fingerprint() == recognizer.fingerprint()
-
-
-def test_a_stage_without_its_checkpoint_says_which_command_makes_it(tmp_path):
     with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER; 'adafocus stage1' makes one"):
         load_recognizer(None, "resume", "cpu")
-    with pytest.raises(ConfigError, match=r"no recognizer in .*; 'adafocus stage1' makes one"):
-        load_recognizer(str(tmp_path), "resume", "cpu")
 
 
 # --- what does not fit a command ---
@@ -115,7 +91,7 @@ def test_another_dropout_matters_where_the_classifier_is_trained(tiny_recognizer
         check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
 
 
-def test_classes_must_be_the_videos(make_recognizer, make_videos):
+def test_classes_must_be_the_videos_and_placeholder_names_as_many(make_recognizer, make_videos):
     recognizer = make_recognizer()
     check_classes(recognizer, make_videos())
     with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
@@ -123,9 +99,6 @@ def test_classes_must_be_the_videos(make_recognizer, make_videos):
     other = make_recognizer(class_names=("class 0", "class 2", "class 1"))
     with pytest.raises(ConfigError, match="class 1 is 'class 2' to the recognizer but 'class 1'"):
         check_classes(other, make_videos())
-
-
-def test_placeholder_names_are_compared_by_their_number(make_recognizer, make_videos):
     recognizer = make_recognizer(class_names=placeholder_class_names(3))
     check_classes(recognizer, make_videos())
     with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
@@ -136,19 +109,12 @@ def test_placeholder_names_are_compared_by_their_number(make_recognizer, make_vi
 
 
 @pytest.fixture
-def save_small_policy(tmp_path):
+def save_small_policy(small_policy, tmp_path):
     """Saves a policy with the fingerprint of a glancer; gives its run folder."""
 
     def save_with(glancer_sha256):
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
-            spaces.Discrete(16),
-            lambda _: 0.0,
-            hidden_dim=8,
-            channels=4,
-        )
-        folder = tmp_path / "run" / "policy"
-        save_policy(policy, folder, recognizer_sha256="00", glancer_sha256=glancer_sha256)
+        sha256 = {"recognizer_sha256": "00", "glancer_sha256": glancer_sha256}
+        save_policy(small_policy(), tmp_path / "run" / "policy", **sha256)
         return str(tmp_path / "run")
 
     return save_with

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from rich.console import Console
 
 from adafocus_env.networks import (
@@ -15,7 +14,6 @@ from adafocus_env.networks import (
     has_placeholder_names,
     placeholder_class_names,
 )
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.convert import run_convert
 from train.config.sections import ConfigError
@@ -25,19 +23,12 @@ from train.runs.progress import ProgressDisplay
 SIZES = "num_frames=4 frame_size=40 patch_size=12 glance_size=28 glance_resize=area dropout=0.5"
 
 
-def make_policy(shape=(48, 7, 7), **arguments):
-    torch.manual_seed(5)
-    sizes = {"channels": 4, "hidden_dim": 8, **arguments}
-    observations = spaces.Box(0.0, 6.0, shape, np.float32)
-    return GruActorCriticPolicy(observations, spaces.Discrete(25), lambda _: 0.0, **sizes)
-
-
 @pytest.fixture
-def run_folder(tiny_recognizer, tmp_path):
+def run_folder(tiny_recognizer, small_policy, tmp_path):
     """Ours: the tiny recognizer and a policy of 25 actions."""
     tiny_recognizer.save(tmp_path / "run" / "recognizer")
     sha256 = tiny_recognizer.fingerprint()
-    save_policy(make_policy(), tmp_path / "run" / "policy", recognizer_sha256=sha256)
+    save_policy(small_policy(25), tmp_path / "run" / "policy", recognizer_sha256=sha256)
     return tmp_path / "run"
 
 
@@ -54,6 +45,22 @@ def convert(make_config, tmp_path, video_folder):
         return out.getvalue()
 
     return run
+
+
+@pytest.fixture
+def refused(convert, tmp_path):
+    """Converts into `back`, or as named, which must end with an error that matches."""
+
+    def run(message, source, *overrides, target="back", error=CheckpointError):
+        with pytest.raises(error, match=message) as caught:
+            convert(source, tmp_path / target, *overrides)
+        return str(caught.value)
+
+    return run
+
+
+def _report(folder):
+    return json.loads((folder / "convert.json").read_text())
 
 
 @pytest.fixture
@@ -95,10 +102,10 @@ def test_ours_to_published_and_back_keeps_every_bit(run_folder, published, conve
         assert torch.equal(value, expected[name]), name
     assert back.recognizer_sha256 == after.fingerprint()
     assert back.glancer_sha256 == after.glancer_fingerprint()
-
-
-def test_a_second_round_writes_the_same_weights(published, convert, tmp_path):
-    convert(published, tmp_path / "back")
+    # Names come from the class file.
+    assert after.config.class_names == ("class 0", "class 1", "class 2")
+    assert not has_placeholder_names(after.config)
+    # A second round writes the same weights.
     convert(tmp_path / "back", tmp_path / "again.pth.tar", "format=published")
     one, other = (
         torch.load(file, weights_only=True) for file in (published, tmp_path / "again.pth.tar")
@@ -114,23 +121,19 @@ def test_a_run_without_a_policy_becomes_a_file_without_one(run_folder, convert, 
     assert entries["policy"] is None
     assert all(name.startswith("net.") for name in entries["focuser"])
     assert printed.startswith("recognizer of ")
-    printed = convert(tmp_path / "y.pth.tar", tmp_path / "back")
-    assert not (tmp_path / "back" / "policy").exists()
-    assert "recognizer/ are in" in printed
-
-
-def test_what_is_printed_reads_the_file_back(run_folder, convert, tmp_path):
-    printed = convert(run_folder, tmp_path / "y.pth.tar", "format=published")
     (line,) = [line for line in printed.splitlines() if line.startswith("to read it back: ")]
     for key in [*SIZES.split(), "glancer=mobilenet_v2_small", "activation_cap=null"]:
         assert f" {key}" in line
+    printed = convert(tmp_path / "y.pth.tar", tmp_path / "back")
+    assert not (tmp_path / "back" / "policy").exists()
+    assert "recognizer/ are in" in printed
 
 
 def test_epoch_and_metrics_of_the_file_are_kept(change, convert, tmp_path):
     metrics = {"epoch": 10, "acc": torch.tensor([74.5]), "best_acc": np.float64(75.25)}
     file = change(lambda entries: entries.update(metrics))
     convert(file, tmp_path / "back")
-    report = json.loads((tmp_path / "back" / "convert.json").read_text())
+    report = _report(tmp_path / "back")
     assert (report["epoch"], report["acc"], report["best_acc"]) == (10, 74.5, 75.25)
     convert(tmp_path / "back", tmp_path / "again.pth.tar", "format=published")
     entries = torch.load(tmp_path / "again.pth.tar", weights_only=True)
@@ -144,7 +147,7 @@ def test_metrics_that_nobody_knows_are_nan_and_read_as_none(published, convert, 
     assert entries["acc"].isnan()
     assert entries["best_acc"].isnan()
     convert(published, tmp_path / "back")
-    report = json.loads((tmp_path / "back" / "convert.json").read_text())
+    report = _report(tmp_path / "back")
     assert (report["acc"], report["best_acc"]) == (None, None)
 
 
@@ -154,7 +157,7 @@ def test_metrics_that_nobody_knows_are_nan_and_read_as_none(published, convert, 
 def test_sizes_are_found_in_the_weights_and_reported(published, convert, tmp_path):
     # The configured ones are others.
     printed = convert(published, tmp_path / "back", "hidden_dim=99", "action_dim=49")
-    report = json.loads((tmp_path / "back" / "convert.json").read_text())
+    report = _report(tmp_path / "back")
     assert (report["num_classes"], report["hidden_dim"]) == (3, 16)
     assert (report["action_dim"], report["policy_hidden_dim"]) == (25, 8)
     assert "in the file: num_classes=3 hidden_dim=16 action_dim=25 policy_hidden_dim=8" in printed
@@ -170,7 +173,7 @@ def test_unexpected_weights_are_reported_and_left_out(change, convert, tmp_path)
     file = change(lambda entries: entries["glancer"].update({"net.extra": torch.zeros(2)}))
     printed = convert(file, tmp_path / "back")
     assert "not used: net.extra" in printed
-    report = json.loads((tmp_path / "back" / "convert.json").read_text())
+    report = _report(tmp_path / "back")
     assert report["weights"]["glancer"]["unexpected"] == ["net.extra"]
     Recognizer.load(tmp_path / "back" / "recognizer")
 
@@ -186,18 +189,17 @@ def test_unexpected_weights_are_reported_and_left_out(change, convert, tmp_path)
 )
 @pytest.mark.parametrize("damage", ["missing", "of another shape"])
 def test_missing_weights_and_other_shapes_are_named(
-    change, convert, tmp_path, entry, name, part, damage
+    change, refused, tmp_path, entry, name, part, damage
 ):
     def apply(entries):
         weight = entries[entry].pop(name)
         if damage != "missing":
             entries[entry][name] = torch.zeros(*weight.shape, 2)
 
-    with pytest.raises(CheckpointError, match=f"{part}: 1 {damage}: {name}") as error:
-        convert(change(apply), tmp_path / "back")
-    assert str(tmp_path / "out" / "convert.json") in str(error.value)
+    said = refused(f"{part}: 1 {damage}: {name}", change(apply))
+    assert str(tmp_path / "out" / "convert.json") in said
     assert not (tmp_path / "back").exists()
-    report = json.loads((tmp_path / "out" / "convert.json").read_text())["weights"][part]
+    report = _report(tmp_path / "out")["weights"][part]
     assert [*report["missing"], *report["wrong_shapes"]][0].startswith(name)
 
 
@@ -209,30 +211,27 @@ def test_missing_weights_and_other_shapes_are_named(
         ("policy", "actor.0.weight", "the policy in .* has no actor.0.weight"),
     ],
 )
-def test_a_missing_weight_that_tells_a_size_is_named(
-    change, convert, tmp_path, entry, name, message
-):
-    with pytest.raises(CheckpointError, match=message):
-        convert(change(lambda entries: entries[entry].pop(name)), tmp_path / "back")
+def test_a_missing_weight_that_tells_a_size_is_named(change, refused, entry, name, message):
+    refused(message, change(lambda entries: entries[entry].pop(name)))
 
 
-def test_a_file_read_with_the_wrong_networks_says_so(published, convert, tmp_path):
-    with pytest.raises(CheckpointError, match=r"focuser: .*experiment=.*or glancer= and focuser="):
-        convert(published, tmp_path / "back", "focuser=resnet50")
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("focuser=resnet50", r"focuser: .*experiment=.*or glancer= and focuser="),
+        (
+            "glance_size=40",
+            r"48 channels and 49 positions, but the glancer gives 48 and 10x10 .* glance_size=",
+        ),
+    ],
+)
+def test_a_file_read_with_the_wrong_networks_says_so(published, refused, override, message):
+    refused(message, published, override)
 
 
-def test_a_policy_for_maps_of_another_size_says_which_key_to_set(published, convert, tmp_path):
-    message = r"48 channels and 49 positions, but the glancer gives 48 and 10x10 .* glance_size="
-    with pytest.raises(CheckpointError, match=message):
-        convert(published, tmp_path / "back", "glance_size=40")
-
-
-def test_a_policy_on_no_square_grid_is_refused(change, convert, tmp_path):
-    def apply(entries):
-        entries["policy"]["actor.0.weight"] = torch.zeros(24, 8)
-
-    with pytest.raises(CheckpointError, match="24 actions, which is no square grid"):
-        convert(change(apply), tmp_path / "back")
+def test_a_policy_on_no_square_grid_is_refused(change, refused):
+    odd = {"actor.0.weight": torch.zeros(24, 8)}
+    refused("24 actions, which is no square grid", change(lambda e: e["policy"].update(odd)))
 
 
 def test_the_policy_may_sit_in_the_focuser_only(change, convert, tmp_path, run_folder):
@@ -246,13 +245,6 @@ def test_the_policy_may_sit_in_the_focuser_only(change, convert, tmp_path, run_f
 # --- class names ---
 
 
-def test_names_come_from_the_class_file(published, convert, tmp_path):
-    convert(published, tmp_path / "back")
-    config = Recognizer.load(tmp_path / "back" / "recognizer").config
-    assert config.class_names == ("class 0", "class 1", "class 2")
-    assert not has_placeholder_names(config)
-
-
 def test_without_a_data_dir_names_are_placeholders(published, convert, tmp_path):
     printed = convert(published, tmp_path / "back", "data_dir=null")
     config = Recognizer.load(tmp_path / "back" / "recognizer").config
@@ -261,46 +253,39 @@ def test_without_a_data_dir_names_are_placeholders(published, convert, tmp_path)
     assert "class names: placeholders: no data_dir was given" in printed
 
 
-def test_a_class_file_of_another_length_is_refused(published, convert, tmp_path):
+def test_another_number_of_classes_is_refused(published, refused, tmp_path):
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    with pytest.raises(ConfigError, match=r"knows 3 classes, but dataset=videos has 2: another"):
-        convert(published, tmp_path / "back", f"data_dir={tmp_path}")
-
-
-def test_the_number_of_classes_that_a_data_set_declares_is_checked_without_its_files(
-    published, convert, tmp_path
-):
-    with pytest.raises(ConfigError, match="knows 3 classes, but dataset=fcvid has 239"):
-        convert(published, tmp_path / "back", "dataset=fcvid", "data_dir=null")
-
-
-def test_a_forgotten_experiment_is_noticed_by_its_classes(published, convert, tmp_path):
-    with pytest.raises(ConfigError, match=r"dataset=glyphs has 10.*experiment=actnet_patch128"):
-        convert(published, tmp_path / "back", "dataset=glyphs", "data_dir=null")
+    for message, *overrides in (
+        (r"knows 3 classes, but dataset=videos has 2: another", f"data_dir={tmp_path}"),
+        # Without its files, as the data set declares; a forgotten experiment is guessed.
+        ("knows 3 classes, but dataset=fcvid has 239", "dataset=fcvid", "data_dir=null"),
+        (r"dataset=glyphs has 10.*=actnet_patch128", "dataset=glyphs", "data_dir=null"),
+    ):
+        refused(message, published, *overrides, error=ConfigError)
 
 
 # --- targets ---
 
 
-@pytest.mark.parametrize("missing", ["source", "target"])
-def test_source_and_target_are_needed(convert, tmp_path, missing):
-    with pytest.raises(ConfigError, match=f"convert needs {missing}=..."):
-        convert(tmp_path / "a", tmp_path / "b", f"{missing}=null")
+def test_source_and_target_are_needed_and_of_the_right_kind(run_folder, refused, tmp_path):
+    for missing in ("source", "target"):
+        refused(f"convert needs {missing}=...", tmp_path, f"{missing}=null", error=ConfigError)
+    message = "run is a folder; format=published writes it as a file"
+    refused(message, run_folder, error=ConfigError)
 
 
-def test_a_folder_is_not_taken_for_a_published_file(run_folder, convert, tmp_path):
-    with pytest.raises(ConfigError, match="run is a folder; format=published writes it as a file"):
-        convert(run_folder, tmp_path / "back")
-
-
-def test_a_folder_in_use_is_left_alone(published, convert, tmp_path):
+def test_what_is_there_is_left_alone(run_folder, published, refused, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"mine is not empty and holds no convert\.json"):
-        convert(published, tmp_path / "mine")
+    before = published.read_bytes()
+    for source, target, message, *overrides in (
+        (published, "mine", r"mine is not empty and holds no convert\.json"),
+        (published, "mine/notes.txt", r"notes\.txt is a file; name a folder"),
+        (run_folder, published, r"x\.pth\.tar exists already; name a new", "format=published"),
+    ):
+        refused(message, source, *overrides, target=target, error=ConfigError)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
-    with pytest.raises(ConfigError, match=r"notes\.txt is a file; name a folder"):
-        convert(published, tmp_path / "mine" / "notes.txt")
+    assert published.read_bytes() == before
 
 
 def test_an_earlier_conversion_is_replaced_with_its_policy(published, change, convert, tmp_path):
@@ -317,41 +302,34 @@ def test_an_earlier_conversion_is_replaced_with_its_policy(published, change, co
     ]
 
 
-def test_an_existing_file_is_not_overwritten(run_folder, published, convert):
-    before = published.read_bytes()
-    with pytest.raises(ConfigError, match=r"x\.pth\.tar exists already; name a new file"):
-        convert(run_folder, published, "format=published")
-    assert published.read_bytes() == before
-
-
 # --- what the published format cannot hold ---
 
 
 @pytest.mark.parametrize(
-    ("policy", "message"),
+    ("shape", "arguments", "message"),
     [
-        (lambda: make_policy((48,)), "sees other maps|glance vectors"),
-        (lambda: make_policy((48, 5, 5)), "sees other maps"),
-        (lambda: _standardising(), r"standardises .*algo\.policy_kwargs\.standardize=false"),
+        ((48,), {}, "sees other maps|glance vectors"),
+        ((48, 5, 5), {}, "sees other maps"),
+        (
+            (48, 7, 7),
+            {"standardize": True},
+            r"standardises .*algo\.policy_kwargs\.standardize=fals",
+        ),
     ],
     ids=["vectors", "other maps", "standardised"],
 )
 def test_a_policy_that_the_published_network_cannot_be_is_refused(
-    run_folder, convert, tmp_path, policy, message
+    run_folder, small_policy, refused, tmp_path, shape, arguments, message
 ):
-    save_policy(policy(), run_folder / "policy", recognizer_sha256="")
-    with pytest.raises(CheckpointError, match=message):
-        convert(run_folder, tmp_path / "y.pth.tar", "format=published")
+    policy = small_policy(25, shape, **arguments)
+    if arguments:
+        policy.fit_scale_once(torch.rand(20, 48, 7, 7))
+    save_policy(policy, run_folder / "policy", recognizer_sha256="")
+    refused(message, run_folder, "format=published", target="y.pth.tar")
     assert not (tmp_path / "y.pth.tar").exists()
 
 
-def _standardising():
-    policy = make_policy(standardize=True)
-    policy.fit_scale_once(torch.rand(20, 48, 7, 7))
-    return policy
-
-
-def test_other_pixel_statistics_are_refused(make_recognizer, convert, tmp_path):
+def test_other_pixel_statistics_are_refused(make_recognizer, refused, tmp_path):
     make_recognizer(pixel_mean=(0.5, 0.5, 0.5)).save(tmp_path / "half")
-    with pytest.raises(CheckpointError, match=r"its pixel_mean is \(0\.5, 0\.5, 0\.5\), not"):
-        convert(tmp_path / "half", tmp_path / "y.pth.tar", "format=published")
+    message = r"its pixel_mean is \(0\.5, 0\.5, 0\.5\), not"
+    refused(message, tmp_path / "half", "format=published", target="y.pth.tar")

@@ -24,46 +24,48 @@ def run(tmp_path):
     return tmp_path / "run"
 
 
-def test_a_backbone_is_loaded_as_it_was_saved(run):
+MAKE = {"glancer": ("mobilenet_v2_small", Glancer), "focuser": ("resnet_small", Focuser)}
+
+
+def _load(path, part="glancer", classes=3):
+    """A new network of the part, with the weights that are found."""
     torch.manual_seed(1)
-    network = Glancer("mobilenet_v2_small", 3)
-    load_backbone(network, "mobilenet_v2_small", str(run), "glancer")
+    name, make = MAKE[part]
+    network = make(name, classes)
+    load_backbone(network, name, str(path), part)
+    return network
+
+
+def _same(network, expected):
+    got = network.state_dict()
+    return got.keys() == expected.keys() and all(torch.equal(got[n], expected[n]) for n in got)
+
+
+def test_a_backbone_is_two_files_without_code_and_loaded_as_it_was_saved(run):
     torch.manual_seed(0)
     expected = Glancer("mobilenet_v2_small", 3).state_dict()
-    for name, value in network.state_dict().items():
-        assert torch.equal(value, expected[name]), name
-
-
-def test_a_backbone_is_saved_as_two_files_that_hold_no_code(run):
+    assert _same(_load(run), expected)
     files = sorted(path.name for path in (run / "glancer").iterdir())
     assert files == ["backbone.json", "backbone.safetensors"]
-    description = json.loads((run / "glancer" / "backbone.json").read_text())
-    assert description == {
-        "part": "glancer",
-        "backbone": "mobilenet_v2_small",
-        "class_names": list(NAMES),
-    }
-    assert "net.features.0.0.weight" in load_file(run / "glancer" / "backbone.safetensors")
-
-
-def test_weights_of_another_backbone_are_refused(run):
-    message = "holds a mobilenet_v2_small, but the glancer is a mobilenet_v2"
-    with pytest.raises(CheckpointError, match=message):
-        load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2", str(run), "glancer")
-
-
-def test_a_glancer_is_not_taken_for_a_focuser(run):
-    message = r"holds a glancer \(mobilenet_v2_small\), but a focuser is needed"
-    with pytest.raises(CheckpointError, match=message):
-        load_backbone(Focuser("resnet_small", 3), "resnet_small", str(run / "glancer"), "focuser")
-
-
-def test_descriptions_without_the_part_are_still_read(run):
     file = run / "glancer" / "backbone.json"
     description = json.loads(file.read_text())
-    description.pop("part")
-    file.write_text(json.dumps(description))
-    load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
+    names = {"backbone": "mobilenet_v2_small", "class_names": list(NAMES)}
+    assert description == {"part": "glancer", **names}
+    assert "net.features.0.0.weight" in load_file(run / "glancer" / "backbone.safetensors")
+    file.write_text(json.dumps(names))  # descriptions without the part are still read
+    _load(run)
+
+
+def test_another_backbone_or_part_is_refused(run, tiny_recognizer, tmp_path):
+    tiny_recognizer.save(tmp_path / "recognizer")
+    for name, path, part, message in (
+        ("mobilenet_v2", run, "glancer", "a mobilenet_v2_small, but the glancer is a mobilenet_v2"),
+        ("resnet_small", run / "glancer", "focuser",
+         r"holds a glancer \(mobilenet_v2_small\), but a focuser is needed"),
+        ("resnet50", tmp_path, "focuser", "a resnet_small, but the focuser is a resnet50"),
+    ):  # fmt: skip
+        with pytest.raises(CheckpointError, match=message):
+            load_backbone(torch.nn.Identity(), name, str(path), part)
 
 
 # --- the classification head ---
@@ -88,54 +90,26 @@ def test_a_head_of_another_width_is_an_error(run):
     save_file(weights, run / "glancer" / "backbone.safetensors")
     message = r"net\.classifier\.1\.weight is \(3, 47\) in the file but \(3, 48\) here"
     with pytest.raises(CheckpointError, match=message):
-        load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
+        _load(run)
 
 
 # --- weights from elsewhere ---
 
 
-def _same(network, expected):
-    got = network.state_dict()
-    return got.keys() == expected.keys() and all(torch.equal(got[n], expected[n]) for n in got)
-
-
-@pytest.mark.parametrize("below", ["", "recognizer"])
-@pytest.mark.parametrize(
-    ("part", "name", "make"),
-    [("glancer", "mobilenet_v2_small", Glancer), ("focuser", "resnet_small", Focuser)],
-)
-def test_a_recognizer_gives_its_parts(tiny_recognizer, tmp_path, below, part, name, make):
+@pytest.mark.parametrize("part", MAKE)
+def test_a_recognizer_or_a_published_file_gives_its_parts(tiny_recognizer, tmp_path, part):
     tiny_recognizer.save(tmp_path / "recognizer")
-    network = make(name, 3)
-    load_backbone(network, name, str(tmp_path / below), part)
-    assert _same(network, getattr(tiny_recognizer, part).state_dict())
-
-
-def test_a_recognizer_with_another_backbone_is_refused(tiny_recognizer, tmp_path):
-    tiny_recognizer.save(tmp_path / "recognizer")
-    with pytest.raises(CheckpointError, match="a resnet_small, but the focuser is a resnet50"):
-        load_backbone(Focuser("resnet_small", 3), "resnet50", str(tmp_path), "focuser")
-
-
-@pytest.mark.parametrize(
-    ("part", "name", "make"),
-    [("glancer", "mobilenet_v2_small", Glancer), ("focuser", "resnet_small", Focuser)],
-)
-def test_a_published_file_gives_its_parts_without_the_policy(tmp_path, part, name, make):
-    torch.manual_seed(0)
-    source, network = make(name, 3), make(name, 3)
+    expected = getattr(tiny_recognizer, part).state_dict()
     policy = {"policy.policy.actor.0.bias": torch.zeros(9)} if part == "focuser" else {}
-    torch.save({part: {**source.state_dict(), **policy}}, tmp_path / "checkpoint.pth.tar")
-    load_backbone(network, name, str(tmp_path / "checkpoint.pth.tar"), part)
-    assert _same(network, source.state_dict())
+    torch.save({part: {**expected, **policy}}, tmp_path / "checkpoint.pth.tar")
+    for path in (tmp_path, tmp_path / "recognizer", tmp_path / "checkpoint.pth.tar"):
+        assert _same(_load(path, part), expected)
 
 
 def test_a_file_with_other_networks_only_is_refused(tmp_path):
     torch.save({"glancer": {"net.a": torch.zeros(1)}, "epoch": 3}, tmp_path / "x.pth.tar")
     with pytest.raises(CheckpointError, match=r"has no focuser; its entries are glancer, epoch"):
-        load_backbone(
-            Focuser("resnet_small", 3), "resnet_small", f"{tmp_path}/x.pth.tar", "focuser"
-        )
+        _load(tmp_path / "x.pth.tar", "focuser")
 
 
 @pytest.fixture(scope="module")
@@ -176,38 +150,29 @@ def test_old_weights_without_batch_counters_are_read(tmp_path):
     old = {name: v for name, v in source.items() if not name.endswith("num_batches_tracked")}
     assert len(old) < len(source)
     torch.save(old, tmp_path / "resnet.pth")
-    network = Focuser("resnet_small", 3)
-    load_backbone(network, "resnet_small", str(tmp_path / "resnet.pth"), "focuser")
+    network = _load(tmp_path / "resnet.pth", "focuser")
     assert torch.equal(network.net.state_dict()["conv1.weight"], source["conv1.weight"])
 
 
-@pytest.mark.parametrize(
-    ("part", "command"),
-    [
-        ("glancer", "adafocus stage0 pretrain_glancer=true"),
-        ("focuser", "adafocus stage0 pretrain_glancer=false"),
-    ],
-)
-def test_a_missing_backbone_is_named_with_its_command(tmp_path, part, command):
-    with pytest.raises(ConfigError, match=f"no {part} in {tmp_path}; '{command}' makes one"):
-        load_backbone(torch.nn.Identity(), "resnet_small", str(tmp_path), part)
+def test_a_missing_backbone_is_named_with_its_command(tmp_path):
+    for part, value in (("glancer", "true"), ("focuser", "false")):
+        command = f"adafocus stage0 pretrain_glancer={value}"
+        with pytest.raises(ConfigError, match=f"no {part} in {tmp_path}; '{command}' makes one"):
+            _load(tmp_path, part)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", "7"])
 def test_a_description_that_is_none_is_a_checkpoint_error(run, content):
     (run / "glancer" / "backbone.json").write_text(content)
     with pytest.raises(CheckpointError, match=str(run)):
-        load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
+        _load(run)
 
 
-@pytest.mark.parametrize("content", [b"", b"not safetensors"], ids=repr)
-def test_weights_that_cannot_be_read_are_a_checkpoint_error(run, content):
-    (run / "glancer" / "backbone.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=str(run)):
-        load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
-
-
-def test_missing_weights_are_named(run):
-    (run / "glancer" / "backbone.safetensors").unlink()
-    with pytest.raises((CheckpointError, OSError), match=str(run)):
-        load_backbone(Glancer("mobilenet_v2_small", 3), "mobilenet_v2_small", str(run), "glancer")
+@pytest.mark.parametrize("content", [b"", b"not safetensors", None], ids=repr)
+def test_weights_that_cannot_be_read_are_named(run, content):
+    file = run / "glancer" / "backbone.safetensors"
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(
+        (CheckpointError, OSError) if content is None else CheckpointError, match=str(run)
+    ):
+        _load(run)

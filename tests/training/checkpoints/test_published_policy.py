@@ -63,7 +63,7 @@ def test_it_comes_back_with_the_published_settings():
 
 
 def test_with_batch_normalisation_the_file_has_21_names_and_without_11():
-    # REFERENCE section 8: 2 and 5 buffers and weights of batch normalisation more.
+    # As published: 2 and 5 buffers and weights of batch normalisation more.
     of_norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
     of_gru = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     heads = [f"gru.{name}" for name in of_gru]

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def resume(handed_on):
@@ -63,11 +65,11 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(resume, bank, run_tiny, tmp_p
     assert f"bank:{bank['folder']} of train: baseline_positions=grid" in log
     assert f"bank:{bank['folder']} of val: baseline_positions=grid" in log
     judge = [f"resume={tmp_path / 'stage2'}", "split=val", "reward=random"]
-    for command in ("evaluate", "benchmark"):
+    for command, more in (("evaluate", []), ("benchmark", ["policies=[random,learned]"])):
         results = []
         for name, own in {"bank": [features], "live": ["baseline_positions=grid"]}.items():
             folder = tmp_path / name / command
-            run_tiny(command, folder, *judge, *own, "policies=[random,learned]")
+            run_tiny(command, folder, *judge, *own, *more)
             results.append(json.loads((folder / f"{command}.json").read_text()))
             assert results[-1]["baseline_positions"] == "grid"
         one, other = results
@@ -151,7 +153,6 @@ def test_a_build_that_ended_early_is_continued_to_the_same_bytes(
     assert len(unchanged) >= recorded
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_write_the_bytes_of_one(tiny, resume, bank, run_two, tmp_path):
     given = [resume, "split=train", "views=2", f"target={tmp_path / 'bank'}"]

@@ -168,7 +168,7 @@ def test_the_class_file_of_another_data_set_is_noticed(check, folder):
     assert any("8 classes, but the data set has 239" in error for error in report["errors"])
 
 
-def test_the_same_video_in_two_splits_is_a_warning(check, folder):
+def test_the_same_video_twice_is_a_warning_or_with_two_labels_an_error(check, folder):
     _change_line(folder / "actnet_val_split.txt", 2, "v_train_001,16,1")
     code, report, _ = check()
     assert code == 0
@@ -176,9 +176,6 @@ def test_the_same_video_in_two_splits_is_a_warning(check, folder):
     train, val = (folder / f"actnet_{split}_split.txt" for split in ("train", "val"))
     assert warning.startswith(f"{train}:2, {val}:2: {folder.resolve()}/frames/v_train_001 is in ")
     assert "train and val: results on a split that was trained on mean nothing" in warning
-
-
-def test_the_same_video_with_two_labels_is_an_error(check, folder):
     _change_line(folder / "actnet_train_split.txt", 2, "v_train_011,16,5")
     code, report, _ = check()
     assert code == 1

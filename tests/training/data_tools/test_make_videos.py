@@ -45,7 +45,7 @@ def make(monkeypatch, quiet):
 # --- the session's folder, drawn by a worker process ---
 
 
-def test_every_split_has_its_list_targets_and_videos(tiny_videos):
+def test_every_split_has_its_list_targets_videos_and_a_complete_description(tiny_videos):
     for split, count in {"train": 20, "val": 10, "test": 12}.items():
         lines = (tiny_videos / f"{split}.txt").read_text().splitlines()
         assert lines == [f"{split}/{i:05d}.mp4,16,{i % 10}" for i in range(count)]
@@ -53,9 +53,6 @@ def test_every_split_has_its_list_targets_and_videos(tiny_videos):
         files = sorted(path.name for path in (tiny_videos / "videos" / split).iterdir())
         assert files == [f"{i:05d}.mp4" for i in range(count)]
     assert (tiny_videos / "classes.txt").read_text().split("\n")[:-1] == list(CLASS_NAMES)
-
-
-def test_the_folder_says_what_it_holds_and_that_it_is_complete(tiny_videos):
     description = json.loads((tiny_videos / "videos.json").read_text())
     splits = {"train": [1001, 20], "val": [1002, 10], "test": [2001, 12]}
     assert description == {"dataset": "glyphs", "splits": splits}
@@ -128,10 +125,12 @@ def test_videos_of_other_seeds_are_not_taken_for_these(make, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", ".hidden", "videos.json"])
-def test_a_folder_with_other_files_is_refused_and_left_alone(make, tmp_path, name):
+def test_a_folder_with_other_files_or_a_file_is_refused_and_left_alone(make, tmp_path, name):
     (tmp_path / name).write_text("{}")
     with pytest.raises(ConfigError, match=r"holds other files; name an empty folder with data_dir"):
         make(tmp_path)
+    with pytest.raises((ConfigError, OSError), match=name):
+        make(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "{}"
 
@@ -147,20 +146,10 @@ def test_the_command_says_where_the_videos_are(make, run_command, tmp_path, monk
     assert (tmp_path / "elsewhere" / "videos.json").is_file()
 
 
-def test_an_empty_folder_is_used(make, tmp_path):
-    (tmp_path / "videos").mkdir()
-    assert len(make(tmp_path / "videos")) == 7
-
-
-def test_an_empty_folder_on_another_disk_is_used(make, tmp_path):
+def test_an_empty_folder_is_used_also_on_another_disk(make, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert len(make(tmp_path / "empty")) == 7
     (tmp_path / "disk").mkdir()
     (tmp_path / "videos").symlink_to(tmp_path / "disk")
     assert len(make(tmp_path / "videos")) == 7
     assert (tmp_path / "disk" / "videos.json").is_file()
-
-
-def test_a_file_in_the_folders_place_is_refused(make, tmp_path):
-    (tmp_path / "videos").write_text("a file")
-    with pytest.raises((ConfigError, OSError), match="videos"):
-        make(tmp_path / "videos")
-    assert (tmp_path / "videos").read_text() == "a file"

@@ -46,16 +46,18 @@ def test_the_histogram_has_the_shares_of_all_looks_as_they_lie_in_the_frame():
     assert found["action_entropy_bits"] == 1.5
     assert found["max_entropy_bits"] == 4.0
     assert (found["top_position"], found["top_position_share"]) == (0, 0.5)
+    boxes = np.array([[[0, 4, 10, 10], [26, 5, 10, 10]]])
+    # Row 0, column 4 px -> 0; row 26 px -> 3, column 5 px is as near to 0 as to 10: the first.
+    assert nearest_positions(boxes, GRID).tolist() == [[0, 12]]
+    assert entropy_bits(np.array([1.0, 0.0])) == 0.0
+    assert entropy_bits(np.full(4, 0.25)) == 2.0
 
 
-def test_movement_is_the_distance_between_consecutive_patches():
+def test_movement_is_the_distance_of_patches_and_the_same_places_are_a_routine():
     # (0, 0) to (10, 0): 10 pixels; then to (30, 20): the diagonal of 20.
     found = diagnostics(_evaluation([[0, 4, 14]]), GRID)
     assert found["movement_pixels"] == pytest.approx((10 + 20 * math.sqrt(2)) / 2)
     assert diagnostics(_evaluation([[5]]), GRID)["movement_pixels"] == 0.0
-
-
-def test_the_same_places_in_every_video_are_a_routine():
     sweep = diagnostics(_evaluation([[0, 3, 12, 15]] * 3), GRID)
     assert (sweep["same_place_share"], sweep["routine"], sweep["collapsed"]) == (1.0, True, False)
     # In the first frame 2 of 4 agree, in the second all.
@@ -78,14 +80,3 @@ def test_the_warning_says_where_and_above_which_share():
     assert (
         diagnostic_warnings("ppo", diagnostics(_evaluation([[0, 3], [5, 9], [2, 1]]), GRID)) == []
     )
-
-
-def test_looks_between_positions_count_for_the_nearest_one():
-    boxes = np.array([[[0, 4, 10, 10], [26, 5, 10, 10]]])
-    # Row 0, column 4 px -> 0; row 26 px -> 3, column 5 px is as near to 0 as to 10: the first.
-    assert nearest_positions(boxes, GRID).tolist() == [[0, 12]]
-
-
-def test_no_choice_has_no_entropy():
-    assert entropy_bits(np.array([1.0, 0.0])) == 0.0
-    assert entropy_bits(np.full(4, 0.25)) == 2.0

@@ -21,12 +21,9 @@ INF = math.inf
 CERTAINTY = np.array([[9.0, 1.0, 1.0], [5.0, 8.0, 1.0], [3.0, 9.0, 1.0], [1.0, 2.0, 1.0]])
 
 
-def test_there_are_35_budgets_from_a_half_to_3_9():
+def test_there_are_35_budgets_whose_powers_are_the_shares():
     assert len(BUDGETS) == 35
     assert (BUDGETS[0], BUDGETS[1], BUDGETS[-1]) == (0.5, 0.6, 3.9)
-
-
-def test_shares_are_powers_of_the_budget():
     assert target_shares(2.0, 3).tolist() == pytest.approx([1 / 7, 2 / 7, 4 / 7])
     assert target_shares(1.0, 4).tolist() == [0.25] * 4
     assert target_shares(0.5, 3).tolist() == pytest.approx([4 / 7, 2 / 7, 1 / 7])
@@ -49,19 +46,13 @@ def test_the_most_certain_videos_leave(budget, thresholds, frames):
     assert exit_frames(CERTAINTY, found).tolist() == frames
 
 
-def test_a_video_that_has_left_sets_no_later_threshold():
+def test_who_has_left_sets_no_later_threshold_and_others_leave_at_the_first_they_reach():
     certainty = np.array([[9.0, 100.0, 0.0], [1.0, 2.0, 0.0], [1.0, 3.0, 0.0]])
     assert exit_thresholds(certainty, np.array([1 / 3, 1 / 3, 1 / 3])).tolist() == [9.0, 3.0, -INF]
-
-
-def test_other_videos_leave_at_the_first_frame_that_reaches_its_threshold():
+    assert exit_thresholds(CERTAINTY[:, :1], np.ones(1)).tolist() == [-INF]
     thresholds = np.array([5.0, 3.0, -INF])
     certainty = np.array([[5.0, 0.0, 0.0], [4.9, 3.0, 9.0], [4.9, 2.9, -9.0]])
     assert exit_frames(certainty, thresholds).tolist() == [0, 1, 2]
-
-
-def test_with_one_frame_everybody_stays_to_the_end():
-    assert exit_thresholds(CERTAINTY[:, :1], np.ones(1)).tolist() == [-INF]
 
 
 def test_certainty_is_the_largest_raw_logit_or_the_negative_entropy():
@@ -96,9 +87,6 @@ def test_a_point_charges_frames_up_to_the_exit_and_judges_the_logits_there():
     # Exits after frames 1, 1, 2, 3: certainties 9, 5, 9, 1.
     assert points[0.5]["gmacs_per_video"] == 17.5
     assert points[0.5]["largest"] == 24.0
-
-
-def test_a_frame_that_was_skipped_costs_less():
     # The exits are after frames 1, 3, 2, 3; every second frame costs 1 instead of 10.
     gmacs = np.tile([10.0, 1.0, 10.0], (4, 1))
     (point,) = (point for point in _curve(gmacs=gmacs) if point["budget"] == 1.0)

@@ -14,22 +14,15 @@ from train.evaluation.report.text import write_evaluation
 
 
 @pytest.fixture
-def judge(run_command, tiny, tmp_path):
-    """Runs `evaluate`; gives its JSON, with the one policy's fields in the top level too."""
+def evaluate(run_tiny, tmp_path):
+    """Runs `evaluate`; gives its JSON, the one policy's fields on its top level, and its texts."""
 
     def run(resume, *overrides):
-        done = run_command(
-            "evaluate", *tiny, f"resume={resume}", f"output_dir={tmp_path}", *overrides
-        )
-        assert done.code == 0, done.err
+        done = run_tiny("evaluate", tmp_path, f"resume={resume}", *overrides)
         result = json.loads((tmp_path / "evaluate.json").read_text())
         (policy,) = result["policies"]
-        return {
-            **result,
-            **policy,
-            "out": done.out,
-            "markdown": (tmp_path / "evaluate.md").read_text(),
-        }
+        texts = {"out": done.out, "markdown": (tmp_path / "evaluate.md").read_text()}
+        return {**result, **policy, **texts}
 
     return run
 
@@ -52,51 +45,62 @@ def counted(monkeypatch):
 
 
 def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_frame(
-    pipeline, judge, counted
+    stage2_run, evaluate, counted
 ):
-    result = judge(pipeline["stage3_learned"], "batch_size=6")
+    result = evaluate(stage2_run, "batch_size=6")
     # 12 videos of 2 frames, and once more a video whose multiply-adds are counted.
     assert counted == [6 * 2, 6 * 2, 2]
     assert (result["name"], result["num_draws"], result["videos"]) == ("learned", 1, 12)
     assert result["reward"] is None
     assert "reward_mean" not in result
-
-
-def test_a_reward_that_is_asked_for_is_measured(pipeline, judge, counted):
-    result = judge(pipeline["stage3_learned"], "batch_size=6", "reward=random")
+    # A reward that is asked for needs the patches that it compares with.
+    counted.clear()
+    result = evaluate(stage2_run, "batch_size=6", "reward=random")
     assert counted == [2 * 6 * 2, 2 * 6 * 2, 2 * 2]
     assert result["reward"] == "random"
     assert -1.0 < result["reward_mean"] < 1.0
 
 
-def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(pipeline, judge):
-    result = judge(pipeline["stage1"], "draws=null")
+def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(handed_on, evaluate):
+    result = evaluate(handed_on["stage1"], "draws=null")
     assert (result["name"], result["num_draws"]) == ("random_offsets", 1)
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier"}
     for text in (result["out"], result["markdown"]):
         assert "random_offsets: patches at random pixels, as stage 1 is validated" in text
-    again = judge(pipeline["stage1"], "policy=random_offsets", "draws=null")
+    again = evaluate(handed_on["stage1"], "policy=random_offsets", "draws=null")
     assert again["top1_per_step"] == result["top1_per_step"]
     assert again["map_per_step"] == result["map_per_step"]
 
 
-def test_a_policy_that_is_named_must_be_there(run_command, tiny, pipeline, tmp_path):
-    given = [f"resume={pipeline['stage1']}", f"policy={pipeline['stage1']}"]
-    done = run_command("evaluate", *tiny, *given, f"output_dir={tmp_path}")
-    assert done.code == 1
-    assert "no policy in" in done.err
+def test_a_policy_that_is_named_must_be_there(refused, handed_on):
+    given = [f"{key}={handed_on['stage1']}" for key in ("resume", "policy")]
+    assert "no policy in" in refused("evaluate", *given)
 
 
-def test_draws_of_a_random_policy_are_averaged(pipeline, judge):
-    result = judge(pipeline["stage1"], "draws=3")
+def test_draws_are_averaged_and_the_time_they_took_is_said(handed_on, evaluate):
+    result = evaluate(handed_on["stage1"], "draws=3")
     assert result["num_draws"] == 3
     assert "mean of 3 draws" in result["markdown"]
+    assert result["seconds"] > 0.0
+    # Three draws of 12 videos were played.
+    assert result["videos_per_second"] == pytest.approx(36 / result["seconds"])
+    assert result["device"].startswith("cpu")
+    assert f"{result['videos_per_second']:.1f}" in result["out"]
+
+
+def test_it_sees_the_frames_of_evaluation_whatever_the_split_and_the_seed(handed_on, evaluate):
+    given = [handed_on["stage1"], "policy=center", "reward=conf", "split=train"]
+    one, other = (evaluate(*given, f"seed={seed}") for seed in (0, 1))
+    assert one["videos"] == other["videos"] == 20
+    # The center draws nothing, and `conf` subtracts nothing: only the frames could differ.
+    assert one["reward_mean"] == pytest.approx(other["reward_mean"], abs=1e-6)
+    assert one["on_target"] == other["on_target"]
 
 
 # --- numbers ---
 
 
-def test_every_number_is_the_one_of_the_evaluations_logits(pipeline, judge, monkeypatch):
+def test_every_number_is_the_one_of_the_evaluations_logits(stage2_run, evaluate, monkeypatch):
     seen = []
 
     def remember(*arguments, **settings):
@@ -104,7 +108,7 @@ def test_every_number_is_the_one_of_the_evaluations_logits(pipeline, judge, monk
         return seen[-1]
 
     monkeypatch.setattr(evaluator, "evaluate_agent", remember)
-    result = judge(pipeline["stage3_learned"])
+    result = evaluate(stage2_run)
     logits, labels = seen[0].logits, seen[0].label
     for t in range(2):
         best = np.argsort(-logits[:, t], axis=1, kind="stable")
@@ -117,24 +121,6 @@ def test_every_number_is_the_one_of_the_evaluations_logits(pipeline, judge, monk
     assert result["map_missing_classes"] == 0
     assert result["gmacs_per_video"] == pytest.approx(sum(result["gmacs_by_part"].values()))
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier", "policy"}
-
-
-def test_the_time_it_took_and_where_are_said(pipeline, judge):
-    result = judge(pipeline["stage1"], "draws=2")
-    assert result["seconds"] > 0.0
-    # Two draws of 12 videos were played.
-    assert result["videos_per_second"] == pytest.approx(24 / result["seconds"])
-    assert result["device"].startswith("cpu")
-    assert f"{result['videos_per_second']:.1f}" in result["out"]
-
-
-def test_the_rule_of_the_mean_average_precision_can_be_the_published_one(pipeline, judge):
-    result = judge(pipeline["stage3_learned"], "map_rule=published", "map_labels=first")
-    standard = judge(pipeline["stage3_learned"])
-    assert (result["map_rule"], result["map_labels"]) == ("published", "first")
-    # Every class occurs and has one label a video: both rules agree.
-    assert result["map"] == pytest.approx(standard["map"], abs=1e-5)
-    assert "mAP by the published rule over the first label" in " ".join(result["out"].split())
 
 
 # --- the report ---
@@ -182,15 +168,12 @@ def test_the_report_has_the_result_each_step_and_the_cost(report):
     assert max(len(line.rstrip()) for line in printed.splitlines()) <= 80
 
 
-def test_missing_classes_are_counted_in_the_report(report):
+def test_missing_classes_and_fewer_than_five_are_said_in_the_report(report):
     text = report(map_missing_classes=3)[0]
     assert "3 of 200 classes have no video and are left out of the mAP" in text
     text = report(map_missing_classes=3, map_rule="published")[0]
     assert "3 of 200 classes have no video; the published rule counts as many as 0" in text
     assert "have no video" not in report()[0]
-
-
-def test_with_fewer_than_five_classes_the_column_says_so(report):
     markdown, _ = report(classes=3)
     assert "top-3" in markdown
     assert "top-5" not in markdown

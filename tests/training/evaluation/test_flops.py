@@ -2,12 +2,9 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
-from agents.policies.gru_policy import GruActorCriticPolicy
 from train.evaluation.flops import multiply_adds, run_flops
 
 
@@ -32,7 +29,7 @@ def test_a_video_costs_the_published_multiply_adds(count, patch_size, gigamacs):
 
 
 def test_each_part_costs_what_the_reference_says(count):
-    # REFERENCE section 9, P = 128, 16 frames.
+    # As published, for P = 128 and 16 frames (PUBLISHED.md, Costs).
     parts = count("experiment=actnet_patch128")["multiply_adds_per_video"]
     giga = {part: value / 1e9 for part, value in parts.items()}
     assert list(giga) == ["glancer", "policy", "focuser", "classifier"]
@@ -42,7 +39,7 @@ def test_each_part_costs_what_the_reference_says(count):
     assert giga["classifier"] == pytest.approx(0.217186, rel=1e-4)
 
 
-# The paper's table 3, and what its networks come to (REFERENCE section 9).
+# The paper's table 3, and what its networks come to (PUBLISHED.md, Costs).
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("patch_size", "gigamacs"), [(144, 23.49), (160, 27.42), (176, 33.67)])
 def test_glances_and_patches_of_something_something_cost_the_published_multiply_adds(
@@ -86,7 +83,9 @@ def test_classes_are_counted_by_the_class_file(count, video_folder):
     assert count("experiment=videos", f"data_dir={video_folder}")["num_classes"] == 3
 
 
-def test_the_command_ends_in_the_two_lines(run_command, tmp_path):
+def test_the_command_ends_in_two_lines_that_a_narrow_terminal_does_not_break(
+    run_command, tmp_path, monkeypatch
+):
     done = run_command("flops", "experiment=actnet_patch128", f"output_dir={tmp_path}")
     assert done.code == 0, done.err
     lines = done.out.splitlines()
@@ -94,9 +93,6 @@ def test_the_command_ends_in_the_two_lines(run_command, tmp_path):
     assert lines[-1] == "total 26.52 G multiply-adds per video"
     (row,) = [line for line in lines if "classifier" in line]
     assert row.split()[3:8:2] == ["0.013574", "16", "0.217"]
-
-
-def test_a_narrow_terminal_does_not_break_the_two_lines(run_command, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     done = run_command("flops", f"output_dir={tmp_path}")
     assert done.out.splitlines()[-1].startswith("total ")
@@ -115,18 +111,7 @@ def test_counting_without_a_policy_leaves_it_out_and_the_recognizer_as_it_was(ma
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer):
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (48,), np.float32), spaces.Discrete(16), lambda _: 0.0, hidden_dim=8
-    )
-    counts = multiply_adds(make_recognizer(), policy)  # 4 frames
-    assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 16 + 8)
-
-
-def test_a_policy_of_continuous_locations_has_two_outputs(make_recognizer):
-    space = spaces.Box(0.0, 1.0, (2,), np.float32)
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (48,), np.float32), space, lambda _: 0.0, hidden_dim=8
-    )
-    counts = multiply_adds(make_recognizer(), policy)
-    assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * 2 + 8)
+def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer, small_policy):
+    for num_actions, outputs in ((16, 16), (None, 2)):
+        counts = multiply_adds(make_recognizer(), small_policy(num_actions, (48,)))  # 4 frames
+        assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * outputs + 8)

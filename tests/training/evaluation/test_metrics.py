@@ -45,11 +45,17 @@ def test_every_label_of_a_sample_counts_or_the_first_alone():
     assert every.num_missing == first.num_missing == 0
 
 
-def test_perfect_predictions_are_1_also_where_a_class_does_not_occur():
+def test_perfect_predictions_are_1_also_where_classes_do_not_occur():
     labels = np.array([0, 2, 3, 0])
     logits = 5.0 * np.eye(4, dtype=np.float32)[labels]
     found = mean_average_precision(logits, [(int(label),) for label in labels])
     assert (found.mean, found.num_missing) == (pytest.approx(1.0), 1)
+    # By logits class 0 ranks the second sample first; by probability the first one.
+    logits = np.array([[2.0, 0.0], [3.0, 3.0]], np.float32)
+    found = mean_average_precision(logits, [(0,), (1,)])
+    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 0)
+    found = mean_average_precision(_logits(FOUR), [(1,)] * 4)
+    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 2)
 
 
 def test_by_the_published_rule_an_absent_class_shifts_the_higher_ones():
@@ -84,18 +90,6 @@ def test_single_labels_give_torchmetrics_multiclass_average_precision():
     assert found.mean == pytest.approx(float(expected.mean()), abs=1e-6)
 
 
-def test_scores_are_probabilities_and_not_logits():
-    # By logits class 0 ranks the second sample first; by probability the first one.
-    logits = np.array([[2.0, 0.0], [3.0, 3.0]], np.float32)
-    found = mean_average_precision(logits, [(0,), (1,)])
-    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 0)
-
-
-def test_one_class_alone_can_be_judged():
-    found = mean_average_precision(_logits(FOUR), [(1,)] * 4)
-    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 2)
-
-
 @pytest.mark.parametrize(
     ("labels", "changes", "message"),
     [
@@ -126,7 +120,7 @@ def test_a_network_that_gives_nan_is_not_judged():
 # --- top-k ---
 
 
-def test_a_label_counts_if_fewer_than_k_classes_are_better():
+def test_a_label_counts_if_fewer_than_k_classes_are_better_and_the_first_of_equals_wins():
     logits = np.array([[5, 4, 3, 2, 1, 0], [5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]], np.float32)
     labels = np.array([0, 4, 0])
     # The labels are at ranks 1, 5 and 6.
@@ -134,16 +128,10 @@ def test_a_label_counts_if_fewer_than_k_classes_are_better():
     assert top_k(logits, labels, 4) == pytest.approx(1 / 3)
     assert top_k(logits, labels, 5) == pytest.approx(2 / 3)
     assert top_k(logits, labels, 6) == pytest.approx(1.0)
-
-
-def test_of_equal_logits_the_first_class_wins_as_in_argmax():
     logits = np.zeros((3, 3), np.float32)
     labels = np.array([0, 1, 2])
     assert [top_k(logits, labels, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert top_k(logits, labels, 1) == pytest.approx(float((logits.argmax(1) == labels).mean()))
-
-
-def test_with_fewer_classes_than_k_every_label_is_among_them():
     assert top_k(_logits(FOUR), np.array([2, 2, 2, 1]), 5) == 1.0
 
 
@@ -219,9 +207,6 @@ def test_rewards_are_averaged_over_draws_then_videos(evaluation):
     assert summary["return_mean"] == pytest.approx(0.25)
     assert summary["reward_ci95"] == [pytest.approx(0.0), pytest.approx(0.25)]
     assert summary["on_target"] == pytest.approx(6 / 8)
-
-
-def test_on_target_is_none_where_it_is_not_known(evaluation):
     summary = reward_summary(evaluation, _Targets(known=False))
     assert summary["on_target"] is None
 

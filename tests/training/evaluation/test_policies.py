@@ -44,6 +44,8 @@ def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(make_c
     ]
     (entry,) = _entries(make_config, "resume=a", "policy=b", "policies=[learned]")
     assert entry.checkpoints == ("b",)
+    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
+        _entries(make_config, "policies=[learned]")
 
 
 def test_a_name_given_twice_is_one_policy_of_two_seeds(make_config, make_run):
@@ -109,11 +111,6 @@ def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp
 def test_names_and_folders_that_are_none_are_refused(make_config, given, message):
     with pytest.raises(ValueError, match=message):
         _entries(make_config, "resume=a", *given)
-
-
-def test_a_learned_policy_needs_a_folder(make_config):
-    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
-        _entries(make_config, "policies=[learned]")
 
 
 def test_differences_are_taken_to_references_and_to_the_learned_policies_named_after_it():

@@ -33,14 +33,13 @@ def _green(picture):
     return np.asarray(np.abs(picture.astype(int) - GREEN).max(axis=2) < 70)
 
 
-def test_each_policy_has_a_panel_in_every_frame_of_every_video(evaluations, make_videos, tmp_path):
+def test_each_policy_has_a_panel_with_its_box_in_every_frame_of_every_video(
+    evaluations, make_videos, tmp_path
+):
     write_policy_video(tmp_path, make_videos(), evaluations, seed=3)
     frames = _frames(tmp_path / "policies.mp4")
     assert len(frames) == 5 * 4
     assert frames[0].shape[1] == 2 * 440  # frames of 40 pixels, eleven times as large
-
-
-def test_the_box_is_where_the_policy_looked(evaluations, make_videos, tmp_path):
     grey = make_videos()
     grey.frames.fill_(40)
     write_policy_video(tmp_path, grey, evaluations, seed=3)

@@ -16,11 +16,11 @@ HEIGHT = 24 + SIDE + 70  # title, frame, bars
 
 
 @pytest.fixture
-def record(run_command, tiny, pipeline, tmp_path):
-    """Runs the command on the pipeline's recognizer, in `tmp_path / "run"`."""
+def record(run_command, tiny, stage2_run, tmp_path):
+    """Runs the command on a run of stage 2, in `tmp_path / "run"`."""
 
     def run(*overrides):
-        place = [f"resume={pipeline['stage2']}", f"output_dir={tmp_path / 'run'}"]
+        place = [f"resume={stage2_run}", f"output_dir={tmp_path / 'run'}"]
         return run_command("record", *tiny, *place, *overrides)
 
     return run
@@ -35,8 +35,8 @@ def _frames(path):
         frames.append(frame[..., ::-1])
 
 
-def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(record, pipeline, tmp_path):
-    done = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{pipeline['stage2']}]")
+def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(record, stage2_run, tmp_path):
+    done = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{stage2_run}]")
     assert done.code == 0, done.err
     file = tmp_path / "run" / "record.mp4"
     assert f"{file}: videos [0, 3] of test, center, fixed:0, learned, ppo" in done.out.replace(
@@ -66,8 +66,8 @@ def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(record,
         assert (gif.n_frames, gif.info["duration"]) == (3 * 2, 200)
 
 
-def test_seeds_of_one_policy_have_a_panel_each(record, pipeline, tmp_path):
-    run = pipeline["stage2"]
+def test_seeds_of_one_policy_have_a_panel_each(record, stage2_run, tmp_path):
+    run = stage2_run
     given = ["videos=[1]", f"policies=[ppo:{run},ppo:{run}]", f"output={tmp_path / 'a.mp4'}"]
     done = record(*given)
     assert done.code == 0, done.err
@@ -75,10 +75,10 @@ def test_seeds_of_one_policy_have_a_panel_each(record, pipeline, tmp_path):
     assert _frames(tmp_path / "a.mp4")[0].shape[1] == 2 * SIDE
 
 
-def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(record, pipeline, tmp_path):
+def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(record, stage2_run, tmp_path):
     files = [tmp_path / "common.mp4", tmp_path / "own.mp4"]
     given = ["videos=[1]", "policies=[learned]"]
-    for file, runs in zip(files, ([], [f"runs={{learned: {pipeline['stage1']}}}"]), strict=True):
+    for file, runs in zip(files, ([], [f"runs={{learned: {stage2_run}}}"]), strict=True):
         done = record(*given, *runs, f"output={file}")
         assert done.code == 0, done.err
     common, own = (_frames(file)[1] for file in files)
@@ -105,7 +105,7 @@ def test_what_cannot_be_recorded_is_one_line(record, tmp_path, given, message):
     assert not list(tmp_path.rglob("*.mp4"))
 
 
-def test_videos_are_named_or_spread_evenly_over_the_split():
+def test_videos_are_named_or_spread_evenly_and_a_folder_is_no_output(tmp_path):
     assert choose([3, 0, 3], 10) == [3, 0]
     assert choose(3, 11) == [0, 5, 10]
     assert choose(None, 10) == [0, 3, 6, 9]
@@ -113,9 +113,6 @@ def test_videos_are_named_or_spread_evenly_over_the_split():
     for wrong in ([], [-1], [10]):
         with pytest.raises(ConfigError, match="the split's videos"):
             choose(wrong, 10)
-
-
-def test_a_folder_is_no_output(tmp_path):
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(ConfigError, match="name of a file"):
         output_file(str(tmp_path / "a.mp4"), tmp_path)

@@ -184,16 +184,13 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(opened, re
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 
-def test_arrow_keys_step_through_the_frames_and_round_again(opened):
+def test_arrow_keys_step_through_frames_and_in_the_player_through_videos(opened):
     for frame in ("1", "2", "3", "0"):
         opened.press("ArrowRight")
         assert opened.place() == ("0", frame)
     opened.press("ArrowLeft")
     assert opened.place() == ("0", "3")
     assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {EVIL}"
-
-
-def test_in_the_player_up_and_down_go_through_the_videos(opened):
     opened.press("ArrowDown")
     assert opened.place() == ("0", "0")  # elsewhere on the page the key scrolls
     opened.value("document.getElementById('player').focus()")

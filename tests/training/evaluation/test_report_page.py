@@ -85,9 +85,6 @@ def test_names_and_labels_are_text_and_nothing_else(html):
     assert sum(tag == "script" for tag, _ in page.elements) == 2
     assert "<img src=x" not in html
     assert "</script><img" not in html
-
-
-def test_the_players_data_keep_the_label_as_it_is(html):
     scripts = Page(html).scripts
     assert "<" not in scripts["player-data"]
     data = json.loads(scripts["player-data"])
@@ -107,16 +104,13 @@ def test_the_page_needs_nothing_from_anywhere(html):
     assert "unsafe" not in policy
 
 
-def test_it_begins_with_what_was_measured(html):
+def test_the_page_begins_with_what_was_measured_and_has_every_figure(html):
     text = " ".join(Page(html).text.split())
     start = text.index("Measured on all 5 videos of the split test of")
     assert "2 frames of 40 x 40 pixels" in text
     assert "one patch of 12 x 12" in text
     assert start < text.index("Each with its own stage-3 classifier") < text.index("Player")
     assert "mean return +0.466 [+0.430, +0.503] above random." in text
-
-
-def test_every_figure_is_in_the_page_and_can_be_read(html):
     sources = [a["src"] for tag, a in Page(html).elements if tag == "img"]
     assert len(sources) == len(CAPTIONS)
     for source in sources:

@@ -25,15 +25,12 @@ def evaluations(make_vector_env):
     return [evaluate_agent(env, FixedAgent(np.int64(action))) for action in (0, 5, 9)]
 
 
-def test_a_difference_is_taken_video_by_video():
+def test_a_difference_is_taken_video_by_video_and_its_interval_holds_the_mean():
     # Every video gains exactly 0.1, however much they differ among themselves.
     reference = np.array([0.0, 5.0, -3.0, 2.0])
     found = paired_difference(reference + 0.1, reference)
     assert found["mean"] == pytest.approx(0.1)
     assert found["ci95"] == pytest.approx([0.1, 0.1])
-
-
-def test_an_interval_of_differences_holds_their_mean():
     rng = np.random.default_rng(0)
     found = paired_difference(rng.normal(1.0, 0.5, 200), np.zeros(200))
     low, high = found["ci95"]
@@ -60,9 +57,6 @@ def test_checkpoints_are_joined_as_draws_and_parted_again(evaluations):
     for part, expected in zip(each_draw(joined), evaluations, strict=True):
         for name, value in vars(expected).items():
             np.testing.assert_array_equal(vars(part)[name], value)
-
-
-def test_one_checkpoint_stays_as_it_is(evaluations):
     assert as_draws(evaluations[:1]) is evaluations[0]
 
 
@@ -74,12 +68,9 @@ def test_checkpoints_on_other_videos_or_with_other_actions_are_refused(evaluatio
         as_draws([one, replace(one, actions=np.zeros((5, 4, 2), np.float32))])
 
 
-def test_the_interquartile_mean_leaves_out_a_quarter_at_either_end():
+def test_the_interquartile_mean_and_the_spread_are_those_of_the_checkpoints():
     assert interquartile_mean(np.array([100.0, 2.0, 4.0, -50.0])) == 3.0
     assert interquartile_mean(np.array([1.0, 2.0, 6.0])) == 3.0  # a quarter of 3 is none
-
-
-def test_the_spread_over_seeds_is_that_of_the_checkpoints():
     found = over_seeds([0.5, 0.6, 0.7, 3.0])
     assert found["values"] == [0.5, 0.6, 0.7, 3.0]
     assert found["mean"] == pytest.approx(1.2)
@@ -89,24 +80,15 @@ def test_the_spread_over_seeds_is_that_of_the_checkpoints():
     assert over_seeds([0.5, 0.5])["iqm_ci95"] == [0.5, 0.5]
 
 
-def test_the_interval_of_equal_values_is_the_value():
-    assert bootstrap_interval(np.full(10, 0.25)) == [0.25, 0.25]
-    assert bootstrap_interval(np.array([0.5])) == [0.5, 0.5]
-
-
-def test_the_interval_of_many_values_is_that_of_the_normal_distribution():
+def test_the_interval_is_that_of_the_normal_distribution_within_the_values():
     values = np.random.default_rng(0).normal(1.0, 2.0, size=400)
     low, high = bootstrap_interval(values)
     middle, half = values.mean(), 1.96 * values.std() / 20
     assert low == pytest.approx(middle - half, abs=0.02)
     assert high == pytest.approx(middle + half, abs=0.02)
-
-
-def test_the_interval_of_a_rate_stays_within_0_and_1():
+    assert bootstrap_interval(np.full(10, 0.25)) == [0.25, 0.25]
+    assert bootstrap_interval(np.array([0.5])) == [0.5, 0.5]
     low, high = bootstrap_interval(np.array([0.0] * 9 + [1.0]))
     assert 0.0 <= low < 0.1 < high <= 1.0
-
-
-def test_the_interval_is_always_the_same():
     values = np.random.default_rng(0).random(30)
     assert bootstrap_interval(values) == bootstrap_interval(values)

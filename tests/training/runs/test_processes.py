@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from train.runs.processes import Processes
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 @pytest.mark.distributed
 def test_two_processes_take_the_first_step_of_one(
     tiny, tiny_videos, handed_on, check_first_step, tmp_path
@@ -31,7 +32,6 @@ def test_two_processes_take_the_first_step_of_one(
     assert (run / "stage1.log").read_text().count("starting stage1") == 1
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_train_the_policy_of_one(
     tiny, handed_on, run_tiny, run_two, stage2_run, tmp_path

@@ -14,6 +14,8 @@ from torch.optim import Adam, AdamW
 from train.config.sections import ConfigError
 from train.runs.folder import find_continued
 
+pytestmark = pytest.mark.slow
+
 STATE = "training_state.pt"
 
 # Two updates an epoch, of three steps each in stage 2: the cut is in the middle of the third epoch.
@@ -60,7 +62,7 @@ def _weights(folder):
     [
         *((stage, "cut") for stage in STAGES),
         # One sync of the file and one of the folder for each state: the third is in the second.
-        pytest.param("stage1", "killed", marks=pytest.mark.slow),
+        ("stage1", "killed"),
     ],
 )
 def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one(

@@ -20,6 +20,8 @@ from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
 from train.cli.run_place import DEMO_FOLDER
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["glancer", "focuser", "stage1", "stage2", "stage3_random", "stage3_learned"]
 NAMES = ["random", "center", "learned", "greedy_oracle"]
 FIELDS = {

@@ -6,6 +6,8 @@ import pytest
 
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 
+pytestmark = pytest.mark.slow
+
 SIZES = ["family=temporal_shift", "hidden_dim=null", "num_frames=4", "num_glance_frames=4"]
 SIZES += ["video_div=2", "temporal_shift=true", "policy_frames=null"]
 

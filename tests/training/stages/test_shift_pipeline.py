@@ -12,6 +12,8 @@ from adafocus_env.data.glyphs.order import SPLITS, render_order_video
 from adafocus_env.networks import ShiftRecognizer
 from agents.policies.policy_files import load_policy
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -170,7 +172,6 @@ def test_a_cut_stage_1_ends_with_the_weights_of_an_uninterrupted_one(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.slow
 @pytest.mark.distributed
 def test_two_processes_take_the_first_step_of_one(stage1, check_first_step, tmp_path):
     check_first_step(tmp_path, *stage1, "dropout=0", "epochs=1")

@@ -1,4 +1,4 @@
-"""Stages 0, 1 and 3 of recognizers with temporal shift: REFERENCE sections 1S and 5S."""
+"""Stages 0, 1 and 3 of recognizers with temporal shift (PUBLISHED.md, Networks and Stages)."""
 
 from dataclasses import replace
 
@@ -170,7 +170,7 @@ def test_gradients_are_cut_to_a_length(recognizer, batch, make_config):
 # --- what they compute ---
 
 
-def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(recognizer, batch):
+def test_stage_0_sees_all_frames_that_the_shift_connects_of_each_parts_own(recognizer, batch):
     for part, frames in (("glancer", 8), ("focuser", 12)):
         stage = _make_stage(f"stage 0 {part}", recognizer)
         stage.set_training(False)
@@ -182,9 +182,6 @@ def test_stage_0_glancer_sees_glance_frames_and_the_focuser_the_others(recognize
             batch.glance_frames if part == "glancer" else torch.zeros_like(batch.frames[:, :8]),
         )
         assert torch.equal(_logits(stage, dark), logits)
-
-
-def test_stage_0_takes_all_frames_that_the_shift_connects(recognizer):
     with pytest.raises(ConfigError, match=r"shift over 12 frames .* set focuser_frames=null"):
         BackboneStage(recognizer, "focuser", 0.05, 4)
 

@@ -11,7 +11,6 @@ from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenNetworks, Recognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.sections import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
@@ -29,7 +28,7 @@ CHANCE = Chance(
 )
 
 
-def test_a_frame_is_kept_where_its_number_reaches_the_rate():
+def test_a_frame_is_kept_where_its_number_reaches_the_rate_and_costs_are_the_environments():
     assert CHANCE.focused(0.25)[0].tolist() == [False, False, True, True]
     assert CHANCE.focused("random").tolist() == [
         [False, False, True, True],
@@ -38,9 +37,6 @@ def test_a_frame_is_kept_where_its_number_reaches_the_rate():
     assert CHANCE.focused(None).all()
     assert not CHANCE.focused(1.0).any()
     assert CHANCE.focused(0.0).all()
-
-
-def test_costs_told_to_a_policy_are_drawn_as_the_environment_draws_them():
     assert CHANCE.costs(None).tolist() == pytest.approx([0.2 * 0.25**3, 0.2 * 0.75**3])
     assert CHANCE.costs(0.125).tolist() == [0.125, 0.125]
 
@@ -103,16 +99,9 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
 
 
 @pytest.mark.parametrize("told", [0, 1])
-def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
+def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tmp_path, told):
     channels, *places = recognizer.map_shape()
-    torch.manual_seed(2)
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (channels + told, *places), np.float32),
-        spaces.Discrete(17),
-        lambda _: 0.0,
-        channels=4,
-        hidden_dim=8,
-    )
+    policy = small_policy(17, (channels + told, *places))
     with torch.no_grad():
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0
@@ -125,7 +114,7 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, tmp_path, told):
 
 
 @pytest.mark.parametrize("given", ["skip_cost=-1", "skip_cost=free", "skip_rate=1.5"])
-def test_costs_and_rates_are_numbers_or_random(make_config, given):
+def test_costs_and_rates_are_numbers_or_random_and_for_policies_that_skip(make_config, given):
     with pytest.raises(ConfigError, match=r"must be a number, 0 .*, or random"):
         make_config("stage3", given)
 
@@ -210,37 +199,28 @@ def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(poli
 
 
 @pytest.fixture(scope="module")
-def skip_run(run_command, tiny, pipeline, tmp_path_factory):
+def skip_run(run_tiny, handed_on, tmp_path_factory):
     """Stage 2 with one policy for all costs."""
     folder = tmp_path_factory.mktemp("skip")
-    done = run_command(
-        "stage2", *tiny, f"resume={pipeline['stage1']}", f"output_dir={folder}",
-        "locations=skip", "reward=skip", "skip_cost=random",
-    )  # fmt: skip
-    assert done.code == 0, done.err
+    rules = ["locations=skip", "reward=skip", "skip_cost=random"]
+    run_tiny("stage2", folder, f"resume={handed_on['stage1']}", *rules)
     return folder
 
 
-def test_stage_2_trains_one_policy_for_all_costs(skip_run):
+def test_stage_2_trains_one_policy_for_all_costs_and_stage_3_continues(
+    run_tiny, skip_run, tmp_path
+):
     policy = load_policy(skip_run / "policy").policy
     assert policy.action_space == spaces.Discrete(17)
     assert policy.observation_space.shape == (49, 7, 7)
-
-
-def test_stage_3_continues_from_it(run_command, tiny, skip_run, tmp_path):
-    done = run_command("stage3", *tiny, f"resume={skip_run}", f"output_dir={tmp_path}")
-    assert done.code == 0, done.err
+    run_tiny("stage3", tmp_path, f"resume={skip_run}")
     assert (tmp_path / "policy").is_dir()
 
 
-def test_evaluate_says_what_was_executed(run_command, tiny, skip_run, tmp_path):
-    given = [f"resume={skip_run}", f"output_dir={tmp_path}"]
-    untold = run_command("evaluate", *tiny, *given)
-    assert untold.code == 1
-    assert "must be told one: use skip_cost=0.05" in untold.err
-    done = run_command("evaluate", *tiny, *given, "skip_cost=0.05")
-    assert done.code == 0, done.err
-    (row,) = json.loads((tmp_path / "evaluate.json").read_text())["policies"]
+def test_evaluate_says_what_was_executed(refused, judge, skip_run, tmp_path):
+    said = refused("evaluate", f"resume={skip_run}")
+    assert "must be told one: use skip_cost=0.05" in said
+    row = judge(tmp_path, f"resume={skip_run}", "skip_cost=0.05")
     assert 0.0 <= row["kept_share"] <= 1.0
     assert row["skip_cost"] == 0.05
     # Nothing but the inference itself is computed: no reward is asked for.
@@ -262,12 +242,10 @@ def skip_policies(skip_run):
 
 
 @pytest.fixture(scope="module")
-def skip_benchmark(run_command, tiny, skip_run, skip_policies, tmp_path_factory):
+def skip_benchmark(run_tiny, skip_run, skip_policies, tmp_path_factory):
     """The folder of a benchmark of these policies."""
     folder = tmp_path_factory.mktemp("skip_benchmark")
-    given = [f"resume={skip_run}", skip_policies, f"output_dir={folder}", "conditional_exit=true"]
-    done = run_command("benchmark", *tiny, *given)
-    assert done.code == 0, done.err
+    run_tiny("benchmark", folder, f"resume={skip_run}", skip_policies, "conditional_exit=true")
     return folder
 
 
@@ -288,16 +266,14 @@ def test_a_benchmark_compares_skipping_at_the_same_cost(skip_benchmark):
 
 
 def test_a_recording_shows_the_looks_that_the_benchmark_judged(
-    run_command, tiny, skip_run, skip_policies, skip_benchmark, tmp_path, monkeypatch
+    run_tiny, skip_run, skip_policies, skip_benchmark, tmp_path, monkeypatch
 ):
     shown = {}
     monkeypatch.setattr(
         "train.evaluation.record.write_recording",
         lambda target, videos, chosen, panels, **how: shown.update(panels),
     )
-    given = [f"resume={skip_run}", skip_policies, "videos=12", f"output_dir={tmp_path}"]
-    done = run_command("record", *tiny, *given)
-    assert done.code == 0, done.err
+    run_tiny("record", tmp_path, f"resume={skip_run}", skip_policies, "videos=12")
     with (skip_benchmark / "benchmark.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["draw"] == "0"]
     assert list(shown) == list(dict.fromkeys(row["policy"] for row in rows))

@@ -1,4 +1,4 @@
-"""Stages 0, 1 and 3: which networks learn, in which mode, on which patches (REFERENCE 1A, 5A)."""
+"""Stages 0, 1 and 3: which networks learn, in which mode, on which patches (PUBLISHED.md)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import ConstantLR
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Recognizer
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.sections import ConfigError
 from train.runs.context import RunContext
@@ -141,7 +139,7 @@ class _Modes:
 @pytest.mark.parametrize(
     ("name", "norm", "dropout", "gradients"),
     [
-        # REFERENCE section 1A's table; the glancer's dropout lies before its stage-0 head.
+        # As published; the glancer's dropout lies before its stage-0 head.
         ("stage 0 glancer", {"glancer": True}, {"glancer": True}, {"glancer": True}),
         ("stage 0 focuser", {"focuser": True}, {}, {"focuser": True}),
         (
@@ -194,15 +192,12 @@ def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, bat
 # --- stage 0 ---
 
 
-def test_the_focuser_is_pretrained_on_whole_frames(recognizer, batch):
+def test_backbones_are_pretrained_on_whole_frames_and_what_the_glancer_will_see(recognizer, batch):
     stage = BackboneStage(recognizer, "focuser", 0.05, None)
     recognizer.eval()
     frames = batch.frames[1, 2][None].float() / 255.0
     normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
     torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
-
-
-def test_the_glancer_is_pretrained_on_what_it_will_see(recognizer, batch):
     stage = BackboneStage(recognizer, "glancer", 0.05, None)
     recognizer.eval()
     frames = recognizer.glance_input(batch.frames[1, 2][None])
@@ -279,7 +274,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
         torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
 
 
-def test_random_is_a_uniform_position_of_the_grid(recognizer):
+def test_random_and_center_are_positions_of_the_grid(recognizer):
     choose = choose_patches("random", GRID, recognizer)
     places = torch.tensor([[[0.0, 0.9], [0.0624, 0.0]], [[0.0626, 0.1], [0.99999, 0.5]]])
     looks = choose(torch.zeros(2, 2, 48, 7, 7), _at(places.double()))
@@ -287,46 +282,30 @@ def test_random_is_a_uniform_position_of_the_grid(recognizer):
     spread = torch.stack([(torch.arange(1600) + 0.5) / 1600] * 2, dim=-1)[None]
     offsets = choose(torch.zeros(1, 1600, 48, 7, 7), _at(spread)).offsets[0]
     assert offsets.unique(dim=0, return_counts=True)[1].tolist() == [100] * 16
-
-
-def test_center_is_the_grid_position_nearest_the_middle(recognizer):
     choose = choose_patches("center", GRID, recognizer)
     looks = choose(torch.zeros(2, 3, 48, 7, 7), _chance(2, 3))
     assert looks.offsets.tolist() == [[[9, 9]] * 3] * 2
 
 
 @pytest.fixture
-def saved_policy(tmp_path):
-    """Folder of a policy with 16 actions on maps of 48x7x7."""
-    torch.manual_seed(1)
-    policy = GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, (48, 7, 7), np.float32),
-        spaces.Discrete(16),
-        lambda _: 0.0,
-        hidden_dim=16,
-        channels=8,
-    )
-    save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256="00")
-    return str(tmp_path / "run")
+def save(small_policy, tmp_path):
+    """Saves a policy of some actions; its run folder."""
+
+    def run(num_actions):
+        policy = small_policy(num_actions, channels=8, hidden_dim=16)
+        if num_actions is None:
+            torch.nn.init.normal_(policy.actor.weight)
+        save_policy(policy, tmp_path / "run" / "policy", recognizer_sha256="00")
+        return str(tmp_path / "run")
+
+    return run
 
 
-@pytest.fixture
-def continuous_policy(tmp_path):
-    """Folder of a policy of continuous locations on maps of 48x7x7."""
-    torch.manual_seed(1)
-    space = spaces.Box(0.0, 1.0, (2,), np.float32)
-    maps = spaces.Box(0.0, 6.0, (48, 7, 7), np.float32)
-    policy = GruActorCriticPolicy(maps, space, lambda _: 0.0, hidden_dim=16, channels=8)
-    torch.nn.init.normal_(policy.actor.weight)
-    save_policy(policy, tmp_path / "anywhere" / "policy", recognizer_sha256="00")
-    return str(tmp_path / "anywhere")
-
-
-@pytest.mark.parametrize("kind", ["saved_policy", "continuous_policy"])
+@pytest.mark.parametrize("num_actions", [16, None])
 def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
-    recognizer, request, kind
+    recognizer, save, num_actions
 ):
-    folder = request.getfixturevalue(kind)
+    folder = save(num_actions)
     choose = choose_patches(folder, GRID, recognizer)
     maps = 6 * torch.rand(3, 4, 48, 7, 7, generator=torch.Generator().manual_seed(0))
     looks = choose(maps, torch.zeros(3, 4, 2))
@@ -337,7 +316,7 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
         )
         chosen = torch.from_numpy(best)
         # The frame has 40 pixels, a patch 12.
-        on_grid = kind == "saved_policy"
+        on_grid = num_actions == 16
         expected = GRID.offsets(chosen) if on_grid else (chosen * 28).floor()
         assert looks.offsets[:, t].tolist() == expected.tolist()
     assert len(looks.offsets.flatten(0, 1).unique(dim=0)) > 1
@@ -348,11 +327,9 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
     [(PatchGrid(7, 40, 12), {}), (GRID, {"glance_size": 40})],
     ids=["other grid", "other maps"],
 )
-def test_a_policy_for_other_maps_or_another_grid_is_refused(
-    make_recognizer, saved_policy, grid, entries
-):
+def test_a_policy_for_other_maps_or_another_grid_is_refused(make_recognizer, save, grid, entries):
     with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
-        choose_patches(saved_policy, grid, make_recognizer(**entries))
+        choose_patches(save(16), grid, make_recognizer(**entries))
 
 
 def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer):

@@ -85,15 +85,12 @@ def run_fit(quiet, make_videos, make_context):
 # --- losses ---
 
 
-def test_stage_0_takes_the_loss_of_the_mean_logits():
+def test_stage_0_takes_the_loss_of_the_mean_logits_and_stages_1_and_3_of_all_steps():
     # Means (log 3, 0) and (log 3 / 2, log 3 / 2): log(4/3) and log 2, halved.
     logits = torch.tensor([[[2 * LOG_3, 0.0], [0.0, 0.0]], [[0.0, LOG_3], [LOG_3, 0.0]]])
     loss = Unfrozen().loss(logits, torch.tensor([0, 1]))
     assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
     assert Unfrozen().final(logits)[0].tolist() == pytest.approx([LOG_3, 0.0])
-
-
-def test_stages_1_and_3_take_the_mean_loss_of_all_steps():
     # Probability of the true class at the four steps: 3/4, 1/4 for label 0; 1/2, 3/4 for label 1.
     logits = torch.tensor([[[LOG_3, 0.0], [0.0, LOG_3]], [[0.0, 0.0], [0.0, LOG_3]]])
     loss = MeanColour().loss(logits, torch.tensor([0, 1]))
@@ -163,7 +160,7 @@ def test_every_schedule_keeps_the_ratio_of_the_groups(config, lr_type):
         scheduler.step()
 
 
-def test_sgd_has_the_published_momentum_and_decay_in_every_group(config):
+def test_sgd_has_the_published_momentum_and_decay_and_adamw_the_configured(config):
     modules = [nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), nn.Linear(2, 2)]
     optimizer = make_optimizer(
         [(modules[0], 0.1), (modules[1], 0.2)], config("optimizer=sgd", "lr_type=cos")
@@ -172,9 +169,6 @@ def test_sgd_has_the_published_momentum_and_decay_in_every_group(config):
     for module, group, rate in zip(modules, optimizer.param_groups, (0.1, 0.2), strict=True):
         assert [id(p) for p in group["params"]] == [id(p) for p in module.parameters()]
         assert (group["lr"], group["momentum"], group["weight_decay"]) == (rate, 0.9, 1e-4)
-
-
-def test_adamw_takes_the_configured_decay(config):
     optimizer = make_optimizer([(nn.Linear(1, 1), 0.1)], config("weight_decay=0.5"))
     assert type(optimizer) is torch.optim.AdamW
     assert optimizer.param_groups[0]["weight_decay"] == 0.5
@@ -210,13 +204,16 @@ def test_clips_and_their_order_do_not_depend_on_the_batch_size(make_videos, trai
         assert torch.equal(one, other)
 
 
-def test_training_batches_are_shuffled_and_whole(make_videos):
+def test_training_batches_are_shuffled_and_whole_and_validation_sees_all_in_order(make_videos):
     videos = make_videos(7, num_classes=7)
     epochs = [_joined(_clips(videos, epoch=epoch, batch_size=3))[1].tolist() for epoch in range(3)]
     for labels in epochs:
         assert len(set(labels)) == len(labels) == 6
     assert epochs[0] != epochs[1] != epochs[2]
     assert epochs[0] == _joined(_clips(videos, epoch=0, batch_size=3))[1].tolist()
+    batches = _clips(make_videos(7, num_classes=7), batch_size=3, train=False)
+    assert [len(batch.labels) for batch in batches] == [3, 3, 1]
+    assert _joined(batches)[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_processes_and_parts_share_the_batches_of_one(make_videos):
@@ -248,13 +245,7 @@ def test_processes_share_validation_videos_without_repeats(make_videos):
     assert shares == [[[0, 3], [6]], [[1, 4]], [[2, 5]]]
 
 
-def test_validation_sees_every_video_once_in_order(make_videos):
-    batches = _clips(make_videos(7, num_classes=7), batch_size=3, train=False)
-    assert [len(batch.labels) for batch in batches] == [3, 3, 1]
-    assert _joined(batches)[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
-
-
-def test_every_epoch_has_clips_of_its_own(make_videos):
+def test_every_epoch_has_clips_of_its_own_and_random_numbers_between_0_and_1(make_videos):
     videos = make_videos(4)
     first, second, again = (
         _joined(_clips(videos, epoch=epoch, train=False)) for epoch in (0, 1, 0)
@@ -264,9 +255,6 @@ def test_every_epoch_has_clips_of_its_own(make_videos):
     ):
         assert torch.equal(one, same)
         assert torch.equal(one, other) == (name == "labels")
-
-
-def test_random_numbers_are_three_a_frame_and_one_a_clip_between_0_and_1(make_videos):
     frames, _, *drawn = _joined(_clips(make_videos(40), train=False))
     assert [tuple(numbers.shape) for numbers in drawn] == [(40, 4, 2), (40, 4), (40,)]
     assert frames.dtype == torch.uint8
@@ -275,20 +263,18 @@ def test_random_numbers_are_three_a_frame_and_one_a_clip_between_0_and_1(make_vi
         assert 0.0 <= numbers.min() < 0.05
         assert 0.95 < numbers.max() < 1.0
         assert numbers.mean().item() == pytest.approx(0.5, abs=0.1)
+    assert VALIDATION_EPOCH == 2**32 - 1
 
 
 # --- fit ---
 
 
-def test_it_trains_in_training_mode_and_judges_in_evaluation_mode(config, run_fit):
+def test_it_trains_in_training_mode_on_whole_batches_and_judges_in_evaluation_mode(config, run_fit):
     stage = MeanColour()
     run_fit(stage, config("epochs=2", "batch_size=2", "eval_freq=1"))
     # Five training videos make two batches of two, four validation videos two.
     assert stage.modes == [True, True, False, False] * 2
     assert stage.sizes == [2] * 8
-
-
-def test_a_split_smaller_than_the_batch_makes_one_batch(config, run_fit):
     stage = MeanColour()
     run_fit(stage, config("epochs=1", "batch_size=64"))
     assert stage.sizes == [5, 4]
@@ -339,19 +325,16 @@ def test_it_keeps_the_first_best_epoch_by_the_chosen_metric(
     assert recorded["val/map"] == [mean for _, mean in values]
 
 
-def test_the_events_have_the_rate_that_each_epoch_trained_with(config, run_fit):
-    settings = config("epochs=4", "batch_size=2", "lr_type=cos", "optimizer=sgd")
-    _, values = run_fit(MeanColour(0.4), settings)
-    expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
-    assert values["train/learning_rate"] == pytest.approx(expected)
-
-
-def test_the_events_have_loss_and_top1_of_every_epoch(config, run_fit):
+def test_the_events_have_loss_top1_and_the_rate_that_each_epoch_trained_with(config, run_fit):
     _, values = run_fit(MeanColour(), config("epochs=3", "batch_size=2", "eval_freq=2"))
     assert len(values["train/loss"]) == 3
     assert all(0.0 <= value <= 1.0 for value in values["train/top1"])
     assert len(values["val/top1"]) == 2
     assert values["train/loss"][0] == pytest.approx(math.log(3), abs=0.6)
+    settings = config("epochs=4", "batch_size=2", "lr_type=cos", "optimizer=sgd")
+    _, values = run_fit(MeanColour(0.4), settings)
+    expected = [0.2 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
+    assert values["train/learning_rate"] == pytest.approx(expected)
 
 
 def test_the_same_seed_gives_the_same_weights(config, run_fit):
@@ -429,7 +412,3 @@ def test_the_splits_must_have_the_same_classes(config, make_videos, make_context
         pytest.raises(ConfigError, match="training and validation split have different class"),
     ):
         fit(MeanColour(), *videos, context, progress)
-
-
-def test_validation_clips_are_no_training_epochs():
-    assert VALIDATION_EPOCH == 2**32 - 1

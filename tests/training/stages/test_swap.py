@@ -11,67 +11,72 @@ from safetensors.torch import load_file
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adafocus_env.data import VideoOptions, open_videos
+from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.networks import Recognizer
+from agents.evaluation import evaluate_agent
 from agents.policies.policy_files import load_policy
 from agents.sb3 import buffer_memory
+from train.runs.processes import Processes
 from train.stages.policy.keep_best import KeepBestPolicy
 
+pytestmark = pytest.mark.slow
+
 # Networks and buffers of a few units; T is 2, and 20 videos are two updates an epoch.
+MLP = "algo.policy_kwargs.net_arch=[8]"
+BATCH = "algo.batch_size=10"
+REPLAY = [MLP, "algo.learning_starts=20", "algo.batch_size=8"]
 SMALL = {
-    "ppo": ["algo.policy_kwargs.net_arch=[8]", "algo.batch_size=10"],
-    "a2c": ["algo.policy_kwargs.net_arch=[8]"],
-    "trpo": ["algo.policy_kwargs.net_arch=[8]", "algo.batch_size=10"],
-    "recurrent_ppo": ["algo.policy_kwargs.lstm_hidden_size=8", "algo.policy_kwargs.net_arch=[8]"],
-    "dqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
-    "qrdqn": ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"],
+    "ppo": [MLP, BATCH],
+    "a2c": [MLP],
+    "trpo": [MLP, BATCH],
+    "recurrent_ppo": ["algo.policy_kwargs.lstm_hidden_size=8", MLP],
+    "dqn": REPLAY,
+    "qrdqn": REPLAY,
 }
-SAC = [
-    *("algo.class_path=stable_baselines3.SAC", "locations=continuous", "algo.buffer_size=1000"),
-    *("algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"),
-]
+SAC = ["algo.class_path=stable_baselines3.SAC", "algo.buffer_size=1000", *REPLAY]
 CASES = [
-    *([name, []] for name in SMALL),
-    ["ppo", ["locations=continuous"]],
-    ["gru_ppo", ["locations=continuous", "algo.policy_kwargs.batch_norm=true"]],
-    ["custom", SAC],
+    *([name] for name in SMALL),
+    ["ppo", "locations=continuous"],
+    ["custom", "locations=continuous", *SAC],
+    ["gru_ppo", "locations=continuous", "algo.policy_kwargs.batch_norm=true"],
     [
         "ppo",
-        [
-            "observation=map",
-            "algo.policy_kwargs.features_extractor_class=glance_map",
-            "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
-        ],
+        "observation=map",
+        "algo.policy_kwargs.features_extractor_class=glance_map",
+        "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
     ],
-    ["dqn", ["observation=map"]],
+    ["dqn", "observation=map"],
 ]
 
 
-@pytest.fixture
-def train_policy(run_command, tiny, pipeline, tmp_path):
-    """Runs stage 2 with an algorithm on the pipeline's recognizer, in `tmp_path / "run"`."""
+@pytest.fixture(scope="module")
+def train_into(run_command, tiny, handed_on):
+    """Runs stage 2 with an algorithm into a folder."""
 
-    def run(name, *overrides):
+    def run(folder, name, *overrides):
         given = [item for item in tiny if "policy_kwargs" not in item]
-        place = [f"output_dir={tmp_path / 'run'}", f"algo={name}", *SMALL.get(name, [])]
+        place = [f"output_dir={folder}", f"algo={name}", *SMALL.get(name, [])]
         if not any(item.startswith(("resume=", "recognizer=")) for item in overrides):
-            place.append(f"resume={pipeline['stage1']}")
+            place.append(f"resume={handed_on['stage1']}")
         return run_command("stage2", *given, *place, *overrides)
 
     return run
 
 
 @pytest.fixture
-def evaluate(run_command, tiny, tmp_path):
-    """Evaluates a policy on the validation split; what `evaluate.json` says of it."""
+def train_policy(train_into, tmp_path):
+    """Runs stage 2 with an algorithm, in `tmp_path / "run"`."""
+    return lambda name, *overrides: train_into(tmp_path / "run", name, *overrides)
 
-    def run(*overrides):
-        folder = tmp_path / "evaluate"
-        done = run_command("evaluate", *tiny, "split=val", f"output_dir={folder}", *overrides)
-        assert done.code == 0, done.err
-        result = json.loads((folder / "evaluate.json").read_text())
-        (policy,) = result["policies"]
-        return dict(policy)
 
-    return run
+@pytest.fixture(scope="module")
+def ppo_run(train_into, tmp_path_factory):
+    """A run of `algo=ppo`; do not write to it."""
+    folder = tmp_path_factory.mktemp("ppo") / "run"
+    done = train_into(folder, "ppo", "reward=expected")
+    assert done.code == 0, done.err
+    return folder
 
 
 def _returns(folder):
@@ -95,44 +100,42 @@ def _check_events(folder, returns):
     assert len(events.Images("val/episode")) == 1  # after the last epoch
 
 
-@pytest.mark.parametrize(("name", "overrides"), CASES, ids=str)
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
-    train_policy, evaluate, tmp_path, name, overrides
+    train_policy, tiny_videos, tmp_path, case
 ):
-    done = train_policy(name, "epochs=2", "reward=expected", *overrides)
+    name, *overrides = case
+    done = train_policy(name, "reward=expected", *overrides)
     assert done.code == 0, done.err
     assert re.search(rf"{name}: (replay|rollout) buffer of [\d,]+ steps, \d+\.\d [kM]B", done.out)
     run = tmp_path / "run"
-    assert sorted(file.name for file in (run / "policy").iterdir()) == [
-        "policy.json",
-        "policy.safetensors",
-    ]
+    files = ["policy.json", "policy.safetensors"]
+    assert sorted(file.name for file in (run / "policy").iterdir()) == files
     assert not (run / "training_state.pt").exists()
-    returns = _returns(run)
-    assert len(returns) == 2
-    _check_events(run / "tensorboard", returns)
-    policy = evaluate(f"resume={run}", "reward=expected")
-    assert policy["return_mean"] == pytest.approx(max(returns), abs=1e-4)
-    assert policy["gmacs_per_video"] > 0
+    (expected,) = _returns(run)
+    _check_events(run / "tensorboard", [expected])
+    videos = open_videos("glyphs", "val", VideoOptions(2, 112), data_dir=tiny_videos)
+    env = PatchLocalizationVectorEnv.from_parts(
+        Recognizer.load(run / "recognizer"),
+        videos,
+        num_envs=10,
+        reward="expected",
+        grid_size=4,
+        locations="continuous" if "locations=continuous" in overrides else "grid",
+        autoreset_mode="disabled",
+    )
+    again = evaluate_agent(env, load_policy(run / "policy").policy)
+    assert again.rewards.sum(axis=1).mean() == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize(("name", "overrides"), [("ppo", []), ("custom", SAC)], ids=str)
-def test_stage_3_learns_on_the_patches_of_any_policy(
-    train_policy, evaluate, run_command, tiny, tmp_path, name, overrides
-):
-    assert train_policy(name, *overrides).code == 0
+def test_stage_3_learns_on_the_patches_of_any_policy(run_tiny, ppo_run, tmp_path):
     stage3 = tmp_path / "stage3"
-    done = run_command("stage3", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={stage3}")
-    assert done.code == 0, done.err
-    one, other = (load_policy(folder / "policy").policy for folder in (tmp_path / "run", stage3))
+    run_tiny("stage3", stage3, f"resume={ppo_run}")
+    one, other = (load_policy(folder / "policy").policy for folder in (ppo_run, stage3))
     for key, value in one.state_dict().items():
         assert torch.equal(other.state_dict()[key], value), key
-    evaluate(f"resume={stage3}")
     given = ["policies=[random,learned]", f"runs={{learned: {stage3}}}"]
-    done = run_command(
-        "benchmark", *tiny, f"resume={tmp_path / 'run'}", f"output_dir={tmp_path / 'b'}", *given
-    )
-    assert done.code == 0, done.err
+    run_tiny("benchmark", tmp_path / "b", f"resume={ppo_run}", *given)
 
 
 # --- what an algorithm is told ---
@@ -150,42 +153,28 @@ def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
-        (
-            "ppo",
-            ["algo.learning_rte=1"],
-            "unknown argument of ppo 'learning_rte'; did you mean 'le",
-        ),
-        ("ppo", ["algo.policy_kwargs.net_arc=[8]"], "unknown entry of policy_kwargs 'net_arc'"),
-        (
-            "ppo",
-            ["algo.policy=MlpLstm"],
-            "unknown policy of PPO 'MlpLstm'; did you mean 'MlpPolicy'",
-        ),
-        ("ppo", ["algo.policy_kwargs.activation_fn=rel"], "did you mean 'relu'"),
-        ("ppo", ["algo.preset=paper"], "ppo has no presets"),
-        ("ppo", ["algo.gamma=high"], "gamma='high' is no number"),
-        ("ppo", ["algo.env=1"], "'env' cannot be set: the run makes it"),
-        ("dqn", ["locations=continuous"], "algo=dqn cannot use locations=continuous"),
-        ("custom", [*SAC, "locations=grid"], "algo=custom cannot use locations=grid"),
+        ("ppo", "algo.learning_rte=1", "unknown argument of ppo 'learning_rte'; did you mean 'le"),
+        ("ppo", "algo.policy_kwargs.net_arc=[8]", "unknown entry of policy_kwargs 'net_arc'"),
+        ("ppo", "algo.policy=MlpLstm", "unknown policy of PPO 'MlpLstm'; did you mean 'MlpPolicy'"),
+        ("ppo", "algo.policy_kwargs.activation_fn=rel", "did you mean 'relu'"),
+        ("ppo", "algo.preset=paper", "ppo has no presets"),
+        ("ppo", "algo.gamma=high", "gamma='high' is no number"),
+        ("ppo", "algo.env=1", "'env' cannot be set: the run makes it"),
+        ("ppo", "observation=pixels", "observation=pixels is unknown; known are map, vector"),
+        ("dqn", "locations=continuous", "algo=dqn cannot use locations=continuous"),
         (
             "gru_ppo",
-            ["algo.policy_kwargs.batch_norm=true", "algo.batch_episodes=2"],
+            "algo.policy_kwargs.batch_norm=true algo.batch_episodes=2",
             "needs the rollout's 10 episodes in one batch: batch_episodes=10",
         ),
-        (
-            "gru_ppo",
-            ["locations=continuous", "algo.policy_kwargs.action_std=0"],
-            "must be positive",
-        ),
-        ("ppo", ["observation=pixels"], "observation=pixels is unknown; known are map, vector"),
-        ("custom", [], "algo=custom needs algo.class_path="),
-        ("custom", ["algo.class_path=nowhere.Algo"], "algo.class_path=nowhere.Algo cannot be"),
-        ("custom", ["algo.class_path=json.JSONDecoder"], "is no algorithm of Stable-Baselines3"),
+        ("gru_ppo", "locations=continuous algo.policy_kwargs.action_std=0", "must be positive"),
+        ("custom", "", "algo=custom needs algo.class_path="),
+        ("custom", "algo.class_path=nowhere.Algo", "algo.class_path=nowhere.Algo cannot be"),
+        ("custom", "algo.class_path=json.JSONDecoder", "is no algorithm of Stable-Baselines3"),
     ],
-    ids=str,
 )
 def test_a_mistake_is_one_line_with_the_cure(train_policy, name, overrides, message):
-    done = train_policy(name, *overrides)
+    done = train_policy(name, *overrides.split())
     assert done.code in (1, 2)  # before or after the run folder is made
     assert message in done.err
     assert len(done.err.splitlines()) == 1
@@ -212,16 +201,13 @@ class _Without:
 
 
 def test_several_processes_are_for_gru_ppo(train_policy, monkeypatch):
-    from train.runs.processes import Processes
-
-    monkeypatch.setattr(Processes, "share_of", lambda self, batch: batch // 2)
-    monkeypatch.setattr(Processes, "count", 2, raising=False)
     init = Processes.__init__
 
     def two(self, config):
         init(self, config)
         self.count = 2
 
+    monkeypatch.setattr(Processes, "share_of", lambda self, batch: batch // 2)
     monkeypatch.setattr(Processes, "__init__", two)
     done = train_policy("ppo")
     assert done.code == 1
@@ -231,73 +217,49 @@ def test_several_processes_are_for_gru_ppo(train_policy, monkeypatch):
 # --- interrupted runs ---
 
 
-class _Cut(BaseException):
-    """Ends a run as a signal would: nothing is tidied up."""
-
-
-def _cut_after(epoch, patch):
-    end_epoch = KeepBestPolicy._end_epoch
-
-    def end_and_cut(self, ended):
-        end_epoch(self, ended)
-        if ended == epoch:
-            raise _Cut
-
-    patch.setattr(KeepBestPolicy, "_end_epoch", end_and_cut)
-
-
 @pytest.mark.parametrize("name", ["ppo", "recurrent_ppo"])
 def test_a_cut_run_of_an_on_policy_algorithm_ends_with_the_weights_of_a_whole_one(
-    train_policy, tmp_path, pipeline, name
+    train_policy, tmp_path, handed_on, cut, name
 ):
-    given = [f"recognizer={pipeline['stage1']}", "epochs=4", "eval_freq=2", "resume=auto"]
+    given = [f"recognizer={handed_on['stage1']}", "epochs=2", "resume=auto"]
     assert train_policy(name, *given).code == 0
     whole = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
     shutil.rmtree(tmp_path / "run")
-    with pytest.MonkeyPatch.context() as patch:
-        _cut_after(2, patch)
-        with pytest.raises(_Cut):
-            train_policy(name, *given)
+    cut(KeepBestPolicy, "_save", 1, train_policy, name, *given)
     done = train_policy(name, *given)
     assert done.code == 0, done.err
-    assert "continuing after epoch 2 of 4" in (tmp_path / "run" / "stage2.log").read_text()
+    assert "continuing after epoch 1 of 2" in (tmp_path / "run" / "stage2.log").read_text()
     again = load_file(tmp_path / "run" / "policy" / "policy.safetensors")
     assert whole.keys() == again.keys()
     for key, value in whole.items():
         assert torch.equal(again[key], value), key
 
 
-def test_a_run_that_cannot_be_continued_says_so(train_policy, tmp_path, pipeline):
-    source = f"recognizer={pipeline['stage1']}"
+def test_a_run_that_cannot_be_continued_says_so(train_policy, tmp_path, handed_on, cut):
+    source = f"recognizer={handed_on['stage1']}"
     done = train_policy("dqn", "resume=auto", source)
     assert done.code == 1
     assert "algo=dqn cannot continue an interrupted run: its replay buffer is not saved" in done.err
-    with pytest.MonkeyPatch.context() as patch:
-        _cut_after(1, patch)
-        with pytest.raises(_Cut):
-            train_policy("dqn", source, "epochs=2")
+    cut(KeepBestPolicy, "_evaluate", 1, train_policy, "dqn", source, "epochs=2")
     assert not (tmp_path / "run" / "training_state.pt").exists()
     done = train_policy("dqn", f"resume={tmp_path / 'run'}", "epochs=2")
     assert done.code == 1
     assert "run is an interrupted stage2 that left nothing to continue from" in done.err
 
 
-# --- memory ---
-
-
 @pytest.mark.parametrize(
-    ("name", "overrides", "cure"),
+    ("name", "cure"),
     [
-        ("dqn", [], "smaller algo.buffer_size"),
-        ("ppo", [], "fewer algo.n_steps"),
-        ("gru_ppo", [], "observation=vector"),
+        ("dqn", "smaller algo.buffer_size"),
+        ("ppo", "fewer algo.n_steps"),
+        ("gru_ppo", "observation=vector"),
     ],
 )
 def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(
-    train_policy, monkeypatch, name, overrides, cure
+    train_policy, monkeypatch, name, cure
 ):
     monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
-    done = train_policy(name, *overrides)
+    done = train_policy(name)
     assert done.code == 1
     assert re.search(r"a (replay|rollout) buffer of .* does not fit into the 1\.0 kB", done.err)
     assert cure in done.err
@@ -332,35 +294,31 @@ def own_package(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "my_algorithms", raising=False)
 
 
-def test_a_class_of_ones_own_trains_by_its_import_path(
-    own_package, train_policy, evaluate, tmp_path
-):
+def test_a_class_of_ones_own_trains_by_its_import_path(own_package, train_policy, judge, tmp_path):
     given = ["algo.class_path=my_algorithms.MyPPO", "algo.gamma=0.2"]
     assert train_policy("ppo", *given).code == 0
     assert sys.modules["my_algorithms"].MyPPO.made == 1
-    evaluate(f"resume={tmp_path / 'run'}")
+    judge(tmp_path / "e", f"resume={tmp_path / 'run'}")
 
 
 def test_a_policy_class_that_files_cannot_name_is_kept_as_a_zip_to_trust(
-    own_package, train_policy, run_command, tiny, tmp_path
+    own_package, train_policy, refused, judge, tmp_path
 ):
     given = ["algo.class_path=my_algorithms.WithOwnPolicy", "algo.policy=MyPolicy"]
     done = train_policy("custom", *given, "algo.n_steps=1T", "algo.batch_size=10")
     assert done.code == 0, done.err
     run = tmp_path / "run"
     assert not (run / "policy").exists()
-    given = [*tiny, f"resume={run}", f"output_dir={tmp_path / 'e'}"]
-    done = run_command("evaluate", *given)
-    assert done.code == 1
-    assert "add trust=true if you know where it comes from" in done.err
-    assert run_command("evaluate", *given, "trust=true").code == 0
+    said = refused("evaluate", f"resume={run}", f"output_dir={tmp_path / 'e'}")
+    assert "add trust=true if you know where it comes from" in said
+    judge(tmp_path / "e", f"resume={run}", "trust=true")
 
 
 def test_no_file_that_is_loaded_can_name_a_class_to_import(
-    own_package, train_policy, run_command, tiny, tmp_path
+    own_package, ppo_run, train_into, run_command, tiny, tmp_path
 ):
-    assert train_policy("ppo").code == 0
-    run = tmp_path / "run"
+    run = tmp_path / "copied"
+    shutil.copytree(ppo_run, run)
     for place in ("class", "class_path"):
         file = run / "policy" / "policy.json"
         description = json.loads(file.read_text())
@@ -376,7 +334,7 @@ def test_no_file_that_is_loaded_can_name_a_class_to_import(
         config.read_text().replace("class_path: null", "class_path: my_algorithms.MyPPO")
     )
     torch.save({"command": "stage2", "processes": 1}, run / "training_state.pt")
-    done = train_policy("ppo", f"resume={run}", "output_dir=" + str(tmp_path / "again"))
+    done = train_into(tmp_path / "again", "ppo", f"resume={run}", "reward=expected")
     assert done.code == 2
     assert "with other settings" in done.err
     assert "my_algorithms" not in sys.modules
@@ -385,38 +343,27 @@ def test_no_file_that_is_loaded_can_name_a_class_to_import(
 # --- SB3's own files ---
 
 
-@pytest.fixture
-def trained_zip(train_policy, tmp_path):
-    """`algorithm.zip` of a run that has a policy."""
-    assert train_policy("ppo").code == 0
-    return tmp_path / "run" / "algorithm.zip"
-
-
-def test_a_zip_opens_only_with_trust(trained_zip, run_command, evaluate, tiny, pipeline, tmp_path):
-    given = [f"resume={pipeline['stage1']}", f"policy={trained_zip}"]
+def test_a_zip_opens_only_with_trust(ppo_run, refused, run_tiny, judge, handed_on, tmp_path):
+    given = [f"resume={handed_on['stage1']}", f"policy={ppo_run / 'algorithm.zip'}"]
     for command in ("evaluate", "benchmark", "stage3"):
-        done = run_command(command, *tiny, *given, f"output_dir={tmp_path / command}")
-        assert done.code == 1
-        assert "opening it can run code that it brings along: add trust=true" in done.err
-    policy = evaluate(*given, "trust=true", "reward=expected")
-    folder = evaluate(
-        f"resume={pipeline['stage1']}", f"policy={trained_zip.parent}", "reward=expected"
-    )
-    assert policy["return_mean"] == pytest.approx(folder["return_mean"], abs=1e-6)
-    done = run_command("stage3", *tiny, *given, "trust=true", f"output_dir={tmp_path / 's'}")
-    assert done.code == 0, done.err
+        said = refused(command, *given)
+        assert "opening it can run code that it brings along: add trust=true" in said
+    policy = judge(tmp_path, *given, "trust=true", "reward=expected", "split=val")
+    (expected,) = _returns(ppo_run)
+    assert policy["return_mean"] == pytest.approx(expected, abs=1e-4)
+    run_tiny("stage3", tmp_path / "s", *given, "trust=true")
     assert (tmp_path / "s" / "policy.zip").is_file()
 
 
 def test_code_in_a_zip_does_not_run_without_trust(
-    trained_zip, run_command, tiny, pipeline, tmp_path
+    ppo_run, refused, run_command, tiny, handed_on, tmp_path
 ):
     canary = tmp_path / "canary"
-    model = PPO.load(trained_zip, device="cpu")
+    model = PPO.load(ppo_run / "algorithm.zip", device="cpu")
     model.poison = _Poison(str(canary))
     model.save(tmp_path / "poisoned.zip")
-    given = [f"resume={pipeline['stage1']}", f"policy={tmp_path / 'poisoned.zip'}"]
-    assert run_command("evaluate", *tiny, *given, f"output_dir={tmp_path / 'e'}").code == 1
+    given = [f"resume={handed_on['stage1']}", f"policy={tmp_path / 'poisoned.zip'}"]
+    refused("evaluate", *given)
     assert not canary.exists()
     # With trust it would: the canary is alive.
     run_command("evaluate", *tiny, *given, "trust=true", f"output_dir={tmp_path / 'e'}")

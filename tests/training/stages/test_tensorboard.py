@@ -123,9 +123,6 @@ def test_an_episode_is_drawn_every_few_epochs_and_after_the_last(
     with Image.open(io.BytesIO(images[0].encoded_image_string)) as gif:
         assert (gif.format, gif.n_frames) == ("GIF", 4)
         assert (gif.width, gif.height) == (images[0].width, images[0].height) == (220, 267)
-
-
-def test_zero_draws_no_episode(center, make_videos, logger):
     EpisodePictures(make_videos(), frequency=0, epochs=1).record(logger, center, 0, 1)
     assert not logger.name_to_value
 
@@ -162,8 +159,5 @@ def test_a_gif_has_the_frames_their_colours_and_their_time():
             gif.seek(number)
             shown = np.asarray(gif.convert("RGB")).astype(int)
             assert np.abs(shown - frame).max() <= 8
-
-
-def test_a_gif_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one frame"):
         gif_bytes([], 1.0)

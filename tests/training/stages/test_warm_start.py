@@ -38,7 +38,9 @@ def skip_env(make_vector_env):
 
 
 @torch.no_grad()
-def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(plain, skip_env):
+def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time_at_any_cost(
+    plain, skip_env
+):
     policy = _policy(skip_env)
     start_from(policy, plain, skip_env)
     observations = skip_env.observe_episode()
@@ -47,10 +49,6 @@ def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time(plain,
     assert (probs[..., :49].argmax(-1) == before.argmax(-1)).all()
     odds = (probs[:, 0, -1] / (1 - probs[:, 0, -1])).log().mean()
     assert odds.item() == pytest.approx(0.0, abs=1e-4)
-
-
-@torch.no_grad()
-def test_the_cost_does_not_matter_yet(plain, skip_env):
     policy = _policy(skip_env)
     start_from(policy, plain, skip_env)
     glances = skip_env.observe_episode()[:, :, :-1]

@@ -16,11 +16,11 @@ from train import tune  # noqa: E402
 
 
 @pytest.fixture
-def search(run_command, tiny, pipeline, tmp_path):
-    """Runs the command on the pipeline's recognizer, in `tmp_path / "tune"`."""
+def search(run_command, tiny, handed_on, tmp_path):
+    """Runs the command on the recognizer of `handed_on`, in `tmp_path / "tune"`."""
 
     def run(*overrides):
-        place = [f"resume={pipeline['stage1']}", f"output_dir={tmp_path / 'tune'}"]
+        place = [f"resume={handed_on['stage1']}", f"output_dir={tmp_path / 'tune'}"]
         return run_command("tune", *tiny, *place, *overrides)
 
     return run
