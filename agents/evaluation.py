@@ -17,7 +17,7 @@ from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import derive_episode_seed
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets
-from agents.rollout import Chosen, Looking
+from agents.rollout import Acting, Chosen
 
 Progress = Callable[[int], None]
 
@@ -103,10 +103,10 @@ def evaluate_agent(
             or the agent must know a cost.
     """
     chosen = range(env.num_videos) if videos is None else videos
-    looking = Looking(env, agent, deterministic=deterministic, skip_cost=skip_cost)
+    acting = Acting(env, agent, deterministic=deterministic, skip_cost=skip_cost)
     return _run(
         env,
-        looking.choose,
+        acting.choose,
         seed=seed,
         draws=draws,
         videos=chosen,
@@ -140,8 +140,8 @@ def replay_actions(
         rows = np.minimum(np.arange(position, position + len(seeds)), count - 1)
         position += len(seeds)
         offsets = torch.from_numpy(evaluation.boxes[rows, :, :2])
-        looks = PatchChoice(offsets, torch.from_numpy(evaluation.focused()[rows]))
-        return Chosen(evaluation.actions[rows], looks)
+        focused = torch.from_numpy(evaluation.focused()[rows])
+        return Chosen(evaluation.actions[rows], PatchChoice(offsets, focused))
 
     return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
 
@@ -203,10 +203,7 @@ def _run(
         chosen = choose(seeds)
         if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
             env.reset(seed=seed, options=options)
-        if chosen.looks is None:
-            result = env.play(chosen.actions)
-        else:
-            result = env.play(offsets=chosen.looks.offsets, focused=chosen.looks.focused)
+        result = env.play(offsets=chosen.choice.offsets, focused=chosen.choice.focused)
         parts.append(_collect(result, chosen.actions, batch, count))
         if progress is not None:
             progress(count)

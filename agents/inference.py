@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.envs import ContinuousLocations, GridOrSkip, Locations, PatchGrid
+from adafocus_env.envs import PatchGrid
+from adafocus_env.envs.actions import locations_of
 from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
 from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
@@ -66,10 +65,9 @@ class AdaFocus:
         self.policy = policy
         self._networks = FrozenNetworks(recognizer, amp=amp, compile=compile)
         config, map_shape = recognizer.config, recognizer.map_shape()
-        sees = tuple(policy.observation_space.shape)
-        told = sees[0] == map_shape[0] + 1
-        glance = (sees[0] - told, *sees[1:])
-        if glance not in (map_shape, map_shape[:1]):
+        sees, told = policy.observation_space.shape, policy.sees_cost
+        shown = (map_shape[0] + told, *map_shape[1:])
+        if sees not in (shown, shown[:1]):
             raise ValueError(
                 f"the policy sees {sees}, but the recognizer's glances are {map_shape}"
             )
@@ -80,8 +78,11 @@ class AdaFocus:
                 else f"this policy knows no costs of looks; leave out skip_cost={skip_cost}"
             )
         self._skip_cost = None if skip_cost is None else check_skip_cost(skip_cost)
-        self._pooled = glance == map_shape[:1]
-        self._locations = _locations(policy.action_space, config.frame_size, config.patch_size)
+        self._pooled = len(sees) == 1
+        # Of a place the grid does not matter; of another number of actions it is the nearest one.
+        side = math.isqrt(int(getattr(policy.action_space, "n", 49)))
+        grid = PatchGrid(side, config.frame_size, config.patch_size)
+        self._locations = locations_of(policy.action_space, grid)
         self._counts: tuple[float, float] | None = None
 
     @classmethod
@@ -103,7 +104,8 @@ class AdaFocus:
         folder = Path(folder)
         place = choose_device(device)
         recognizer = Recognizer.load(folder / "recognizer", device=place)
-        policy = load_policy(folder / "policy", device=place).policy
+        channels = recognizer.map_shape()[0]
+        policy = load_policy(folder / "policy", device=place, glance_channels=channels).policy
         if not isinstance(policy, GruActorCriticPolicy):
             raise CheckpointError(
                 f"{folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
@@ -235,20 +237,3 @@ class AdaFocus:
                 f"got {frames.dtype} {tuple(frames.shape)}"
             )
         return frames.to(self._device)
-
-
-def _locations(space: spaces.Space[Any], frame_size: int, patch_size: int) -> Locations:
-    """What the actions of a policy name.
-
-    Raises:
-        ValueError: neither positions of a square grid, perhaps with one action more, nor places.
-    """
-    anywhere = ContinuousLocations(frame_size, patch_size)
-    if space == anywhere.action_space:
-        return anywhere
-    num_actions = int(getattr(space, "n", 0))
-    side = math.isqrt(num_actions)
-    if num_actions not in (side**2, side**2 + 1):
-        raise ValueError(f"the policy has {num_actions} actions, which are no square grid")
-    grid = PatchGrid(side, frame_size, patch_size)
-    return grid if num_actions == side**2 else GridOrSkip(grid)

@@ -1,4 +1,4 @@
-"""Looking: what any agent does with the episodes of an environment, as actions or as looks."""
+"""Acting through whole episodes: what an agent does in them, and the patches that this chooses."""
 
 from __future__ import annotations
 
@@ -8,18 +8,75 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from adafocus_env.envs import PatchChoice, PatchLocalizationVectorEnv
+from adafocus_env.envs.actions import locations_of
 from adafocus_env.seeding import Purpose, episode_rng
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.oracles import Oracle
 from agents.baselines.simple import Agent, RandomOffsets, SeededAgent, State
 from agents.policies.distributions import GridDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.policies.inputs import act_on_episodes, can_skip, look_at, seen_by
+from agents.policies.inputs import seen_by
+
+
+def best_actions(
+    policy: BasePolicy, observations: Tensor, skip_costs: Tensor | None = None
+) -> npt.NDArray[Any]:
+    """What a policy would rather do in whole episodes, in its own action space.
+
+    Args:
+        policy: any.
+        observations: `(N, T, C, h, w)` glances, on any device.
+        skip_costs: `(N,)`, for a policy that sees them.
+
+    Returns:
+        `(N, T)` or `(N, T, 2)`.
+    """
+    seen = seen_by(policy, observations, skip_costs=skip_costs)
+    if isinstance(policy, GruActorCriticPolicy):
+        return act_at_once(policy, seen)
+    return act_step_by_step(policy, seen)
+
+
+@torch.no_grad()
+def act_at_once(
+    policy: GruActorCriticPolicy,
+    seen: Tensor,
+    *,
+    uniforms: Tensor | None = None,
+    positions: int | None = None,
+) -> npt.NDArray[Any]:
+    """Actions of one pass over what a policy sees.
+
+    Args:
+        policy: goes into evaluation mode.
+        seen: `(N, T, ...)`.
+        uniforms: as of `ActionDistribution.draw`; None takes the best actions.
+        positions: choose among the first so many actions of a grid; None among all.
+    """
+    policy.set_training_mode(False)
+    distribution, _ = policy.evaluate_episodes(seen.to(policy.device))
+    if positions is not None and isinstance(distribution, GridDistribution):
+        distribution = GridDistribution(probs=distribution.probs[..., :positions])
+    if uniforms is None:
+        return np.asarray(distribution.best().cpu())
+    return np.asarray(policy.head.within_bounds(distribution.draw(uniforms)).cpu())
+
+
+def act_step_by_step(agent: Agent, seen: Tensor, *, deterministic: bool = True) -> npt.NDArray[Any]:
+    """Ask SB3's `predict` for the actions of each step of what an agent sees, from no state."""
+    observations = seen.cpu().numpy()
+    state: State = None
+    starts = np.ones(len(observations), dtype=np.bool_)
+    actions = []
+    for t in range(observations.shape[1]):
+        action, state = agent.predict(observations[:, t], state, starts, deterministic)
+        starts = np.zeros_like(starts)
+        actions.append(action)
+    return np.stack(actions, axis=1)
 
 
 @dataclass(frozen=True)
@@ -27,15 +84,16 @@ class Chosen:
     """What an agent does with N episodes.
 
     Attributes:
-        actions: `(N, T)` or `(N, T, 2)`.
-        looks: what they look at, where they are not the environment's own actions.
+        actions: `(N, T)` or `(N, T, 2)`; for agents that do not act in the environment's own action
+            space, the offsets of their patches.
+        choice: the patches, `(N, T)`.
     """
 
     actions: npt.NDArray[np.generic]
-    looks: PatchChoice | None = None
+    choice: PatchChoice
 
 
-class Looking:
+class Acting:
     """How an agent acts in an environment.
 
     Args:
@@ -64,44 +122,60 @@ class Looking:
     def choose(self, seeds: npt.NDArray[np.uint64]) -> Chosen:
         """For episodes with these seeds, which the environment shows the beginning of."""
         if self._frames is None:
-            return self._choose(seeds)
+            return self._choose(seeds, everywhere=False)
         chosen = self._choose(seeds, everywhere=True)
-        looks = chosen.looks or self._env.core.locations.choice(torch.as_tensor(chosen.actions))
-        focused = np.stack([self._frames.focused(int(value)) for value in seeds])
-        looks = PatchChoice.at(looks.offsets, torch.from_numpy(focused))
-        return Chosen(looks.offsets.numpy(), looks)
+        focused = np.stack([self._frames.focused(int(seed)) for seed in seeds])
+        return _elsewhere(PatchChoice.at(chosen.choice.offsets, torch.from_numpy(focused)))
 
-    def _choose(self, seeds: npt.NDArray[np.uint64], *, everywhere: bool = False) -> Chosen:
-        """The agent's own choice.
-
-        Args:
-            seeds: `(N,)` of the episodes.
-            everywhere: without the action that skips.
+    def _choose(self, seeds: npt.NDArray[np.uint64], *, everywhere: bool) -> Chosen:
+        """The agent's own choice; `everywhere` leaves out the action that skips.
 
         Raises:
             ValueError: a policy of SB3 cannot say where it would look where it skips.
         """
-        agent, env = self._agent, self._env
+        agent, core = self._agent, self._env.core
         if isinstance(agent, RandomOffsets):
-            offsets = np.stack([agent.offsets(int(value)) for value in seeds])
-            return Chosen(offsets, PatchChoice.at(torch.from_numpy(offsets)))
-        positions = env.core.grid.num_actions if everywhere else None
-        if isinstance(agent, GruActorCriticPolicy):
-            actions = self._choose_whole_episodes(seeds, positions)
-        else:
-            if everywhere and can_skip(_action_space(env, agent), env.core.grid):
-                raise ValueError("only GruPPO's policies say where they would look in every frame")
-            if isinstance(agent, SeededAgent):
-                agent.begin_episodes([int(value) for value in seeds])
-            actions = self._choose_actions()
-        if isinstance(agent, BasePolicy) and agent.action_space != env.single_action_space:
-            source = env.core.source
-            sizes = {"frame_size": source.frame_size, "patch_size": source.patch_size}
-            looks = look_at(agent.action_space, actions, env.core.grid, **sizes)
-            return Chosen(looks.offsets.numpy(), looks)
-        return Chosen(actions)
+            offsets = np.stack([agent.offsets(int(seed)) for seed in seeds])
+            return _elsewhere(PatchChoice.at(torch.from_numpy(offsets)))
+        own = core.locations
+        foreign = isinstance(agent, BasePolicy) and agent.action_space != own.action_space
+        locations = locations_of(agent.action_space, core.grid) if foreign else own
+        if everywhere and locations.can_skip and not isinstance(agent, GruActorCriticPolicy):
+            raise ValueError("only GruPPO's policies say where they would look in every frame")
+        actions = self._actions(seeds, core.grid.num_actions if everywhere else None)
+        checked = locations.check(actions, (self._env.num_envs, self._env.num_decisions))
+        choice = locations.choice(checked)
+        return _elsewhere(choice) if foreign else Chosen(actions, choice)
 
-    def _costs(self) -> Tensor | None:
+    def _actions(
+        self, seeds: npt.NDArray[np.uint64], positions: int | None
+    ) -> npt.NDArray[np.generic]:
+        agent, env = self._agent, self._env
+        if isinstance(agent, Oracle):
+            return self._watch_steps(agent)
+        seen = seen_by(
+            agent,
+            env.observe_episode(),
+            shows_cost=env.core.shows_cost,
+            skip_costs=self._skip_costs(),
+        )
+        if isinstance(agent, GruActorCriticPolicy):
+            uniforms = None if self._deterministic else self._uniforms(agent, seeds)
+            return act_at_once(agent, seen, uniforms=uniforms, positions=positions)
+        if isinstance(agent, SeededAgent):
+            agent.begin_episodes([int(seed) for seed in seeds])
+        return act_step_by_step(agent, seen, deterministic=self._deterministic)
+
+    def _watch_steps(self, oracle: Oracle) -> npt.NDArray[np.generic]:
+        """Actions of an agent that watches the core, so that the steps must be taken."""
+        core, actions = self._env.core, []
+        for _ in range(core.num_decisions):
+            action, _ = oracle.predict(core.observe().cpu().numpy())
+            core.transition(torch.as_tensor(action))
+            actions.append(action)
+        return np.stack(actions, axis=1)
+
+    def _skip_costs(self) -> Tensor | None:
         """`(N,)` of the episodes, if there are any."""
         if self._env.core.can_skip:
             return self._env.core.skip_costs
@@ -109,52 +183,16 @@ class Looking:
             return None
         return torch.full((self._env.num_envs,), self._skip_cost, dtype=torch.float64)
 
-    def _choose_actions(self) -> npt.NDArray[np.generic]:
-        """`(N, T)` actions; only an agent that watches the core needs the steps to be taken."""
-        env = self._env
-        agent: Agent = self._agent
-        if not isinstance(agent, Oracle):
-            observations = env.observe_episode()
-            return act_on_episodes(
-                agent,
-                observations,
-                deterministic=self._deterministic,
-                skip_costs=self._costs(),
-            )
-        state: State = None
-        starts = np.ones(env.num_envs, dtype=np.bool_)
-        actions = []
-        for _ in range(env.num_decisions):
-            seen = env.core.observe().cpu().numpy()
-            action, state = agent.predict(seen, state, starts, self._deterministic)
-            env.core.transition(torch.as_tensor(action))
-            starts = np.zeros_like(starts)
-            actions.append(action)
-        return np.stack(actions, axis=1)
-
-    @torch.no_grad()
-    def _choose_whole_episodes(
-        self, seeds: npt.NDArray[np.uint64], positions: int | None
-    ) -> npt.NDArray[np.generic]:
-        """`(N, T)` actions, the first `positions` of them, of one pass of the policy."""
-        policy, env = self._agent, self._env
-        policy.set_training_mode(False)
-        distribution, _ = policy.evaluate_episodes(
-            seen_by(policy, env.observe_episode(), self._costs()).to(policy.device)
-        )
-        if positions is not None and isinstance(distribution, GridDistribution):
-            distribution = GridDistribution(probs=distribution.probs[..., :positions])
-        if self._deterministic:
-            return np.asarray(distribution.best().cpu())
-        shape = (env.num_decisions, *policy.head.uniform_shape)
+    def _uniforms(self, policy: GruActorCriticPolicy, seeds: npt.NDArray[np.uint64]) -> Tensor:
+        """What the actions of a policy are drawn from: they belong to the episodes."""
+        shape = (self._env.num_decisions, *policy.head.uniform_shape)
         # Drawn as float32: rounded to it, the largest float64 would be 1.
-        uniforms = [
+        rows = [
             episode_rng(int(seed), Purpose.ACTION).random(shape, dtype=np.float32) for seed in seeds
         ]
-        drawn = distribution.draw(torch.from_numpy(np.stack(uniforms)).to(policy.device))
-        return np.asarray(policy.head.within_bounds(drawn).cpu())
+        return torch.from_numpy(np.stack(rows)).to(policy.device)
 
 
-def _action_space(env: PatchLocalizationVectorEnv, agent: Any) -> spaces.Space[Any]:
-    found: spaces.Space[Any] = getattr(agent, "action_space", env.single_action_space)
-    return found
+def _elsewhere(choice: PatchChoice) -> Chosen:
+    """Patches that no action of the environment stands for."""
+    return Chosen(choice.offsets.numpy(), choice)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from omegaconf import DictConfig
+from typing import Any, TypeVar
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import Recognizer
-from train.config.sections import RunConfig, read_config
+from train.config.commands import (
+    BenchmarkConfig,
+    DemoConfig,
+    Stage0Config,
+    Stage1Config,
+    Stage2Config,
+    Stage3Config,
+)
+from train.config.compose import Composed
+from train.config.sections import RunSection
 from train.data_tools.make_videos import make_videos
 from train.evaluation.benchmark import run_benchmark
 from train.runs.context import RunContext
@@ -25,32 +31,34 @@ from train.stages.stage1_random_patches import run_stage1
 from train.stages.stage2_policy import run_stage2
 from train.stages.stage3_classifier import run_stage3
 
-log = logging.getLogger(__name__)
-
-Stage = Callable[[RunConfig, RunContext, ProgressDisplay], Any]
+C = TypeVar("C", bound=RunSection)
 
 
 class Demo:
     """The parts of the demo, each in its own folder below `outputs/demo`.
 
     Args:
-        cfg: Hydra's configuration; the parts read it as their own command would.
+        composed: the configuration; the parts read it as their own command would.
         display: one progress display for all parts.
     """
 
-    def __init__(self, cfg: DictConfig, display: ProgressDisplay):
-        self._cfg = cfg
+    def __init__(self, composed: Composed, display: ProgressDisplay):
+        self.config = composed.read(DemoConfig, "demo")
+        self._composed = composed
         self._display = display
-        self.folder = Path(cfg.output_dir)
         self._videos: dict[tuple[str, bool, int], Videos] = {}
 
-    def run(self, part: str, command: str, stage: Stage, **values: Any) -> str:
+    def run(
+        self,
+        part: str,
+        command: str,
+        kind: type[C],
+        stage: Callable[[C, RunContext[C], ProgressDisplay], Any],
+        **values: Any,
+    ) -> str:
         """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""
-        cfg = self._cfg.copy()
-        for name, value in values.items():
-            cfg[name] = value
-        config = read_config(cfg, command=command)
-        context = RunContext(config, self.folder / part, self._videos)
+        config = self._composed.read(kind, command, **values)
+        context = RunContext(config, self.config.output_dir / part, self._videos)
         try:
             stage(config, context, self._display)
         finally:
@@ -58,29 +66,46 @@ class Demo:
         return str(context.folder)
 
 
-def demo(cfg: DictConfig, display: ProgressDisplay) -> None:
+def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     """Videos, stages 0 to 3 for the learned policy and both baselines, benchmark, summary."""
     began = time.monotonic()
-    parts = Demo(cfg, display)
-    data_dir = parts.folder / "videos" if cfg.data_dir is None else Path(cfg.data_dir)
+    parts = Demo(composed, display)
+    config = parts.config
+    data_dir = config.output_dir / "videos" if config.data_dir is None else Path(config.data_dir)
     make_videos(data_dir, display, workers=os.cpu_count() or 1)
     data = {"data_dir": str(data_dir)}
-    glancer = parts.run("stage0_glancer", "stage0", run_stage0, pretrain_glancer=True, **data)
-    focuser = parts.run("stage0_focuser", "stage0", run_stage0, pretrain_glancer=False, **data)
-    pretrained = {"pretrained_glancer": glancer, "pretrained_focuser": focuser}
-    stage1 = parts.run("stage1", "stage1", run_stage1, **pretrained, **data)
-    if cfg.ship:
+    pretrained = {
+        f"pretrained_{name}": parts.run(
+            f"stage0_{name}",
+            "stage0",
+            Stage0Config,
+            run_stage0,
+            pretrain_glancer=name == "glancer",
+            **data,
+        )
+        for name in ("glancer", "focuser")
+    }
+    stage1 = parts.run("stage1", "stage1", Stage1Config, run_stage1, **pretrained, **data)
+    if config.ship:
         Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
-    stage2 = parts.run("stage2", "stage2", run_stage2, resume=stage1, **data)
+    stage2 = parts.run("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)
+    looks = {"random": "random", "center": "center", "learned": stage2}
     runs = {
         name: parts.run(
-            f"stage3_{name}", "stage3", run_stage3, resume=stage2, policy=policy, **data
+            f"stage3_{name}",
+            "stage3",
+            Stage3Config,
+            run_stage3,
+            resume=stage2,
+            policy=policy,
+            **data,
         )
-        for name, policy in {"random": "random", "center": "center", "learned": stage2}.items()
+        for name, policy in looks.items()
     }
+    judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
     benchmark = partial(run_benchmark, brief=True)
-    parts.run("", "benchmark", benchmark, resume=stage2, policy=stage2, runs=runs, **data)
-    _say_what_to_look_at(parts.folder, display, time.monotonic() - began)
+    parts.run("", "benchmark", BenchmarkConfig, benchmark, **judged)
+    _say_what_to_look_at(config.output_dir, display, time.monotonic() - began)
 
 
 def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float) -> None:

@@ -99,10 +99,15 @@ class PatchLocalizationCore:
         return self.locations.can_skip
 
     @property
+    def shows_cost(self) -> bool:
+        """Whether observations end with a channel that shows the price of a look."""
+        return self._skip_cost.is_random
+
+    @property
     def observation_shape(self) -> tuple[int, ...]:
         """Of one row: the source's, with one channel more where observations show the cost."""
         channels, *places = self.source.observation_shape
-        return (channels + self._skip_cost.is_random, *places)
+        return (channels + self.shows_cost, *places)
 
     def reset_rows(
         self,
@@ -234,7 +239,7 @@ class PatchLocalizationCore:
     def _observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """What `(M,)` pairs show: the glance, and the price of a look where it is not fixed."""
         glances: Tensor = self.features.observation(rows, steps)
-        if not self._skip_cost.is_random:
+        if not self.shows_cost:
             return glances
         return append_cost(glances, self.skip_costs[rows], self.source.observation_bound)
 

@@ -237,6 +237,11 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         """T: steps of every episode."""
         return self.core.num_decisions
 
+    @property
+    def shows_cost(self) -> bool:
+        """Whether observations end with a channel that shows the price of a look."""
+        return self.core.shows_cost
+
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:

@@ -119,6 +119,11 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         return self.core.num_decisions
 
     @property
+    def shows_cost(self) -> bool:
+        """Whether observations end with a channel that shows the price of a look."""
+        return self.core.shows_cost
+
+    @property
     def num_videos(self) -> int:
         """V: videos in the split."""
         return self.core.source.num_videos

@@ -117,7 +117,7 @@ class EpisodicPPO(PPO):
             self._setup_model()
 
     def _attach_env(self, env: VecEnv) -> None:
-        """Learn the length of the episodes, deal its videos, and say how rollouts are collected."""
+        """Learn how long episodes are and what they show, and say how rollouts are collected."""
         try:
             self.num_decisions = int(env.get_attr("num_decisions")[0])
         except AttributeError:
@@ -135,6 +135,7 @@ class EpisodicPPO(PPO):
                 num_processes=self.process_group.count,
                 plays=plays,
             )
+        self.policy.sees_cost = env.has_attr("shows_cost") and bool(env.get_attr("shows_cost")[0])
         self._schedule = None
         if self.shuffle_videos and env.has_attr("schedule_videos"):
             videos, rows = env.get_attr("num_videos")[0], self.process_group.count * env.num_envs

@@ -50,7 +50,7 @@ class SavedPolicy:
     Attributes:
         policy: in evaluation mode.
         recognizer_sha256: fingerprint of the recognizer it was trained with; None from a `.zip`.
-        glancer_sha256: fingerprint of that recognizer's glancer alone; None in older files.
+        glancer_sha256: fingerprint of that recognizer's glancer alone; None where it is unknown.
     """
 
     policy: BasePolicy
@@ -89,12 +89,14 @@ def save_policy(
         if isinstance(policy, GruActorCriticPolicy)
         else _plain_arguments(arguments or {})
     )
-    observations = _only_box(policy.observation_space)
+    observations = policy.observation_space
+    assert isinstance(observations, spaces.Box)
     description = {
         **described,
         "observation_shape": list(observations.shape),
         "observation_bound": float(observations.high.max()),
         **_describe_actions(policy.action_space),
+        "sees_cost": bool(getattr(policy, "sees_cost", False)),
         "recognizer_sha256": recognizer_sha256,
         "glancer_sha256": glancer_sha256,
         "arguments": given,
@@ -112,8 +114,19 @@ def policy_arguments(model: BaseAlgorithm) -> dict[str, Any]:
     return {**model.policy_kwargs, "use_sde": True} if model.use_sde else dict(model.policy_kwargs)
 
 
-def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> SavedPolicy:
+def load_policy(
+    folder: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    glance_channels: int | None = None,
+) -> SavedPolicy:
     """Read what `save_policy` wrote.
+
+    Args:
+        folder: with `policy.safetensors` and `policy.json`.
+        device: where the policy goes.
+        glance_channels: of the recognizer it is for. A file that does not say whether the policy
+            sees the cost of a look is of one that does if it sees one channel more.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -129,19 +142,29 @@ def load_policy(folder: str | Path, *, device: str | torch.device = "cpu") -> Sa
         saved = read_json(folder / CONFIG_FILE)
         policy = _rebuild(saved)
         policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        recognizer_sha256 = saved["recognizer_sha256"]
-        glancer_sha256 = saved.get("glancer_sha256")
+        fingerprints = saved["recognizer_sha256"], saved["glancer_sha256"]
     except (
         *(ValueError, KeyError, TypeError, AttributeError, AssertionError),
         *(RuntimeError, SafetensorError, ImportError),
     ) as error:
         raise CheckpointError(f"{folder} holds no usable policy: {error}") from error
+    _say_whether_it_sees_the_cost(policy, saved.get("sees_cost"), glance_channels)
     policy.set_training_mode(False)
-    return SavedPolicy(policy.to(device), recognizer_sha256, glancer_sha256)
+    return SavedPolicy(policy.to(device), *fingerprints)
 
 
-def load_trusted_zip(path: str | Path, *, device: str | torch.device = "cpu") -> SavedPolicy:
+def load_trusted_zip(
+    path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    glance_channels: int | None = None,
+) -> SavedPolicy:
     """The policy of an algorithm that SB3 saved. This can run code that the file brings along.
+
+    Args:
+        path: of the file, which never says whether the policy sees the cost of a look.
+        device: as of `load_policy`.
+        glance_channels: likewise.
 
     Raises:
         CheckpointError: no file of SB3, or one without a policy.
@@ -159,8 +182,18 @@ def load_trusted_zip(path: str | Path, *, device: str | torch.device = "cpu") ->
         *(RuntimeError, ImportError),
     ) as error:
         raise CheckpointError(f"{path} holds no usable policy of SB3: {error!r}") from error
+    _say_whether_it_sees_the_cost(policy, None, glance_channels)
     policy.set_training_mode(False)
     return SavedPolicy(policy.to(device), None, None)
+
+
+def _say_whether_it_sees_the_cost(
+    policy: BasePolicy, said: bool | None, glance_channels: int | None
+) -> None:
+    if said is None and glance_channels is not None:
+        said = policy.observation_space.shape[0] == glance_channels + 1  # type: ignore[index]
+    if said is not None:
+        policy.sees_cost = said  # type: ignore[assignment]
 
 
 def _rebuild(saved: Mapping[str, Any]) -> BasePolicy:
@@ -218,13 +251,6 @@ def _plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ValueError(f"policy_kwargs={plain} are no JSON types ({error})") from error
     return plain
-
-
-def _only_box(space: spaces.Space[Any]) -> spaces.Box:
-    if isinstance(space, spaces.Dict):
-        (space,) = space.spaces.values()
-    assert isinstance(space, spaces.Box)
-    return space
 
 
 def _describe_actions(space: spaces.Space[Any]) -> dict[str, Any]:

@@ -150,6 +150,23 @@ def spy() -> type[Spy]:
 
 
 @pytest.fixture
+def assert_rollouts_equal() -> Callable[..., None]:
+    """Compares what two spies saw, name by name."""
+
+    def compare(played: Spy, stepped: Spy, atol: float) -> None:
+        assert len(played.rollouts) == len(stepped.rollouts)
+        for one, other in zip(played.rollouts, stepped.rollouts, strict=True):
+            if one.actions.dtype == torch.int64:
+                assert one.actions.tolist() == other.actions.tolist()
+            for name, value in vars(one).items():
+                torch.testing.assert_close(
+                    value, vars(other)[name], rtol=0.0, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+                )
+
+    return compare
+
+
+@pytest.fixture
 def record() -> Callable[[GruPPO], list[dict[str, Any]]]:
     """Replaces a model's logger; returns the list that its dumps go to."""
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import CheckpointError
@@ -42,12 +41,12 @@ def policy(tiny_recognizer):
 @pytest.fixture
 def frames(make_videos):
     """`(3, 4, 3, 40, 40)` uint8."""
-    frames: Tensor = make_videos(N).frames[:, :T]
-    return frames
+    return make_videos(N).frames[:, :T]
 
 
-@pytest.mark.parametrize("locations", ["grid", "continuous"])
-@pytest.mark.parametrize("trained_in", ["grid", "continuous"])
+@pytest.mark.parametrize(
+    ("locations", "trained_in"), [("grid", "grid"), ("grid", "continuous"), ("continuous", "grid")]
+)
 def test_predict_gives_what_evaluation_gives(tiny_recognizer, make_videos, locations, trained_in):
     num_actions = 49 if trained_in == "grid" else None
     policy = _policy(tiny_recognizer.map_shape(), num_actions)
@@ -67,10 +66,9 @@ def test_predict_gives_what_evaluation_gives(tiny_recognizer, make_videos, locat
     assert len(np.unique(offsets)) > 2
 
 
-@pytest.mark.parametrize("sees", ["map", "vector"])
 @pytest.mark.parametrize(
-    "arguments",
-    [{}, {"num_actions": None}, {"num_actions": None, "batch_norm": True}],
+    ("sees", "arguments"),
+    [("map", {}), ("vector", {"num_actions": None}), ("map", {"batch_norm": True})],
     ids=["grid", "continuous", "batch norm"],
 )
 def test_streams_give_what_predict_gives(tiny_recognizer, frames, sees, arguments):
@@ -128,19 +126,17 @@ def test_a_run_folder_is_loaded(tiny_recognizer, policy, frames, tmp_path):
         assert torch.equal(got, wanted)
 
 
-def test_parts_that_do_not_fit_are_refused(tiny_recognizer, policy, tmp_path):
+def test_parts_and_frames_that_do_not_fit_are_refused(tiny_recognizer, policy, frames, tmp_path):
     other = _policy((7, 3, 3))
     with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
         AdaFocus(tiny_recognizer, other)
-    with pytest.raises(ValueError, match="51 actions, which are no square grid"):
+    with pytest.raises(ValueError, match=r"Discrete\(51\) are no actions of a 7x7 grid"):
         AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 51))
     tiny_recognizer.save(tmp_path / "recognizer")
     save_policy(other, tmp_path / "policy", recognizer_sha256="")
     with pytest.raises(CheckpointError, match="but the recognizer's glances are"):
         AdaFocus.load(tmp_path, device="cpu")
 
-
-def test_frames_that_do_not_fit_are_refused(tiny_recognizer, policy, frames):
     model = AdaFocus(tiny_recognizer, policy)
     for wrong in (frames.float(), frames[0], frames[..., :39], frames[:0]):
         with pytest.raises(ValueError, match=r"expected uint8 frames \(N, T, 3, 40, 40\), got"):

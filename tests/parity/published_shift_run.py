@@ -23,7 +23,7 @@ from adafocus_env.networks import (
     freeze,
     shift_channels,
 )
-from given_case import NORMALISED
+from given_case import NORMALISED, Case
 from train.checkpoints.published.weight_names import published_names
 
 Arrays = dict[str, Any]
@@ -59,6 +59,20 @@ def glance_frames(num_videos: int) -> Tensor:
 def focus_frames(num_videos: int) -> Tensor:
     """`(B, 12, 3, 224, 224)` normalised."""
     return fill_rule.waves_at(range(num_videos), FOCUS_TIMES, 224)
+
+
+def shift_case(focus_frames, glance_frames, labels, baseline_offsets):
+    """Two videos of one decision, to be played at places of the caller's."""
+    return Case(
+        frames=focus_frames,
+        labels=labels,
+        grid_size=7,
+        actions=torch.zeros(1, 2, dtype=torch.int64),
+        baseline_offsets=baseline_offsets,
+        stage1_offsets=torch.zeros(2, 1, 2, dtype=torch.int64),
+        log_prob_shift=torch.zeros(1, 2),
+        glance_frames=glance_frames,
+    )
 
 
 @torch.no_grad()

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor
 
 from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.networks import Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
-from train.cli.resolvers import register_resolvers
-from train.config.paths import configs_path
-from train.config.sections import RunConfig, read_config
+from train.config.compose import compose_command, read_config
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage
 from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.optim import make_optimizer
 
 
-def published_config(command: str, *overrides: str) -> RunConfig:
-    """The configuration of a command under `experiment=actnet_patch128`."""
-    register_resolvers()
-    given = [f"command={command}", "output_dir=unused", "data_dir=unused"]
-    with initialize_config_dir(str(configs_path()), version_base="1.3"):
-        composed = compose("config", overrides=[*given, "experiment=actnet_patch128", *overrides])
-    return read_config(composed)
+def published_config(command, *overrides, experiment="actnet_patch128"):
+    """The configuration of a command under an experiment."""
+    given = ["output_dir=unused", f"experiment={experiment}", *overrides]
+    return read_config(compose_command(command, given).cfg)
 
 
 def stage1_logits(case: Case, recognizer: Recognizer) -> Tensor:
@@ -40,7 +34,7 @@ def stage1_step(case, recognizer, *, backbone_lr, fc_lr):
     Returns:
         `loss`, `logits (B, T, K)`, and `grads`, by canonical key, None where there is none.
     """
-    config = published_config("stage1")
+    config = published_config("stage1", "data_dir=unused")
     recognizer.requires_grad_(True)
     stage = RandomPatchStage(recognizer, backbone_lr, fc_lr)
     optimizer = make_optimizer(stage.trained, config)

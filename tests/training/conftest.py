@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
 
@@ -30,10 +29,10 @@ from agents.policies.gru_policy import GruActorCriticPolicy
 from train import demo as demo_module
 from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
-from train.cli.resolvers import register_resolvers
 from train.cli.run_place import DEMO_FOLDER
-from train.config.paths import configs_path
-from train.config.sections import read_config
+from train.config.commands import CONFIGS
+from train.config.compose import compose_command, read_config
+from train.config.keys import keys_of
 from train.data_tools.make_videos import make_videos
 from train.runs.progress import ProgressDisplay
 
@@ -76,11 +75,26 @@ def _as_it_was():
         GlobalHydra.instance().clear()
 
 
+class WhereUsed(str):
+    """An override that is left out where the command does not use its key."""
+
+    def key(self):
+        return self.split("=")[0].lstrip("+").split(".")[0]
+
+
+def _fitting(arguments):
+    (command,) = [item for item in arguments if item in CONFIGS][:1] or [None]
+    keys = keys_of(CONFIGS[command]) if command else ()
+    return [
+        str(item) for item in arguments if not isinstance(item, WhereUsed) or item.key() in keys
+    ]
+
+
 def _run(arguments, main=main):
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main([str(argument) for argument in arguments])
+            code = main(_fitting(arguments))
         except SystemExit as stop:  # how Hydra reports its own errors
             code = stop.code if isinstance(stop.code, int) else 1
     return Finished(code, out.getvalue(), err.getvalue())
@@ -169,7 +183,7 @@ def run_process():
 
     def run(program, *arguments, cwd, start=(), code=0):
         done = subprocess.run(
-            [*start, *PROGRAMS[program], *map(str, arguments)],
+            [*start, *PROGRAMS[program], *_fitting(arguments)],
             cwd=cwd,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
@@ -276,19 +290,14 @@ def tiny(tiny_videos):
     """Overrides that make any command quick."""
     sizes = "num_frames=2 hidden_dim=16 action_dim=16 epochs=1 batch_size=10 eval_freq=1 draws=2"
     policy = ["++algo.policy_kwargs.hidden_dim=16", "++algo.policy_kwargs.channels=4"]
-    return [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
+    given = [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
+    return [WhereUsed(item) for item in given]
 
 
 @pytest.fixture(scope="session")
 def compose_config():
     """Composes `configs/` for a command with overrides, as the command line does."""
-    register_resolvers()
-
-    def make(command, *overrides):
-        with initialize_config_dir(str(configs_path()), version_base="1.3"):
-            return compose("config", overrides=[f"command={command}", *overrides])
-
-    return make
+    return lambda command, *overrides: compose_command(command, overrides).cfg
 
 
 @pytest.fixture(scope="session")

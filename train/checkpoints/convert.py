@@ -34,9 +34,9 @@ from train.checkpoints.published.files import (
 from train.checkpoints.published.policy import policy_from_published, policy_to_published
 from train.checkpoints.published.weight_names import named_as_ours, published_names
 from train.checkpoints.weight_report import WeightReport, compare_weights
-from train.config.builders import dataset_class_names, declared_num_classes
-from train.config.sections import ConfigError, RunConfig
-from train.runs.context import recognizer_config
+from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
+from train.config.commands import ConvertConfig
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ _EXPERIMENTS = {SHIFT: ("sthsth_v1", 144)}
 _PARTS = ("glancer", "focuser", "classifier")
 
 
-def run_convert(config: RunConfig, display: ProgressDisplay) -> None:
+def run_convert(config: ConvertConfig, display: ProgressDisplay) -> None:
     """Convert `source` into `target`, print what was found and write it to `convert.json`.
 
     Raises:
@@ -71,7 +71,7 @@ def run_convert(config: RunConfig, display: ProgressDisplay) -> None:
         display.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _to_ours(source: Path, target: Path, config: RunConfig) -> list[str]:
+def _to_ours(source: Path, target: Path, config: ConvertConfig) -> list[str]:
     if source.is_dir():
         raise ConfigError(f"source={source} is a folder; format=published writes it as a file")
     _check_folder_is_free(target)
@@ -125,7 +125,7 @@ def _remove_earlier(target: Path) -> None:
 
 
 def _class_names(
-    checkpoint: PublishedCheckpoint, source: Path, config: RunConfig
+    checkpoint: PublishedCheckpoint, source: Path, config: ConvertConfig
 ) -> tuple[tuple[str, ...], str]:
     """Names, and where they come from; the number of classes is the file's."""
     name = "weight" if checkpoint.family == SHIFT else "fc.weight"
@@ -145,7 +145,7 @@ def _class_names(
 
 
 def _empty_recognizer(
-    checkpoint: PublishedCheckpoint, source: Path, names: tuple[str, ...], config: RunConfig
+    checkpoint: PublishedCheckpoint, source: Path, names: tuple[str, ...], config: ConvertConfig
 ) -> AnyRecognizer:
     sizes = recognizer_config(config, names)
     if isinstance(sizes, ShiftRecognizerConfig):
@@ -236,7 +236,7 @@ def _lines(result: dict[str, Any], target: Path) -> list[str]:
     return [*lines, f"{written} are in {target}; use it as resume={target}"]
 
 
-def _to_published(source: Path, target: Path, config: RunConfig) -> list[str]:
+def _to_published(source: Path, target: Path, config: ConvertConfig) -> list[str]:
     if target.is_dir() or (target.is_file() and target.stat().st_size > 0):
         raise ConfigError(f"target={target} exists already; name a new file, x.pth.tar say")
     recognizer = load_recognizer(str(source), "source", "cpu")

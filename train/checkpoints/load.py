@@ -12,10 +12,11 @@ from stable_baselines3.common.policies import BasePolicy
 from adafocus_env import networks
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
+from adafocus_env.envs.actions import locations_of
 from adafocus_env.networks import AnyRecognizer, CheckpointError, class_mismatch
-from agents.policies.inputs import can_skip
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
-from train.config.sections import ConfigError, RunConfig
+from train.config.keys import ConfigError
+from train.config.sections import NetworksSection
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,9 @@ def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
     return networks.load_recognizer(folder, device=device)
 
 
-def load_configured(path: str | None, key: str, config: RunConfig, device: str) -> AnyRecognizer:
+def load_configured(
+    path: str | None, key: str, config: NetworksSection, device: str
+) -> AnyRecognizer:
     """The recognizer of an earlier run, of the configured sizes, in the configured divisions.
 
     Raises:
@@ -99,14 +102,11 @@ def load_fitting_policy(
     """
     folder, saved = _load_policy(path, recognizer, trust=trust)
     policy = saved.policy
-    sees, acts = _sees(policy.observation_space), policy.action_space
-    fits = not isinstance(acts, spaces.Discrete) or can_skip(acts, grid)
-    number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
+    sees, acts = policy.observation_space.shape, policy.action_space
     shape = recognizer.observation_shape()
-    # With one channel more it is told the cost of looks.
-    glances = [(shape[0] + told, *shape[1:]) for told in (0, 1)]
-    known = [*glances, *(one[:1] for one in glances)]
-    if sees not in known or not (fits or number == grid.num_actions):
+    shown = (shape[0] + bool(policy.sees_cost), *shape[1:])
+    number = int(acts.n) if isinstance(acts, spaces.Discrete) else None
+    if sees not in (shown, shown[:1]) or not _acts_on(grid, acts):
         raise CheckpointError(
             f"the policy in {folder} sees {sees} and has {number} actions, but here they are "
             f"{shape} and {grid.num_actions}; set action_dim= as in its stage 2, "
@@ -123,28 +123,34 @@ def load_fitting_policy(
 
 
 def _load_policy(path: str, recognizer: AnyRecognizer, *, trust: bool) -> tuple[Path, SavedPolicy]:
+    fitting: dict[str, Any] = {
+        "device": recognizer.device,
+        "glance_channels": recognizer.observation_shape()[0],
+    }
     given = Path(path)
     beside = given / ZIP_FILE  # of a class that files cannot name
     file = beside if beside.is_file() and not (given / "policy").exists() else given
     if file.suffix != ".zip" or not file.is_file():
         folder = find_part(path, "policy", "adafocus stage2")
-        return folder, load_policy(folder, device=recognizer.device)
+        return folder, load_policy(folder, **fitting)
     if not trust:
         raise ConfigError(
             f"{file} is a file of Stable-Baselines3, and opening it can run code that it brings "
             "along: add trust=true if you know where it comes from, or name a folder policy/, "
             "which cannot"
         )
-    return file, load_trusted_zip(file, device=recognizer.device)
+    return file, load_trusted_zip(file, **fitting)
 
 
-def _sees(space: spaces.Space[Any]) -> tuple[int, ...] | None:
-    if isinstance(space, spaces.Dict) and len(space.spaces) == 1:
-        (space,) = space.spaces.values()
-    return space.shape
+def _acts_on(grid: PatchGrid, actions: spaces.Space[Any]) -> bool:
+    try:
+        locations_of(actions, grid)
+    except ValueError:
+        return False
+    return True
 
 
-def check_sizes(recognizer: AnyRecognizer, config: RunConfig) -> None:
+def check_sizes(recognizer: AnyRecognizer, config: NetworksSection) -> None:
     """Refuse configured sizes that a loaded recognizer would silently override.
 
     Raises:

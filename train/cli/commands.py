@@ -1,123 +1,182 @@
-"""What each command does with its configuration: read it once, make a context, call the stage."""
+"""The commands: what each does and calls, and what `--help` says of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import difflib
+import textwrap
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass
+from typing import Literal
 
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from train.config.commands import CONFIGS
+from train.config.keys import Key, keys_of
+from train.config.yaml_files import GROUPS, options
 
-from train.config.sections import RunConfig, read_config
-from train.data_tools.make_bank import run_bank
-from train.data_tools.make_videos import make_videos
-from train.evaluation.benchmark import run_benchmark
-from train.evaluation.evaluate import run_evaluate
-from train.evaluation.record import run_record
-from train.runs.context import RunContext
-from train.runs.progress import ProgressDisplay
-from train.stages.stage0_backbones import run_stage0
-from train.stages.stage1_random_patches import run_stage1
-from train.stages.stage2_policy import run_stage2
-from train.stages.stage3_classifier import run_stage3
-
-DEFAULT_VIDEOS = Path("outputs/glyphs")
+_WIDTH = 100
+_COLUMN = 34
 
 
-def stage0(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Stage 0."""
-    _with_context(cfg, display, run_stage0)
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        function: `module:function`.
+        summary: one line for the overview.
+        kind: what the function is called with: a `run` with the configuration, a context, which
+            is its folder and data, and a progress display; a `tool` without the context; and what
+            consists of `parts`, runs of other commands, with all that was composed, and a display.
+        processes: whether `torchrun` may start several.
+    """
+
+    function: str
+    summary: str
+    kind: Literal["run", "tool", "parts"] = "run"
+    processes: bool = False
 
 
-def stage1(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Stage 1."""
-    _with_context(cfg, display, run_stage1)
+COMMANDS = {
+    "demo": Command(
+        "train.demo:run_demo",
+        "make videos, train all four stages, benchmark: the whole thing on built-in videos",
+        "parts",
+    ),
+    "make-videos": Command(
+        "train.data_tools.make_videos:run_make_videos",
+        "write the built-in videos as mp4 files with their list files",
+        "tool",
+    ),
+    "extract-frames": Command(
+        "train.data_tools.extract_frames:run_extract_frames",
+        "write the frames of videos as JPEG folders, as the published code reads them",
+        "tool",
+    ),
+    "check-data": Command(
+        "train.data_tools.check_data:run_check_data",
+        "look for everything in a data set that would break training",
+        "tool",
+    ),
+    "convert": Command(
+        "train.checkpoints.convert:run_convert",
+        "read a published checkpoint, or write one",
+        "tool",
+    ),
+    "flops": Command(
+        "train.evaluation.flops:run_flops",
+        "multiply-adds per video of any configuration, by part",
+        "tool",
+    ),
+    "stage0": Command(
+        "train.stages.stage0_backbones:run_stage0",
+        "fine-tune the glancer or the focuser on whole frames",
+        processes=True,
+    ),
+    "stage1": Command(
+        "train.stages.stage1_random_patches:run_stage1",
+        "train focuser and classifier on random patches",
+        processes=True,
+    ),
+    "stage2": Command(
+        "train.stages.stage2_policy:run_stage2",
+        "train the policy by reinforcement learning",
+        processes=True,
+    ),
+    "tune": Command(
+        "train.tune.search:run_tune",
+        "search an algorithm's main parameters for stage2; an interrupted search goes on",
+        "parts",
+    ),
+    "stage3": Command(
+        "train.stages.stage3_classifier:run_stage3",
+        "fine-tune the classifier on the patches of a policy",
+        processes=True,
+    ),
+    "bank": Command(
+        "train.data_tools.make_bank:run_bank",
+        "compute a split's features once, for stage2, evaluate and benchmark",
+        processes=True,
+    ),
+    "evaluate": Command(
+        "train.evaluation.evaluate:run_evaluate",
+        "judge one policy with one recognizer by the published protocol",
+    ),
+    "benchmark": Command(
+        "train.evaluation.benchmark:run_benchmark",
+        "compare policies, each with its own classifier and all with the same",
+    ),
+    "record": Command(
+        "train.evaluation.record:run_record",
+        "write videos with the looks of policies side by side, as mp4 or GIF",
+    ),
+}
+
+_USAGE = """usage: adafocus COMMAND [key=value ...]
+       adafocus COMMAND --help
+       adafocus --version"""
+
+_SWEEP = (
+    "A sweep is a run for each value: adafocus COMMAND -m seed=0,1,2 ...; the same command with "
+    "its output_dir makes only what is missing."
+)
 
 
-def stage2(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Stage 2."""
-    _with_context(cfg, display, run_stage2)
+def overview() -> str:
+    """What `adafocus --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = "\n".join(f"  {name:<{width}}  {one.summary}" for name, one in COMMANDS.items())
+    return (
+        "adafocus: train and benchmark policies that decide where to look in video\n\n"
+        f"{_USAGE}\n\ncommands:\n{lines}\n\n"
+        "Every run writes to outputs/DATE/TIME, or to output_dir=FOLDER."
+    )
 
 
-def stage3(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Stage 3."""
-    _with_context(cfg, display, run_stage3)
+def unknown_command(name: str) -> str:
+    """The message about a command that does not exist, with the nearest one that does."""
+    near = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"adafocus: unknown command {name!r}{hint}\n\n{overview()}"
 
 
-def bank(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Build a feature bank."""
-    _with_context(cfg, display, run_bank)
+def command_help(name: str) -> str:
+    """What `adafocus COMMAND --help` prints: its keys by section, the most used first."""
+    lines = [f"adafocus {name}: {COMMANDS[name].summary}", ""]
+    lines += [f"usage: adafocus {name} [key=value ...]"]
+    keys = dict(keys_of(CONFIGS[name]))
+    groups = [group for group, key in GROUPS.items() if key in keys and group not in keys]
+    for section in CONFIGS[name].__mro__:
+        own = [keys.pop(key) for key in vars(section).get("__annotations__", ()) if key in keys]
+        if own:
+            title = (section.__doc__ or "").splitlines()[0].rstrip(".")
+            lines += ["", f"{title}:"]
+            lines += [line for one in own for line in _entry(f"{one.name}={one.form}", _about(one))]
+    if groups:
+        lines += ["", "Files that set many keys:"]
+        for group in groups:
+            lines += _entry(f"{group}=NAME", ", ".join(options(group)))
+    lines += ["", *textwrap.wrap(_SWEEP, _WIDTH)]
+    return "\n".join(lines)
 
 
-def evaluate(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Evaluate."""
-    _with_context(cfg, display, run_evaluate)
+def _about(one: Key) -> str:
+    """Meaning and default."""
+    parts = [", ".join(options(one.name))] if one.name in GROUPS else []
+    parts.append(one.about.help)
+    if isinstance(one.default, bool):
+        parts.append(f"default {str(one.default).lower()}")
+    elif isinstance(one.default, tuple):
+        parts.append(f"default [{','.join(map(str, one.default))}]")
+    elif one.default is not MISSING and one.default is not None:
+        parts.append(f"default {one.default}")
+    return "; ".join(parts)
 
 
-def benchmark(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Benchmark."""
-    _with_context(cfg, display, run_benchmark)
-
-
-def record(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Record."""
-    _with_context(cfg, display, run_record)
-
-
-def tune(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Search an algorithm's parameters."""
-    from train.tune.search import run_tune
-
-    run_tune(cfg, display, list(HydraConfig.get().overrides.task))
-    display.console.print(f"results are in {cfg.output_dir}")
-
-
-def make_videos_command(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Make the built-in videos."""
-    config = read_config(cfg)
-    folder = DEFAULT_VIDEOS if config.data_dir is None else Path(config.data_dir)
-    make_videos(folder, display, workers=config.num_workers)
-    display.console.print(f"videos, lists and class file are in {folder}")
-
-
-def extract_frames_command(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Write the frames of videos as JPEG folders."""
-    from train.data_tools.extract_frames import run_extract_frames
-
-    run_extract_frames(read_config(cfg), display)
-
-
-def check_data_command(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Look for what would break training."""
-    from train.data_tools.check_data import run_check_data
-
-    run_check_data(read_config(cfg), display)
-
-
-def convert_command(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Read or write a published checkpoint."""
-    from train.checkpoints.convert import run_convert
-
-    run_convert(read_config(cfg), display)
-
-
-def flops_command(cfg: DictConfig, display: ProgressDisplay) -> None:
-    """Multiply-adds per video."""
-    from train.evaluation.flops import run_flops
-
-    run_flops(read_config(cfg), display)
-
-
-def _with_context(
-    cfg: DictConfig,
-    display: ProgressDisplay,
-    run: Callable[[RunConfig, RunContext, ProgressDisplay], object],
-) -> None:
-    config = read_config(cfg)
-    context = RunContext(config, config.output_dir)
-    try:
-        run(config, context, display)
-        context.processes.close()
-    finally:
-        context.close()
-    display.console.print(f"results are in {config.output_dir}")
+def _entry(left: str, right: str) -> Iterator[str]:
+    """Two columns; the left one gets a line of its own where it is long."""
+    lines = textwrap.wrap(right, _WIDTH - _COLUMN) or [""]
+    if len(left) + 4 > _COLUMN:
+        yield f"  {left}"
+        left = ""
+    yield f"  {left:<{_COLUMN - 2}}{lines[0]}".rstrip()
+    for line in lines[1:]:
+        yield " " * _COLUMN + line

@@ -1,14 +1,54 @@
-"""Where the demo writes; an earlier demo is kept."""
+"""Which folder a command writes to, where the command line does not say it for good."""
 
 from __future__ import annotations
 
-import logging
+import os
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-log = logging.getLogger(__name__)
+from train.cli.overrides import as_override, value_of
+from train.config.compose import compose_command, read_config
+from train.config.keys import ConfigError
+from train.runs.folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
+from train.runs.sweep import in_sweep_folder
 
-DEMO_FOLDER = Path("outputs/demo")
+DEMO_FOLDER = OUTPUTS / "demo"
+_SOURCES = ("output_dir", "resume", "recognizer")
+
+
+def placed(command: str, overrides: Sequence[str], *, sweep: bool, processes: bool) -> list[str]:
+    """The command line with the folder that the command writes to, if not Hydra's default.
+
+    Args:
+        command: its name.
+        overrides: read.
+        sweep: whether it is one.
+        processes: whether several processes may share the command.
+
+    Raises:
+        ConfigError: the folder holds an unfinished run, or cannot be agreed on.
+    """
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone and not processes:
+        raise ConfigError(f"{command} runs in one process; start it without torchrun")
+    if sweep:  # each job has a folder of its own
+        return in_sweep_folder(overrides)
+    given = value_of("output_dir", overrides)
+    folder = None if given is None else Path(given)
+    if command == "demo" and folder is None:
+        set_aside(DEMO_FOLDER)
+        return [*overrides, f"output_dir={DEMO_FOLDER}"]
+    unfinished = folder is not None and (folder / STATE_FILE).is_file()
+    if command in STAGES and (unfinished or value_of("resume", overrides) is not None):
+        continued = find_continued(read_config(compose_command(command, overrides).cfg), folder)
+        if continued is not None:
+            kept = [item for item in overrides if item.partition("=")[0] not in _SOURCES]
+            sources = [as_override(name, value) for name, value in continued.sources.items()]
+            return [*kept, *sources, as_override("output_dir", continued.folder)]
+    if folder is None and not alone:
+        return [*overrides, f"output_dir={OUTPUTS / shared_stamp()}"]
+    return list(overrides)
 
 
 def set_aside(folder: Path) -> Path | None:

@@ -11,18 +11,19 @@ from rich.table import Table
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
 from adafocus_env.files import write_json
-from train.config.sections import ConfigError, RunConfig
+from train.config.builders import open_split
+from train.config.commands import CheckDataConfig
+from train.config.keys import ConfigError
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
 from train.data_tools.worker_pool import WorkerPool
-from train.runs.context import open_split
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "check_data.json"
 _LINES_SHOWN = 50
 
 
-def run_check_data(config: RunConfig, display: ProgressDisplay) -> None:
+def run_check_data(config: CheckDataConfig, display: ProgressDisplay) -> None:
     """Check lists, class file and every frame; print a table and write a report.
 
     Raises:
@@ -65,7 +66,7 @@ def run_check_data(config: RunConfig, display: ProgressDisplay) -> None:
 
 
 def _check_videos(
-    config: RunConfig,
+    config: CheckDataConfig,
     files: DataFiles,
     contents: Mapping[str, ListContents],
     display: ProgressDisplay,
@@ -103,7 +104,7 @@ def _frames(jobs: Sequence[VideoJob]) -> int:
     return sum(job.record.num_frames for job in jobs)
 
 
-def _opening_errors(config: RunConfig, contents: Mapping[str, ListContents]) -> list[str]:
+def _opening_errors(config: CheckDataConfig, contents: Mapping[str, ListContents]) -> list[str]:
     """What else keeps training from opening the splits, such as targets of other videos."""
     errors = []
     for split in contents:
@@ -146,7 +147,7 @@ def _show(summary: Mapping[str, Mapping[str, int]], findings: Findings, console:
 
 
 def _write(
-    config: RunConfig,
+    config: CheckDataConfig,
     files: DataFiles,
     summary: Mapping[str, Mapping[str, int]],
     findings: Findings,

@@ -18,7 +18,8 @@ from adafocus_env.data.media.extract_frames import (
     remove_unfinished,
 )
 from adafocus_env.files import write_json
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import ExtractFramesConfig
+from train.config.keys import ConfigError
 from train.data_tools.worker_pool import WorkerPool
 from train.runs.progress import ProgressDisplay
 
@@ -26,7 +27,7 @@ REPORT_FILE = "extract_frames.json"
 _LOCK_FILE = ".extract-frames.lock"
 
 
-def run_extract_frames(config: RunConfig, display: ProgressDisplay) -> None:
+def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) -> None:
     """Extract what is not extracted yet; write a report into the run folder.
 
     Raises:

@@ -9,14 +9,15 @@ from pathlib import Path
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankBuilder
 from train.checkpoints.load import check_classes, load_configured
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import BankConfig
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
 
 
-def run_bank(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_bank(config: BankConfig, context: RunContext[BankConfig], display: ProgressDisplay) -> None:
     """Build the bank of one split in `target/SPLIT`, or finish one that was begun.
 
     The training split's clips are drawn as stage 2 draws them; those of other splits as evaluation
@@ -55,7 +56,10 @@ def run_bank(config: RunConfig, context: RunContext, display: ProgressDisplay) -
 
 
 def _build(
-    builder: BankBuilder, config: RunConfig, context: RunContext, display: ProgressDisplay
+    builder: BankBuilder,
+    config: BankConfig,
+    context: RunContext[BankConfig],
+    display: ProgressDisplay,
 ) -> None:
     """This process's shards, with a bar."""
     rank, count = context.processes.rank, context.processes.count

@@ -16,13 +16,22 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS, write_video
 from adafocus_env.data.lists.dataset_files import VideoLists
 from adafocus_env.files import read_json, write_json
-from train.config.sections import ConfigError
+from train.config.commands import MakeVideosConfig
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
 
+_DEFAULT_FOLDER = Path("outputs/glyphs")
 _DONE_FILE = "videos.json"  # written last: what is beside it is complete
 _VIDEOS_A_JOB = 25
+
+
+def run_make_videos(config: MakeVideosConfig, display: ProgressDisplay) -> None:
+    """Write them where `data_dir=` says."""
+    folder = _DEFAULT_FOLDER if config.data_dir is None else Path(config.data_dir)
+    make_videos(folder, display, workers=config.num_workers)
+    display.console.print(f"videos, lists and class file are in {folder}")
 
 
 def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> None:

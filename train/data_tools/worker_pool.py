@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import TypeVar
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from adafocus_env.files import write_json
-from train.config.sections import RunConfig
+from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import COLLAPSE_SHARE
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.policies import read_entries
@@ -22,7 +22,11 @@ log = logging.getLogger(__name__)
 
 
 def run_benchmark(
-    config: RunConfig, context: RunContext, display: ProgressDisplay, *, brief: bool = False
+    config: BenchmarkConfig,
+    context: RunContext[BenchmarkConfig],
+    display: ProgressDisplay,
+    *,
+    brief: bool = False,
 ) -> dict[str, Any]:
     """Judge all policies; write `benchmark.json`, `.csv`, `.md`, figures, a video, `report.html`.
 

@@ -12,7 +12,8 @@ import torch
 from adafocus_env.files import write_json
 from agents.baselines.registry import find_baseline
 from train.checkpoints.load import ZIP_FILE, find_part
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import EvaluateConfig
+from train.config.keys import ConfigError
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.metrics import reward_summary
 from train.evaluation.policies import LEARNED, PolicyEntry
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def run_evaluate(
-    config: RunConfig, context: RunContext, display: ProgressDisplay
+    config: EvaluateConfig, context: RunContext[EvaluateConfig], display: ProgressDisplay
 ) -> dict[str, Any]:
     """Judge one policy with one recognizer; write `evaluate.json` and `.md`, print the tables.
 
@@ -67,7 +68,7 @@ def run_evaluate(
     return result
 
 
-def _entry(config: RunConfig) -> PolicyEntry:
+def _entry(config: EvaluateConfig) -> PolicyEntry:
     """The policy to judge."""
     cost = config.skip_cost if isinstance(config.skip_cost, float | int) else None
     if config.policy is not None and find_baseline(config.policy) is not None:

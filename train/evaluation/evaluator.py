@@ -19,7 +19,8 @@ from agents.baselines.simple import RandomOffsets
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
-from train.config.sections import ConfigError
+from train.config.judging import JudgingSection
+from train.config.keys import ConfigError
 from train.evaluation.flops import Costs, inference_multiply_adds
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
@@ -98,7 +99,12 @@ class Evaluator:
     """
 
     def __init__(
-        self, recognizer: AnyRecognizer, context: RunContext, split: str, *, training: bool = False
+        self,
+        recognizer: AnyRecognizer,
+        context: RunContext[JudgingSection],
+        split: str,
+        *,
+        training: bool = False,
     ):
         self.recognizer = recognizer
         self.videos = context.open_split(split, training=training)
@@ -112,7 +118,7 @@ class Evaluator:
         self.env = self._make_env(recognizer, len(self.videos))
 
     @classmethod
-    def open(cls, entries: Sequence[PolicyEntry], context: RunContext) -> Evaluator:
+    def open(cls, entries: Sequence[PolicyEntry], context: RunContext[JudgingSection]) -> Evaluator:
         """The configured split before the recognizer of `resume=`, or of a policy's run."""
         source = recognizer_source(context.config, entries)
         recognizer = load_configured(source, "resume", context.config, str(context.device))

@@ -33,9 +33,8 @@ from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
-from train.config.builders import dataset_class_names, declared_num_classes
-from train.config.sections import RunConfig
-from train.runs.context import recognizer_config
+from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
+from train.config.commands import FlopsConfig
 from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.
@@ -74,7 +73,7 @@ class Costs:
         return spent
 
 
-def run_flops(config: RunConfig, display: ProgressDisplay) -> None:
+def run_flops(config: FlopsConfig, display: ProgressDisplay) -> None:
     """Print the multiply-adds of the configured networks and write them to `flops.json`."""
     recognizer, policy = _configured_networks(config)
     per_video = multiply_adds(recognizer, policy)
@@ -181,7 +180,7 @@ def inference_multiply_adds(
     return counts
 
 
-def _configured_networks(config: RunConfig) -> tuple[AnyRecognizer, BasePolicy]:
+def _configured_networks(config: FlopsConfig) -> tuple[AnyRecognizer, BasePolicy]:
     """Networks of the configured sizes, without weights."""
     names = dataset_class_names(config) or placeholder_class_names(
         declared_num_classes(config) or DEFAULT_CLASSES

@@ -12,7 +12,10 @@ from typing import Any
 from adafocus_env.files import flat
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import BaselineEntry, find_baseline, known_names
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import Stage2Config
+from train.config.judging import ComparisonSection
+from train.config.keys import ConfigError, keys_of
+from train.config.sections import ResumeSection
 from train.runs.folder import STATE_FILE, saved_config
 
 log = logging.getLogger(__name__)
@@ -22,11 +25,9 @@ _WAYS = (RANDOM_SKIP, UNIFORM_SKIP)
 _POLICY = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.+-]*)(@(?P<cost>\d+\.?\d*|\.\d+))?(:(?P<after>.+))?", re.ASCII
 )
-# Keys in which the seeds of one experiment may differ.
-_NOT_THE_EXPERIMENT = (
-    *("seed", "output_dir", "resume", "recognizer", "num_workers", "device"),
-    *("policy", "policies", "runs", "split", "draws"),
-)
+_EXPERIMENT = {
+    name: one for name, one in keys_of(Stage2Config).items() if one.about.identity == "experiment"
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class _Blind:
     of: str
 
 
-def read_entries(config: RunConfig) -> list[PolicyEntry]:
+def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
     """The policies in the order in which they are named.
 
     `policies=` takes names of baseline agents, `learned` (the policy in `policy=`, else the one
@@ -194,7 +195,7 @@ def _is_the_learned(item: PolicyEntry | _Blind) -> bool:
     return isinstance(item, PolicyEntry) and item.stem == LEARNED and not item.checkpoints
 
 
-def _beside_the_recognizer(config: RunConfig) -> PolicyEntry:
+def _beside_the_recognizer(config: ComparisonSection) -> PolicyEntry:
     source = config.policy or config.resume
     if source is None:
         raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
@@ -236,9 +237,10 @@ def _sweep_entries(
     return [PolicyEntry(name, tuple(paths)) for name, paths in found.items()]
 
 
-def recognizer_source(config: RunConfig, entries: Sequence[PolicyEntry]) -> str | None:
+def recognizer_source(config: ResumeSection, entries: Sequence[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
-    if config.resume is not None or isinstance(config.runs, Mapping):
+    own = isinstance(config, ComparisonSection) and isinstance(config.runs, Mapping)
+    if config.resume is not None or own:
         return config.resume
     for entry in entries:
         for path in entry.checkpoints:
@@ -293,4 +295,4 @@ def group_runs(runs: list[Path]) -> dict[str, list[str]]:
 def _experiment(run: Path) -> dict[str, Any]:
     """The configuration of a run as `{"a.b": 1}`, without the keys in which seeds may differ."""
     saved = saved_config(run) or {}
-    return flat({name: saved[name] for name in saved if name not in _NOT_THE_EXPERIMENT})
+    return flat({name: saved.get(name, one.plain_default) for name, one in _EXPERIMENT.items()})

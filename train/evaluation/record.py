@@ -12,7 +12,8 @@ from adafocus_env.data import Videos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.files import atomic_path
 from agents.evaluation import Evaluation
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import RecordConfig
+from train.config.keys import ConfigError
 from train.evaluation.evaluator import Evaluator, PolicyResult
 from train.evaluation.policies import read_entries
 from train.evaluation.report.video import Image, gif_bytes, halved, side_by_side
@@ -26,7 +27,9 @@ _DEFAULT_VIDEOS = 4
 _COLUMNS = 4  # policies next to each other; more go below
 
 
-def run_record(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_record(
+    config: RecordConfig, context: RunContext[RecordConfig], display: ProgressDisplay
+) -> None:
     """Write the file that `output=` names, else `record.mp4` of the run folder.
 
     Policies look where they look in a benchmark; one that focuses on as many frames as another does

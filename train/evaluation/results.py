@@ -9,6 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from agents.evaluation import Evaluation
+from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
 from train.evaluation.early_exit import RULES, exit_curve, mean_curve
 from train.evaluation.evaluator import Evaluator, LoadedPolicy, PolicyResult
@@ -188,7 +189,7 @@ class Results:
 def measure(
     policies: Sequence[LoadedPolicy],
     evaluator: Evaluator,
-    context: RunContext,
+    context: RunContext[BenchmarkConfig],
     display: ProgressDisplay,
 ) -> Results:
     """Play the split with every policy, and the training split where that was asked for.

@@ -5,29 +5,27 @@ from __future__ import annotations
 import logging
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from omegaconf import OmegaConf
 from torch.utils.tensorboard import SummaryWriter
 
-from adafocus_env.data import VideoOptions, Videos, open_videos
+from adafocus_env.data import Videos
 from adafocus_env.features import open_bank
-from adafocus_env.networks import (
-    AnyRecognizer,
-    AnyRecognizerConfig,
-    RecognizerConfig,
-    ShiftRecognizerConfig,
-    build_recognizer,
-)
-from train.config.sections import ConfigError, RunConfig
-from train.runs.folder import CONFIG_FILE, FINISHED_FILE, STATE_FILE
+from adafocus_env.networks import AnyRecognizer, build_recognizer
+from train.config.builders import open_split, recognizer_config
+from train.config.learning import PlayedSection
+from train.config.sections import RunSection
+from train.runs.folder import FINISHED_FILE, STATE_FILE, save_config
 from train.runs.processes import Processes, describe
 
 log = logging.getLogger(__name__)
 
 
-class RunContext:
+C = TypeVar("C", bound=RunSection, covariant=True)
+
+
+class RunContext(Generic[C]):
     """One command's folder and data.
 
     Args:
@@ -39,7 +37,7 @@ class RunContext:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: C,
         folder: Path,
         videos: dict[tuple[str, bool, int], Videos] | None = None,
     ):
@@ -54,7 +52,7 @@ class RunContext:
         log.info("running on %s", describe(self.processes))
         if self.processes.is_main:
             (folder / FINISHED_FILE).unlink(missing_ok=True)
-            OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
+            save_config(config, folder)
 
     @cached_property
     def _writer(self) -> SummaryWriter:
@@ -82,7 +80,7 @@ class RunContext:
             self._videos[key] = open_split(self.config, split, training=training, num_frames=frames)
         return self._videos[key]
 
-    def rules(self, split: str) -> dict[str, Any]:
+    def rules(self: RunContext[PlayedSection], split: str) -> dict[str, Any]:
         """What `from_parts` of an environment over a split of this run takes, the reward apart.
 
         With a bank random patches lie on the grid, because it holds no others.
@@ -112,44 +110,3 @@ class RunContext:
         """Write out pending events."""
         if "_writer" in self.__dict__:
             self._writer.close()
-
-
-def open_split(config: RunConfig, split: str, *, training: bool, num_frames: int) -> Videos:
-    """Open a split of the configured data set; see `RunContext.open_split`."""
-    options = VideoOptions(
-        num_frames=num_frames,
-        frame_size=config.frame_size,
-        augment=training,
-        crop=config.crop,
-        flip=config.flip,
-        crops=config.crops,
-        num_glance_frames=config.num_glance_frames,
-        keep_decoded=config.keep_decoded,
-        media=config.media,
-        frame_rate=config.frame_rate,
-        train_sampling=config.train_sampling,
-        eval_sampling=config.eval_sampling,
-    )
-    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
-
-
-def recognizer_config(config: RunConfig, class_names: tuple[str, ...]) -> AnyRecognizerConfig:
-    """The configured sizes of a recognizer, of the configured family.
-
-    Raises:
-        ConfigError: they do not go together.
-    """
-    names = (
-        *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
-        *("glancer", "focuser", "dropout", "activation_cap"),
-    )
-    shared = {name: getattr(config, name) for name in names}
-    if config.family == RecognizerConfig.family:
-        return RecognizerConfig(class_names, hidden_dim=config.need("hidden_dim"), **shared)
-    own = ("num_glance_frames", "video_div", "temporal_shift")
-    try:
-        return ShiftRecognizerConfig(
-            class_names, **shared, **{name: config.need(name) for name in own}
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error

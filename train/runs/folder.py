@@ -11,18 +11,15 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from train.config.sections import ConfigError, RunConfig
+from adafocus_env import files
+from train.config.keys import ConfigError, keys_of
+from train.config.sections import ResumeSection, Section
 
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
-# Where a run is and starts from, how fast it goes and what it shows: not what it computes.
-_MAY_DIFFER = (
-    *("output_dir", "resume", "recognizer", "num_workers", "device", "bank_device"),
-    *("video_freq", "trials"),
-)
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Continued:
     sources: dict[str, str | None]
 
 
-def find_continued(config: RunConfig, output_dir: Path | None) -> Continued | None:
+def find_continued(config: ResumeSection, output_dir: Path | None) -> Continued | None:
     """The interrupted run that `resume=` asks to continue, if it does and there is one.
 
     `resume=auto` takes the newest unfinished run of the same stage with the same configuration, in
@@ -105,6 +102,11 @@ def _unfinished(root: Path) -> list[Path]:
     return [state.parent for state in sorted(states, key=lambda s: -s.stat().st_mtime)]
 
 
+def save_config(config: Section, folder: Path) -> None:
+    """Write a run's configuration into its folder."""
+    OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
+
+
 def saved_config(folder: Path) -> dict[str, Any] | None:
     """The configuration in a run folder; None where there is none."""
     if not (folder / CONFIG_FILE).is_file():
@@ -122,28 +124,35 @@ def _continued(folder: Path, saved: dict[str, Any]) -> Continued:
     return Continued(folder, {name: saved.get(name) for name in ("resume", "recognizer")})
 
 
-def differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
-    """What another run computes otherwise, as `key: here, there`.
+def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
+    """What another run computes otherwise, as `key: there, here`.
 
-    What `resume=` names is not compared: it may be the other run itself.
+    What `resume=` names is not compared: it may be the other run itself. Nor are keys that the
+    command does not know, which other versions have saved; of keys that they had not, it is the
+    default that counts.
     """
-    here = config.plain()
-    names = sorted((set(here) | set(saved)) - set(_MAY_DIFFER))
-    different = [
-        f"{name}: {here.get(name)} here, {saved.get(name)} there"
-        for name in names
-        if here.get(name) != saved.get(name)
-    ]
-    source, saved_source = config.recognizer, saved.get("recognizer") or saved.get("resume")
+    keys, different = keys_of(type(config)), []
+    there = {k: saved.get(k, v.plain_default) for k, v in keys.items() if v.is_of_run}
+    there["command"] = saved.get("command")
+    for name, here in sorted(config.plain().items()):
+        if name in there and there[name] != here:
+            different += files.differences({name: there[name]}, {name: here}) or [
+                f"{name}: {there[name]} there, {here} here"  # one is empty, the other null
+            ]
+    source, saved_source = getattr(config, "recognizer", None), _source(saved)
     if source is not None and source != saved_source:
-        different.append(f"recognizer: {source} here, {saved_source} there")
+        different.append(f"recognizer: {saved_source} there, {source} here")
     return different
 
 
-def all_differences(config: RunConfig, saved: dict[str, Any]) -> list[str]:
+def all_differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
     """`differences`, and whether both start from the same earlier stage."""
-    here, there = config.source_run, saved.get("recognizer") or saved.get("resume")
-    different = differences(config, saved)
-    if config.recognizer is None and here != there:
-        different.append(f"resume: {here} here, {there} there")
+    different, here, there = differences(config, saved), config.source_run, _source(saved)
+    if getattr(config, "recognizer", None) is None and here != there:
+        different.append(f"resume: {there} there, {here} here")
     return different
+
+
+def _source(saved: dict[str, Any]) -> str | None:
+    source: str | None = saved.get("recognizer") or saved.get("resume")
+    return source

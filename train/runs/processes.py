@@ -13,7 +13,9 @@ from accelerate.utils import gather_object
 
 from adafocus_env.envs.factory import choose_device
 from agents.gru_ppo.process_group import ProcessGroup
-from train.config.sections import ConfigError, RunConfig
+from train.config.keys import ConfigError
+from train.config.learning import SupervisedSection
+from train.config.sections import ComputeSection
 
 T = TypeVar("T")
 
@@ -34,11 +36,13 @@ class Processes:
         ConfigError: a setting that this device cannot do.
     """
 
-    def __init__(self, config: RunConfig):
+    def __init__(self, config: ComputeSection):
         self.device = _own_device(config.device)
         precision = _precision(config.amp, self.device)
-        if config.sync_batchnorm and self.device.type != "cuda":
+        supervised = config if isinstance(config, SupervisedSection) else None
+        if supervised and supervised.sync_batchnorm and self.device.type != "cuda":
             raise ConfigError("sync_batchnorm=true needs GPUs; leave it false on a CPU")
+        self.accumulation = supervised.grad_accumulation if supervised else 1
         # Accelerate keeps the settings of the last run in this process otherwise.
         GradientState._reset_state()
         AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
@@ -46,12 +50,11 @@ class Processes:
             cpu=self.device.type == "cpu",
             device_placement=False,
             mixed_precision=precision,
-            gradient_accumulation_steps=config.grad_accumulation,
+            gradient_accumulation_steps=self.accumulation,
             step_scheduler_with_optimizer=False,
         )
         self.rank: int = self.accelerator.process_index
         self.count: int = self.accelerator.num_processes
-        self.accumulation = config.grad_accumulation
 
     @property
     def is_main(self) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from train.config.sections import ConfigError, RunConfig, read_config
+from train.config.compose import read_config
+from train.config.keys import ConfigError
+from train.config.sections import ResumeSection, Section
 from train.runs.folder import (
     CONFIG_FILE,
     FINISHED_FILE,
@@ -20,15 +24,8 @@ from train.runs.folder import (
 
 log = logging.getLogger(__name__)
 
-_FLAGS = ("-m", "--multirun")
 
-
-def is_sweep(overrides: list[str]) -> bool:
-    """Whether a command line asks for several jobs."""
-    return any(item in _FLAGS for item in overrides)
-
-
-def in_sweep_folder(overrides: list[str]) -> list[str]:
+def in_sweep_folder(overrides: Sequence[str]) -> list[str]:
     """A sweep's command line: its `output_dir` is the folder of the jobs' folders."""
     return [
         f"hydra.sweep.dir={item.partition('=')[2]}" if item.startswith("output_dir=") else item
@@ -51,16 +48,16 @@ def job_folder(number: int, *, _root_: DictConfig) -> str:
     command = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     if command.command in STAGES:
         config = _readable(command)
-        for folder in taken:
+        for folder in taken if config is not None else ():
             saved = saved_config(folder)
-            if config is not None and saved is not None and not all_differences(config, saved):
+            if saved is not None and not all_differences(config, saved):
                 return folder.name
         while sweep / str(number) in taken:
             number += 1
     return str(number)
 
 
-def _readable(cfg: DictConfig) -> RunConfig | None:
+def _readable(cfg: DictConfig) -> Any:
     """The configuration; None where the command itself will say what is wrong with it."""
     try:
         return read_config(cfg)
@@ -68,7 +65,7 @@ def _readable(cfg: DictConfig) -> RunConfig | None:
         return None
 
 
-def is_done(config: RunConfig, folder: Path) -> bool:
+def is_done(config: Section, folder: Path) -> bool:
     """Whether a job is done already; what an aborted one left of its curves is removed.
 
     A run that can be continued is continued: it finds its state in the folder.
@@ -81,7 +78,7 @@ def is_done(config: RunConfig, folder: Path) -> bool:
         ConfigError: the folder holds an unfinished run with other settings.
     """
     saved = saved_config(folder)
-    if config.command not in STAGES or saved is None:
+    if not isinstance(config, ResumeSection) or config.command not in STAGES or saved is None:
         return False
     different = all_differences(config, saved)
     unfinished = (folder / STATE_FILE).is_file()

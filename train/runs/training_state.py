@@ -13,7 +13,7 @@ import torch
 
 from adafocus_env.files import atomic_path, remove_parts, write_json
 from adafocus_env.networks import CheckpointError
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
 

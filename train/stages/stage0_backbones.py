@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from adafocus_env.networks import AnyRecognizer, Focuser, Glancer
 from train.checkpoints.backbones import load_backbone, save_backbone
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import Stage0Config
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch
@@ -69,7 +70,9 @@ class BackboneStage(FrameLoss):
         return logits.view(*frames.shape[:2], -1)
 
 
-def run_stage0(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_stage0(
+    config: Stage0Config, context: RunContext[Stage0Config], display: ProgressDisplay
+) -> None:
     """Train one backbone and write it to `glancer/` or `focuser/` of the run folder."""
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
 from train.checkpoints.backbones import load_backbone
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import Stage1Config
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch
@@ -74,7 +75,9 @@ class RandomPatchStage(StepLoss):
         return recognizer.train_clips(recognizer.clip_features(frozen, patch_vectors))
 
 
-def run_stage1(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_stage1(
+    config: Stage1Config, context: RunContext[Stage1Config], display: ProgressDisplay
+) -> None:
     """Train focuser and classifier and write the recognizer to `recognizer/` of the run folder."""
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")

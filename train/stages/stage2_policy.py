@@ -15,7 +15,8 @@ from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.resume import restore_training_state, why_not_continued
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import Stage2Config
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.runs.training_state import finish, load_state, restore_random_state
@@ -37,8 +38,8 @@ log = logging.getLogger(__name__)
 
 
 def run_stage2(
-    config: RunConfig,
-    context: RunContext,
+    config: Stage2Config,
+    context: RunContext[Stage2Config],
     display: ProgressDisplay,
     *,
     on_evaluation: OnEvaluation | None = None,
@@ -125,7 +126,7 @@ def run_stage2(
 
 def _start_from(
     model: BaseAlgorithm,
-    config: RunConfig,
+    config: Stage2Config,
     recognizer: AnyRecognizer,
     env: PatchLocalizationVectorEnv,
 ) -> None:
@@ -146,7 +147,7 @@ def _start_from(
 
 
 def _make_env(
-    recognizer: AnyRecognizer, videos: Videos, config: RunConfig, rows: int, **rules: Any
+    recognizer: AnyRecognizer, videos: Videos, config: Stage2Config, rows: int, **rules: Any
 ) -> PatchLocalizationVectorEnv:
     return PatchLocalizationVectorEnv.from_parts(
         recognizer,

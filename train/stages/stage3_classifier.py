@@ -6,14 +6,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchChoice, PatchGrid
+from adafocus_env.envs.actions import locations_of
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
-from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.policies.inputs import act_on_episodes, is_told_cost, look_at, seen_by
+from agents.rollout import best_actions
 from train.checkpoints.load import (
     ZIP_FILE,
     check_classes,
@@ -21,7 +20,7 @@ from train.checkpoints.load import (
     load_configured,
     load_fitting_policy,
 )
-from train.config.sections import RunConfig
+from train.config.commands import Stage3Config
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch, Chance
@@ -117,30 +116,18 @@ def choose_patches(
     if policy == "center":
         return lambda maps, _: grid.choice(torch.full(maps.shape[:2], grid.center_action))
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
-    sizes = recognizer.config
+    locations = locations_of(saved.action_space, grid)
 
-    @torch.no_grad()
     def choose(maps: Tensor, chance: Chance) -> PatchChoice:
-        told = is_told_cost(saved, maps.shape[2])
-        costs = chance.costs(skip_cost) if told else None
-        actions: npt.ArrayLike
-        if isinstance(saved, GruActorCriticPolicy):
-            seen = seen_by(saved, maps, costs)
-            actions = saved.evaluate_episodes(seen)[0].best().cpu().numpy()
-        else:
-            actions = act_on_episodes(saved, maps, skip_costs=costs)
-        return look_at(
-            saved.action_space,
-            actions,
-            grid,
-            frame_size=sizes.frame_size,
-            patch_size=sizes.patch_size,
-        )
+        costs = chance.costs(skip_cost) if saved.sees_cost else None
+        return locations.choice(torch.as_tensor(best_actions(saved, maps, costs)))
 
     return choose
 
 
-def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay) -> None:
+def run_stage3(
+    config: Stage3Config, context: RunContext[Stage3Config], display: ProgressDisplay
+) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
     recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     if config.classifier_dropout is not None:
@@ -168,7 +155,9 @@ def run_stage3(config: RunConfig, context: RunContext, display: ProgressDisplay)
     )
 
 
-def _write_results(recognizer: AnyRecognizer, policy: str | None, context: RunContext) -> None:
+def _write_results(
+    recognizer: AnyRecognizer, policy: str | None, context: RunContext[Stage3Config]
+) -> None:
     recognizer.save(context.folder / "recognizer")
     if policy is not None:  # beside the classifier that knows its patches
         source = Path(policy)

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from adafocus_env.data import Videos
 from adafocus_env.files import write_json
-from train.cli.overrides import check_algorithm
-from train.config.sections import ConfigError, RunConfig, read_config
+from train.config.builders import check_algorithm
+from train.config.commands import Stage2Config, TuneConfig
+from train.config.compose import Composed
+from train.config.keys import ConfigError, keys_of
 from train.runs.context import RunContext
-from train.runs.folder import CONFIG_FILE, STATE_FILE, all_differences, saved_config
+from train.runs.folder import STATE_FILE, all_differences, save_config, saved_config
 from train.runs.progress import ProgressDisplay, ProgressPart
 from train.stages.stage2_policy import run_stage2
 from train.tune.space import Choice, LogRange, Value, search_space, with_parameters
@@ -33,10 +34,10 @@ log = logging.getLogger(__name__)
 
 JOURNAL = "tune.journal"
 # Of the command itself; the rest of its command line is stage 2's.
-_OWN_KEYS = ("command", "output_dir", "trials", "search", "pruner")
+_OWN_KEYS = {"command", "output_dir"} | (keys_of(TuneConfig).keys() - keys_of(Stage2Config).keys())
 
 
-def run_tune(cfg: DictConfig, display: ProgressDisplay, overrides: Sequence[str]) -> None:
+def run_tune(composed: Composed, display: ProgressDisplay) -> None:
     """Try parameters until there are `trials=` trials, counting those that are in the folder.
 
     Each trial is a run of stage 2 in `trial_000`, ..., of which the policy and the curves stay; it
@@ -45,16 +46,15 @@ def run_tune(cfg: DictConfig, display: ProgressDisplay, overrides: Sequence[str]
     interrupted.
 
     Args:
-        cfg: Hydra's configuration.
+        composed: what the command line sets of the algorithm is not searched.
         display: progress, and where the table is printed.
-        overrides: the command line: what it sets of the algorithm is not searched.
 
     Raises:
         ConfigError: Optuna is not installed, nothing to search, or a folder of another search.
     """
     optuna = _import_optuna()
-    config = replace(read_config(cfg, command="stage2"), command="tune")
-    given = [item.lstrip("+") for item in overrides]
+    config = replace(composed.read(TuneConfig, "stage2"), command="tune")
+    given = [item.lstrip("+") for item in composed.overrides]
     fixed = [item.partition("=")[0][5:] for item in given if item.startswith("algo.")]
     space = search_space(config.algo, fixed, config.search)
     if config.features == "live":
@@ -66,6 +66,7 @@ def run_tune(cfg: DictConfig, display: ProgressDisplay, overrides: Sequence[str]
     with display.part(f"tune: {config.algo.name}", config.trials) as progress:
         search.run(progress)
     search.show(display.console)
+    display.console.print(f"results are in {config.output_dir}")
 
 
 class _Search:
@@ -74,7 +75,7 @@ class _Search:
     def __init__(
         self,
         optuna: Any,
-        config: RunConfig,
+        config: TuneConfig,
         space: Mapping[str, Choice | LogRange],
         overrides: Sequence[str],
     ):
@@ -121,7 +122,7 @@ class _Search:
         algo = replace(
             self._config.algo, arguments=with_parameters(self._config.algo.arguments, chosen)
         )
-        config = replace(self._config, command="stage2", algo=algo, output_dir=folder)
+        config = self._config.narrowed(Stage2Config, command="stage2", algo=algo, output_dir=folder)
         epochs: int = config.need("epochs")
 
         def judge(epoch: int, mean_return: float) -> None:
@@ -265,7 +266,7 @@ def _import_optuna() -> Any:
     return optuna
 
 
-def _pruner(optuna: Any, config: RunConfig) -> Any:
+def _pruner(optuna: Any, config: TuneConfig) -> Any:
     if config.pruner == "none":
         return optuna.pruners.NopPruner()
     if config.pruner == "hyperband":
@@ -274,7 +275,7 @@ def _pruner(optuna: Any, config: RunConfig) -> Any:
     return optuna.pruners.MedianPruner()
 
 
-def _claim(folder: Path, config: RunConfig) -> None:
+def _claim(folder: Path, config: TuneConfig) -> None:
     """Make the folder this search's.
 
     Raises:
@@ -289,4 +290,4 @@ def _claim(folder: Path, config: RunConfig) -> None:
                 "to go on, or another output_dir"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
+    save_config(config, folder)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from train.config.sections import AlgoConfig, ConfigError
+from train.config.keys import ConfigError
+from train.config.learning import AlgoConfig
 
 if TYPE_CHECKING:
     import optuna

@@ -68,8 +68,7 @@ def test_normalised_returns_have_the_unbiased_deviation_over_all_steps():
     torch.testing.assert_close(episodes.returns, expected, rtol=0.0, atol=1e-7)
     torch.testing.assert_close(episodes.advantages, expected - values, rtol=0.0, atol=1e-7)
 
-
-def test_equal_returns_are_normalised_to_zero():
+    # Equal returns become zero.
     buffer = _buffer(normalize_returns=True, gamma=0.0)
     _add(buffer, torch.full((2, 2), 3.0), torch.zeros(2, 2))
     assert buffer.episodes().returns.tolist() == [[0.0, 0.0], [0.0, 0.0]]
@@ -84,9 +83,11 @@ def test_without_normalisation_values_learn_the_returns():
     torch.testing.assert_close(episodes.returns, torch.tensor([[2.0625, 3.25, 3.0]]))
 
 
-def test_normalising_returns_with_a_lambda_below_one_is_refused():
+def test_normalising_returns_with_a_lambda_below_one_and_scaling_twice_are_refused():
     with pytest.raises(ValueError, match="gae_lambda=1"):
         _buffer(normalize_returns=True, gae_lambda=0.95)
+    with pytest.raises(ValueError, match="scale twice"):
+        _buffer(normalize_returns=True, scale_rewards=True)
 
 
 def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns():
@@ -98,11 +99,6 @@ def test_rewards_are_divided_by_the_deviation_of_the_rollouts_returns():
     expected = torch.tensor([[2.5, -1.0], [0.0, 0.0]])
     torch.testing.assert_close(episodes.advantages, expected, atol=1e-4, rtol=0.0)
     assert episodes.rewards.tolist() == [[4.0, 0.0], [0.0, 0.0]]
-
-
-def test_scaling_twice_is_refused():
-    with pytest.raises(ValueError, match="scale twice"):
-        _buffer(normalize_returns=True, scale_rewards=True)
 
 
 def test_centred_advantages_lose_their_mean_over_episodes_at_each_step():
@@ -132,14 +128,10 @@ def _episodes(count):
     return buffer.episodes()
 
 
-@pytest.mark.parametrize("batch_episodes", [None, 5, 64])
-def test_all_episodes_at_once_keep_their_order(batch_episodes):
-    generator = torch.Generator().manual_seed(0)
-    (batch,) = minibatches(_episodes(5), batch_episodes, generator)
-    assert batch.rewards[:, 0].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
-
-
-def test_minibatches_are_whole_episodes_each_once_in_random_order():
+def test_minibatches_are_whole_episodes_each_once_in_random_order_unless_all_come_at_once():
+    for batch_episodes in (None, 5, 64):
+        (batch,) = minibatches(_episodes(5), batch_episodes, torch.Generator().manual_seed(0))
+        assert batch.rewards[:, 0].tolist() == [0.0, 2.0, 4.0, 6.0, 8.0]
     orders = set()
     for seed in range(4):
         batches = list(minibatches(_episodes(5), 2, torch.Generator().manual_seed(seed)))
@@ -149,9 +141,6 @@ def test_minibatches_are_whole_episodes_each_once_in_random_order():
         assert sorted(rewards[:, 0].tolist()) == [0.0, 2.0, 4.0, 6.0, 8.0]
         orders.add(tuple(rewards[:, 0].tolist()))
     assert len(orders) > 1
-
-
-def test_every_part_of_a_minibatch_belongs_to_its_episodes():
     episodes = _episodes(4)
     chosen = episodes.select(torch.tensor([3, 1]))
     for name, value in vars(chosen).items():

@@ -56,7 +56,9 @@ def test_it_learns_where_to_look_on_the_environment(make_adapter, make_model, ma
     assert np.mean(returns[-5:]) > np.mean(returns[:5]) + 0.01
 
 
-def test_it_steps_through_a_plain_gymnasium_environment(make_env, make_model, spy):
+def test_it_steps_through_a_plain_gymnasium_environment_given_itself_or_by_its_id(
+    make_env, make_model, spy
+):
     watcher = spy()
     model = make_model(make_env(grid_size=4))
     assert isinstance(model.env, DummyVecEnv)
@@ -64,9 +66,6 @@ def test_it_steps_through_a_plain_gymnasium_environment(make_env, make_model, sp
     assert watcher.calls == 3 * T
     assert [rollout.rewards.shape for rollout in watcher.rollouts] == [(1, T)] * 3
     assert model._n_updates == 3
-
-
-def test_it_makes_an_environment_from_its_id(make_model):
     model = make_model("AdaFocus/PatchLocalization-v0")
     assert model.num_decisions == 8
     assert model.action_space == spaces.Discrete(49)
@@ -86,9 +85,8 @@ def test_evaluating_as_sb3_does_equals_following_the_episodes(make_adapter, make
         observation, rewards, starts, _ = env.step(actions)
         returns += rewards
     env.seed(7)
-    got, lengths = evaluate_policy(
-        model, VecMonitor(env), n_eval_episodes=N, return_episode_rewards=True
-    )
+    whole = {"n_eval_episodes": N, "return_episode_rewards": True}
+    got, lengths = evaluate_policy(model, VecMonitor(env), **whole)
     assert lengths == [T] * N
     np.testing.assert_allclose(sorted(got), sorted(returns), atol=1e-5)
 
@@ -105,18 +103,18 @@ def trained(make_adapter):
     return model.learn(64 * T)
 
 
-def test_a_saved_model_predicts_the_same(trained, tmp_path):
+@pytest.fixture
+def file(trained, tmp_path):
     trained.save(tmp_path / "model.zip")
-    loaded = GruPPO.load(tmp_path / "model.zip", device="cpu")
+    return tmp_path / "model.zip"
+
+
+def test_a_saved_model_predicts_the_same_and_goes_on_training(trained, file, make_adapter):
+    loaded = GruPPO.load(file, env=VecMonitor(make_adapter(4)), device="cpu")
     observations = np.random.default_rng(0).uniform(0, 6, (5, 48, 7, 7)).astype(np.float32)
     one, other = (model.predict(observations, deterministic=True) for model in (trained, loaded))
     assert one[0].tolist() == other[0].tolist()
     np.testing.assert_array_equal(one[1][0], other[1][0])
-
-
-def test_a_saved_model_goes_on_training(trained, make_adapter, tmp_path):
-    trained.save(tmp_path / "model.zip")
-    loaded = GruPPO.load(tmp_path / "model.zip", env=VecMonitor(make_adapter(4)), device="cpu")
     (adam,) = {int(s["step"]) for s in loaded.policy.optimizer.state.values()}
     assert adam == 1
     before = loaded.policy.actor.weight.detach().clone()
@@ -126,20 +124,16 @@ def test_a_saved_model_goes_on_training(trained, make_adapter, tmp_path):
     assert not torch.equal(loaded.policy.actor.weight, before)
 
 
-def test_a_loaded_model_takes_the_length_of_its_new_environments_episodes(
-    trained, make_videos, make_recognizer, tmp_path
+def test_another_environment_may_have_episodes_of_another_length(
+    cue_env, make_model, file, make_videos, make_recognizer
 ):
-    trained.save(tmp_path / "model.zip")
     longer = PatchLocalizationVectorEnv.from_parts(
         make_recognizer(num_frames=6), make_videos(num_frames=6), num_envs=2
     )
-    loaded = GruPPO.load(tmp_path / "model.zip", env=Sb3VecEnvAdapter(longer), device="cpu")
+    loaded = GruPPO.load(file, env=Sb3VecEnvAdapter(longer), device="cpu")
     assert loaded.num_decisions == 6
     loaded.learn(2 * 6)
     assert loaded.num_timesteps == 12
-
-
-def test_another_environment_may_have_episodes_of_another_length(cue_env, make_model):
     model = make_model(cue_env(num_steps=3))
     model.learn(3)
     model.set_env(DummyVecEnv([lambda: cue_env(num_steps=5)] * 1))
@@ -148,18 +142,13 @@ def test_another_environment_may_have_episodes_of_another_length(cue_env, make_m
     assert model.num_timesteps == 10
 
 
-def test_a_file_holds_weights_and_optimizer_and_little_else(trained, tmp_path):
-    trained.save(tmp_path / "model.zip")
+def test_a_file_holds_weights_and_optimizer_and_no_observations(trained, file):
     tensors = [*trained.policy.state_dict().values()]
     for state in trained.policy.optimizer.state_dict()["state"].values():
         tensors += [value for value in state.values() if torch.is_tensor(value)]
     needed = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    assert (tmp_path / "model.zip").stat().st_size <= 1.1 * needed
-
-
-def test_a_file_holds_no_observations(trained, tmp_path):
-    trained.save(tmp_path / "model.zip")
-    data, params, _ = load_from_zip_file(tmp_path / "model.zip", device="cpu")
+    assert file.stat().st_size <= 1.1 * needed
+    data, params, _ = load_from_zip_file(file, device="cpu")
     assert params.keys() == {"policy", "policy.optimizer"}
     for name, value in data.items():
         assert not isinstance(value, (np.ndarray, torch.Tensor)), name
@@ -175,34 +164,28 @@ def _weights(make_model, env, **settings):
     return {name: value.clone() for name, value in model.policy.state_dict().items()}
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit(make_adapter, make_model):
+def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_one_others(
+    make_adapter, make_model
+):
     settings = {"seed": 5, "episodes_per_row": 2, "batch_episodes": 2, "n_epochs": 2}
     one, other = (_weights(make_model, make_adapter(N), **settings) for _ in range(2))
     for name, value in one.items():
         assert torch.equal(value, other[name]), name
 
-
-def test_another_seed_gives_other_weights(make_adapter, make_model):
-    one, other = (_weights(make_model, make_adapter(N), seed=seed) for seed in (5, 6))
+    other = _weights(make_model, make_adapter(N), **{**settings, "seed": 6})
     assert not torch.equal(one["actor.weight"], other["actor.weight"])
 
 
 # --- errors ---
 
 
-def test_an_environment_without_fixed_episodes_is_refused(make_model):
+def test_episodes_of_no_fixed_length_or_of_another_than_said_are_an_error(cue_env, make_model):
     with pytest.raises(ValueError, match="num_decisions"):
         make_model(gym.make("CartPole-v1"))
-
-
-@pytest.mark.parametrize(("steps", "said"), [(3, 4), (4, 3), (3, 2)])
-def test_episodes_of_another_length_than_said_are_an_error(cue_env, make_model, steps, said):
-    model = make_model(cue_env(num_steps=steps, said=said))
-    with pytest.raises(RuntimeError, match=f"every episode to last {said} steps"):
-        model.learn(said)
-
-
-def test_rows_that_end_at_different_times_are_an_error(cue_env, make_model):
+    for steps, said in ((3, 4), (4, 3), (3, 2)):
+        model = make_model(cue_env(num_steps=steps, said=said))
+        with pytest.raises(RuntimeError, match=f"every episode to last {said} steps"):
+            model.learn(said)
     lengths = iter((3, 4))
     env = DummyVecEnv([lambda: cue_env(num_steps=next(lengths), said=3)] * 2)
     with pytest.raises(RuntimeError, match="every episode to last 3 steps"):
@@ -218,18 +201,12 @@ def test_a_loss_that_is_not_finite_is_an_error_with_the_cure(cue_env, make_model
         assert torch.equal(value, before[name]), name
 
 
-def test_normalised_returns_with_gae_are_refused(cue_env, make_model):
+def test_arguments_that_cannot_be_are_refused(cue_env, make_model):
     with pytest.raises(ValueError, match="gae_lambda=1"):
         make_model(cue_env(), normalize_returns=True, gae_lambda=0.9)
-
-
-@pytest.mark.parametrize("name", ["episodes_per_row", "batch_episodes", "n_epochs"])
-def test_settings_that_would_train_nothing_are_refused(cue_env, make_model, name):
-    with pytest.raises(ValueError, match=name):
-        make_model(cue_env(), **{name: 0})
-
-
-def test_a_typo_in_the_arguments_is_a_type_error(cue_env, make_model):
+    for name in ("episodes_per_row", "batch_episodes", "n_epochs"):
+        with pytest.raises(ValueError, match=name):
+            make_model(cue_env(), **{name: 0})
     with pytest.raises(TypeError, match="learnin_rate"):
         make_model(cue_env(), learnin_rate=1e-3)
 

@@ -84,7 +84,7 @@ def test_weights_changed_after_the_rollout_are_what_is_trained(make_adapter, mak
     assert model.logger.name_to_value["train/approx_kl"] > 1e-6  # as kept it would be 0
 
 
-def test_a_pass_is_taken_once(make_policy):
+def test_a_pass_is_taken_once_and_not_where_batch_statistics_count(make_policy):
     policy = make_policy()
     observations = torch.rand(2, T, 3, 2, 2)
     kept = RolloutCache(policy, observations)
@@ -94,8 +94,6 @@ def test_a_pass_is_taken_once(make_policy):
     assert kept.take(observations)
     assert not kept.take(observations)
 
-
-def test_a_policy_with_batch_statistics_does_not_train_as_it_acts(make_policy):
     policy = make_policy()
     assert trains_as_it_acts(policy)
     policy.encoder.linear.append(torch.nn.BatchNorm1d(8))

@@ -1,7 +1,6 @@
 """Rollouts of GruPPO: played at once or stepped, logged, scheduled, watched by callbacks."""
 
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 from agents.sb3.vec_env import Sb3VecEnvAdapter, playable
 
 N, T = 3, 4
-WAYS = ["play", "step", "monitor file"]
+WIDE = {"action_std": 0.5}  # so that a third of the samples falls outside the frame
+SCALED = {"standardize": True}
+WAYS = ["play", "step"]
 
 
 @pytest.fixture
@@ -27,11 +28,9 @@ def make_way(make_adapter, pass_through, tmp_path):
 
     def make(way, num_envs=N, **rules):
         adapter = make_adapter(num_envs, **rules)
-        if way == "play":
-            return VecMonitor(adapter)
         if way == "monitor file":
             return VecMonitor(adapter, filename=str(tmp_path / "episodes"))
-        return pass_through(VecMonitor(adapter))
+        return VecMonitor(adapter) if way == "play" else pass_through(VecMonitor(adapter))
 
     return make
 
@@ -39,41 +38,32 @@ def make_way(make_adapter, pass_through, tmp_path):
 # --- playing equals stepping ---
 
 
-@pytest.mark.parametrize("way", WAYS[1:])
-@pytest.mark.parametrize("observation", ["map", "vector"])
 @pytest.mark.parametrize(
-    "settings",
+    ("rules", "settings"),
     [
-        {"shuffle_videos": False},
-        {"shuffle_videos": True},
-        {"shuffle_videos": False, "episodes_per_row": 2, "policy_kwargs": {"standardize": True}},
+        ({}, {"shuffle_videos": False}),
+        ({"observation": "vector"}, {}),
+        ({}, {"shuffle_videos": False, "episodes_per_row": 2, "policy_kwargs": SCALED}),
+        ({"locations": "continuous"}, {"policy_kwargs": WIDE}),
+        ({"locations": "continuous"}, {"episodes_per_row": 2, "policy_kwargs": WIDE}),
     ],
-    ids=["own order", "scheduled", "two episodes a row"],
+    ids=["own order", "vectors", "two episodes a row", "continuous", "two continuous episodes"],
 )
 def test_stepping_gives_the_rollouts_and_weights_of_playing(
-    make_way, make_model, spy, way, observation, settings
+    make_way, make_model, spy, assert_rollouts_equal, rules, settings
 ):
-    spies = []
-    for each in ("play", way):
-        watcher = spy()
-        model = make_model(make_way(each, observation=observation), **settings)
-        episodes = settings.get("episodes_per_row", 1)
-        model.learn(3 * N * T * episodes, callback=watcher)
-        spies.append(watcher)
-    played, stepped = spies
+    played, stepped = spy(), spy()
+    for way, watcher in (("play", played), ("step", stepped)):
+        model = make_model(make_way(way, **rules), **settings)
+        model.learn(3 * N * T * settings.get("episodes_per_row", 1), callback=watcher)
     assert played.videos == stepped.videos
-    assert len(played.rollouts) == len(stepped.rollouts) == 3
-    for one, other in zip(played.rollouts, stepped.rollouts, strict=True):
-        assert one.actions.tolist() == other.actions.tolist()
-        for name, value in vars(one).items():
-            torch.testing.assert_close(
-                value, vars(other)[name], rtol=0.0, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
-            )
+    assert len(played.rollouts) == 3
+    assert_rollouts_equal(played, stepped, atol=1e-5)
     for name, value in played.weights[-1].items():
         torch.testing.assert_close(value, stepped.weights[-1][name], rtol=0.0, atol=1e-4)
 
 
-def test_rollouts_have_the_environments_observations_and_rewards(
+def test_rollouts_have_the_environments_observations_and_rewards_whatever_torchs_generator_is(
     make_way, make_model, make_adapter, spy
 ):
     watcher = spy()
@@ -87,41 +77,24 @@ def test_rollouts_have_the_environments_observations_and_rewards(
         observation, rewards, dones, _ = twin.step(rollout.actions[:, t].numpy())
         np.testing.assert_allclose(rollout.rewards[:, t], rewards, atol=1e-5)
     assert dones.all()
+    again = spy()
+    model = make_model(make_way("play"), shuffle_videos=False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model.learn(N * T, callback=again)
+    assert torch.equal(again.rollouts[0].actions, rollout.actions)
 
 
-def test_uniforms_do_not_depend_on_torchs_generator(make_way, make_model, spy):
-    actions = []
-    for disturbance in (0, 1):
-        watcher = spy()
-        model = make_model(make_way("play"))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(disturbance)
-            model.learn(2 * N * T, callback=watcher)
-        actions.append([rollout.actions.tolist() for rollout in watcher.rollouts])
-    assert actions[0] == actions[1]
-
-
-# --- which way ---
-
-
-def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between(make_adapter):
+def test_episodes_are_played_where_nothing_but_plain_monitors_lie_between_and_stepped_elsewhere(
+    make_adapter, pass_through, cue_env, tmp_path
+):
     adapter = make_adapter(2)
     for env in (adapter, VecMonitor(adapter), VecMonitor(VecMonitor(adapter))):
         assert playable(env) is adapter
-
-
-def test_episodes_are_stepped_where_a_monitor_writes_a_file(make_adapter, tmp_path):
-    assert playable(VecMonitor(make_adapter(2), filename=str(tmp_path / "m"))) is None
-
-
-def test_episodes_are_stepped_behind_any_other_wrapper(make_adapter, pass_through):
-    adapter = make_adapter(2)
+    assert playable(VecMonitor(adapter, filename=str(tmp_path / "m"))) is None
     assert playable(pass_through(adapter)) is None
     assert playable(VecMonitor(pass_through(adapter))) is None
     assert playable(pass_through(VecMonitor(adapter))) is None
-
-
-def test_episodes_are_stepped_where_the_environment_cannot_play(cue_env):
     rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
     assert playable(VecMonitor(Sb3VecEnvAdapter(rows))) is None
     assert playable(DummyVecEnv([cue_env])) is None
@@ -142,7 +115,7 @@ def test_a_monitor_file_has_a_line_for_every_episode(make_way, make_model, tmp_p
 # --- logs ---
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "monitor file"])
 def test_mean_return_length_and_success_of_the_episodes_are_logged(
     make_way, make_model, spy, record, way
 ):
@@ -203,14 +176,18 @@ def test_every_video_is_shown_once_an_epoch_over_all_rows(make_way, make_model, 
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_videos_of_an_epoch_go_on_where_learning_goes_on(
+def test_videos_of_an_epoch_go_on_where_learning_goes_on_in_the_order_of_the_seed(
     make_way, make_model, make_videos, spy, way
 ):
-    watcher = spy()
-    model = make_model(make_way(way, videos=make_videos(9)))
-    for rollout in range(3):
-        model.learn(N * T, callback=watcher, reset_num_timesteps=rollout == 0)
-    assert sorted(chain.from_iterable(watcher.videos)) == list(range(9))
+    shown = []
+    for seed in (0, 0, 1):
+        watcher = spy()
+        model = make_model(make_way(way, videos=make_videos(9)), seed=seed)
+        for rollout in range(3):
+            model.learn(N * T, callback=watcher, reset_num_timesteps=rollout == 0)
+        assert sorted(chain.from_iterable(watcher.videos)) == list(range(9))
+        shown.append(watcher.videos)
+    assert shown[0] == shown[1] != shown[2]
 
 
 def test_without_shuffling_rows_walk_through_the_split_by_themselves(
@@ -223,28 +200,7 @@ def test_without_shuffling_rows_walk_through_the_split_by_themselves(
         assert sorted(videos[row] for videos in watcher.videos) == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)], ids=["same seed", "other seed"])
-def test_the_order_of_videos_belongs_to_the_seed(make_way, make_model, make_videos, spy, seeds):
-    shown = []
-    for seed in seeds:
-        watcher = spy()
-        model = make_model(make_way("play", videos=make_videos(12)), seed=seed)
-        model.learn(4 * N * T, callback=watcher)
-        shown.append(watcher.videos)
-    assert (shown[0] == shown[1]) == (seeds[0] == seeds[1])
-
-
 # --- callbacks ---
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_callbacks_are_called_once_a_step(make_way, make_model, spy, way):
-    watcher = spy()
-    model = make_model(make_way(way))
-    model.learn(2 * N * T, callback=watcher)
-    assert watcher.calls == 2 * T
-    assert watcher.steps_before_rollouts == [0, N * T]
-    assert model.num_timesteps == 2 * N * T
 
 
 class _StopAt(BaseCallback):
@@ -268,6 +224,9 @@ def test_a_callback_can_stop_training(make_way, make_model, way, call, updates):
     assert model.num_timesteps == call * N
     assert model._n_updates == updates
     assert stop.ended
+    # Learning goes on after that.
+    model.learn(N * T, reset_num_timesteps=False)
+    assert model._n_updates == updates + 1
 
 
 class _Locals(BaseCallback):
@@ -275,25 +234,22 @@ class _Locals(BaseCallback):
 
     def __init__(self):
         super().__init__()
-        self.seen: list[tuple[Any, ...]] = []
+        self.seen = []
 
     def _on_step(self):
         infos = self.locals["infos"]
-        self.seen.append(
-            (
-                self.locals["dones"].tolist(),
-                self.locals["rewards"].tolist(),
-                ["episode" in info for info in infos],
-                ["is_success" in info for info in infos],
-            )
-        )
+        flags = [[name in info for info in infos] for name in ("episode", "is_success")]
+        self.seen.append((self.locals["dones"].tolist(), self.locals["rewards"].tolist(), *flags))
         return True
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_callbacks_see_rewards_ends_and_infos_of_each_step(make_way, make_model, spy, way):
     watcher, looker = spy(), _Locals()
-    make_model(make_way(way)).learn(2 * N * T, callback=[watcher, looker])
+    model = make_model(make_way(way)).learn(2 * N * T, callback=[watcher, looker])
+    assert watcher.calls == 2 * T
+    assert watcher.steps_before_rollouts == [0, N * T]
+    assert model.num_timesteps == 2 * N * T
     rewards = torch.cat([rollout.rewards for rollout in watcher.rollouts], dim=1).T
     for t, (dones, seen_rewards, episodes, successes) in enumerate(looker.seen):
         last = [t % T == T - 1] * N
@@ -355,26 +311,15 @@ def test_sb3s_callbacks_evaluate_and_save(make_way, make_model, make_adapter, tm
     assert names == [f"rl_model_{steps}_steps.zip" for steps in (N * T, 2 * N * T)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_learning_goes_on_after_a_callback_stopped_it_within_an_episode(make_way, make_model, way):
-    model = make_model(make_way(way))
-    model.learn(10 * N * T, callback=_StopAt(2))
-    model.learn(N * T, reset_num_timesteps=False)
-    assert model._n_updates == 1
-
-
-def test_it_learns_on_normalised_observations_and_rewards(make_adapter, make_model, spy):
+def test_it_learns_in_whole_rollouts_also_on_normalised_observations_and_rewards(
+    make_adapter, make_model, spy
+):
     watcher = spy()
-    model = make_model(VecNormalize(make_adapter(N)))
-    model.learn(2 * N * T, callback=watcher)
-    assert model._n_updates == 2
-    assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
-
-
-def test_steps_are_counted_in_whole_rollouts(make_way, make_model):
-    model = make_model(make_way("play"), episodes_per_row=2)
-    model.learn(1)
+    model = make_model(VecNormalize(make_adapter(N)), episodes_per_row=2)
+    model.learn(1, callback=watcher)
     assert model.num_timesteps == 2 * N * T
+    assert model._n_updates == 1
+    assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
 
 
 # --- the frozen networks ---

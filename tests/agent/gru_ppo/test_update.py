@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections import defaultdict
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import PRESETS
 
 N, T, ACTIONS = 5, 4, 16
-PAPER: dict[str, Any] = PRESETS["gru_ppo"]["paper"]
+PAPER = PRESETS["gru_ppo"]["paper"]
 
 
 def _paper(**changes):
@@ -91,52 +91,50 @@ def one_update(make_adapter, make_videos, spy, record):
     weights = _renamed(before)
     loss, ratio = _published_loss(weights, watcher.rollouts[0])
     loss.backward()
-    return {
-        "model": model,
-        "before": before,
-        "weights": weights,
-        "rollout": watcher.rollouts[0],
-        "loss": loss.item(),
-        "ratio": ratio,
-    }
+    return SimpleNamespace(
+        model=model,
+        logged=model.logger.name_to_value,
+        before=before,
+        weights=weights,
+        rollout=watcher.rollouts[0],
+        loss=loss.item(),
+        ratio=ratio,
+    )
 
 
-def test_the_loss_is_the_published_one(one_update):
-    logged = one_update["model"].logger.name_to_value
-    assert logged["train/loss"] == pytest.approx(one_update["loss"], rel=1e-4)
-
-
-def test_the_gradients_are_the_published_ones(one_update):
+def test_loss_and_gradients_are_the_published_ones(one_update):
+    assert one_update.logged["train/loss"] == pytest.approx(one_update.loss, rel=1e-4)
     names = {"conv": "encoder.convolution.0.weight", "linear.weight": "encoder.linear.1.weight"}
     names["linear.bias"] = "encoder.linear.1.bias"
-    parameters = dict(one_update["model"].policy.named_parameters())
-    assert len(parameters) == len(one_update["weights"]) == 11
-    for name, weight in one_update["weights"].items():
+    parameters = dict(one_update.model.policy.named_parameters())
+    assert len(parameters) == len(one_update.weights) == 11
+    for name, weight in one_update.weights.items():
         got = parameters[names.get(name, name)].grad
         torch.testing.assert_close(
             got.double(), weight.grad, rtol=1e-3, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
         assert weight.grad.abs().max() > 1e-4, name
-
-
-def test_the_weights_move_by_one_step_of_adam(one_update):
-    # After one step both moments, bias corrected, are the gradient and its square.
-    for name, parameter in one_update["model"].policy.named_parameters():
+        # After one step of Adam both moments, bias corrected, are the gradient and its square.
+    for name, parameter in parameters.items():
         gradient = parameter.grad
-        expected = one_update["before"][name] - 3e-4 * gradient / (gradient.abs() + 1e-8)
+        expected = one_update.before[name] - 3e-4 * gradient / (gradient.abs() + 1e-8)
         torch.testing.assert_close(parameter.data, expected, rtol=0.0, atol=2e-7)
 
 
-def test_in_the_first_epoch_every_ratio_is_one(one_update):
-    ratio = one_update["ratio"]
+def test_in_the_first_epoch_every_ratio_is_one_and_values_learn_the_normalised_returns(one_update):
+    ratio, logged = one_update.ratio, one_update.logged
     torch.testing.assert_close(ratio, torch.ones_like(ratio), rtol=0.0, atol=1e-5)
-    logged = one_update["model"].logger.name_to_value
     assert logged["train/clip_fraction"] == 0.0
     assert logged["train/approx_kl"] == pytest.approx(0.0, abs=1e-6)
+    rollout = one_update.rollout
+    expected = F.mse_loss(rollout.old_values, rollout.returns).item()
+    assert logged["train/value_loss"] == pytest.approx(expected, rel=1e-4)
+    assert rollout.returns.mean().item() == pytest.approx(0.0, abs=1e-5)
+    assert rollout.returns.std().item() == pytest.approx(1.0, abs=1e-3)
 
 
-def test_the_preset_paper_trains_with_the_published_constants(one_update):
-    model = one_update["model"]
+def test_the_preset_paper_trains_with_the_published_constants_and_is_nearly_the_default(one_update):
+    model = one_update.model
     assert (model.gamma, model.gae_lambda, model.n_epochs) == (0.7, 1.0, 1)
     assert (model.vf_coef, model.clip_range(1.0)) == (0.5, 0.2)
     assert model.batch_episodes is None
@@ -147,9 +145,6 @@ def test_the_preset_paper_trains_with_the_published_constants(one_update):
     assert type(model.policy.optimizer) is torch.optim.Adam
     assert (group["lr"], group["betas"], group["eps"]) == (3e-4, (0.9, 0.999), 1e-8)
     assert group["weight_decay"] == 0
-
-
-def test_the_defaults_are_the_preset_paper_but_for_clipped_log_probs():
     defaults = {
         name: parameter.default
         for function in (GruActorCriticPolicy.__init__, GruPPO.__init__)
@@ -187,7 +182,7 @@ def test_the_surrogate_is_clipped_beyond_the_range(cue_env, make_model):
     # Ratios 2, 2, 1/2, 1/2 with advantages 1, -1, 1, -1 count as 1.2, -2, 0.5, -0.8.
     ratios = torch.tensor([[2.0, 2.0, 0.5, 0.5]])
     batch = _batch([1.0, -1.0, 1.0, -1.0], now.detach() - ratios.log())
-    logs: dict[str, list[float]] = defaultdict(list)
+    logs = defaultdict(list)
     loss = model._loss(batch, 0.2, logs)
     assert loss.item() == pytest.approx(-(1.2 - 2.0 + 0.5 - 0.8) / 4, abs=1e-5)
     assert logs["clip_fraction"] == [1.0]
@@ -205,11 +200,16 @@ def test_normalised_advantages_have_mean_0_and_deviation_1(cue_env, make_model):
     assert loss.item() == pytest.approx(-(-2 - 1 + 1.2 * 3) / math.sqrt(7) / 3, abs=1e-5)
 
 
-def test_gradients_are_clipped_to_the_norm(cue_env, make_model):
+def test_gradients_are_clipped_to_the_norm_and_epochs_stop_when_the_policy_has_moved_too_far(
+    cue_env, make_model
+):
     model = make_model(cue_env(), max_grad_norm=1e-3, vf_coef=10.0)
     model.learn(3)
     norms = torch.stack([p.grad.norm() for p in model.policy.parameters() if p.grad is not None])
     assert norms.norm().item() == pytest.approx(1e-3, rel=1e-3)
+    model = make_model(cue_env(), n_epochs=50, learning_rate=0.1, target_kl=1e-3)
+    model.learn(3)
+    assert 1 <= model._n_updates < 50
 
 
 def test_several_epochs_move_the_policy_further_and_are_counted(cue_env, make_model, record):
@@ -224,15 +224,9 @@ def test_several_epochs_move_the_policy_further_and_are_counted(cue_env, make_mo
     assert [model._n_updates for model in models] == [1, 4]
 
 
-def test_epochs_stop_when_the_policy_has_moved_too_far(cue_env, make_model):
-    model = make_model(cue_env(), n_epochs=50, learning_rate=0.1, target_kl=1e-3)
-    model.learn(3)
-    assert 1 <= model._n_updates < 50
-
-
 def test_minibatches_give_one_step_each(cue_env, make_model, monkeypatch):
     model = make_model(cue_env(), episodes_per_row=5, batch_episodes=2, normalize_returns=False)
-    seen: list[int] = []
+    seen = []
     loss = model._loss
 
     def counted(batch, *rest):
@@ -245,7 +239,7 @@ def test_minibatches_give_one_step_each(cue_env, make_model, monkeypatch):
 
 
 def test_the_learning_rate_follows_its_schedule(cue_env, make_model):
-    rates: list[float] = []
+    rates = []
     model = make_model(cue_env(), learning_rate=lambda left: 1e-2 * left)
     step = model.policy.optimizer.step
     model.policy.optimizer.step = lambda: (
@@ -267,12 +261,3 @@ def test_the_entropy_bonus_follows_its_schedule(cue_env, make_model, record):
         for d in dumps[1:]  # a dump has the numbers of the update before it
     ]
     assert weights == pytest.approx([0.32, 0.24, 0.16, 0.08], abs=1e-5)
-
-
-def test_mse_of_values_is_to_the_normalised_returns(one_update):
-    rollout: Episodes = one_update["rollout"]
-    expected = F.mse_loss(rollout.old_values, rollout.returns).item()
-    logged = one_update["model"].logger.name_to_value
-    assert logged["train/value_loss"] == pytest.approx(expected, rel=1e-4)
-    assert rollout.returns.mean().item() == pytest.approx(0.0, abs=1e-5)
-    assert rollout.returns.std().item() == pytest.approx(1.0, abs=1e-3)

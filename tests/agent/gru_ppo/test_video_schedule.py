@@ -30,14 +30,11 @@ def test_an_epoch_has_floor_videos_over_batch_batches_of_different_videos(videos
         assert set(flat) <= set(range(videos))
 
 
-def test_every_epoch_has_a_new_order():
+def test_every_epoch_has_a_new_order_and_leaves_other_videos_out():
     schedule = VideoSchedule(50, 25, seed=0)
     epochs = [_indices(schedule, 2) for _ in range(3)]
     assert epochs[0] != epochs[1] != epochs[2]
     assert epochs[0] != list(range(50))
-
-
-def test_which_videos_are_left_out_changes():
     schedule = VideoSchedule(7, 3, seed=0)
     left_out = {*range(7)}
     for _ in range(20):
@@ -54,15 +51,11 @@ def test_a_batch_larger_than_the_split_takes_whole_orders():
         assert set(Counter(batch).values()) == {2, 3}
 
 
-def test_the_order_belongs_to_the_seed():
+def test_the_order_belongs_to_the_seed_and_to_no_global_generator():
     def orders(seed):
         return _batches(VideoSchedule(30, 10, seed), 6)
 
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
-
-
-def test_no_global_generator_is_touched():
-    before = np.random.get_state()[1].tolist()  # noqa: NPY002
-    VideoSchedule(30, 10, seed=1).next()
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002

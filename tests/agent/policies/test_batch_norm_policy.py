@@ -1,7 +1,6 @@
 """Batch normalisation in the policy's encoder: whose statistics count, and when they are kept."""
 
 import copy
-from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +43,7 @@ def _values_by_hand(policy, frames):
     return F.linear(state, policy.critic.weight, policy.critic.bias)[:, 0]
 
 
-def test_it_stands_before_either_activation(make_policy):
+def test_it_stands_before_either_activation_and_for_vectors_after_the_linear_layer(make_policy):
     encoder = make_policy(batch_norm=True).encoder
     assert [type(part).__name__ for part in encoder.convolution.children()] == [
         *("Conv2d", "BatchNorm2d", "ReLU")
@@ -52,6 +51,10 @@ def test_it_stands_before_either_activation(make_policy):
     assert [type(part).__name__ for part in encoder.linear] == [
         *("Flatten", "Linear", "BatchNorm1d", "ReLU")
     ]
+    encoder = make_policy(shape=(3,), batch_norm=True).encoder
+    assert [type(part).__name__ for part in encoder.linear][2] == "BatchNorm1d"
+    variances = [name for name, _ in encoder.named_buffers() if "running_var" in name]
+    assert variances == ["linear.2.running_var"]
 
 
 @pytest.mark.parametrize(
@@ -70,14 +73,6 @@ def test_the_published_policies_have_their_numbers_of_parameters(actions, batch_
             batch_norm=batch_norm,
         )
     assert sum(parameter.numel() for parameter in policy.parameters()) == count
-
-
-def test_vectors_are_normalised_after_the_linear_layer_alone(make_policy):
-    encoder = make_policy(shape=(3,), batch_norm=True).encoder
-    assert [type(part).__name__ for part in encoder.linear][2] == "BatchNorm1d"
-    assert [name for name, _ in encoder.named_buffers() if "running_var" in name] == [
-        "linear.2.running_var"
-    ]
 
 
 # --- whose statistics ---
@@ -175,7 +170,7 @@ def test_a_callback_that_evaluates_within_a_rollout_changes_nothing(make_adapter
 
 # --- settings under which acting and learning would differ ---
 
-FITS: dict[str, Any] = {
+FITS = {
     "num_rows": 8,
     "num_decisions": 4,
     "episodes_per_row": 1,
@@ -185,36 +180,25 @@ FITS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_settings_with_one_batch_are_taken_and_with_several_are_refused_with_the_cure():
+    for changes in (
         {},
         {"batch_episodes": 8},
         {"batch_episodes": 100},
         {"num_decisions": 1, "plays": False},  # a step is the whole episode
         {"num_rows": 1},
         {"num_rows": 2, "num_decisions": 1},
-    ],
-    ids=str,
-)
-def test_settings_with_one_batch_are_taken(changes):
-    check_one_batch(**{**FITS, **changes})
-
-
-@pytest.mark.parametrize(
-    ("changes", "cure"),
-    [
+    ):
+        check_one_batch(**{**FITS, **changes})
+    for changes, cure in (
         ({"batch_episodes": 7}, "batch_episodes=8"),
         ({"episodes_per_row": 2}, "episodes_per_row=1"),
         ({"num_processes": 2}, "without torchrun"),
         ({"plays": False}, "leave out the wrapper"),
         ({"num_rows": 1, "num_decisions": 1}, "more rows"),
-    ],
-    ids=str,
-)
-def test_settings_with_several_batches_are_refused_with_the_cure(changes, cure):
-    with pytest.raises(ValueError, match=f"batch_norm=True .*{cure}.*; or batch_norm=False"):
-        check_one_batch(**{**FITS, **changes})
+    ):
+        with pytest.raises(ValueError, match=f"batch_norm=True .*{cure}.*; or batch_norm=False"):
+            check_one_batch(**{**FITS, **changes})
 
 
 @pytest.mark.parametrize(
@@ -236,11 +220,6 @@ def test_the_algorithm_refuses_them_before_it_learns(
             pass_through(env) if wrapped else env, policy_kwargs={"batch_norm": True}, **settings
         )
     make_model(pass_through(env) if wrapped else env, **settings)
-
-
-def test_another_environment_that_has_to_be_stepped_is_refused(
-    make_adapter, make_model, pass_through
-):
     model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
     with pytest.raises(ValueError, match="leave out the wrapper"):
         model.set_env(pass_through(make_adapter(N)))

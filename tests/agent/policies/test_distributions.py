@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.distributions import Categorical
 
 from agents.policies.distributions import (
     GridHead,
     LocationDistribution,
     LocationHead,
+    inverse_cdf,
     make_action_head,
 )
 
@@ -41,14 +44,10 @@ def test_a_sample_beyond_the_frame_counts_where_it_fell_or_as_published_where_it
     assert got.shape == (1,)
     assert got.item() == pytest.approx(expected, abs=1e-5)
     assert expected == pytest.approx({0.68: -3.264488, 0.5: -1.565288}[distance], abs=1e-5)
-
-
-@pytest.mark.parametrize("clip_log_probs", [False, True])
-def test_inside_the_frame_both_log_probs_are_the_same(clip_log_probs):
+    # Inside the frame both are the same.
     inside = torch.tensor([[0.0, 1.0], [0.5, 0.25]])
     got = _locations(MEAN.expand(2, 2), clip_log_probs=clip_log_probs).log_prob(inside)
-    expected = [2 * PEAK - 2.0 - 2.0, 2 * PEAK - 0.5]
-    assert got.tolist() == pytest.approx(expected, abs=1e-5)
+    assert got.tolist() == pytest.approx([2 * PEAK - 2.0 - 2.0, 2 * PEAK - 0.5], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -93,20 +92,16 @@ def test_the_mean_is_the_sigmoid_and_the_best_action():
     outputs = torch.tensor([[0.0, math.log(3.0)], [-50.0, 50.0]])
     best = LocationHead(0.25, clip_log_probs=False).distribution(outputs).best()
     torch.testing.assert_close(best, torch.tensor([[0.5, 0.75], [0.0, 1.0]]))
+    # Samples go to the environment clipped to the frame.
+    samples = torch.tensor([[-0.2, 0.4], [1.18, 1.0]])
+    bounded = LocationHead(0.25, clip_log_probs=False).within_bounds(samples)
+    torch.testing.assert_close(bounded, torch.tensor([[0.0, 0.4], [1.0, 1.0]]))
 
 
-@pytest.mark.parametrize(
-    ("uniform", "deviations"),
-    [(0.5, 0.0), (0.8413447, 1.0), (0.1586553, -1.0), (0.9772499, 2.0), (0.0227501, -2.0)],
-)
-def test_uniforms_become_samples_where_the_gaussians_cumulated_probability_is_theirs(
-    uniform, deviations
-):
-    drawn = _locations().draw(torch.full((1, 2), uniform))
-    assert drawn.tolist() == [[pytest.approx(0.5 + 0.25 * deviations, abs=1e-5)] * 2]
-
-
-def test_the_smallest_and_the_largest_uniform_give_finite_samples():
+def test_uniforms_become_samples_where_the_gaussians_cumulated_probability_is_theirs():
+    # 0, 1, -1 and -2 deviations from the mean.
+    drawn = _locations().draw(torch.tensor([[0.5, 0.8413447], [0.1586553, 0.0227501]]))
+    torch.testing.assert_close(drawn, torch.tensor([[0.5, 0.75], [0.25, 0.0]]), rtol=0, atol=1e-5)
     drawn = _locations().draw(torch.tensor([[0.0, LARGEST_UNIFORM]]))
     # The quantiles of 2^-25 and 1 - 2^-24 lie 5.41998 and 5.29470 deviations away.
     expected = [0.5 - 0.25 * 5.41998, 0.5 + 0.25 * 5.29470]
@@ -131,13 +126,7 @@ def test_whole_episodes_are_drawn_as_their_steps_are():
 # --- heads ---
 
 
-def test_samples_go_to_the_environment_clipped_to_the_frame():
-    samples = torch.tensor([[-0.2, 0.4], [1.18, 1.0]])
-    bounded = LocationHead(0.25, clip_log_probs=False).within_bounds(samples)
-    torch.testing.assert_close(bounded, torch.tensor([[0.0, 0.4], [1.0, 1.0]]))
-
-
-@pytest.mark.parametrize("num_actions", [16, 25, 36, 49, 64, 81, 100])
+@pytest.mark.parametrize("num_actions", [16, 49])
 def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions):
     head = make_action_head(
         spaces.Discrete(num_actions), clamp_probs=False, action_std=0.25, clip_log_probs=False
@@ -161,17 +150,66 @@ def test_a_grids_distribution_is_torchs(clamp_probs):
     assert torch.equal(got.best(), logits.argmax(dim=-1))
 
 
-def test_a_location_takes_two_uniforms_and_two_outputs():
-    head = make_action_head(
-        spaces.Box(0.0, 1.0, (2,), np.float32),
-        clamp_probs=True,
-        action_std=0.25,
-        clip_log_probs=False,
-    )
+def test_a_location_takes_two_uniforms_two_outputs_and_a_positive_deviation():
+    anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
+    head = make_action_head(anywhere, clamp_probs=True, action_std=0.25, clip_log_probs=False)
     assert (head.num_outputs, head.uniform_shape) == (2, (2,))
+    for std in (0.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="action_std must be positive"):
+            LocationHead(std, clip_log_probs=False)
 
 
-@pytest.mark.parametrize("std", [0.0, -0.1, math.nan])
-def test_a_deviation_that_is_not_positive_is_refused(std):
-    with pytest.raises(ValueError, match="action_std must be positive"):
-        LocationHead(std, clip_log_probs=False)
+# --- actions from uniforms, where the cumulated probabilities pass them ---
+
+
+@pytest.mark.parametrize(
+    ("probs", "uniform", "action"),
+    [
+        ([0.25, 0.25, 0.5], 0.0, 0),
+        ([0.25, 0.25, 0.5], 0.2499, 0),
+        ([0.25, 0.25, 0.5], 0.25, 1),
+        ([0.25, 0.25, 0.5], 0.4999, 1),
+        ([0.25, 0.25, 0.5], 0.5, 2),
+        ([0.25, 0.25, 0.5], LARGEST_UNIFORM, 2),
+        ([1.0], LARGEST_UNIFORM, 0),
+        ([0.0, 0.5, 0.5], 0.0, 1),
+        ([0.5, 0.5, 0.0], LARGEST_UNIFORM, 1),
+        ([0.5, 0.0, 0.5], 0.5, 2),
+    ],
+)
+def test_action_at_a_uniform(probs, uniform, action):
+    assert inverse_cdf(torch.tensor([probs]), torch.tensor([uniform])).tolist() == [action]
+
+
+def test_probabilities_that_do_not_add_up_to_one_never_give_an_impossible_action():
+    for probs in ([0.3, 0.3, 0.3999], [0.5, 0.4999, 0.0]):
+        action = inverse_cdf(torch.tensor(probs), torch.tensor(LARGEST_UNIFORM)).item()
+        assert probs[int(action)] > 0
+    probs = torch.full((3, 49), 1 / 49)
+    uniforms = torch.tensor([LARGEST_UNIFORM, 48.5 / 49, 47.5 / 49])
+    assert inverse_cdf(probs, uniforms).tolist() == [48, 48, 47]
+
+
+def test_evenly_spread_uniforms_give_actions_as_often_as_they_are_probable():
+    probs = torch.tensor([0.1, 0.0, 0.65, 0.25])
+    uniforms = (torch.arange(1000) + 0.5) / 1000
+    counts = inverse_cdf(probs.expand(1000, 4), uniforms).bincount(minlength=4)
+    assert counts.tolist() == [100, 0, 650, 250]
+
+
+def test_whole_episodes_of_grid_actions_are_drawn_as_their_steps_are():
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.rand(4, 6, 9, generator=generator).softmax(dim=-1)
+    uniforms = torch.rand(4, 6, generator=generator)
+    steps = [inverse_cdf(probs[:, t], uniforms[:, t]) for t in range(6)]
+    assert torch.equal(inverse_cdf(probs, uniforms), torch.stack(steps, dim=1))
+
+
+@given(
+    st.lists(st.floats(-60.0, 60.0, width=32), min_size=1, max_size=64),
+    st.floats(0.0, LARGEST_UNIFORM, width=32),
+)
+def test_an_action_drawn_is_never_an_impossible_one(logits, uniform):
+    probs = torch.tensor(logits).softmax(dim=0)
+    action = inverse_cdf(probs, torch.tensor(uniform))
+    assert probs[action] > 0

@@ -1,19 +1,16 @@
 """GruActorCriticPolicy: sequences equal steps, memory ends with the episode, SB3's protocol."""
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from agents.policies.distributions import inverse_cdf
 from agents.policies.gru_policy import GruActorCriticPolicy
 
 N, T = 3, 4
-SHAPES = [(3, 2, 2), (3,)]
 
 
 def _observations(shape=(3, 2, 2), seed=0):
@@ -38,8 +35,7 @@ def _step_through(policy, observations, uniforms):
     return steps
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=["map", "vector"])
-@pytest.mark.parametrize("clamp_probs", [False, True])
+@pytest.mark.parametrize(("shape", "clamp_probs"), [((3, 2, 2), False), ((3,), True)])
 def test_a_whole_sequence_equals_its_steps(make_policy, shape, clamp_probs):
     policy = make_policy(shape=shape, clamp_probs=clamp_probs)
     observations, uniforms = _observations(shape), _uniforms()
@@ -52,10 +48,7 @@ def test_a_whole_sequence_equals_its_steps(make_policy, shape, clamp_probs):
     torch.testing.assert_close(
         distribution.log_prob(actions), torch.stack([step.log_probs for step in steps], dim=1)
     )
-
-
-def test_actions_values_and_log_probs_of_a_step_have_one_entry_a_row(make_policy):
-    step = _step_through(make_policy(), _observations(), _uniforms())[0]
+    step = steps[0]
     assert (step.actions.shape, step.actions.dtype) == ((N,), torch.int64)
     assert step.values.shape == step.log_probs.shape == (N,)
     assert step.policy_state.shape == (N, 8)
@@ -90,17 +83,16 @@ def test_two_episodes_in_a_row_equal_the_same_episodes_alone(make_policy):
     torch.testing.assert_close(torch.stack(values), torch.stack([step.values for step in expected]))
 
 
-def test_what_was_seen_earlier_changes_what_is_done_later(make_policy):
+def test_what_was_seen_earlier_changes_what_is_done_later_and_later_frames_nothing_earlier(
+    make_policy,
+):
     policy = make_policy()
     one, other = _observations(seed=5), _observations(seed=5)
     other[:, 0] = 6.0 - other[:, 0]
     logits = [policy.evaluate_episodes(seen)[0].logits for seen in (one, other)]
     assert (logits[0][:, -1] - logits[1][:, -1]).abs().max() > 1e-4
 
-
-def test_later_frames_change_nothing_earlier(make_policy):
-    policy = make_policy()
-    one, other = _observations(seed=5), _observations(seed=5)
+    other = _observations(seed=5)
     other[:, 2:] = 6.0 - other[:, 2:]
     first, second = (policy.evaluate_episodes(seen)[1] for seen in (one, other))
     torch.testing.assert_close(first[:, :2], second[:, :2])
@@ -133,60 +125,44 @@ def test_actions_without_uniforms_are_drawn_as_often_as_they_are_probable(make_p
 # --- predict ---
 
 
-def _numpy(observations):
-    return observations.numpy()
-
-
 def test_predict_follows_episodes_as_evaluate_episodes_does(make_policy):
     policy, observations = make_policy(), _observations()
     best = policy.evaluate_episodes(observations)[0].logits.argmax(dim=2).numpy()
-    state: Any = None
+    state = None
     for t in range(T):
-        actions, state = policy.predict(
-            _numpy(observations[:, t]), state, np.array([t == 0] * N), deterministic=True
-        )
+        starts = np.array([t == 0] * N)
+        seen = observations[:, t].numpy()
+        actions, state = policy.predict(seen, state, starts, deterministic=True)
         assert actions.tolist() == best[:, t].tolist()
         assert isinstance(state, tuple)
         assert state[0].shape == (N, 8)
 
 
 def test_predict_takes_one_observation_and_gives_one_action(make_policy):
-    policy, observations = make_policy(), _observations()
-    batched, _ = policy.predict(_numpy(observations[:, 0]), deterministic=True)
-    action, state = policy.predict(_numpy(observations[0, 0]), deterministic=True)
+    policy, observations = make_policy(), _observations().numpy()
+    batched, _ = policy.predict(observations[:, 0], deterministic=True)
+    action, state = policy.predict(observations[0, 0], deterministic=True)
     assert np.shape(action) == ()
     assert int(action) == batched[0]
     assert policy.action_space.contains(action)
     assert state[0].shape == (1, 8)
-    again, _ = policy.predict(_numpy(observations[0, 1]), state, np.array([False]))
+    again, _ = policy.predict(observations[0, 1], state, np.array([False]))
     assert np.shape(again) == ()
 
 
-def test_predict_begins_anew_where_an_episode_starts(make_policy):
-    policy, observations = make_policy(), _observations()
-    _, state = policy.predict(_numpy(observations[:, 0]))
-    flags = np.array([False, True, False])
-    _, after = policy.predict(_numpy(observations[:, 1]), state, flags)
-    _, fresh = policy.predict(_numpy(observations[:, 1]))
-    _, kept = policy.predict(_numpy(observations[:, 1]), state, np.zeros(N, bool))
+def test_predict_begins_anew_where_it_is_told_that_an_episode_starts(make_policy):
+    policy, (first, second, *_) = make_policy(), _observations().transpose(0, 1).numpy()
+    _, state = policy.predict(first)
+    before = state[0].copy()
+    _, after = policy.predict(second, state, np.array([False, True, False]))
+    _, fresh = policy.predict(second)
+    _, kept = policy.predict(second, state, np.zeros(N, bool))
     np.testing.assert_allclose(after[0][1], fresh[0][1], atol=1e-6)
     np.testing.assert_allclose(after[0][[0, 2]], kept[0][[0, 2]], atol=1e-6)
     assert np.abs(after[0][0] - fresh[0][0]).max() > 1e-4
-
-
-def test_predict_refuses_a_state_without_episode_starts(make_policy):
-    policy, observations = make_policy(), _observations()
-    _, state = policy.predict(_numpy(observations[:, 0]))
-    with pytest.raises(ValueError, match="episode_start"):
-        policy.predict(_numpy(observations[:, 1]), state)
-
-
-def test_predict_leaves_the_state_that_it_was_given_as_it_was(make_policy):
-    policy, observations = make_policy(), _observations()
-    _, state = policy.predict(_numpy(observations[:, 0]))
-    before = state[0].copy()
-    policy.predict(_numpy(observations[:, 1]), state, np.array([True, False, True]))
     np.testing.assert_array_equal(state[0], before)
+    with pytest.raises(ValueError, match="episode_start"):
+        policy.predict(second, state)
 
 
 # --- log-probabilities, values, sizes ---
@@ -208,35 +184,28 @@ def test_log_probs_of_hopeless_actions(make_policy, clamp_probs, log_prob):
 
 
 def test_clamping_changes_no_log_prob_of_a_likely_action(make_policy):
-    clamped, plain = make_policy(clamp_probs=True), make_policy(clamp_probs=False)
+    clamped, plain = (
+        make_policy(clamp_probs=clamp).evaluate_episodes(_observations())[0]
+        for clamp in (True, False)
+    )
     for action in range(5):
         chosen = torch.full((N, T), action)
-        torch.testing.assert_close(
-            clamped.evaluate_episodes(_observations())[0].log_prob(chosen),
-            plain.evaluate_episodes(_observations())[0].log_prob(chosen),
-        )
+        torch.testing.assert_close(clamped.log_prob(chosen), plain.log_prob(chosen))
 
 
-@pytest.mark.parametrize("detach_value", [True, False])
-def test_the_value_loss_shapes_encoder_and_gru_unless_it_is_detached(make_policy, detach_value):
-    policy = make_policy(detach_value=detach_value)
-    policy.evaluate_episodes(_observations())[1].square().sum().backward()
-    reached = {
-        name.split(".")[0]
-        for name, parameter in policy.named_parameters()
-        if parameter.grad is not None and parameter.grad.abs().max() > 0
-    }
-    assert reached == ({"critic"} if detach_value else {"critic", "encoder", "gru"})
+def test_the_value_loss_shapes_encoder_and_gru_unless_it_is_detached(make_policy):
+    def reached(loss_of, detach_value):
+        policy = make_policy(detach_value=detach_value)
+        loss_of(*policy.evaluate_episodes(_observations())).backward()
+        parameters = policy.named_parameters()
+        return {n.split(".")[0] for n, p in parameters if p.grad is not None and p.grad.any()}
+
+    assert reached(lambda _, values: values.square().sum(), True) == {"critic"}
+    assert reached(lambda _, values: values.square().sum(), False) == {"critic", "encoder", "gru"}
+    assert reached(lambda chances, _: chances.entropy().sum(), True) == {"actor", "encoder", "gru"}
 
 
-def test_the_policy_loss_reaches_all_but_the_critic_when_the_value_is_detached(make_policy):
-    policy = make_policy(detach_value=True)
-    policy.evaluate_episodes(_observations())[0].entropy().sum().backward()
-    reached = {name.split(".")[0] for name, p in policy.named_parameters() if p.grad is not None}
-    assert reached == {"actor", "encoder", "gru"}
-
-
-def test_the_published_policy_has_7996466_parameters():
+def test_the_published_policy_has_7996466_parameters_and_sees_maps_as_they_are(make_policy):
     with torch.device("meta"):
         policy = GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (1280, 7, 7), np.float32),
@@ -246,14 +215,9 @@ def test_the_published_policy_has_7996466_parameters():
             hidden_dim=1024,
         )
     assert sum(parameter.numel() for parameter in policy.parameters()) == 7_996_466
-
-
-def test_maps_are_not_divided_as_images_are(make_policy):
-    policy = make_policy()
-    observation = _observations()[:, 0]
-    prepared, _ = policy.obs_to_tensor(observation.numpy())
-    assert isinstance(prepared, Tensor)
-    torch.testing.assert_close(prepared, observation)
+    # Maps are not divided as images are.
+    observation = np.full((2, 3, 2, 2), 5.5, np.float32)
+    assert (make_policy().obs_to_tensor(observation)[0] == 5.5).all()
 
 
 def test_orthogonal_policies_start_nearly_uniform_and_nearly_without_memory(make_policy):
@@ -285,7 +249,7 @@ def test_the_scale_is_mean_and_deviation_of_each_channel(make_policy):
     torch.testing.assert_close(policy.encoder.std.flatten(), expected)
 
 
-def test_the_scale_is_fitted_once(make_policy):
+def test_the_scale_is_fitted_once_and_without_standardisation_stays_one(make_policy):
     policy = make_policy(standardize=True)
     policy.fit_scale_once(_observations()[:, 0])
     mean = policy.encoder.mean.clone()
@@ -293,8 +257,6 @@ def test_the_scale_is_fitted_once(make_policy):
     assert torch.equal(policy.encoder.mean, mean)
     assert mean.abs().min() > 0.1
 
-
-def test_without_standardisation_the_scale_stays_one(make_policy):
     policy = make_policy(standardize=False)
     policy.fit_scale_once(_observations()[:, 0])
     assert policy.encoder.mean.tolist() == torch.zeros(1, 3, 1, 1).tolist()
@@ -356,9 +318,6 @@ def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(make_policy, tmp_pat
 def test_spaces_that_it_cannot_act_in_are_refused(observation_space, action_space, message):
     with pytest.raises(ValueError, match=message):
         GruActorCriticPolicy(observation_space, action_space, lambda _: 1e-3)
-
-
-def test_state_dependent_exploration_is_refused():
     with pytest.raises(ValueError, match="no state-dependent exploration"):
         GruActorCriticPolicy(
             spaces.Box(0.0, 6.0, (3,)), spaces.Discrete(4), lambda _: 1e-3, use_sde=True

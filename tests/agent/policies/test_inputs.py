@@ -9,7 +9,8 @@ from stable_baselines3 import DQN, PPO
 
 from adafocus_env.envs import PatchGrid
 from agents.evaluation import evaluate_agent, replay_actions
-from agents.policies.inputs import act_on_episodes, look_at, seen_by
+from agents.policies.inputs import seen_by
+from agents.rollout import best_actions
 from agents.sb3.vec_env import CenteredActions
 
 GRID = PatchGrid(7, 40, 12)  # free range 28, so origins lie 28 / 6 apart, rounded down
@@ -26,6 +27,24 @@ def test_a_policy_of_vectors_sees_the_mean_of_a_map(make_policy):
     assert seen_by(make_policy(shape=(4,)), seen) is seen
     assert seen_by(make_policy(shape=(4, 2, 2)), maps) is maps
     assert seen_by(object(), maps) is maps
+
+
+def test_the_cost_is_the_last_channel_for_policies_that_say_so_and_gone_for_others(make_policy):
+    maps, costs = torch.rand(2, 3, 4, 2, 2), torch.tensor([0.0, 0.025])
+    policy = make_policy(shape=(5, 2, 2))
+    with pytest.raises(ValueError, match=r"sees \(5, 2, 2\), but is shown \(4, 2, 2\); .* = True"):
+        seen_by(policy, maps, skip_costs=costs)
+    policy.sees_cost = True
+    told = seen_by(policy, maps, skip_costs=costs)
+    assert (told[:, :, :4] == maps).all()
+    assert (told[0, :, 4] == 0.0).all()
+    torch.testing.assert_close(told[1, :, 4], torch.full((3, 2, 2), 3.0))  # half of the bound 6
+    assert seen_by(policy, told, shows_cost=True) is told
+    assert (seen_by(make_policy(shape=(4, 2, 2)), told, shows_cost=True) == maps).all()
+    assert seen_by(object(), told, shows_cost=True) is told
+    policy = make_policy(shape=(5,))
+    policy.sees_cost = True
+    assert seen_by(policy, maps, skip_costs=costs).shape == (2, 3, 5)
 
 
 def test_a_policy_of_vectors_acts_on_maps_as_on_vectors(make_vector_env, make_adapter):
@@ -46,32 +65,17 @@ def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(make_adapter)
     env = make_adapter(3, observation="vector")
     model = RecurrentPPO("MlpLstmPolicy", env, n_steps=4, batch_size=12, seed=0, device="cpu")
     observations = 6 * torch.rand(3, 4, 48, generator=torch.Generator().manual_seed(0))
-    actions = act_on_episodes(model.policy, observations)
+    actions = best_actions(model.policy, observations)
     state = None
     for t in range(4):
         expected, state = model.policy.predict(
             observations[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
         )
         assert actions[:, t].tolist() == expected.tolist()
-    assert (act_on_episodes(model.policy, observations) == actions).all()
+    assert (best_actions(model.policy, observations) == actions).all()
 
 
 # --- where it looks ---
-
-
-@pytest.mark.parametrize(
-    ("space", "actions", "offsets"),
-    [
-        (spaces.Discrete(49), [0, 8, 48], [[0, 0], [4, 4], [28, 28]]),
-        (spaces.Box(0.0, 1.0, (2,)), [[0.0, 1.0], [0.5, 0.25]], [[0, 28], [14, 7]]),
-        (spaces.Box(-1.0, 1.0, (2,)), [[-1.0, 1.0], [0.0, -0.5]], [[0, 28], [14, 7]]),
-    ],
-    ids=str,
-)
-def test_an_action_is_a_place_in_pixels(space, actions, offsets):
-    got = look_at(space, actions, GRID, frame_size=40, patch_size=12)
-    assert got.offsets.tolist() == offsets
-    assert got.focused.all()
 
 
 @pytest.mark.parametrize("trained_on", ["grid", "continuous"])

@@ -37,19 +37,22 @@ def _change(folder, **entries):
     file.write_text(json.dumps(kept))
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 2), (3,)], ids=["map", "vector"])
+SWITCHES = {"standardize": True, "detach_value": True, "orthogonal": True, "clamp_probs": True}
+LOCATIONS = {"actions": None, "action_std": 0.1, "clip_log_probs": True}
+
+
 @pytest.mark.parametrize(
-    "arguments",
-    [{}, {"standardize": True, "detach_value": True, "orthogonal": True, "clamp_probs": True}],
-    ids=["plain", "all switches"],
+    ("shape", "arguments"),
+    [
+        ((3,), {}),
+        ((3, 2, 2), SWITCHES),
+        ((3, 2, 2), {"batch_norm": True}),
+        ((3,), {**SWITCHES, **LOCATIONS}),
+    ],
+    ids=["vector", "all switches", "batch norm", "continuous"],
 )
-@pytest.mark.parametrize(
-    "kind",
-    [{}, {"batch_norm": True}, {"actions": None, "action_std": 0.1, "clip_log_probs": True}],
-    ids=["grid", "batch norm", "continuous"],
-)
-def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, arguments, kind):
-    policy = make_policy(shape=shape, **arguments, **kind)
+def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, arguments):
+    policy = make_policy(shape=shape, **arguments)
     observations = 6.0 * torch.rand(2, 4, *shape, generator=torch.Generator().manual_seed(0))
     policy.fit_scale_once(observations[:, 0])
     policy.set_training_mode(True)
@@ -67,6 +70,19 @@ def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, argu
     assert torch.equal(got[0].best(), expected[0].best())
     assert torch.equal(got[0].log_prob(actions), expected[0].log_prob(actions))
     assert torch.equal(got[1], expected[1])
+
+
+@pytest.mark.parametrize("sees_cost", [True, False])
+def test_a_file_says_whether_the_policy_sees_the_cost_and_older_ones_show_it(
+    make_policy, tmp_path, sees_cost
+):
+    policy = make_policy(shape=(3, 2, 2))
+    policy.sees_cost = sees_cost
+    save_policy(policy, tmp_path, recognizer_sha256=SHA, glancer_sha256=SHA)
+    assert load_policy(tmp_path, glance_channels=3).policy.sees_cost is sees_cost
+    _change(tmp_path, sees_cost=None)
+    assert load_policy(tmp_path, glance_channels=2).policy.sees_cost is True
+    assert load_policy(tmp_path, glance_channels=3).policy.sees_cost is False
 
 
 def test_a_policy_is_two_files_that_hold_no_code(saved):
@@ -99,24 +115,18 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, name):
         load_policy(saved)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "7", '"policy"', "{}"], ids=lambda text: text or "empty"
-)
-def test_a_description_that_is_none_is_a_checkpoint_error(saved, text):
-    (saved / "policy.json").write_text(text)
-    with pytest.raises(CheckpointError, match=str(saved)):
-        load_policy(saved)
+def test_a_description_that_is_none_is_a_checkpoint_error(saved):
+    for text in ("", "{", "[]", "null", "7", '"policy"', "{}"):
+        (saved / "policy.json").write_text(text)
+        with pytest.raises(CheckpointError, match=str(saved)):
+            load_policy(saved)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "format_version",
-        "observation_shape",
-        "observation_bound",
-        "num_actions",
-        "recognizer_sha256",
-        "arguments",
+        *("format_version", "observation_shape", "observation_bound", "num_actions"),
+        *("recognizer_sha256", "arguments"),
     ],
 )
 def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved, name):
@@ -148,23 +158,13 @@ def test_a_description_that_does_not_fit_is_a_checkpoint_error(saved, entries, m
     assert str(saved) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not safetensors", b"PK\x03\x04"], ids=repr)
-def test_weights_that_cannot_be_read_are_a_checkpoint_error(saved, content):
-    (saved / "policy.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=str(saved)):
-        load_policy(saved)
-
-
-def test_cut_off_weights_are_a_checkpoint_error(saved):
+def test_weights_that_cannot_be_read_or_are_anothers_are_a_checkpoint_error(saved):
     file = saved / "policy.safetensors"
-    file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=str(saved)):
-        load_policy(saved)
-
-
-def test_weights_of_another_policy_are_a_checkpoint_error(saved):
-    file = saved / "policy.safetensors"
-    weights = load_file(file)
+    weights, whole = load_file(file), file.read_bytes()
+    for content in (b"", b"not safetensors", b"PK\x03\x04", whole[:-100]):
+        file.write_bytes(content)
+        with pytest.raises(CheckpointError, match=str(saved)):
+            load_policy(saved)
     weights.pop("critic.bias")
     save_file(weights, file)
     with pytest.raises(CheckpointError, match=r"critic\.bias"):
@@ -255,8 +255,8 @@ def test_what_files_cannot_name_is_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "policy").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a zip"], ids=repr)
-def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path, content):
-    (tmp_path / "policy.zip").write_bytes(content)
-    with pytest.raises(CheckpointError, match="no usable policy of SB3"):
-        load_trusted_zip(tmp_path / "policy.zip")
+def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path):
+    for content in (b"", b"not a zip"):
+        (tmp_path / "policy.zip").write_bytes(content)
+        with pytest.raises(CheckpointError, match="no usable policy of SB3"):
+            load_trusted_zip(tmp_path / "policy.zip")

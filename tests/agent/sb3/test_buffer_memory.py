@@ -1,7 +1,6 @@
 """Sizes of buffers, worked out by hand and compared with what SB3 allocates; and free memory."""
 
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,24 +30,19 @@ def test_a_replay_buffer_holds_every_observation_twice():
     assert str(size) == "replay buffer of 1,000 steps, 404.0 kB"
 
 
-def test_a_rollout_buffer_is_copied_once_to_be_shuffled():
+def test_a_rollout_buffer_is_copied_once_to_be_shuffled_and_an_lstm_keeps_four_states_a_step():
     size = _size(PPO, n_steps=16)
     assert (size.what, size.transitions) == ("rollout buffer", 64)
     assert size.num_bytes == 64 * (2 * 48 * 4 + 8 + 6 * 4)
-
-
-def test_an_lstm_keeps_four_states_a_step():
     kwargs = {"lstm_hidden_size": 32, "n_lstm_layers": 2}
     size = _size(RecurrentPPO, n_steps=16, policy_kwargs=kwargs)
     assert size.num_bytes == 64 * (2 * (48 * 4 + 4 * 4 * 64) + 8 + 6 * 4)
 
 
-def test_gru_ppo_keeps_whole_episodes():
-    assert _size(GruPPO).transitions == 4 * 8
+def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_on():
+    assert _size(GruPPO).transitions == 4 * 8  # whole episodes
     assert _size(GruPPO, episodes_per_row=3).transitions == 3 * 4 * 8
 
-
-def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_on():
     class Own(DQN):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
@@ -56,29 +50,22 @@ def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_o
     assert _size(Own).transitions == 1_000_000
     assert _size(PPO).transitions == 4 * 2048
 
-
-def test_an_unknown_kind_of_algorithm_has_no_known_buffer():
-    class Own(BaseAlgorithm):
+    class Unknown(BaseAlgorithm):
         pass
 
-    assert _size(Own) is None
+    assert _size(Unknown) is None
 
 
 @pytest.mark.parametrize("algorithm", [DQN, SAC])
 def test_the_size_is_what_sb3_allocates(make_adapter, algorithm):
     locations = "grid" if algorithm is DQN else "continuous"
     env = make_adapter(3, observation="vector", locations=locations)
-    model: Any = algorithm("MlpPolicy", env, buffer_size=100, device="cpu")
+    model = algorithm("MlpPolicy", env, buffer_size=100, device="cpu")
     buffer = model.replay_buffer
     arrays = [value for value in vars(buffer).values() if isinstance(value, np.ndarray)]
-    size = buffer_size(
-        algorithm,
-        {"buffer_size": 100},
-        env.observation_space,
-        env.action_space,
-        num_rows=3,
-        num_decisions=4,
-    )
+    spaces = env.observation_space, env.action_space
+    given = {"buffer_size": 100}
+    size = buffer_size(algorithm, given, *spaces, num_rows=3, num_decisions=4)
     assert size.num_bytes == sum(array.nbytes for array in arrays)
     assert size.transitions == 99
 
@@ -104,12 +91,11 @@ def _machine(tmp_path, patch, **files):
     return available_bytes(torch.device("cpu"))
 
 
-def test_without_a_container_it_is_what_the_machine_has(tmp_path, monkeypatch):
+def test_free_is_what_the_machine_or_its_container_has_and_its_file_cache_does_not_count(
+    tmp_path, monkeypatch
+):
     assert _machine(tmp_path, monkeypatch) == 3_000_000
     assert _machine(tmp_path, monkeypatch, memory_max="max\n") == 3_000_000
-
-
-def test_a_containers_limit_counts_and_its_file_cache_does_not(tmp_path, monkeypatch):
     files = {
         "memory_max": "1000000\n",
         "memory_current": "700000\n",

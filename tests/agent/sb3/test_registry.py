@@ -1,8 +1,8 @@
 """Algorithms and presets by name."""
 
 import copy
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,13 +11,10 @@ from omegaconf import OmegaConf
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.registry import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
 
-
-def test_gru_ppo_is_known_by_its_name():
-    assert algorithm_class("gru_ppo") is GruPPO
+LOCATIONS = ("continuous", "grid")
 
 
-@pytest.mark.parametrize("locations", ["grid", "continuous"])
-@pytest.mark.parametrize("preset", PRESETS["gru_ppo"])
+@pytest.mark.parametrize(("preset", "locations"), [*zip(PRESETS["gru_ppo"], cycle(LOCATIONS))])
 def test_every_preset_makes_an_algorithm(make_adapter, preset, locations):
     small = {"policy_kwargs": {"hidden_dim": 8}}
     model = GruPPO(
@@ -26,6 +23,7 @@ def test_every_preset_makes_an_algorithm(make_adapter, preset, locations):
         **algorithm_arguments("gru_ppo", preset, small),
     )
     model.learn(8)
+    assert algorithm_class("gru_ppo") is GruPPO
     assert model.num_timesteps == 8
 
 
@@ -46,6 +44,12 @@ def test_overrides_go_before_the_preset_and_the_rest_stays():
     plain = algorithm_arguments("gru_ppo", "paper", {})
     changed = algorithm_arguments("gru_ppo", "paper", {"gamma": 0.5, "n_epochs": 3})
     assert changed == {**plain, "gamma": 0.5, "n_epochs": 3}
+    plain, before = algorithm_arguments("gru_ppo", "demo", {}), copy.deepcopy(PRESETS)
+    changed = algorithm_arguments("gru_ppo", "demo", {"policy_kwargs": {"hidden_dim": 16}})
+    assert changed["policy_kwargs"] == {**plain["policy_kwargs"], "hidden_dim": 16}
+    assert len(changed["policy_kwargs"]) > 1
+    changed["policy_kwargs"]["hidden_dim"] = 1
+    assert before == PRESETS
 
 
 def test_a_linear_schedule_falls_from_its_value_to_0():
@@ -55,6 +59,9 @@ def test_a_linear_schedule_falls_from_its_value_to_0():
         values = [arguments[name](left) for left in (1.0, 0.5, 0.0)]
         assert values == pytest.approx([start, start / 2, 0.0])
     assert arguments["gamma"] == 0.5
+    for value in ("lin_", "lin_fast", "lin_0,1"):
+        with pytest.raises(ValueError, match=r"write lin_0\.001"):
+            algorithm_arguments("gru_ppo", "paper", {"learning_rate": value})
 
 
 def test_steps_can_be_counted_in_episodes_and_classes_named():
@@ -87,47 +94,12 @@ def test_every_algorithm_has_a_configuration_of_its_own_arguments(name):
     assert arguments.keys() == config.keys()
 
 
-@pytest.mark.parametrize("value", ["lin_", "lin_fast", "lin_0,1"])
-def test_a_schedule_that_is_none_is_refused_with_an_example(value):
-    with pytest.raises(ValueError, match=r"write lin_0\.001"):
-        algorithm_arguments("gru_ppo", "paper", {"learning_rate": value})
-
-
-def test_policy_arguments_are_merged():
-    plain = algorithm_arguments("gru_ppo", "demo", {})
-    changed = algorithm_arguments("gru_ppo", "demo", {"policy_kwargs": {"hidden_dim": 16}})
-    assert changed["policy_kwargs"] == {**plain["policy_kwargs"], "hidden_dim": 16}
-    assert len(changed["policy_kwargs"]) > 1
-
-
-def test_overriding_changes_no_preset():
-    before = copy.deepcopy(PRESETS)
-    arguments: dict[str, Any] = algorithm_arguments(
-        "gru_ppo", "paper", {"gamma": 0.1, "policy_kwargs": {"hidden_dim": 16}}
-    )
-    arguments["policy_kwargs"]["hidden_dim"] = 1
-    assert before == PRESETS
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: algorithm_class("gru-ppo"), "unknown algorithm 'gru-ppo'; did you mean 'gru_ppo'"),
-        (lambda: algorithm_class("qr_dqn"), "unknown algorithm 'qr_dqn'; did you mean 'qrdqn'"),
-        (
-            lambda: algorithm_arguments("gruppo", "paper", {}),
-            "unknown algorithm 'gruppo'; did you mean 'gru_ppo'",
-        ),
-        (
-            lambda: algorithm_arguments("gru_ppo", "papper", {}),
-            "unknown preset of gru_ppo 'papper'; did you mean 'paper'",
-        ),
-        (
-            lambda: algorithm_arguments("gru_ppo", "dmeo", {}),
-            "unknown preset of gru_ppo 'dmeo'; did you mean 'demo'",
-        ),
-    ],
-)
-def test_an_unknown_name_gives_the_nearest(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
+def test_an_unknown_name_gives_the_nearest():
+    with pytest.raises(ValueError, match="unknown algorithm 'qr_dqn'; did you mean 'qrdqn'"):
+        algorithm_class("qr_dqn")
+    for name, preset, message in (
+        ("gruppo", "paper", "unknown algorithm 'gruppo'; did you mean 'gru_ppo'"),
+        ("gru_ppo", "papper", "unknown preset of gru_ppo 'papper'; did you mean 'paper'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            algorithm_arguments(name, preset, {})

@@ -1,7 +1,5 @@
 """Sb3VecEnvAdapter: a Gymnasium vector environment behaves as SB3's own vectors do."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -19,8 +17,7 @@ def _actions(env, steps):
     return [np.stack([env.action_space.sample() for _ in range(N)]) for _ in range(steps)]
 
 
-@pytest.mark.parametrize("locations", ["grid", "continuous"])
-@pytest.mark.parametrize("observation", ["map", "vector"])
+@pytest.mark.parametrize(("locations", "observation"), [("grid", "map"), ("continuous", "vector")])
 def test_it_equals_sb3s_own_vector_of_single_environments(
     make_adapter, make_env, assert_equal, locations, observation
 ):
@@ -46,17 +43,6 @@ def test_it_equals_sb3s_own_vector_of_single_environments(
         assert_equal(adapter.reset_infos, own.reset_infos)
 
 
-def test_a_step_is_four_arrays_of_sb3s_types(make_adapter):
-    env = make_adapter(N)
-    env.reset()
-    observations, rewards, dones, infos = env.step(np.zeros(N, np.int64))
-    assert observations.shape == (N, 48, 7, 7)
-    assert observations.dtype == rewards.dtype == np.float32
-    assert (rewards.shape, dones.shape, dones.dtype) == ((N,), (N,), bool)
-    assert isinstance(infos, list)
-    assert [type(info) for info in infos] == [dict] * N
-
-
 def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter):
     env = make_adapter(N)
     seen = env.reset()
@@ -76,14 +62,8 @@ def test_the_last_info_of_an_episode_has_its_last_observation(make_adapter):
 
 
 def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env):
-    rows = SyncVectorEnv(
-        [
-            lambda: TimeLimit(cue_env(num_steps=5), max_episode_steps=2),
-            lambda: cue_env(num_steps=2),
-        ],
-        autoreset_mode=AutoresetMode.SAME_STEP,
-    )
-    env = Sb3VecEnvAdapter(rows)
+    made = [lambda: TimeLimit(cue_env(num_steps=5), 2), lambda: cue_env(num_steps=2)]
+    env = Sb3VecEnvAdapter(SyncVectorEnv(made, autoreset_mode=AutoresetMode.SAME_STEP))
     env.reset()
     env.step(np.zeros(2, np.int64))
     _, _, dones, infos = env.step(np.zeros(2, np.int64))
@@ -92,11 +72,16 @@ def test_an_episode_cut_by_a_time_limit_is_marked_as_truncated(cue_env):
     assert [info["terminal_observation"].shape for info in infos] == [(4, 1, 1)] * 2
 
 
-def test_infos_are_pythons_own_types_and_belong_to_their_rows(make_adapter):
+def test_a_step_is_four_arrays_of_sb3s_types_and_infos_are_pythons_own_of_their_rows(make_adapter):
     env = make_adapter(N)
     env.set_options([{"video_index": video} for video in (4, 0, 2)])
     env.reset()
-    _, _, _, infos = env.step(np.array([0, 6, 48]))
+    observations, rewards, dones, infos = env.step(np.array([0, 6, 48]))
+    assert observations.shape == (N, 48, 7, 7)
+    assert observations.dtype == rewards.dtype == np.float32
+    assert (rewards.shape, dones.shape, dones.dtype) == ((N,), (N,), bool)
+    assert isinstance(infos, list)
+    assert [type(info) for info in infos] == [dict] * N
     assert [info["video_index"] for info in infos] == [4, 0, 2]
     assert [info["patch_box"][:2].tolist() for info in infos] == [[0, 0], [0, 28], [28, 28]]
     for info in infos:
@@ -133,7 +118,7 @@ def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter):
 # --- seeds and options ---
 
 
-def test_seeds_are_used_once(make_adapter):
+def test_seeds_are_used_once_and_rows_have_one_after_the_other(make_adapter):
     env = make_adapter(N, reward="random")
     env.seed(3)
     first = env.reset().copy()
@@ -143,8 +128,6 @@ def test_seeds_are_used_once(make_adapter):
     np.testing.assert_array_equal(env.reset(), second)
     assert np.abs(first - second).max() > 1e-3
 
-
-def test_rows_have_seeds_one_after_the_other(make_adapter):
     whole, last = make_adapter(3), make_adapter(1)
     whole.seed(5)
     last.seed(7)
@@ -160,22 +143,14 @@ def test_options_are_used_once(make_adapter, make_videos):
     assert [info["video_index"] for info in env.reset_infos] != [2, 2, 2]
 
 
-def test_options_may_differ_by_row(make_adapter):
+def test_options_may_differ_by_row_but_not_be_unknown_or_left_out(make_adapter):
     env = make_adapter(N)
     env.set_options([{"video_index": video} for video in (1, 4, 1)])
     env.reset()
     assert [info["video_index"] for info in env.reset_infos] == [1, 4, 1]
-
-
-def test_an_option_for_some_rows_only_is_refused(make_adapter):
-    env = make_adapter(N)
     env.set_options([{"video_index": 1}, {}, {"video_index": 2}])
     with pytest.raises(ValueError, match="'video_index' must be given for every row or for none"):
         env.reset()
-
-
-def test_an_unknown_option_is_refused(make_adapter):
-    env = make_adapter(N)
     env.set_options({"video": 1})
     with pytest.raises(ValueError, match=r"unknown reset options \['video'\]"):
         env.reset()
@@ -184,20 +159,13 @@ def test_an_unknown_option_is_refused(make_adapter):
 # --- attributes and methods ---
 
 
-@pytest.mark.parametrize(("indices", "count"), [(None, 3), (0, 1), ([0, 2], 2)])
-def test_an_attribute_is_given_for_each_index(make_adapter, indices, count):
+def test_attributes_are_given_for_each_index_and_set_for_all_rows_or_not_at_all(make_adapter):
     env = make_adapter(N)
-    assert env.get_attr("num_decisions", indices) == [T] * count
-    assert env.get_attr("num_videos", indices) == [5] * count
-
-
-def test_an_attribute_that_is_not_there_is_an_attribute_error(make_adapter):
+    for indices, count in ((None, 3), (0, 1), ([0, 2], 2)):
+        assert env.get_attr("num_decisions", indices) == [T] * count
+        assert env.get_attr("num_videos", indices) == [5] * count
     with pytest.raises(AttributeError, match="num_patches"):
-        make_adapter(N).get_attr("num_patches")
-
-
-def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter):
-    env = make_adapter(N)
+        env.get_attr("num_patches")
     env.set_attr("note", 7)
     assert env.get_attr("note") == [7] * N
     with pytest.raises(ValueError, match="the rows share one environment"):
@@ -207,23 +175,15 @@ def test_attributes_are_set_for_all_rows_or_not_at_all(make_adapter):
 
 def test_a_method_is_called_once_for_all_rows(make_adapter):
     env = make_adapter(N)
-    calls: list[Any] = []
+    calls = []
     env.set_attr("call", lambda *args, **kwargs: (calls.append((args, kwargs)), 5)[1])
     assert env.env_method("call", 1, key=2) == [5] * N
     assert calls == [((1,), {"key": 2})]
     with pytest.raises(ValueError, match="the rows share one environment"):
         env.env_method("call", indices=[1])
-
-
-def test_the_environment_can_be_told_its_next_videos(make_adapter):
-    env = make_adapter(N)
     env.env_method("schedule_videos", [3, 1, 3])
     env.reset()
     assert [info["video_index"] for info in env.reset_infos] == [3, 1, 3]
-
-
-def test_no_row_is_wrapped(make_adapter):
-    env = make_adapter(N)
     assert env.env_is_wrapped(TimeLimit) == [False] * N
     assert env.env_is_wrapped(TimeLimit, indices=[1]) == [False]
 
@@ -263,26 +223,19 @@ def test_it_plays_episodes_where_the_environment_can(make_adapter, cue_env, asse
 # --- refused environments ---
 
 
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
-def test_other_autoreset_modes_are_refused(cue_env, mode):
-    rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=mode)
-    with pytest.raises(ValueError, match=f"SAME_STEP, and this environment has .*{mode.name}"):
-        Sb3VecEnvAdapter(rows)
-
-
-def test_an_environment_made_for_evaluation_is_refused(make_vector_env):
+def test_other_autoreset_modes_than_same_step_are_refused_and_closing_closes(
+    cue_env, make_vector_env
+):
+    for mode in (AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED):
+        rows = SyncVectorEnv([cue_env] * 2, autoreset_mode=mode)
+        with pytest.raises(ValueError, match=f"SAME_STEP, and this environment has .*{mode.name}"):
+            Sb3VecEnvAdapter(rows)
     with pytest.raises(ValueError, match="SAME_STEP"):
         Sb3VecEnvAdapter(make_vector_env(2, autoreset_mode="disabled"))
-
-
-def test_an_environment_that_does_not_say_its_mode_is_refused(cue_env):
     rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
+    adapter = Sb3VecEnvAdapter(rows)
+    adapter.close()
+    assert rows.closed
     rows.metadata = {}
     with pytest.raises(ValueError, match="SAME_STEP, and this environment has None"):
         Sb3VecEnvAdapter(rows)
-
-
-def test_closing_closes_the_environment(cue_env):
-    rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
-    Sb3VecEnvAdapter(rows).close()
-    assert rows.closed

@@ -12,7 +12,7 @@ from train.checkpoints.load import (
     load_fitting_policy,
     load_recognizer,
 )
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 
 
 def test_a_part_is_found_in_its_run_folder_and_by_itself(handed_on):

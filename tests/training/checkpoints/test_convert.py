@@ -16,7 +16,7 @@ from adafocus_env.networks import (
 )
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.convert import run_convert
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
 # The sizes of `make_recognizer` that no weight tells.

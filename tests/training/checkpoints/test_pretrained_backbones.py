@@ -10,7 +10,7 @@ from torchvision.models import mobilenet_v2
 
 from adafocus_env.networks import CheckpointError, Focuser, Glancer
 from train.checkpoints.backbones import load_backbone, save_backbone
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 
 NAMES = ("class 0", "class 1", "class 2")
 

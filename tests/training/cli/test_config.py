@@ -12,17 +12,17 @@ from adafocus_env.data import VideoLists
 from adafocus_env.shipped import shipped_recognizer
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
-from train.cli.main import COMMANDS
-from train.cli.overrides import check_override_names
-from train.config.paths import configs_path
-from train.config.sections import GROUPS, LISTS, AlgoConfig, ConfigError, RunConfig, read_config
-from train.runs.context import recognizer_config
+from train.cli.commands import COMMANDS
+from train.cli.overrides import read_overrides
+from train.config.builders import recognizer_config
+from train.config.commands import ALL_KEYS, CONFIGS, Stage0Config, Stage1Config, Stage2Config
+from train.config.compose import Composed, compose_command, read_config
+from train.config.keys import ConfigError
+from train.config.learning import AlgoConfig
+from train.config.sections import LISTS, VideosSection
+from train.config.yaml_files import GROUPS, configs_path, options
 
-OPTIONS = sorted(
-    f"{file.parent.name}={file.stem}"
-    for group in GROUPS
-    for file in (configs_path() / group).iterdir()
-)
+OPTIONS = sorted(f"{group}={option}" for group in GROUPS for option in options(group))
 
 
 def test_the_configs_lie_beside_the_package():
@@ -31,22 +31,54 @@ def test_the_configs_lie_beside_the_package():
     assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(GROUPS)
 
 
-def test_every_key_of_the_configs_is_a_field_and_every_field_a_key(compose_config):
+def test_the_commands_with_a_configuration_are_those_with_a_function():
+    assert list(COMMANDS) == list(CONFIGS)
+
+
+def test_every_key_of_the_files_is_declared_and_every_declared_key_is_there(compose_config):
     for experiment in ("glyphs", "videos"):
         keys = set(compose_config("stage1", f"experiment={experiment}", "data_dir=x"))
-        assert keys - {"recipes"} == {field.name for field in fields(RunConfig)}
+        assert keys - {"recipes", "command"} == set(ALL_KEYS)
+
+
+def test_every_key_says_what_it_is_and_means_the_same_everywhere():
+    for name, by_command in ALL_KEYS.items():
+        assert all(one.about.help for one in by_command.values()), name
+        assert len({(one.types, one.about.is_path) for one in by_command.values()}) == 1, name
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_of_every_group_composes_and_is_read_for_every_command(compose_config, option):
     cfg = compose_config("stage1", option, "data_dir=somewhere", "output_dir=unused")
-    for command in COMMANDS:
-        config = read_config(cfg, command=command)
-        assert (config.command, config.data_dir) == (command, "somewhere")
+    for command, kind in CONFIGS.items():
+        config = Composed(cfg).read(kind, command)
+        assert config.command == command
+        if isinstance(config, VideosSection):
+            assert config.data_dir == "somewhere"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        ("actnet_patch96", ["actnet", "patch_size=96"]),
+        ("minik_patch128", ["minik"]),
+        ("fcvid_patch192", ["fcvid", "patch_size=192"]),
+        ("sthsth_v1_patch144", ["sthsth_v1"]),
+        ("sthsth_v2_patch176", ["sthsth_v2", "patch_size=176"]),
+    ],
+)
+def test_the_earlier_names_of_published_experiments_are_words_still(make_config, earlier, now):
+    name, *sizes = now
+    given = [f"experiment={name}", *sizes, "data_dir=x"]
+    old = make_config("stage1", f"experiment={earlier}", "data_dir=x")
+    assert old == make_config("stage1", *given)
+    assert make_config("flops", f"experiment={earlier}", "patch_size=64").patch_size == 64
+    assert read_overrides("flops", [f"experiment={earlier}"], sweep=False)
 
 
 def test_values_have_their_types(make_config):
-    config = make_config("stage1", "epochs=3", "backbone_lr=1e-3", "runs={learned: there}")
+    given = ["epochs=3", "backbone_lr=1e-3", "runs={learned: there}"]
+    config = make_config("demo", *given)
     for name, kind in {
         "epochs": int,
         "seed": int,
@@ -54,14 +86,14 @@ def test_values_have_their_types(make_config):
         "weight_decay": float,
         "output_dir": Path,
         "policies": tuple,
-        "pretrain_glancer": bool,
+        "ship": bool,
         "algo": AlgoConfig,
     }.items():
         assert isinstance(getattr(config, name), kind), name
     assert config.backbone_lr == 0.001
     assert config.policies == ("random", "center", "learned", "greedy_oracle")
-    assert config.runs == {"learned": "there"}
-    assert config.resume is None
+    assert make_config("benchmark", *given).runs == {"learned": "there"}
+    assert make_config("benchmark").resume is None
     assert config.grid_size == 7
 
 
@@ -70,7 +102,10 @@ def test_the_network_sizes_of_the_built_in_task(make_config):
     assert (config.num_frames, config.frame_size, config.patch_size) == (8, 112, 32)
     assert (config.glance_size, config.glance_resize) == (28, "area")
     assert (config.glancer, config.focuser) == ("mobilenet_v2_small", "resnet_small")
-    assert (config.hidden_dim, config.action_dim, config.reward) == (128, 49, "random")
+    assert config.hidden_dim == 128
+    assert (make_config("stage2").action_dim, make_config("stage2").reward) == (49, "random")
+    assert (make_config("evaluate").reward, make_config("evaluate").draws) == (None, 1)
+    assert (make_config("benchmark").reward, make_config("benchmark").draws) == ("random", 4)
 
 
 def test_the_published_experiment_has_the_published_sizes(make_config):
@@ -79,26 +114,24 @@ def test_the_published_experiment_has_the_published_sizes(make_config):
     assert (config.glance_size, config.hidden_dim, config.dropout) == (224, 1024, 0.8)
     assert (config.glancer, config.focuser) == ("mobilenet_v2", "resnet50")
     assert (config.momentum, config.weight_decay) == (0.9, 1e-4)
-    assert config.algo.preset == "paper"
     assert (config.dataset, config.crop, config.flip) == ("videos", True, True)
 
 
 @pytest.mark.parametrize(
     ("command", "epochs", "backbone_lr", "fc_lr"),
-    [
-        ("stage0", 15, 0.01, 0.005),
-        ("stage1", 50, 0.0005, 0.05),
-        ("stage2", 50, None, None),
-        ("stage3", 10, 0.0, 0.005),
-    ],
+    [("stage0", 15, 0.01, 0.005), ("stage1", 50, 0.0005, 0.05), ("stage3", 10, 0.0, 0.005)],
 )
 def test_the_published_recipe_of_each_stage(make_config, command, epochs, backbone_lr, fc_lr):
     config = make_config(command, "experiment=videos", "data_dir=x")
     assert (config.epochs, config.batch_size, config.eval_freq) == (epochs, 64, 5)
     assert (config.backbone_lr, config.fc_lr) == (backbone_lr, fc_lr)
-    supervised = command != "stage2"
-    assert config.optimizer == ("sgd" if supervised else None)
-    assert config.lr_type == ("cos" if supervised else None)
+    assert (config.optimizer, config.lr_type) == ("sgd", "cos")
+
+
+def test_the_published_recipe_of_stage2(make_config):
+    config = make_config("stage2", "experiment=videos", "data_dir=x")
+    assert (config.epochs, config.batch_size, config.eval_freq) == (50, 64, 5)
+    assert config.algo.preset == "paper"
 
 
 @pytest.mark.parametrize("name", ["sthsth_v1_patch160", "sthsth_v2_patch160"])
@@ -114,8 +147,9 @@ def test_the_published_recipes_of_something_something(make_config, name):
         assert (config.crops, config.temporal_shift, config.eval_freq) == ("same", True, 1)
     assert [c.epochs for c in stages.values()] == [50, 10, 50, 10]
     assert [c.batch_size for c in stages.values()] == [64, 64, 64, 32]
-    assert [c.backbone_lr for c in stages.values()] == [0.01, 1e-5, None, 0.0]
-    assert [c.fc_lr for c in stages.values()] == [0.01, 0.01, None, 5e-4]
+    stages.pop("stage2")
+    assert [c.backbone_lr for c in stages.values()] == [0.01, 1e-5, 0.0]
+    assert [c.fc_lr for c in stages.values()] == [0.01, 0.01, 5e-4]
     assert (stages["stage0"].lr_type, stages["stage0"].lr_steps) == ("step", (20, 40))
 
 
@@ -146,23 +180,32 @@ def test_frames_that_cannot_be_divided_are_a_configuration_error(make_config):
 
 
 def test_commands_that_do_not_train_have_no_recipe(make_config):
-    for command in ("evaluate", "benchmark", "demo", "make-videos"):
-        assert make_config(command).epochs is None
+    assert make_config("demo").epochs is None
+    assert make_config("benchmark").batch_size is None
 
 
-def test_a_configuration_can_be_read_as_another_command(compose_config):
-    cfg = compose_config("demo", "output_dir=x", "recipes.stage1.epochs=3")
-    as_stage0, as_stage1 = (read_config(cfg, command=name) for name in ("stage0", "stage1"))
-    assert (as_stage0.command, as_stage1.command) == ("stage0", "stage1")
-    assert as_stage0.epochs == cfg.recipes.stage0.epochs
-    assert as_stage1.epochs == 3
-    assert read_config(cfg).epochs is None
-    assert cfg.command == "demo"
+def test_a_configuration_can_be_read_as_another_command():
+    composed = compose_command("demo", ["output_dir=x", "recipes.stage1.epochs=3"])
+    stage0 = composed.read(Stage0Config, "stage0")
+    stage1 = composed.read(Stage1Config, "stage1", data_dir="there")
+    assert (stage0.command, stage1.command) == ("stage0", "stage1")
+    assert stage0.epochs == composed.cfg.recipes.stage0.epochs
+    assert (stage1.epochs, stage1.data_dir) == (3, "there")
+    assert read_config(composed.cfg).epochs is None
+    assert (composed.cfg.command, composed.cfg.data_dir) == ("demo", None)
 
 
-def test_an_override_goes_before_every_recipe(compose_config):
-    cfg = compose_config("demo", "output_dir=x", "epochs=2")
-    assert [read_config(cfg, command=f"stage{i}").epochs for i in range(4)] == [2, 2, 2, 2]
+def test_an_override_goes_before_every_recipe():
+    composed = compose_command("demo", ["output_dir=x", "epochs=2"])
+    kinds = (Stage0Config, Stage1Config, Stage2Config)
+    assert [composed.read(one, f"stage{i}").epochs for i, one in enumerate(kinds)] == [2, 2, 2]
+
+
+def test_a_search_is_narrowed_to_a_run_of_stage2(make_config):
+    search = make_config("tune", "trials=3", "epochs=2")
+    run = search.narrowed(Stage2Config, command="stage2")
+    assert (type(run), run.command, run.epochs) == (Stage2Config, "stage2", 2)
+    assert set(search.plain()) - set(run.plain()) == {"trials", "search", "pruner"}
 
 
 def test_shipped_is_the_recognizer_that_comes_with_the_package(make_config):
@@ -184,8 +227,8 @@ def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(make_config
 
 
 def test_a_value_that_a_command_needs_is_asked_for_by_name(make_config):
-    config = make_config("evaluate")
-    with pytest.raises(ConfigError, match=r"evaluate needs epochs=\.\.\."):
+    config = make_config("demo")
+    with pytest.raises(ConfigError, match=r"demo needs epochs=\.\.\."):
         config.need("epochs")
     assert make_config("stage1", "epochs=3").need("epochs") == 3
 
@@ -232,36 +275,85 @@ def test_the_policys_arguments_can_be_set_as_any_other_key(make_config, name):
         ("batchsize=3", "did you mean batch_size="),
         ("+learning_rat=1", "unknown configuration key 'learning_rat'"),
         ("++sed=1", "did you mean seed="),
-        ("+note=1", "unknown configuration key 'note'"),
         ("~epoch=1", "did you mean epochs="),
         ("qqqq=1", "see configs/config.yaml"),
         ("experimnt=glyphs", "did you mean experiment="),
+        ("command=stage2", "unknown configuration key 'command'"),
         ("epochs", "expected key=value, got 'epochs'"),
-        ("epochs 3", "expected key=value"),
+        ("gpus=2", "a word of the published code; use device=cuda:N"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(override, message):
     with pytest.raises(ConfigError, match=message):
-        check_override_names([override])
+        read_overrides("stage1", [override], sweep=False)
 
 
 @pytest.mark.parametrize(
-    "override",
+    ("command", "override", "message"),
     [
-        "epochs=3",
-        "experiment=videos",
-        "algo.gamma=0.5",
-        "+algo.new=1",
-        "recipes.stage1.epochs=3",
-        "hydra.verbose=true",
-        "hydra/job_logging=disabled",
-        "--multirun",
-        "--cfg=job",
-        "dataset@here=glyphs",
+        ("flops", "trials=30", "flops does not use trials= (tune does); adafocus flops --help"),
+        ("stage1", "video_div_=1", "unknown configuration key 'video_div_'; did you mean video_d"),
+        ("evaluate", "policies=[random]", "(demo, benchmark and record do); did you mean policy=?"),
+        ("stage3", "algo.gamma=0", "stage3 does not use algo= (demo, flops, stage2 and tune do)"),
+        ("evaluate", "algo=ppo", "evaluate does not use algo="),
+        ("make-videos", "experiment=glyphs", "make-videos does not use experiment="),
+        ("stage1", "features=bank:x", "stage1 does not use features= (stage2, tune, evaluate, be"),
     ],
 )
-def test_known_keys_and_hydras_own_are_left_to_hydra(override):
-    check_override_names([override])
+def test_a_key_that_a_command_does_not_use_is_refused(command, override, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_overrides(command, [override], sweep=False)
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("epochs=3", "epochs=3"),
+        ("algo.gamma=0.5", "++algo.gamma=0.5"),
+        ("+algo.new=1", "+algo.new=1"),
+        ("policy_lr=1", "++algo.learning_rate=1"),
+        ("workers=2", "num_workers=2"),
+        ("recipes.stage1.epochs=3", "recipes.stage1.epochs=3"),
+        ("hydra/job_logging=disabled", "hydra/job_logging=disabled"),
+        ("dataset@here=glyphs", "dataset@here=glyphs"),
+    ],
+)
+def test_known_keys_and_hydras_own_are_left_to_hydra(override, read):
+    assert read_overrides("stage2", [override], sweep=False) == [read]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["a b/[1]", "a=b", "it's (new)", "{x}", "a,b", "2024", "~/runs", "j\u00fcrgen/\\x", '"', "a'"],
+)
+def test_paths_need_no_quotes_whatever_they_are_called(make_config, path):
+    (given,) = read_overrides("stage2", [f"resume={path}"], sweep=False)
+    assert make_config("stage2", given).resume == path
+    (given,) = read_overrides("stage2", [f"features=bank:{path}"], sweep=False)
+    assert make_config("stage2", given).features == f"bank:{path}"
+
+
+def test_paths_of_a_sweep_are_separated_by_commas():
+    given = ["resume=runs/a (1),runs/b", "policy=glob(*)", "output_dir='a,b'"]
+    read = ["resume='runs/a (1)',runs/b", "policy=glob(*)", "output_dir='a,b'"]
+    assert read_overrides("stage2", given, sweep=True)[:2] == read[:2]
+    assert read_overrides("stage2", given[2:], sweep=False) == read[2:]
+
+
+@pytest.mark.parametrize(
+    ("override", "quoted"),
+    [
+        ("policies=[a:runs/x (1),random]", "\"policies=['a:runs/x (1)',random]\""),
+        ("runs={learned: a=b}", "\"runs={learned: 'a=b'}\""),
+        ("reward=a=b", "\"reward='a=b'\""),
+    ],
+)
+def test_what_cannot_be_read_is_shown_with_quotes_that_help(override, quoted):
+    with pytest.raises(ConfigError) as error:
+        read_overrides("benchmark", [override], sweep=False)
+    assert str(error.value).startswith(f"{override} cannot be read: ")
+    assert str(error.value).endswith(quoted)
+    assert read_overrides("benchmark", [quoted.strip('"')], sweep=False) == [quoted.strip('"')]
 
 
 def test_a_key_that_is_no_field_is_refused_when_read(compose_config):
@@ -297,7 +389,7 @@ def test_a_value_that_must_be_given_is_named(compose_config):
 )
 def test_a_value_out_of_range_is_named_with_what_is_possible(make_config, override, message):
     with pytest.raises(ConfigError, match=message):
-        make_config("stage1", override)
+        make_config(next(iter(ALL_KEYS[override.split("=")[0]])), override)
 
 
 @pytest.mark.parametrize(
@@ -317,14 +409,15 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(make_config, overri
     ],
 )
 def test_a_value_of_the_wrong_type_is_named(make_config, override):
-    with pytest.raises(ConfigError, match=override.split("=")[0]):
-        make_config("stage1", override)
+    name = override.split("=")[0]
+    with pytest.raises(ConfigError, match=name):
+        make_config([*ALL_KEYS[name]][-1], override)
 
 
 def test_reading_leaves_the_configuration_as_it_was(compose_config):
     cfg = compose_config("stage1", "output_dir=x")
     before = OmegaConf.to_yaml(cfg, resolve=False)
-    read_config(cfg, command="stage3")
+    Composed(cfg).read(Stage1Config, "stage3", data_dir="x")
     assert OmegaConf.to_yaml(cfg, resolve=False) == before
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import train.data_tools.extract_frames
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.data_tools.extract_frames import run_extract_frames
 
 

@@ -10,7 +10,7 @@ import torch
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.localization import SPLITS, render_video
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.data_tools import make_videos as module
 from train.data_tools.make_videos import make_videos
 

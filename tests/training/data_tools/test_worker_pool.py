@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.data_tools.worker_pool import WorkerPool
 
 

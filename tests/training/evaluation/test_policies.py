@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.evaluation.policies import (
     BlindFrames,
     PolicyEntry,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.evaluation.record import choose, output_file
 from train.evaluation.report.video import side_by_side
 

@@ -13,7 +13,7 @@ import pytest
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.simple import RandomAgent, center_agent
 from agents.evaluation import evaluate_agent
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.evaluation.report.figures import CAPTIONS, write_figures
 from train.evaluation.report.page import write_page
 from train.evaluation.report.player import choose_videos, player_data

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 from torch.optim import Adam, AdamW
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.folder import find_continued
 
 pytestmark = pytest.mark.slow
@@ -109,7 +109,7 @@ def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings(
     done = run_command(*given, "epochs=5", f"resume={unfinished}")
     assert done.code == 2
     assert f"{unfinished} is an unfinished stage1 with other settings" in done.err
-    assert "epochs: 5 here, 4 there" in done.err
+    assert "epochs: 4 there, 5 here" in done.err
 
 
 def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unfinished):

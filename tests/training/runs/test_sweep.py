@@ -5,8 +5,8 @@ import shutil
 import pytest
 import yaml
 
-from train.cli import commands
 from train.evaluation.policies import find_policies
+from train.stages import stage2_policy
 from train.stages.policy.keep_best import KeepBestPolicy
 
 pytestmark = pytest.mark.slow
@@ -18,13 +18,13 @@ DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch
 def runs(monkeypatch):
     """The seed and folder of each run of stage 2 that is begun."""
     begun = []
-    train = commands.run_stage2
+    train = stage2_policy.run_stage2
 
     def counted(config, *rest):
         begun.append((config.seed, config.output_dir.name))
         return train(config, *rest)
 
-    monkeypatch.setattr(commands, "run_stage2", counted)
+    monkeypatch.setattr(stage2_policy, "run_stage2", counted)
     return begun
 
 
@@ -122,6 +122,6 @@ def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(swee
     done = sweep("seed=3", same)
     assert done.code == 1
     assert (
-        "holds an unfinished run with other settings (epochs: 1 here, 2 there; seed: " in done.err
+        "holds an unfinished run with other settings (epochs: 2 there, 1 here; seed: " in done.err
     )
     assert runs == [(0, "mine"), (1, "mine")]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
-from train.runs.context import open_split
+from train.config.builders import open_split
 
 
 def _options(media, **entries):

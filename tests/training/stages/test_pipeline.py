@@ -51,7 +51,7 @@ def test_every_part_has_its_resolved_configuration_and_tensorboard_events(pipeli
     assert "${" not in text
     config = yaml.safe_load(text)
     assert config["command"] == {"glancer": "stage0", "focuser": "stage0"}.get(part, part[:6])
-    assert (config["num_frames"], config["action_dim"], config["epochs"]) == (2, 16, 1)
+    assert (config["num_frames"], config["batch_size"], config["epochs"]) == (2, 10, 1)
     events = EventAccumulator(str(pipeline[part] / "tensorboard")).Reload()
     if part == "stage2":
         tags = {"rollout/ep_rew_mean", "rollout/success_rate", "train/loss"}

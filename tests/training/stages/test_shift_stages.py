@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import train.stages.stage1_random_patches as stage1
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import ShiftRecognizer
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage
@@ -102,6 +102,7 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
 def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tmp_path, told):
     channels, *places = recognizer.map_shape()
     policy = small_policy(17, (channels + told, *places))
+    policy.sees_cost = bool(told)
     with torch.no_grad():
         policy.actor.weight.zero_()
         policy.actor.bias[-1] += 10.0

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import ConstantLR
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage

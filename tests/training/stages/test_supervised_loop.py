@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.stages.supervised.data import VALIDATION_EPOCH, LabelledClips, Share, load_batches
 from train.stages.supervised.loop import fit

@@ -5,15 +5,17 @@ import torch
 
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.inputs import seen_by
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 from train.stages.policy.warm_start import start_from
 
 
 def _policy(env, **arguments):
     sizes = {"channels": 4, "hidden_dim": 8, "standardize": True, **arguments}
-    return GruActorCriticPolicy(
+    policy = GruActorCriticPolicy(
         env.single_observation_space, env.single_action_space, lambda _: 1e-3, **sizes
     )
+    policy.sees_cost = env.shows_cost
+    return policy
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time_at_any
     start_from(policy, plain, skip_env)
     observations = skip_env.observe_episode()
     probs = policy.evaluate_episodes(observations)[0].probs
-    before = plain.evaluate_episodes(seen_by(plain, observations))[0].logits
+    before = plain.evaluate_episodes(seen_by(plain, observations, shows_cost=True))[0].logits
     assert (probs[..., :49].argmax(-1) == before.argmax(-1)).all()
     odds = (probs[:, 0, -1] / (1 - probs[:, 0, -1])).log().mean()
     assert odds.item() == pytest.approx(0.0, abs=1e-4)
@@ -53,7 +55,9 @@ def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time_at_any
     start_from(policy, plain, skip_env)
     glances = skip_env.observe_episode()[:, :, :-1]
     free, dear = (
-        policy.evaluate_episodes(seen_by(policy, glances, torch.full((3,), cost)))[0].probs
+        policy.evaluate_episodes(seen_by(policy, glances, skip_costs=torch.full((3,), cost)))[
+            0
+        ].probs
         for cost in (0.0, 0.2)
     )
     torch.testing.assert_close(free, dear)

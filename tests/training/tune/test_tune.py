@@ -7,12 +7,13 @@ import sys
 import pytest
 
 from agents.sb3.registry import ALGORITHMS, algorithm_arguments
-from train.config.sections import AlgoConfig, ConfigError
+from train.config.keys import ConfigError
+from train.config.learning import AlgoConfig
 from train.tune.space import SPACES, Choice, LogRange, search_space, with_parameters
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (pip install '.[tune]')")
 
-from train import tune  # noqa: E402
+from train.tune import search as tune  # noqa: E402
 
 
 @pytest.fixture
@@ -163,9 +164,9 @@ def test_another_search_does_not_go_on_in_the_folder(search, scripted):
     scripted({"trial_000": [0.1]})
     assert search("trials=1").code == 0
     for other, said in (
-        ("epochs=7", "epochs: 7 here, 1 there"),
-        ("resume=elsewhere", "resume: elsewhere here"),
-        ("search={gamma: [0.5]}", "search: {'gamma': [0.5]} here, None there"),
+        ("epochs=7", "epochs: 1 there, 7 here"),
+        ("resume=elsewhere", "there, elsewhere here"),
+        ("search={gamma: [0.5]}", "search.gamma: None there, [0.5] here"),
     ):
         done = search("trials=1", other)
         assert done.code == 1

@@ -15,7 +15,7 @@ from scipy.special import softmax
 from adafocus_env.data import Videos
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 
 log = logging.getLogger(__name__)
 

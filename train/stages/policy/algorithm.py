@@ -22,7 +22,8 @@ from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
 from agents.sb3.registry import algorithm_arguments, algorithm_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
 from train.checkpoints.load import ZIP_FILE
-from train.config.sections import ConfigError, RunConfig
+from train.config.commands import Stage2Config
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.folder import CONFIG_FILE
 
@@ -43,7 +44,7 @@ class PreparedAlgorithm:
 
 
 def prepare_algorithm(
-    config: RunConfig, context: RunContext, env: PatchLocalizationVectorEnv
+    config: Stage2Config, context: RunContext[Stage2Config], env: PatchLocalizationVectorEnv
 ) -> PreparedAlgorithm:
     """The configured algorithm on an environment.
 
@@ -97,6 +98,7 @@ def prepare_algorithm(
             f"algo={algo.name} cannot use locations={config.locations} ({error}); "
             f"try locations={other}"
         ) from error
+    model.policy.sees_cost = env.shows_cost  # type: ignore[assignment]
     vec_env.seed(config.seed + processes.rank * env.num_envs)
     return PreparedAlgorithm(model, size)
 
@@ -133,7 +135,7 @@ def save_algorithm(model: BaseAlgorithm, path: Path) -> None:
     model.save(path, exclude=["_last_obs", "_last_original_obs", "_last_episode_starts"])
 
 
-def refuse_unfinished_source(config: RunConfig) -> None:
+def refuse_unfinished_source(config: Stage2Config) -> None:
     """Refuse to start from an interrupted run of this stage.
 
     One that can be continued has been taken for that already (`train.runs.folder`).
@@ -153,7 +155,7 @@ def refuse_unfinished_source(config: RunConfig) -> None:
         )
 
 
-def refuse_to_continue(config: RunConfig, reason: str | None) -> None:
+def refuse_to_continue(config: Stage2Config, reason: str | None) -> None:
     """Refuse `resume=auto` for an algorithm that could never be continued.
 
     Args:

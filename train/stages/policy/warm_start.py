@@ -10,7 +10,7 @@ from torch import Tensor
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.policies.distributions import GridDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy
-from train.config.sections import ConfigError
+from train.config.keys import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from adafocus_env.data import Videos
 from adafocus_env.seeding import derive_episode_seed
-from train.config.sections import ConfigError, RunConfig
+from train.config.keys import ConfigError
+from train.config.learning import SupervisedSection
 from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.runs.progress import ProgressDisplay, ProgressPart
@@ -31,7 +32,7 @@ def train_stage(
     stage: Stage,
     train_videos: Videos,
     val_videos: Videos,
-    context: RunContext,
+    context: RunContext[SupervisedSection],
     display: ProgressDisplay,
     write: Callable[[], None],
 ) -> None:
@@ -58,7 +59,7 @@ def fit(
     stage: Stage,
     train_videos: Videos,
     val_videos: Videos,
-    context: RunContext,
+    context: RunContext[SupervisedSection],
     progress: ProgressPart,
 ) -> Score:
     """Train a stage; at the end its modules hold the weights of the best evaluated epoch.
@@ -93,7 +94,13 @@ def fit(
 class _Fitting:
     """A stage in training: what changes from epoch to epoch."""
 
-    def __init__(self, stage: Stage, train_videos: Videos, val_videos: Videos, context: RunContext):
+    def __init__(
+        self,
+        stage: Stage,
+        train_videos: Videos,
+        val_videos: Videos,
+        context: RunContext[SupervisedSection],
+    ):
         config, processes = context.config, context.processes
         self._stage = stage
         self._context = context
@@ -247,7 +254,7 @@ def train_one_epoch(
     return mean_loss, sum(item[1] for item in totals) / sum(item[2] for item in totals)
 
 
-def _batch_size(num_videos: int, config: RunConfig, processes: Processes) -> int:
+def _batch_size(num_videos: int, config: SupervisedSection, processes: Processes) -> int:
     """Videos of an update over all processes; fewer where the split is smaller.
 
     Raises:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from train.config.sections import RunConfig
+from train.config.learning import SupervisedSection
 
 
 def make_optimizer(
-    trained: Sequence[tuple[nn.Module, float]], config: RunConfig
+    trained: Sequence[tuple[nn.Module, float]], config: SupervisedSection
 ) -> torch.optim.Optimizer:
     """SGD with momentum (published) or AdamW, one parameter group a module."""
     groups = [{"params": list(module.parameters()), "lr": lr} for module, lr in trained]
@@ -22,7 +22,7 @@ def make_optimizer(
 
 
 def make_scheduler(
-    optimizer: torch.optim.Optimizer, config: RunConfig, epochs: int, batches: int
+    optimizer: torch.optim.Optimizer, config: SupervisedSection, epochs: int, batches: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """Stepped after every update.
 

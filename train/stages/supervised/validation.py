@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.data import Videos
+from train.config.learning import SupervisedSection
 from train.evaluation.metrics import classification_metrics
 from train.runs.context import RunContext
 from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
@@ -43,7 +44,7 @@ class Validation:
         context: batch size, processes, rules of the metrics.
     """
 
-    def __init__(self, stage: Stage, videos: Videos, context: RunContext):
+    def __init__(self, stage: Stage, videos: Videos, context: RunContext[SupervisedSection]):
         self._stage = stage
         self._videos = videos
         self._context = context

@@ -1,0 +1,242 @@
+"""Keys of training: the supervised stages, the environment, the algorithm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from train.config.keys import ConfigError, key, recipe
+from train.config.sections import ComputeSection, RunSection, Section
+
+
+@dataclass(frozen=True)
+class AlgoConfig:
+    """Which RL algorithm trains the policy.
+
+    Attributes:
+        name: key of `agents.sb3.registry.ALGORITHMS`.
+        preset: named set of arguments; None where the algorithm has none.
+        arguments: constructor arguments that go before the preset's.
+        class_path: the user's own class instead, from the command line or the user's own
+            configuration; importing it runs code.
+    """
+
+    name: str
+    preset: str | None
+    arguments: Mapping[str, Any]
+    class_path: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSection(Section):
+    """Videos at a time."""
+
+    batch_size: int | None = recipe(
+        "videos an update, or at a time; where nothing is trained it changes no result", at_least=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSection(BatchSection):
+    """How long training takes."""
+
+    epochs: int | None = recipe("length of training", at_least=1)
+    eval_freq: int | None = recipe("epochs between evaluations on the validation split", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsSection(Section):
+    """How predictions are judged."""
+
+    map_rule: Literal["standard", "published"] = key(
+        "standard", "published: the published code's rule, with its shift where a class is absent"
+    )
+    map_labels: Literal["all", "first"] = key("all", "of a video's labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectSection(MetricsSection):
+    """Which weights are kept."""
+
+    select_by: Literal["top1", "map"] = key(
+        "top1", "weights are chosen by it on the validation split"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisedSection(ScheduleSection, SelectSection, RunSection):
+    """Supervised training. The experiment's recipe for the stage has most values."""
+
+    optimizer: Literal["adamw", "sgd"] | None = recipe("of the weights")
+    backbone_lr: float | None = recipe("learning rate of glancer and focuser")
+    fc_lr: float | None = recipe("learning rate of the classifier")
+    lr_type: Literal["onecycle", "cos", "step"] | None = recipe("how the rates change")
+    lr_steps: tuple[int, ...] = key(
+        (50, 100), "lr_type=step: epochs at which the rate falls to a tenth"
+    )
+    momentum: float = key(0.9, "of optimizer=sgd")
+    weight_decay: float = key(1e-4, "of the optimizer")
+    max_grad_norm: float | None = recipe("longer gradients are cut; null: none")
+    grad_accumulation: int = key(
+        1, "parts into which a process splits its share of a batch", at_least=1
+    )
+    sync_batchnorm: bool = key(False, "BatchNorm statistics over all processes (GPUs only)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesSection(Section):
+    """Stage 0."""
+
+    glancer_frames: int | None = recipe("frames of a clip trained on; null is all", at_least=1)
+    focuser_frames: int | None = recipe("likewise for the focuser", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipRateSection(Section):
+    """A classifier that knows skipped frames."""
+
+    skip_rate: float | Literal["random"] | None = key(
+        None,
+        "share of the frames whose patch is left out, so that the classifier knows zeros; random: "
+        "another for each clip",
+        at_least=0,
+        at_most=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierSection(Section):
+    """Stage 3."""
+
+    classifier_dropout: float | None = recipe("null is as in stage 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridSection(Section):
+    """Positions of the grid."""
+
+    action_dim: int = key(49, "positions of the grid: 16, 25, 36, 49 or 64", at_least=1)
+
+    @property
+    def grid_size(self) -> int:
+        """G, from `action_dim` = G * G."""
+        return math.isqrt(self.action_dim)
+
+    def _check(self) -> None:
+        if self.grid_size**2 != self.action_dim:
+            raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocationsSection(GridSection):
+    """Where patches may be."""
+
+    locations: Literal["grid", "continuous", "skip"] = key(
+        "grid",
+        "continuous: any pixel (algo=gru_ppo, ppo, a2c, trpo); skip: the grid and an "
+        "action that skips the frame (AdaFocus+; with reward=skip)",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipCostSection(Section):
+    """What a look costs a policy that may skip frames."""
+
+    skip_cost: float | Literal["random"] | None = key(
+        None,
+        "stage2 locations=skip: what a look costs in units of confidence (null: 0.05), or random: "
+        "another in each episode, and the policy sees it; later: the cost told to such a policy",
+        at_least=0,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesSection(Section):
+    """Where the environment's features come from."""
+
+    features: str = key(
+        "live",
+        "run the networks, or use what 'adafocus bank target=PATH' stored; a bank holds grid "
+        "positions only, so baseline_positions is grid then",
+        form="live|bank:PATH",
+        is_path=True,
+    )
+    bank_device: Literal["auto", "cpu", "cuda"] = key(
+        "auto",
+        "where the bank lies; auto: on the GPU if it takes at most 60 % of its free memory",
+        identity="nothing",
+    )
+
+    def _check(self) -> None:
+        kind, _, path = self.features.partition(":")
+        if self.features != "live" and (kind != "bank" or not path):
+            raise ConfigError(f"features={self.features} is unknown; known are live, bank:PATH")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvironmentSection(ComputeSection, LocationsSection, SkipCostSection):
+    """The environment."""
+
+    reward: str | None = key(
+        "random",
+        "what a look earns: its confidence less that of a random patch, of the mean of all, of no "
+        "patch, of the step before, or of nothing; skip: less the cost of looks",
+        form="random|expected|padding|prev|conf|skip",
+    )
+    baseline_positions: str = key(
+        "pixel", "where the patches of reward=random lie", form="pixel|grid"
+    )
+    compile: bool = key(False, "torch.compile for the frozen networks")
+
+    @property
+    def live_options(self) -> dict[str, Any]:
+        """Of the environment's live features; `amp=auto` is for training alone."""
+        return {
+            "amp": "none" if self.amp == "auto" else self.amp,
+            "compile": self.compile,
+            "num_workers": self.num_workers,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedSection(EnvironmentSection, FeaturesSection, RunSection):
+    """Episodes on a split, of live or banked features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlgorithmSection(LocationsSection):
+    """The algorithm and what it sees."""
+
+    algo: AlgoConfig = key(
+        help="algo.preset=demo|paper|tuned: a set of gru_ppo's arguments; "
+        "algo.learning_rate=1e-3 ...: any argument of the algorithm; algo.class_path=pkg.Class: "
+        "one of your own",
+        form="NAME",
+    )
+    observation: Literal["map", "vector"] = key(
+        "map",
+        "what the policy sees; vector: the map's mean over space, which replay buffers can afford",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFramesSection(Section):
+    """Training episodes."""
+
+    policy_frames: int | None = recipe(
+        "frames of a training episode; null is num_frames", at_least=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesSection(Section):
+    """What TensorBoard shows."""
+
+    video_freq: int = key(
+        20,
+        "epochs between videos of an episode in TensorBoard; 0: none",
+        at_least=0,
+        identity="nothing",
+    )
