@@ -92,7 +92,7 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(resume, bank, run_tiny, tmp_p
             "preprocessing.sampling: random there",
         ),
         ("stage2", "features=banks", "features=banks is unknown; known are live, bank:PATH"),
-        ("stage3", "features=bank:{bank}", "stage3 works on frames and cannot use a bank"),
+        ("stage3", "features=bank:{bank}", "stage3 does not use features="),
         ("evaluate", "features=bank:{bank} policy=center", "no feature bank in .*/test: .*=test"),
         ("evaluate", "features=bank:{bank} split=val", "random pixels are not in a bank"),
         ("bank", "", "bank needs target=FOLDER"),

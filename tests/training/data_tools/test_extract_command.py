@@ -84,7 +84,7 @@ def test_a_folder_of_other_settings_or_of_a_run_in_progress_is_refused(extract, 
     assert extract().code == 0
     done = extract("height=none")
     assert done.code == 1
-    assert "was extracted with other settings (height 360 there, None now)" in done.err
+    assert "was extracted with other settings (height: 360 there, None here)" in done.err
     with train.data_tools.extract_frames._alone_in(tmp_path / "target"):
         done = extract()
     assert done.code == 1
