@@ -39,7 +39,7 @@ def test_the_size_is_said_first(bank):
     # 2 x 20 x 2 x (48 x 49 + 48 + 16 x 128) x 2 bytes is 0.7 MB.
     first = bank["train"].splitlines()[0]
     assert first.startswith(f"feature bank in {bank['folder'] / 'train'}: 20 videos x 2 views x ")
-    assert first.endswith("x 2 frames x (48 x 7 x 7 + 48 + 16 x 128) x 2 bytes = 0.00 GB")
+    assert first.endswith("x 2 frames x (48 x 7 x 7 + 48 + 16 x 128) x 2 bytes = 711.7 kB")
     assert "frames/s" in bank["val"]
 
 

@@ -64,6 +64,17 @@ def test_a_bank_has_the_configured_divisions(run_tiny, run_folder, tmp_path):
     assert " x 1 frames x (192 x 7 x 7 + 192 + " in out
 
 
+def test_a_recording_has_the_configured_divisions(run_tiny, run_folder, tmp_path, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        "train.evaluation.record.write_recording",
+        lambda target, videos, chosen, panels, **how: shown.update(panels),
+    )
+    given = [*SIZES, "video_div=1", f"resume={run_folder}"]  # saved with two
+    run_tiny("record", tmp_path, *given, "policies=[center]", "videos=3")
+    assert shown["center"].boxes.shape == (3, 1, 4)
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
