@@ -129,7 +129,7 @@ def test_a_killed_run_is_taken_up_and_its_processes_end(source, extract, tmp_pat
     root = Path(train.data_tools.extract_frames.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     run = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while len(list(target.glob("more*"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
     run.send_signal(signal.SIGKILL)
