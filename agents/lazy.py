@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
-def imported_when_asked(package: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """A package's `__getattr__`: importing the package does not import torch.
+def names_of_stub(package: str, file: str) -> tuple[list[str], Callable[[str], Any]]:
+    """What the stub beside a package's `__init__.py` imports, without importing it (and torch) yet.
 
-    Type checkers do not see these names; the package imports them under `TYPE_CHECKING`, too.
+    So a name stands once, for users and for type checkers.
 
-    Args:
-        package: its `__name__`.
-        homes: modules, and the names that they give to the package.
+    Returns:
+        the package's `__all__` and `__getattr__`.
     """
+    stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
+    homes = {
+        alias.name: str(node.module)
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
     def attribute(name: str) -> Any:
-        for module, names in homes.items():
-            if name in names:
-                return getattr(importlib.import_module(module), name)
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(homes[name]), name)
 
-    return attribute
+    return sorted(homes), attribute

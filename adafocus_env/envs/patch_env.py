@@ -117,7 +117,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     ## Episode End
 
     After exactly T frames (`num_frames`) with `terminated=True`. `truncated` is always False and
-    there is no time limit wrapper.
+    there is no time limit; `make_vec` refuses `max_episode_steps`, because all rows end together.
 
     ## Arguments
 

@@ -194,6 +194,7 @@ class RecognizerEpisodes(EpisodeFeatures):
     def prefetch(self, starts: Sequence[EpisodeStart]) -> None:
         """Nothing can be loaded ahead."""
 
+    @torch.no_grad()
     def _show(self, rows: Sequence[int], glance_vectors: Tensor, labels: Tensor) -> Tensor:
         """Put glance vectors `(M, T, C)` and labels into rows; returns these on the device."""
         index = torch.as_tensor(list(rows), device=self.labels.device)

@@ -50,15 +50,10 @@ class Focuser(nn.Module):
         self.num_features = built.num_channels
         self.feature_map = built.feature_map
 
-    @property
-    def head(self) -> nn.Module:
-        """The classification head, which only `forward` uses."""
+    def class_head(self) -> nn.Module:
+        """The head of stage 0, which only `forward` uses."""
         head: nn.Module = self.net.get_submodule("fc")
         return head
-
-    def class_head(self) -> nn.Module:
-        """The same, under the name that the glancer's has."""
-        return self.head
 
     def pooled(self, frames: Tensor) -> Tensor:
         """What the head sees of normalised frames `(N, 3, H, W)`: `(N, F)`."""

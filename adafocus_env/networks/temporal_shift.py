@@ -1,4 +1,4 @@
-"""Temporal shift: frames of a clip exchange part of their channels (REFERENCE section 1S)."""
+"""Temporal shift: frames of a clip exchange part of their channels (Lin et al., ICCV 2019)."""
 
 from __future__ import annotations
 

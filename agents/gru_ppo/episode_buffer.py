@@ -44,7 +44,7 @@ class EpisodeBuffer:
 
     Args:
         gamma: discount.
-        gae_lambda: 1 gives plain returns; less trades variance for bias (GAE).
+        gae_lambda: as of `GruPPO`: less than 1 trades variance for bias (GAE).
         center_steps: subtract from the advantages their mean over the rollout's episodes at each
             step. Episodes run in lock step, so this is a baseline that knows the time.
         normalize_returns: standardise the returns over all steps of the rollout, as published; the

@@ -119,12 +119,10 @@ class GruActorCriticPolicy(BasePolicy):
         action_std: standard deviation of continuous locations, as fractions of the free range.
         clip_log_probs: log-probabilities of continuous locations after clipping to the frame, as
             published, instead of before it.
-        optimizer_class: as in SB3.
-        optimizer_kwargs: as in SB3.
+        optimizer_class: this and `optimizer_kwargs`: as in SB3.
 
     Attributes:
-        sees_cost: whether its observations end with a channel that shows the price of a look, as
-            those of `skip_cost="random"` do. `GruPPO` says it, and the policy's file.
+        sees_cost: whether a last channel shows it the price of a look (`skip_cost="random"`).
 
     Raises:
         ValueError: a space that it cannot act in.
@@ -132,6 +130,7 @@ class GruActorCriticPolicy(BasePolicy):
 
     observation_space: spaces.Box
     sees_cost: bool = False
+    scale_is_fitted: Tensor
 
     def __init__(
         self,
@@ -158,10 +157,8 @@ class GruActorCriticPolicy(BasePolicy):
             action_std=action_std,
             clip_log_probs=clip_log_probs,
         )
-        if not isinstance(observation_space, spaces.Box) or len(observation_space.shape) not in (
-            1,
-            3,
-        ):
+        axes = len(observation_space.shape or ())
+        if not isinstance(observation_space, spaces.Box) or axes not in (1, 3):
             raise ValueError(f"expected a Box of glance maps or vectors, got {observation_space}")
         if use_sde:
             raise ValueError("GruActorCriticPolicy has no state-dependent exploration")
@@ -207,8 +204,6 @@ class GruActorCriticPolicy(BasePolicy):
             lr=lr_schedule(1),  # type: ignore[call-arg]
             **self.optimizer_kwargs,
         )
-
-    scale_is_fitted: Tensor
 
     def initial_state(self, num_rows: int) -> Tensor:
         """`(N, S)` zeros."""

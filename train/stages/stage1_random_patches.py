@@ -43,7 +43,7 @@ class RandomPatchStage(StepLoss):
         super().__init__()
         self._skip_rate = skip_rate
         freeze(recognizer.glancer)
-        recognizer.focuser.head.requires_grad_(False)  # has no part in this stage
+        recognizer.focuser.class_head().requires_grad_(False)  # has no part in this stage
         self._recognizer = recognizer
         self.trained: Sequence[tuple[nn.Module, float]] = [
             (recognizer.focuser, backbone_lr),

@@ -80,7 +80,7 @@ def test_the_published_networks_have_the_published_numbers_of_weights():
         return sum(weight.numel() for weight in part.parameters())
 
     assert count(recognizer.glancer) == 2_446_766
-    assert count(recognizer.focuser) - count(recognizer.focuser.head) == 23_508_032
+    assert count(recognizer.focuser) - count(recognizer.focuser.class_head()) == 23_508_032
     assert count(recognizer.classifier) == 356_526
 
 

@@ -1,0 +1,17 @@
+from agents.baselines.blind_skipping import BlindSkipping as BlindSkipping
+from agents.baselines.oracles import BeamOracle as BeamOracle
+from agents.baselines.oracles import GreedyOracle as GreedyOracle
+from agents.baselines.oracles import Oracle as Oracle
+from agents.baselines.registry import baseline_names as baseline_names
+from agents.baselines.registry import find_baseline as find_baseline
+from agents.baselines.registry import knows_label as knows_label
+from agents.baselines.registry import make_baseline as make_baseline
+from agents.baselines.saliency import SaliencyAgent as SaliencyAgent
+from agents.baselines.simple import Agent as Agent
+from agents.baselines.simple import BaselineAgent as BaselineAgent
+from agents.baselines.simple import FixedAgent as FixedAgent
+from agents.baselines.simple import RandomAgent as RandomAgent
+from agents.baselines.simple import RandomOffsets as RandomOffsets
+from agents.baselines.simple import SeededAgent as SeededAgent
+from agents.baselines.simple import SweepAgent as SweepAgent
+from agents.baselines.simple import center_agent as center_agent
