@@ -15,12 +15,14 @@ import torch
 import yaml
 from gymnasium import spaces
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import load_recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import save_policy
 from train.cli.main import main
+from train.config.compose import read_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -114,7 +116,7 @@ def test_the_commands_of_skipping_frames_are_understood(monkeypatch, tmp_path, c
 
 
 def _check_command(words, capsys):
-    """The command exists, it uses the keys, and the configuration that they make can be composed.
+    """The command exists and uses the keys, and they make a configuration that it can read.
 
     Of a sweep that holds for each of its runs.
     """
@@ -127,6 +129,7 @@ def _check_command(words, capsys):
         code = main([words[1], *run, "--cfg=job"])
         shown = capsys.readouterr()
         assert code == 0, f"{' '.join(words)}\n{shown.err}"
+        read_config(OmegaConf.create(shown.out))
 
 
 def _values(word):

@@ -50,20 +50,15 @@ def on_target(env):
     return look_at(env, centers_of(0))
 
 
-def test_who_follows_the_target_reads_its_digit(on_target):
-    _, correct = on_target
-    assert correct[:, FIRST_ANSWER:].min(axis=1).mean() > 0.95
-
-
-def test_the_cue_alone_says_nothing_about_the_class(on_target):
+def test_who_follows_the_target_reads_its_digit_and_the_cue_alone_says_nothing(on_target):
     result, correct = on_target
+    assert correct[:, FIRST_ANSWER:].min(axis=1).mean() > 0.95
     assert correct[:, FIRST_ANSWER - 1].mean() < 0.25
     assert abs(float(result.rewards[:, :FIRST_ANSWER].mean())) < 0.05
 
 
-@pytest.mark.parametrize("disc", [1, 2, 3])
-def test_who_follows_another_disc_names_the_wrong_class(env, on_target, disc):
-    result, correct = look_at(env, centers_of(disc))
+def test_who_follows_another_disc_names_the_wrong_class(env, on_target):
+    result, correct = look_at(env, centers_of(2))
     assert correct[:, -1].mean() < 0.1
     lost = on_target[0].rewards.sum(dim=1).mean() - result.rewards.sum(dim=1).mean()
     assert float(lost) > 0.7

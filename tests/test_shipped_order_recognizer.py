@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
+from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import FrozenNetworks, ShiftRecognizer
 from adafocus_env.networks.temporal_shift import set_clip_length
 
-VIDEOS = 100
+VIDEOS = 60
 SIDE, PATCH, T = 112, 48, 4
 LABELS = np.arange(VIDEOS) % 10
 
@@ -33,14 +33,12 @@ def targets():
 
 @pytest.fixture(scope="module")
 def env():
-    made = gym.make_vec(
+    return gym.make_vec(
         "AdaFocus/PatchLocalization-v0",
         num_envs=VIDEOS,
         dataset="glyphs_order",
         autoreset_mode="disabled",
     )
-    assert isinstance(made, PatchLocalizationVectorEnv)
-    return made
 
 
 def look_at(env, positions):
@@ -50,17 +48,14 @@ def look_at(env, positions):
     return result, result.logits[:, 0].argmax(dim=1).numpy()
 
 
-def test_an_episode_is_one_decision_over_the_glance_maps_of_four_frames(env):
-    assert env.num_decisions == 1
-    assert env.single_observation_space.shape == (4 * 48, 7, 7)
-
-
 def test_on_the_target_pair_and_order_are_named_and_elsewhere_they_are_not(env, targets):
+    assert env.num_decisions == 1  # over the glance maps of four frames
+    assert env.single_observation_space.shape == (4 * 48, 7, 7)
     on_target, named = look_at(env, targets)
     assert (named == LABELS).mean() > 0.9
     away, guessed = look_at(env, 48 - targets)  # mirrored at the middle
     missed = np.abs(targets // 7 - 3) + np.abs(targets % 7 - 3) >= 4
-    assert missed.sum() > 20
+    assert missed.sum() > 10
     assert (guessed == LABELS)[missed].mean() < 0.35
     gained = on_target.rewards[:, 0].mean() - away.rewards[missed, 0].mean()
     assert float(gained) > 0.4

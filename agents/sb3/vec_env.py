@@ -146,10 +146,14 @@ def played_infos(result: EpisodeResult) -> list[list[dict[str, Any]]]:
     """
     infos = dict(result.infos)
     success = infos.pop("is_success")
-    rows, steps = infos["label"].shape
+    # Whole columns at a time: one number at a time would take as long as a small update.
+    columns = [
+        [list(step) if values.ndim > 2 else step.tolist() for step in values.swapaxes(0, 1)]
+        for values in infos.values()
+    ]
     listed = [
-        [{name: _plain(values[row, step]) for name, values in infos.items()} for row in range(rows)]
-        for step in range(steps)
+        [dict(zip(infos, row, strict=True)) for row in zip(*step, strict=True)]
+        for step in zip(*columns, strict=True)
     ]
     for info, named in zip(listed[-1], success.tolist(), strict=True):
         info["is_success"] = named
@@ -190,12 +194,9 @@ def _info_list(infos: dict[str, Any], num_rows: int) -> list[dict[str, Any]]:
             continue
         nested = _info_list(values, num_rows) if isinstance(values, dict) else values
         for row in np.flatnonzero(infos[f"_{name}"]):
-            listed[row][name] = _plain(nested[row])
+            value = nested[row]
+            listed[row][name] = value.item() if isinstance(value, np.generic) else value
     return listed
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 class CenteredActions(VecEnvWrapper):

@@ -149,9 +149,6 @@ def _seeds(videos):
     return np.array([derive_episode_seed(0, video, 0) for video in range(videos)], np.uint64)
 
 
-# --- learned policies, best actions or drawn ones ---
-
-
 def test_a_policys_looks_are_those_it_takes_step_by_step(make_bench, make_agent):
     env = make_bench(V)
     policy = make_agent("learned", env)
@@ -190,9 +187,6 @@ def test_an_action_is_drawn_by_the_episodes_uniforms(make_bench, make_agent):
     assert evaluation.actions.tolist() == expected.tolist()
 
 
-# --- some of the videos ---
-
-
 @pytest.mark.parametrize(("name", "deterministic"), [("random", True), ("learned", False)])
 def test_some_videos_give_what_they_give_among_all(make_bench, make_agent, name, deterministic):
     env = make_bench(2)
@@ -205,9 +199,6 @@ def test_some_videos_give_what_they_give_among_all(make_bench, make_agent, name,
     chosen = {field: values[rows] for field, values in vars(whole).items()}
     _assert_same(Evaluation(**chosen), part)
     _assert_same(part, replay_actions(env, part, seed=4))
-
-
-# --- patches at random pixels ---
 
 
 def test_random_offsets_are_those_of_stage_1(make_bench):
@@ -225,9 +216,6 @@ def test_random_offsets_are_those_of_stage_1(make_bench):
     assert not set(evaluation.boxes[..., :2].flatten().tolist()) <= grid
 
 
-# --- what it costs ---
-
-
 @pytest.mark.parametrize(("reward", "patches"), [("conf", 1), ("prev", 1), ("random", 2)])
 def test_only_a_reward_that_compares_patches_costs_another_one(
     make_bench, make_agent, monkeypatch, reward, patches
@@ -243,9 +231,6 @@ def test_only_a_reward_that_compares_patches_costs_another_one(
     monkeypatch.setattr(FrozenNetworks, "focus", count)
     evaluate_agent(env, make_agent("learned", env))
     assert sum(seen) == patches * V * T
-
-
-# --- replays ---
 
 
 @pytest.mark.parametrize("where", ["grid", "continuous", "any pixel"])
@@ -276,9 +261,6 @@ def test_replaying_before_another_recognizer_repeats_the_looks_alone(
     for name in ("video_index", "draw", "label", "actions", "boxes"):
         np.testing.assert_array_equal(vars(replayed)[name], vars(evaluation)[name])
     assert np.abs(replayed.logits - evaluation.logits).max() > 0.1
-
-
-# --- numbers over an evaluation ---
 
 
 def _evaluation(**changes):
@@ -337,9 +319,6 @@ def test_a_look_is_on_target_where_the_centre_is_inside_the_patch():
     assert hits.tolist() == [[True, True], [False, False], [True, False], [False, True]]
 
     assert on_target(_evaluation(), _Targets(known=False)) is None
-
-
-# --- refused ---
 
 
 def test_what_cannot_be_evaluated_is_refused(make_bench):

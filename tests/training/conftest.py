@@ -286,12 +286,18 @@ def actnet_folder(tiny_videos, run_command, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny(tiny_videos):
+def where_used():
+    """Overrides that are left out where a command does not use their key."""
+    return lambda items: [WhereUsed(item) for item in items]
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_videos, where_used):
     """Overrides that make any command quick."""
     sizes = "num_frames=2 hidden_dim=16 action_dim=16 epochs=1 batch_size=10 eval_freq=1 draws=2"
     policy = ["++algo.policy_kwargs.hidden_dim=16", "++algo.policy_kwargs.channels=4"]
     given = [f"data_dir={tiny_videos}", "device=cpu", *sizes.split(), *policy]
-    return [WhereUsed(item) for item in given]
+    return where_used(given)
 
 
 @pytest.fixture(scope="session")

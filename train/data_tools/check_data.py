@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
@@ -16,7 +17,7 @@ from train.config.commands import CheckDataConfig
 from train.config.keys import ConfigError
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
-from train.data_tools.worker_pool import WorkerPool
+from train.data_tools.worker_pool import run_all
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "check_data.json"
@@ -79,25 +80,24 @@ def _check_videos(
         for split, content in contents.items()
         for record in content.records
     ]
-    if not jobs:
-        return {}
-    few = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})]
-    rest = [job for job in jobs if job not in few]
-    with WorkerPool(min(config.num_workers, len(jobs))) as pool:
-        checks = dict(pool.run(check_video, few))
-        seconds = sum(check.seconds for check in checks.values()) / _frames(few) * _frames(rest)
+
+    def estimate(done: Mapping[VideoJob, VideoCheck], rest: Sequence[VideoJob]) -> None:
+        seconds = sum(check.seconds for check in done.values()) / _frames(list(done))
         processes = max(1, config.num_workers)
         display.console.print(
             f"every frame of {len(jobs)} videos is decoded: about "
-            f"{seconds / processes / 60:.1f} minutes with {processes} processes (num_workers=)"
+            f"{seconds * _frames(rest) / processes / 60:.1f} minutes with {processes} processes "
+            "(num_workers=)"
         )
-        with display.part("check videos", len(rest)) as progress:
-            failed = 0
-            for job, check in pool.run(check_video, rest):
-                checks[job] = check
-                failed += check.error is not None
-                progress.advance(f"{failed} unreadable" if failed else None)
-    return checks
+
+    return run_all(
+        check_video,
+        jobs,
+        workers=config.num_workers,
+        display=display,
+        title="check videos",
+        estimate=estimate,
+    )
 
 
 def _frames(jobs: Sequence[VideoJob]) -> int:
@@ -133,11 +133,11 @@ def _summary(
 def _show(summary: Mapping[str, Mapping[str, int]], findings: Findings, console: Console) -> None:
     table = Table()
     table.add_column("split")
-    for column in ("videos", "frames", "classes", "bad lines", "short", "broken", "GB"):
+    for column in ("videos", "frames", "classes", "bad lines", "short", "broken", "size"):
         table.add_column(column, justify="right")
     for split, values in summary.items():
         *counts, size = values.values()
-        table.add_row(split, *(f"{count:,}" for count in counts), f"{size / 1e9:.3g}")
+        table.add_row(split, *(f"{count:,}" for count in counts), decimal(size))
     console.print(table)
     for kind, lines in (("warning", findings.warnings), ("error", findings.errors)):
         for line in lines[:_LINES_SHOWN]:

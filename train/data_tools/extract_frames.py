@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from rich.filesize import decimal
 
 from adafocus_env.data.media.extract_frames import (
     Extracted,
@@ -20,7 +22,7 @@ from adafocus_env.data.media.extract_frames import (
 from adafocus_env.files import write_json
 from train.config.commands import ExtractFramesConfig
 from train.config.keys import ConfigError
-from train.data_tools.worker_pool import WorkerPool
+from train.data_tools.worker_pool import run_all
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "extract_frames.json"
@@ -51,33 +53,20 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
         pending = [job for job in jobs if there[job] is None]
         results = {job: Extracted(count) for job, count in there.items() if count is not None}
         display.console.print(f"videos: {len(jobs)}, extracted already: {len(results)}")
-        with WorkerPool(min(config.num_workers, len(pending))) as pool:
-            results |= _extract(pending, target, display, pool)
+        results |= run_all(
+            extract_video,
+            pending,
+            workers=config.num_workers,
+            display=display,
+            title="extract frames",
+            estimate=lambda done, rest: _check_disk(done, rest, target, display),
+        )
     _report(results, source, config.output_dir, display)
 
 
-def _extract(
-    pending: list[ExtractJob], target: Path, display: ProgressDisplay, pool: WorkerPool
-) -> dict[ExtractJob, Extracted]:
-    """Extract a few videos, say what all of them will need, then the rest."""
-    if not pending:
-        return {}
-    few = [pending[i] for i in sorted({0, len(pending) // 2, len(pending) - 1})]
-    rest = [job for job in pending if job not in few]
-    results = dict(pool.run(extract_video, few))
-    _check_disk(results, rest, target, display)
-    with display.part("extract frames", len(rest)) as progress:
-        failed = 0
-        for job, result in pool.run(extract_video, rest):
-            results[job] = result
-            failed += result.error is not None
-            progress.advance(f"{failed} failed" if failed else None)
-    return results
-
-
 def _check_disk(
-    done: dict[ExtractJob, Extracted],
-    rest: list[ExtractJob],
+    done: Mapping[ExtractJob, Extracted],
+    rest: Sequence[ExtractJob],
     target: Path,
     display: ProgressDisplay,
 ) -> None:
@@ -91,16 +80,16 @@ def _check_disk(
         return
     frames = sum(result.num_bytes for result in good.values())
     videos = sum(job.video.stat().st_size for job in good)
-    needed = frames / videos * sum(job.video.stat().st_size for job in rest)
+    needed = frames * sum(job.video.stat().st_size for job in rest) // videos
     free = shutil.disk_usage(target).free
     display.console.print(
-        f"the frames of {len(rest)} more videos will take about {needed / 1e9:.3g} GB; "
-        f"{free / 1e9:.3g} GB are free"
+        f"the frames of {len(rest)} more videos will take about {decimal(needed)}; "
+        f"{decimal(free)} are free"
     )
     if needed > free:
         raise ConfigError(
-            f"the frames will take about {needed / 1e9:.3g} GB but the disk of {target} has "
-            f"{free / 1e9:.3g} GB free; choose another target=, a smaller height= or frame_rate=, "
+            f"the frames will take about {decimal(needed)} but the disk of {target} has "
+            f"{decimal(free)} free; choose another target=, a smaller height= or frame_rate=, "
             "or read the videos themselves with media=videos"
         )
 

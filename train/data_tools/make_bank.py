@@ -6,6 +6,8 @@ import logging
 import time
 from pathlib import Path
 
+from rich.filesize import decimal
+
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankBuilder
 from train.checkpoints.load import check_classes, load_configured
@@ -84,10 +86,10 @@ def _size(builder: BankBuilder) -> str:
     layout = builder.layout
     channels, height, width = layout.map_shape
     missing = builder.missing_bytes()
-    there = "" if missing == layout.num_bytes else f", of which {missing / 1e9:.2f} GB are missing"
+    there = "" if missing == layout.num_bytes else f", of which {decimal(missing)} are missing"
     return (
         f"feature bank in {builder.folder}: {layout.num_videos} videos x {layout.views} views x "
         f"{layout.num_frames} frames x ({channels} x {height} x {width} + {channels} + "
         f"{layout.num_positions} x {layout.num_patch_features}) x 2 bytes = "
-        f"{layout.num_bytes / 1e9:.2f} GB{there}"
+        f"{decimal(layout.num_bytes)}{there}"
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from adafocus_env.data.lists.dataset_files import VideoLists
 from adafocus_env.files import read_json, write_json
 from train.config.commands import MakeVideosConfig
 from train.config.keys import ConfigError
+from train.data_tools.worker_pool import WorkerPool
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
@@ -42,7 +41,7 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
     Args:
         data_dir: made if missing.
         display: shows progress.
-        workers: processes that draw and encode.
+        workers: processes that draw and encode; 0 does it in this one.
 
     Raises:
         ConfigError: the folder holds other files.
@@ -69,23 +68,25 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
             (split, range(first, min(first + _VIDEOS_A_JOB, count)), folder)
             for first in range(0, count, _VIDEOS_A_JOB)
         ]
-    centers: dict[str, list[npt.NDArray[np.float32]]] = {split: [] for split in SPLITS}
-    pool = ProcessPoolExecutor(max(1, workers), mp_context=get_context("spawn"))
-    with pool, display.part("make videos", len(jobs)) as progress:
-        for (split, _, _), result in zip(
-            jobs, pool.map(_write_job, *zip(*jobs, strict=True)), strict=True
-        ):
-            centers[split] += result
+    centers = {}
+    with WorkerPool(workers) as pool, display.part("make videos", len(jobs)) as progress:
+        for job, result in pool.run(_write_job, jobs):
+            centers[job] = result
             progress.advance()
     for split, (_, count) in SPLITS.items():
         names = [f"{split}/{index:05d}.mp4" for index in range(count)]
         lines = [f"{n},{VIDEO_FRAMES},{i % len(CLASS_NAMES)}" for i, n in enumerate(names)]
         list_file = data_dir / lists.list_file.format(split=split)
         list_file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        np.save(data_dir / TARGETS_FILE.format(split=split), np.stack(centers[split]))
+        np.save(
+            data_dir / TARGETS_FILE.format(split=split),
+            np.concatenate([centers[job] for job in jobs if job[0] == split]),
+        )
     write_json(done_file, description)
     (data_dir / ".incomplete").unlink()
 
 
-def _write_job(split: str, indices: range, folder: Path) -> list[npt.NDArray[np.float32]]:
-    return [write_video(split, index, folder / f"{index:05d}.mp4") for index in indices]
+def _write_job(job: tuple[str, range, Path]) -> npt.NDArray[np.float32]:
+    """Some videos of a split into a folder; returns their targets' centres `(n, 16, 2)`."""
+    split, indices, folder = job
+    return np.stack([write_video(split, i, folder / f"{i:05d}.mp4") for i in indices])

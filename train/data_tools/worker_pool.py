@@ -9,12 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from train.config.keys import ConfigError
+from train.runs.progress import ProgressDisplay
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+class Outcome(Protocol):
+    """The result of a job that may have failed without stopping the others."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed; None if it did not."""
+        ...
+
+
+Found = TypeVar("Found", bound=Outcome)
 
 
 class WorkerPool:
@@ -61,6 +74,44 @@ class WorkerPool:
                 "a process died: the memory was too small for so many num_workers, or a video "
                 "makes the decoder crash"
             ) from error
+
+
+def run_all(
+    function: Callable[[Job], Found],
+    jobs: Sequence[Job],
+    *,
+    workers: int,
+    display: ProgressDisplay,
+    title: str,
+    estimate: Callable[[dict[Job, Found], Sequence[Job]], None],
+) -> dict[Job, Found]:
+    """Do a few jobs from all over, say what the rest will take, then do the rest with a bar.
+
+    Args:
+        function: of a module.
+        jobs: hashable.
+        workers: processes, see `WorkerPool`.
+        display: progress.
+        title: of the bar.
+        estimate: is given the first results and the jobs that are left.
+
+    Returns:
+        job -> result.
+    """
+    if not jobs:
+        return {}
+    few = [jobs[i] for i in sorted({0, len(jobs) // 2, len(jobs) - 1})]
+    rest = [job for job in jobs if job not in few]
+    with WorkerPool(min(workers, len(jobs))) as pool:
+        results = dict(pool.run(function, few))
+        estimate(results, rest)
+        with display.part(title, len(rest)) as progress:
+            failed = 0
+            for job, result in pool.run(function, rest):
+                results[job] = result
+                failed += result.error is not None
+                progress.advance(f"{failed} failed" if failed else None)
+    return results
 
 
 def _begin() -> None:

@@ -239,14 +239,10 @@ def _sweep_entries(
 
 def recognizer_source(config: ResumeSection, entries: Sequence[PolicyEntry]) -> str | None:
     """Where the common recognizer is: `resume=`, else the first run that holds one."""
-    own = isinstance(config, ComparisonSection) and isinstance(config.runs, Mapping)
-    if config.resume is not None or own:
+    if config.resume is not None:
         return config.resume
-    for entry in entries:
-        for path in entry.checkpoints:
-            if (Path(path) / "recognizer").is_dir():
-                return path
-    return None
+    runs = (path for entry in entries for path in entry.checkpoints)
+    return next((path for path in runs if (Path(path) / "recognizer").is_dir()), None)
 
 
 def find_policies(folder: Path) -> list[Path]:

@@ -50,18 +50,18 @@ class Results:
     """All that a benchmark measured; the rows of its tables are computed from it.
 
     Attributes:
-        measured: each policy, in the order of the tables.
+        measured: each policy by name, in the order of the tables.
         evaluator: of the split.
         train: of the training split, prepared as for evaluation, if that was asked for.
     """
 
-    measured: Sequence[Measured]
+    measured: Mapping[str, Measured]
     evaluator: Evaluator
     train: Evaluator | None
 
     def evaluations(self) -> dict[str, Evaluation]:
         """What each policy looked at, and what that led to."""
-        return {item.entry.name: item.result.seen() for item in self.measured}
+        return {name: item.result.seen() for name, item in self.measured.items()}
 
     def rows(self, *, same_classifier: bool = False) -> list[dict[str, Any]]:
         """The policies' entries in `benchmark.json`.
@@ -70,12 +70,12 @@ class Results:
             same_classifier: as if no policy had a classifier of its own.
         """
         results = {
-            item.entry.name: item.result.same_classifier() if same_classifier else item.result
-            for item in self.measured
+            name: item.result.same_classifier() if same_classifier else item.result
+            for name, item in self.measured.items()
         }
         return [
-            {**self._row(item, results[item.entry.name]), **self._compared(item.entry, results)}
-            for item in self.measured
+            {**self._row(item, results[name]), **self._compared(name, results)}
+            for name, item in self.measured.items()
         ]
 
     def _row(self, item: Measured, result: PolicyResult) -> dict[str, Any]:
@@ -112,22 +112,22 @@ class Results:
             "conditional_exit": self._exits(item, result),
         }
 
-    def _compared(self, entry: PolicyEntry, results: Mapping[str, PolicyResult]) -> dict[str, Any]:
+    def _compared(self, name: str, results: Mapping[str, PolicyResult]) -> dict[str, Any]:
         """Differences to others on the same videos."""
-        entries = {item.entry.name: item.entry for item in self.measured}
-        here = results[entry.name]
-        others = [name for name in compared_with(entry, list(entries.values())) if name in results]
+        entries = {other: item.entry for other, item in self.measured.items()}
+        here = results[name]
+        others = [other for other in compared_with(name, entries) if other in results]
         regret = None
-        if _ORACLE in results and entry.name != _ORACLE:
+        if _ORACLE in results and name != _ORACLE:
             regret = difference_to(results[_ORACLE].common, here.common)["return"]
         blind: dict[str, str] = {}
-        for name in others:
-            frames = entries[name].frames
+        for other in others:
+            frames = entries[other].frames
             if frames is not None:
-                blind.setdefault(frames.way, name)
+                blind.setdefault(frames.way, other)
         return {
             "differences": {
-                name: difference_to(here.seen(), results[name].seen()) for name in others
+                other: difference_to(here.seen(), results[other].seen()) for other in others
             },
             "blind_references": blind,
             "regret": regret,
@@ -207,11 +207,12 @@ def measure(
     if config.conditional_exit:  # the published thresholds come from augmented training clips
         augmented = Evaluator(recognizer, context, "train", training=True)
     results: dict[str, PolicyResult] = {}
-    measured = []
+    measured: dict[str, Measured] = {}
     for policy in policies:
-        entry = policy.entry
-        result = evaluator.evaluate(policy, display, before=results, title="benchmark")
-        results[entry.name] = result
+        entry, name = policy.entry, policy.entry.name
+        results[name] = result = evaluator.evaluate(
+            policy, display, before=results, title="benchmark"
+        )
         on_train = for_exit = None
         if entry.frames is None and not entry.knows_label:
             if train is not None:
@@ -219,18 +220,21 @@ def measure(
             if augmented is not None:
                 for_exit = augmented.evaluate(policy, display, title="conditional_exit")
         costs = evaluator.costs(policy, result.focused_share)
-        measured.append(Measured(entry, result, costs, on_train, for_exit))
+        measured[name] = Measured(entry, result, costs, on_train, for_exit)
     return Results(measured, evaluator, train)
 
 
-def compared_with(entry: PolicyEntry, entries: Sequence[PolicyEntry]) -> list[str]:
+def compared_with(name: str, entries: Mapping[str, PolicyEntry]) -> list[str]:
     """Names of the policies that differences are taken to: the references first.
 
     A learned policy is also compared with each learned one that is named after it, and any policy
     with those that focus on as many frames without having seen them.
     """
-    names = [other.name for other in entries]
-    after = entries[names.index(entry.name) + 1 :] if entry.checkpoints else []
-    blind = [other for other in entries if other.frames and other.frames.amount == entry.name]
-    wanted = [*(other.name for other in after if other.checkpoints), *(o.name for o in blind)]
-    return [name for name in dict.fromkeys((*_REFERENCES, *wanted)) if name != entry.name]
+    wanted = list(_REFERENCES)
+    if entries[name].checkpoints:
+        after = list(entries)[list(entries).index(name) + 1 :]
+        wanted += [other for other in after if entries[other].checkpoints]
+    for other, entry in entries.items():
+        if entry.frames is not None and entry.frames.amount == name:
+            wanted.append(other)
+    return [other for other in dict.fromkeys(wanted) if other != name]

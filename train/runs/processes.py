@@ -43,9 +43,7 @@ class Processes:
         if supervised and supervised.sync_batchnorm and self.device.type != "cuda":
             raise ConfigError("sync_batchnorm=true needs GPUs; leave it false on a CPU")
         self.accumulation = supervised.grad_accumulation if supervised else 1
-        # Accelerate keeps the settings of the last run in this process otherwise.
-        GradientState._reset_state()
-        AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
+        _forget_last_run()
         self.accelerator = Accelerator(
             cpu=self.device.type == "cpu",
             device_placement=False,
@@ -93,6 +91,16 @@ class Processes:
         if self.count > 1:
             self.wait()
             dist.destroy_process_group()
+
+
+def _forget_last_run() -> None:
+    """Let this run have a precision, device and accumulation of its own.
+
+    Accelerate holds those of the first run in a process (of a sweep, a search, the demo) for all
+    that follow and has no public way to change them. A group of processes stays.
+    """
+    GradientState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=not dist.is_initialized())
 
 
 def _own_device(name: str) -> torch.device:

@@ -26,9 +26,6 @@ def _draw(agent, steps, rows=5):
     return np.stack([agent.predict(DARK[:rows])[0] for _ in range(steps)], axis=1)
 
 
-# --- random ---
-
-
 def test_random_actions_are_uniform_over_the_grid():
     actions = _draw(RandomAgent(spaces.Discrete(49)), 2000).ravel()
     counts = np.bincount(actions, minlength=49)
@@ -86,9 +83,6 @@ def test_only_agents_of_chance_are_told_the_episodes(make_vector_env):
         assert not isinstance(agent, SeededAgent)
 
 
-# --- center ---
-
-
 @pytest.mark.parametrize(
     # Row and column 3 of 7, 2 of 5; 1 of 4 and 3 of 8, the upper left of the four in the middle.
     ("grid_size", "action"),
@@ -113,9 +107,6 @@ def test_a_fixed_agent_has_no_seed_state_or_observation():
     agent = FixedAgent(np.int64(3))
     for rows in (1, 5):
         assert agent.predict(DARK[:rows], None, np.ones(rows, bool), True)[0].tolist() == [3] * rows
-
-
-# --- sweep ---
 
 
 def _swept(env, steps, **arguments):
@@ -143,9 +134,6 @@ def test_a_sweep_of_more_frames_has_more_lines(make_vector_env, make_videos, mak
     assert _swept(env, 8)[:, 0].tolist() == [0, 3, 6, 21, 24, 27, 42, 45]
 
 
-# --- positions as actions ---
-
-
 @pytest.mark.parametrize("agent", [SweepAgent, center_agent])
 def test_baselines_act_in_continuous_locations(make_vector_env, agent):
     env = make_vector_env(2, locations="continuous")
@@ -158,9 +146,6 @@ def test_positions_keep_their_pixels_as_continuous_actions(make_vector_env):
     assert actions.dtype == np.float32
     offsets = core.locations.offsets(torch.from_numpy(actions))
     assert offsets.tolist() == core.grid.all_offsets().tolist()
-
-
-# --- greedy oracle ---
 
 
 def test_the_oracle_takes_the_position_of_highest_confidence(make_vector_env):

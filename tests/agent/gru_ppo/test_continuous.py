@@ -108,9 +108,6 @@ def test_the_buffers_log_probs_are_of_the_samples_or_as_published_of_the_clipped
     torch.testing.assert_close(rollout.old_log_probs, expected, rtol=0.0, atol=1e-5)
 
 
-# --- predict ---
-
-
 def test_predict_gives_the_mean_or_a_sample_inside_the_frame(make_policy):
     policy = make_policy(actions=None, action_std=2.0)
     observations = np.full((64, 3, 2, 2), 3.0, np.float32)
@@ -144,9 +141,6 @@ def test_evaluation_draws_inside_the_frame_by_the_episodes_uniforms(make_vector_
         np.testing.assert_allclose(evaluation.actions[video], expected.clamp(0, 1), atol=1e-5)
 
 
-# --- interruptions ---
-
-
 @pytest.mark.parametrize(("locations", "batch_norm"), [("grid", False), ("continuous", True)])
 def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     make_adapter, make_model, locations, batch_norm
@@ -175,9 +169,6 @@ def test_a_saved_model_predicts_the_same(make_adapter, make_model, tmp_path):
     one, other = (m.predict(observations, deterministic=True)[0] for m in (model, loaded))
     np.testing.assert_array_equal(one, other)
     loaded.learn(N * T, reset_num_timesteps=False)
-
-
-# --- learning ---
 
 
 def test_it_learns_where_the_reward_is(cue_env, make_model):

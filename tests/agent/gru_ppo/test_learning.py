@@ -24,9 +24,6 @@ def _mean_return(model, env):
     return float(np.mean(returns))
 
 
-# --- learning ---
-
-
 def test_it_learns_the_one_good_action_in_few_updates(cue_env, make_model):
     env = DummyVecEnv([lambda: cue_env(fixed=2)] * 8)
     model = make_model(env, learning_rate=0.02)
@@ -71,9 +68,6 @@ def test_it_steps_through_a_plain_gymnasium_environment_given_itself_or_by_its_i
     assert model.action_space == spaces.Discrete(49)
 
 
-# --- sb3's predict ---
-
-
 def test_evaluating_as_sb3_does_equals_following_the_episodes(make_adapter, make_model):
     env = make_adapter(N, reward="conf")
     model = make_model(env)
@@ -89,9 +83,6 @@ def test_evaluating_as_sb3_does_equals_following_the_episodes(make_adapter, make
     got, lengths = evaluate_policy(model, VecMonitor(env), **whole)
     assert lengths == [T] * N
     np.testing.assert_allclose(sorted(got), sorted(returns), atol=1e-5)
-
-
-# --- saving ---
 
 
 @pytest.fixture
@@ -155,9 +146,6 @@ def test_a_file_holds_weights_and_optimizer_and_no_observations(trained, file):
     assert data.get("_last_obs") is None
 
 
-# --- seeds ---
-
-
 def _weights(make_model, env, **settings):
     model = make_model(env, **settings)
     model.learn(2 * N * T)
@@ -174,9 +162,6 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_one_others(
 
     other = _weights(make_model, make_adapter(N), **{**settings, "seed": 6})
     assert not torch.equal(one["actor.weight"], other["actor.weight"])
-
-
-# --- errors ---
 
 
 def test_episodes_of_no_fixed_length_or_of_another_than_said_are_an_error(cue_env, make_model):
@@ -209,9 +194,6 @@ def test_arguments_that_cannot_be_are_refused(cue_env, make_model):
             make_model(cue_env(), **{name: 0})
     with pytest.raises(TypeError, match="learnin_rate"):
         make_model(cue_env(), learnin_rate=1e-3)
-
-
-# --- the published size ---
 
 
 def test_an_update_at_the_published_size(make_videos):

@@ -35,9 +35,6 @@ def make_way(make_adapter, pass_through, tmp_path):
     return make
 
 
-# --- playing equals stepping ---
-
-
 @pytest.mark.parametrize(
     ("rules", "settings"),
     [
@@ -112,9 +109,6 @@ def test_a_monitor_file_has_a_line_for_every_episode(make_way, make_model, tmp_p
     np.testing.assert_allclose(written, returns, atol=1e-4)
 
 
-# --- logs ---
-
-
 @pytest.mark.parametrize("way", [*WAYS, "monitor file"])
 def test_mean_return_length_and_success_of_the_episodes_are_logged(
     make_way, make_model, spy, record, way
@@ -162,9 +156,6 @@ def test_a_plain_environment_logs_through_sb3s_own_monitor(cue_env, make_model, 
     assert [dump["rollout/ep_len_mean"] for dump in dumps] == [3.0, 3.0, 3.0]
 
 
-# --- videos ---
-
-
 def test_every_video_is_shown_once_an_epoch_over_all_rows(make_way, make_model, make_videos, spy):
     watcher = spy()
     model = make_model(make_way("play", videos=make_videos(7)))
@@ -198,9 +189,6 @@ def test_without_shuffling_rows_walk_through_the_split_by_themselves(
     model.learn(4 * N * T, callback=watcher)
     for row in range(N):
         assert sorted(videos[row] for videos in watcher.videos) == [0, 1, 2, 3]
-
-
-# --- callbacks ---
 
 
 class _StopAt(BaseCallback):
@@ -320,9 +308,6 @@ def test_it_learns_in_whole_rollouts_also_on_normalised_observations_and_rewards
     assert model.num_timesteps == 2 * N * T
     assert model._n_updates == 1
     assert {rollout.rewards.dtype for rollout in watcher.rollouts} == {torch.float32}
-
-
-# --- the frozen networks ---
 
 
 def test_learning_changes_no_bit_of_the_recognizer(make_way, make_model, tiny_recognizer):

@@ -75,9 +75,6 @@ def test_the_published_policies_have_their_numbers_of_parameters(actions, batch_
     assert sum(parameter.numel() for parameter in policy.parameters()) == count
 
 
-# --- whose statistics ---
-
-
 def test_in_training_all_frames_that_are_passed_in_are_normalised_together(make_policy):
     policy = make_policy(batch_norm=True)
     policy.set_training_mode(True)
@@ -118,9 +115,6 @@ def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy):
     policy.set_training_mode(True)
     policy.evaluate_episodes(_observations())
     assert _statistics(policy)["encoder.linear.2.num_batches_tracked"] == 1
-
-
-# --- updates ---
 
 
 def test_an_update_moves_the_running_statistics_once_by_a_tenth(make_adapter, make_model, spy):

@@ -29,9 +29,6 @@ def _locations(mean=MEAN, *, clip_log_probs=False, std=0.25):
     return LocationDistribution(mean, std, clip_log_probs=clip_log_probs)
 
 
-# --- log-probabilities ---
-
-
 @pytest.mark.parametrize(
     ("clip_log_probs", "distance"), [(False, 0.68), (True, 0.5)], ids=["of the sample", "published"]
 )
@@ -77,9 +74,6 @@ def test_the_expected_gradient_of_the_log_prob_is_0_for_samples_and_not_for_clip
     assert slopes[1] < -0.05
 
 
-# --- entropy, means, draws ---
-
-
 @pytest.mark.parametrize(("std", "entropy"), [(0.25, 0.0652885), (0.1, -1.7672929)])
 def test_the_entropy_of_a_location_is_that_of_two_gaussians_wherever_the_mean_is(std, entropy):
     # 2 (1/2 + log(2 pi)/2 + log(std))
@@ -123,9 +117,6 @@ def test_whole_episodes_are_drawn_as_their_steps_are():
     assert torch.equal(_locations(mean).draw(uniforms), torch.stack(steps, dim=1))
 
 
-# --- heads ---
-
-
 @pytest.mark.parametrize("num_actions", [16, 49])
 def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions):
     head = make_action_head(
@@ -157,9 +148,6 @@ def test_a_location_takes_two_uniforms_two_outputs_and_a_positive_deviation():
     for std in (0.0, -0.1, math.nan):
         with pytest.raises(ValueError, match="action_std must be positive"):
             LocationHead(std, clip_log_probs=False)
-
-
-# --- actions from uniforms, where the cumulated probabilities pass them ---
 
 
 @pytest.mark.parametrize(

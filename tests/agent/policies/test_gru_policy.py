@@ -122,9 +122,6 @@ def test_actions_without_uniforms_are_drawn_as_often_as_they_are_probable(make_p
     torch.testing.assert_close(frequencies, probs, rtol=0.0, atol=0.04)  # 5 deviations
 
 
-# --- predict ---
-
-
 def test_predict_follows_episodes_as_evaluate_episodes_does(make_policy):
     policy, observations = make_policy(), _observations()
     best = policy.evaluate_episodes(observations)[0].logits.argmax(dim=2).numpy()
@@ -163,9 +160,6 @@ def test_predict_begins_anew_where_it_is_told_that_an_episode_starts(make_policy
     np.testing.assert_array_equal(state[0], before)
     with pytest.raises(ValueError, match="episode_start"):
         policy.predict(second, state)
-
-
-# --- log-probabilities, values, sizes ---
 
 
 @pytest.mark.parametrize(
@@ -236,9 +230,6 @@ def test_orthogonal_policies_start_nearly_uniform_and_nearly_without_memory(make
     torch.testing.assert_close(step.policy_state, torch.full((N, 8), kept))
 
 
-# --- standardisation ---
-
-
 def test_the_scale_is_mean_and_deviation_of_each_channel(make_policy):
     policy = make_policy(shape=(2, 1, 2), standardize=True)
     # Channel 0 holds 1, 3, 5, 7: mean 4, unbiased variance (9 + 1 + 1 + 9) / 3. Channel 1 is 2.
@@ -299,9 +290,6 @@ def test_a_policy_saved_as_sb3_saves_policies_acts_the_same(make_policy, tmp_pat
         strict=True,
     ):
         assert torch.equal(got, expected)
-
-
-# --- errors ---
 
 
 @pytest.mark.parametrize(

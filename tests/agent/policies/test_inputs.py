@@ -7,16 +7,10 @@ from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DQN, PPO
 
-from adafocus_env.envs import PatchGrid
 from agents.evaluation import evaluate_agent, replay_actions
 from agents.policies.inputs import seen_by
 from agents.rollout import best_actions
 from agents.sb3.vec_env import CenteredActions
-
-GRID = PatchGrid(7, 40, 12)  # free range 28, so origins lie 28 / 6 apart, rounded down
-
-
-# --- what it sees ---
 
 
 def test_a_policy_of_vectors_sees_the_mean_of_a_map(make_policy):
@@ -58,9 +52,6 @@ def test_a_policy_of_vectors_acts_on_maps_as_on_vectors(make_vector_env, make_ad
     np.testing.assert_array_equal(evaluations[0].actions, evaluations[1].actions)
 
 
-# --- how it acts ---
-
-
 def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(make_adapter):
     env = make_adapter(3, observation="vector")
     model = RecurrentPPO("MlpLstmPolicy", env, n_steps=4, batch_size=12, seed=0, device="cpu")
@@ -73,9 +64,6 @@ def test_the_memory_of_a_policy_lasts_for_an_episode_and_no_longer(make_adapter)
         )
         assert actions[:, t].tolist() == expected.tolist()
     assert (best_actions(model.policy, observations) == actions).all()
-
-
-# --- where it looks ---
 
 
 @pytest.mark.parametrize("trained_on", ["grid", "continuous"])

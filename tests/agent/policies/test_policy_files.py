@@ -171,9 +171,6 @@ def test_weights_that_cannot_be_read_or_are_anothers_are_a_checkpoint_error(save
         load_policy(saved)
 
 
-# --- policies of SB3 ---
-
-
 def _sb3_policies():
     vectors = spaces.Box(0.0, 6.0, (5,), np.float32)
     maps = spaces.Box(0.0, 6.0, (3, 2, 2), np.float32)

@@ -79,9 +79,6 @@ def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch):
     check_buffer(_size(DQN, buffer_size=100), torch.device("cpu"), "use less")
 
 
-# --- free memory ---
-
-
 def _machine(tmp_path, patch, **files):
     for name, text in files.items():
         (tmp_path / name.replace("_", ".")).write_text(text)

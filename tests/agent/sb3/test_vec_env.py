@@ -115,9 +115,6 @@ def test_a_monitor_gives_return_and_length_of_each_episode(make_adapter):
             total[:] = 0.0
 
 
-# --- seeds and options ---
-
-
 def test_seeds_are_used_once_and_rows_have_one_after_the_other(make_adapter):
     env = make_adapter(N, reward="random")
     env.seed(3)
@@ -154,9 +151,6 @@ def test_options_may_differ_by_row_but_not_be_unknown_or_left_out(make_adapter):
     env.set_options({"video": 1})
     with pytest.raises(ValueError, match=r"unknown reset options \['video'\]"):
         env.reset()
-
-
-# --- attributes and methods ---
 
 
 def test_attributes_are_given_for_each_index_and_set_for_all_rows_or_not_at_all(make_adapter):
@@ -199,9 +193,6 @@ def test_images_are_drawn_one_a_row_and_tiled(make_adapter):
     assert tiled.shape[0] >= images[0].shape[0]
 
 
-# --- whole episodes ---
-
-
 def test_it_plays_episodes_where_the_environment_can(make_adapter, cue_env, assert_equal):
     adapter, twin = make_adapter(N), make_adapter(N)
     assert adapter.plays_episodes
@@ -218,9 +209,6 @@ def test_it_plays_episodes_where_the_environment_can(make_adapter, cue_env, asse
     assert_equal(adapter.observe_episode()[:, 0].numpy(), after)
     rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
     assert not Sb3VecEnvAdapter(rows).plays_episodes
-
-
-# --- refused environments ---
 
 
 def test_other_autoreset_modes_than_same_step_are_refused_and_closing_closes(

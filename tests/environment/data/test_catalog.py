@@ -32,15 +32,10 @@ def glyph_folder(tmp_path_factory):
     return folder
 
 
-def test_glyphs_need_no_files():
-    videos = open_videos("glyphs", "val", GLYPHS)
-    assert isinstance(videos, GlyphVideos)
-    assert len(videos) == 250
-
-
 def test_glyphs_from_files_are_nearly_those_in_memory(glyph_folder):
     drawn = open_videos("glyphs", "val", GLYPHS)
     read = open_videos("glyphs", "val", GLYPHS, data_dir=glyph_folder)
+    assert isinstance(drawn, GlyphVideos)
     assert isinstance(read, ListedVideos)
     assert tuple(read.class_names) == tuple(drawn.class_names)
     for index in range(2):
@@ -65,7 +60,10 @@ def test_glyphs_of_another_size_are_refused_with_the_cure():
 
 
 def test_augmented_clips_have_random_frames_and_others_do_not(video_folder):
+    names = {"train_sampling": "dense", "eval_sampling": "test"}
     for augment in (False, True):
+        options = VideoOptions(num_frames=4, frame_size=32, augment=augment, **names)
+        assert options.sampling == ("dense" if augment else "test")
         options = VideoOptions(num_frames=4, frame_size=32, augment=augment)
         videos = open_videos("videos", "train", options, data_dir=video_folder)
         same = torch.equal(videos.clip(0, 1).frames, videos.clip(0, 2).frames)
@@ -98,28 +96,24 @@ def test_positions_of_other_videos_are_refused(glyph_folder, tmp_path):
         open_videos("glyphs", "val", GLYPHS, data_dir=tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "split", "message"),
-    [
+def test_an_unknown_data_set_or_split_is_refused_and_a_missing_file_named(tmp_path):
+    for dataset, split, message in (
         ("imagenet", "val", "unknown dataset 'imagenet'; known are glyphs, videos"),
-        ("videos", "val", "dataset=videos needs data_dir=FOLDER"),
         ("glyphs", "valid", "not 'valid'"),
-    ],
-)
-def test_an_unknown_data_set_or_split_is_refused(dataset, split, message):
-    with pytest.raises(ValueError, match=message):
-        open_videos(dataset, split, GLYPHS)
-
-
-@pytest.mark.parametrize("missing", ["classes.txt", "val.txt"])
-def test_a_missing_file_of_a_data_set_is_named(tmp_path, missing):
-    if missing == "val.txt":
+        ("actnet", "val", "actnet_train_split.txt, actnet_val_split.txt, classInd.txt and frames/"),
+        ("minik", "val", "mini_train_videofolder.txt, mini_val_videofolder.txt, minik_classInd"),
+        ("videos", "val", "dataset=videos needs data_dir=FOLDER with train.txt, val.txt, classes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            open_videos(dataset, split, GLYPHS)
+    for missing in ("classes.txt", "val.txt"):
+        with pytest.raises(FileNotFoundError, match=str(tmp_path / missing)):
+            open_videos("videos", "val", FILES, data_dir=tmp_path)
         (tmp_path / "classes.txt").write_text("a\n")
-    with pytest.raises(FileNotFoundError, match=str(tmp_path / missing)):
-        open_videos("videos", "val", FILES, data_dir=tmp_path)
-
-
-# --- the published data sets ---
+    (tmp_path / "classInd.txt").write_text("a\n")
+    (tmp_path / "actnet_val_split.txt").write_text("v,12,0\n")
+    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/frames does not exist.*media=videos"):
+        open_videos("actnet", "val", FILES, data_dir=tmp_path)
 
 
 def _published_folder(folder, video_folder, frames, texts):
@@ -181,9 +175,8 @@ def test_given_names_change_single_fields_of_a_data_set(tmp_path):
     assert files.lists.multi_label
 
 
-@pytest.mark.parametrize(
-    ("lists", "message"),
-    [
+def test_a_bad_field_of_lists_is_named(tmp_path):
+    for lists, message in (
         ({"min_frames": 0}, "min_frames=0 must be at least 1"),
         ({"min_frames": "3"}, "min_frames='3' must be of type int"),
         ({"num_classes": "200"}, "num_classes='200' must be of type int"),
@@ -193,47 +186,20 @@ def test_given_names_change_single_fields_of_a_data_set(tmp_path):
         ({"image_template": "image_%05d.jpg"}, r"must be like 'image_\{:05d\}\.jpg'"),
         ({"image_template": "{name}.jpg"}, r"must be like 'image_\{:05d\}\.jpg'"),
         ({"list_file": "{splitt}.txt"}, r"'\{splitt\}\.txt' must be like '\{split\}\.txt'"),
-    ],
-    ids=str,
-)
-def test_a_bad_field_of_lists_is_named(lists, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        find_files("actnet", data_dir=tmp_path, lists=lists)
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_files("actnet", data_dir=tmp_path, lists=lists)
 
 
-@pytest.mark.parametrize(
-    ("dataset", "message"),
-    [
-        ("actnet", "actnet_train_split.txt, actnet_val_split.txt, classInd.txt and frames/"),
-        ("minik", "mini_train_videofolder.txt, mini_val_videofolder.txt, minik_classInd.txt and"),
-        ("videos", "train.txt, val.txt, classes.txt and videos/"),
-    ],
-)
-def test_without_a_folder_the_files_that_it_needs_are_named(dataset, message):
-    with pytest.raises(ValueError, match=f"dataset={dataset} needs data_dir=FOLDER with {message}"):
-        open_videos(dataset, "val", FILES)
-
-
-def test_a_missing_folder_of_frames_is_named_with_the_other_medium(tmp_path):
-    (tmp_path / "classInd.txt").write_text("a\n")
-    (tmp_path / "actnet_val_split.txt").write_text("v,12,0\n")
-    with pytest.raises(FileNotFoundError, match=f"{tmp_path}/frames does not exist.*media=videos"):
-        open_videos("actnet", "val", FILES, data_dir=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("entries", "message"),
-    [
+def test_a_bad_option_is_named():
+    for entries, message in (
         ({"media": "jpeg"}, "unknown media 'jpeg'; known are frames, videos"),
         ({"train_sampling": "center"}, "unknown train_sampling 'center'; known are random, dense"),
         ({"eval_sampling": "random"}, "unknown eval_sampling 'random'; known are center, test,"),
         ({"frame_rate": 0.0}, "frame_rate must be above 0, not 0.0"),
-    ],
-    ids=str,
-)
-def test_a_bad_option_is_named(entries, message):
-    with pytest.raises(ValueError, match=message):
-        VideoOptions(num_frames=4, frame_size=32, **entries)
+    ):
+        with pytest.raises(ValueError, match=message):
+            VideoOptions(num_frames=4, frame_size=32, **entries)
 
 
 def test_extracted_frames_have_no_other_frame_rate(tmp_path):
@@ -241,13 +207,6 @@ def test_extracted_frames_have_no_other_frame_rate(tmp_path):
         find_files("actnet", data_dir=tmp_path, media="frames", frame_rate=1)
     with pytest.raises(ValueError, match="media and frame_rate are for videos on disk"):
         open_videos("glyphs", "val", VideoOptions(num_frames=8, frame_size=112, frame_rate=1))
-
-
-def test_sampling_is_that_of_training_or_of_evaluation(video_folder):
-    names = {"train_sampling": "dense", "eval_sampling": "test"}
-    for augment, sampling in ((True, "dense"), (False, "test")):
-        options = VideoOptions(num_frames=4, frame_size=32, augment=augment, **names)
-        assert options.sampling == sampling
 
 
 def test_videos_may_be_read_at_another_frame_rate(video_folder, tmp_path):

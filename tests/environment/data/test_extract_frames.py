@@ -45,7 +45,7 @@ def test_each_frame_becomes_a_numbered_jpeg(job):
     assert frames_extracted(job) == 12
 
 
-@pytest.mark.parametrize("frame_rate", [None, 8, 4, 3, 16])
+@pytest.mark.parametrize("frame_rate", [None, 3, 16])
 def test_jpeg_k_shows_what_decoding_frame_k_shows(job, frame_rate):
     job = ExtractJob(job.video, job.folder, ExtractSettings(None, frame_rate))
     count = extract_video(job).num_frames
@@ -56,10 +56,11 @@ def test_jpeg_k_shows_what_decoding_frame_k_shows(job, frame_rate):
         assert np.abs(jpeg.astype(int) - frame).mean() < 3
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "asked", "expected"),
-    [
-        (64, 48, 24, 32),
+def test_frames_are_scaled_before_they_are_written_and_keep_their_aspect(job):
+    job = ExtractJob(job.video, job.folder, ExtractSettings(24))
+    extract_video(job)
+    assert read_image(job.folder / "image_00012.jpg").shape == (24, 32, 3)
+    for width, height, asked, expected in (
         (64, 48, 360, 480),
         (1920, 1080, 360, 640),
         (854, 480, 360, 641),  # 640.5: to the nearest, halves up; not to an even number
@@ -68,22 +69,13 @@ def test_jpeg_k_shows_what_decoding_frame_k_shows(job, frame_rate):
         (3, 500, 36, 1),  # .216
         (64, 48, 48, 64),
         (65, 49, None, 65),
-    ],
-)
-def test_the_width_keeps_the_aspect(width, height, asked, expected):
-    frame = np.full((height, width, 3), 90, np.uint8)
-    scaled = scale_to_height(frame, asked)
-    assert scaled.shape == (asked or height, expected, 3)
-    assert scaled.min() == scaled.max() == 90
+    ):
+        scaled = scale_to_height(np.full((height, width, 3), 90, np.uint8), asked)
+        assert scaled.shape == (asked or height, expected, 3)
+        assert scaled.min() == scaled.max() == 90
 
 
-def test_frames_are_scaled_before_they_are_written(job):
-    job = ExtractJob(job.video, job.folder, ExtractSettings(24))
-    extract_video(job)
-    assert read_image(job.folder / "image_00012.jpg").shape == (24, 32, 3)
-
-
-def test_a_video_that_breaks_off_fails_and_leaves_no_folder(video_frames, tmp_path):
+def test_a_video_that_breaks_off_or_is_none_fails_and_leaves_no_folder(video_frames, tmp_path):
     whole = tmp_path / "half.avi"
     writer = cv2.VideoWriter(str(whole), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48))
     for frame in np.random.default_rng(0).integers(0, 256, video_frames.shape, np.uint8):
@@ -96,34 +88,26 @@ def test_a_video_that_breaks_off_fails_and_leaves_no_folder(video_frames, tmp_pa
     assert "of 12 frames; replace it" in result.error
     assert _names(tmp_path / "target") == []
 
-
-@pytest.mark.parametrize("content", [b"", b"no video\n" * 50])
-def test_a_file_that_is_no_video_fails_and_leaves_no_folder(job, content):
-    job.video.write_bytes(content)
-    result = extract_video(job)
-    assert result.error == f"{job.video}: OpenCV cannot decode this file; is it a complete video?"
-    assert _names(job.folder.parent) == []
+    for content in (b"", b"no video\n" * 50):
+        whole.write_bytes(content)
+        result = extract_video(ExtractJob(whole, tmp_path / "target" / "half", AS_IT_IS))
+        assert result.error == f"{whole}: OpenCV cannot decode this file; is it a complete video?"
+        assert _names(tmp_path / "target") == []
 
 
-@pytest.mark.parametrize(
-    "name", ['it\'s "good"; touch x', "two\nlines", "ünï %05d", "-rf", "$HOME `id` & *"]
-)
-def test_names_mean_nothing_but_themselves(job, name):
-    video = job.video.rename(job.video.with_name(f"{name}.mp4"))
-    [planned] = plan_extraction(video.parent, job.folder.parent, AS_IT_IS)
-    assert extract_video(planned).num_frames == 12
-    assert _names(job.folder.parent) == [name]
+def test_names_mean_nothing_but_themselves_and_must_be_text(job):
+    names = ['it\'s "good"; touch x', "two\nlines", "ünï %05d", "-rf", "$HOME `id` & *"]
+    for name in names:
+        shutil.copy(job.video, job.video.with_name(f"{name}.mp4"))
+    job.video.rename(job.video.with_name("\udce9.mp4"))
+    results = {
+        planned.folder.name: extract_video(planned)
+        for planned in plan_extraction(job.video.parent, job.folder.parent, AS_IT_IS)
+    }
+    assert "the file name is no UTF-8 text; rename it" in results.pop("\udce9").error
+    assert {result.num_frames for result in results.values()} == {12}
+    assert _names(job.folder.parent) == sorted(names) == sorted(results)
     assert not Path("x").exists()
-
-
-def test_a_name_that_is_no_text_fails_and_crashes_nothing(job):
-    video = job.video.rename(job.video.with_name("\udce9.mp4"))
-    [planned] = plan_extraction(video.parent, job.folder.parent, AS_IT_IS)
-    error = extract_video(planned).error
-    assert "the file name is no UTF-8 text; rename it" in error
-
-
-# --- the plan ---
 
 
 def _plan(tmp_path, *names):
@@ -149,20 +133,16 @@ def test_linked_folders_are_followed_but_none_twice(tmp_path):
     assert [job.folder.name for job in _plan(tmp_path)] == ["v"]
 
 
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (("a.mp4", "a.mkv"), r"a\.mkv and .*a\.mp4 would both be extracted to .*target/a; remove"),
-        (("a.mp4", "a/b.mp4"), r"frames of .*a/b\.mp4 would lie in .*target/a, the folder of"),
-        (("notes.txt",), r"holds no videos \(\.mp4, \.mkv, \.webm, \.avi\)"),
-    ],
-)
-def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path, names, message):
-    with pytest.raises(ValueError, match=message):
-        _plan(tmp_path, *names)
-
-
-# --- a second run ---
+def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path):
+    for number, (names, message) in enumerate(
+        [
+            (("a.mp4", "a.mkv"), r"a\.mkv and .*a\.mp4 would both be extracted to .*/a; remove"),
+            (("a.mp4", "a/b.mp4"), r"frames of .*a/b\.mp4 would lie in .*target/a, the folder of"),
+            (("notes.txt",), r"holds no videos \(\.mp4, \.mkv, \.webm, \.avi\)"),
+        ]
+    ):
+        with pytest.raises(ValueError, match=message):
+            _plan(tmp_path / str(number), *names)
 
 
 def test_other_settings_are_refused_with_the_difference(job):
@@ -175,15 +155,13 @@ def test_other_settings_are_refused_with_the_difference(job):
     (job.folder / "extracted.json").write_text(json.dumps({**record, "opencv": "1.0"}))
     with pytest.raises(ValueError, match=r"\(opencv: 1\.0 there, "):
         frames_extracted(job)
-
-
-@pytest.mark.parametrize("content", [None, "", "[]", '{"height": null}'])
-def test_a_folder_made_by_something_else_is_refused(job, content):
-    job.folder.mkdir(parents=True)
-    if content is not None:
-        (job.folder / "extracted.json").write_text(content)
-    with pytest.raises(ValueError, match=r"target/v0 exists but holds no extracted\.json"):
-        frames_extracted(job)
+    for content in (None, "", "[]", '{"height": null}'):  # something else has made the folder
+        (job.folder / "extracted.json").unlink()
+        if content is not None:
+            (job.folder / "extracted.json").write_text(content)
+        with pytest.raises(ValueError, match=r"target/v0 exists but holds no extracted\.json"):
+            frames_extracted(job)
+        (job.folder / "extracted.json").touch()
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(job, monkeypatch, make_left_over):
@@ -204,7 +182,7 @@ def make_left_over(job, monkeypatch):
         pass
 
     def make():
-        written: list[Path] = []
+        written = []
 
         def write(path, data):
             written.append(path)

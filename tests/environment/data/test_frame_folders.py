@@ -31,18 +31,15 @@ def test_frame_k_is_image_k_plus_1_in_rgb(folder):
     assert red > blue + 100
 
 
-def test_the_template_names_the_files(folder):
+def test_the_template_names_the_files_and_a_list_of_video_files_their_folders(folder):
     (folder / "image_00003.jpg").rename(folder / "img3.jpg")
     assert len(list(FrameFolderReader(folder, "img{}.jpg").read(folder, [2]))) == 1
-
-
-def test_a_list_of_video_files_finds_their_folders(folder):
     assert FrameFolderReader(folder.parent).find(folder.with_name("v_abc.mp4")) == folder
     with pytest.raises(VideoError, match=r"v_abc\.txt: no such folder of frames"):
         FrameFolderReader(folder.parent).find(folder.with_name("v_abc.txt"))
 
 
-def test_a_frame_must_not_be_a_link_out_of_the_root(folder, tmp_path):
+def test_a_link_out_of_the_root_is_refused_for_a_frame_and_for_a_folder(folder, tmp_path):
     inside, outside = folder / "image_00002.jpg", folder / "image_00003.jpg"
     secret = tmp_path / "secret.jpg"
     outside.rename(secret)
@@ -54,8 +51,6 @@ def test_a_frame_must_not_be_a_link_out_of_the_root(folder, tmp_path):
     with pytest.raises(VideoError, match=r"image_00003\.jpg: a link that leaves the data folder"):
         list(reader.read(folder, [2]))
 
-
-def test_a_folder_must_not_be_a_link_out_of_the_root(folder, tmp_path):
     root = tmp_path.resolve() / "frames"
     root.mkdir()
     (root / "v").symlink_to(folder)
@@ -64,46 +59,31 @@ def test_a_folder_must_not_be_a_link_out_of_the_root(folder, tmp_path):
             FrameFolderReader(root).find(root / name)
 
 
-def test_a_missing_folder_is_named_with_the_command_that_makes_it(tmp_path):
+def test_a_missing_folder_and_too_large_a_frame_count_are_named_with_the_cure(folder):
+    reader = FrameFolderReader(folder.parent)
     with pytest.raises(VideoError, match=r"v_none: no such folder .*'adafocus extract-frames'"):
-        list(FrameFolderReader(tmp_path).read(tmp_path / "v_none", [0]))
+        list(reader.read(folder.parent / "v_none", [0]))
+    message = r"image_00006\.jpg: no such frame; correct the frame count"
+    with pytest.raises(VideoError, match=message):
+        list(reader.read(folder, [4, 5]))
 
 
-def test_too_large_a_frame_count_is_named_with_its_cure(folder):
-    with pytest.raises(
-        VideoError, match=r"image_00006\.jpg: no such frame; correct the frame count"
-    ):
-        list(FrameFolderReader(folder).read(folder, [4, 5]))
-
-
-def _damaged(data, damage):
-    return {
-        "zero bytes": b"",
-        "text": b"not an image\n" * 20,
-        "most": data[: len(data) * 9 // 10],
-        "last byte": data[:-1],
-        "head": data[:20],
-    }[damage]
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        ("zero bytes", "the file is empty"),
-        ("text", "OpenCV cannot decode"),
-        ("most", "the JPEG file breaks off"),
-        ("last byte", "the JPEG file breaks off"),
-        ("head", "OpenCV cannot decode"),
-    ],
-)
-def test_a_damaged_image_is_named_and_never_replaced(folder, damage, message):
+def test_a_damaged_image_is_named_and_never_replaced(folder):
     image = folder / "image_00003.jpg"
-    image.write_bytes(_damaged(image.read_bytes(), damage))
-    with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
-        list(FrameFolderReader(folder).read(folder, [0, 2]))
+    whole = image.read_bytes()
+    for damaged, message in (
+        (b"", "the file is empty"),
+        (b"not an image\n" * 20, "OpenCV cannot decode"),
+        (whole[: len(whole) * 9 // 10], "the JPEG file breaks off"),
+        (whole[:-1], "the JPEG file breaks off"),
+        (whole[:20], "OpenCV cannot decode"),
+    ):
+        image.write_bytes(damaged)
+        with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
+            list(FrameFolderReader(folder).read(folder, [0, 2]))
 
 
-def test_images_are_read_as_they_are_stored(tmp_path):
+def test_images_are_read_as_they_are_stored_and_grey_ones_with_three_equal_channels(tmp_path):
     # A tag that says "turn by 90 degrees" is followed neither here nor by the published code.
     pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
     exif = Image.Exif()
@@ -114,8 +94,6 @@ def test_images_are_read_as_they_are_stored(tmp_path):
     path.write_bytes(buffer.getvalue())
     np.testing.assert_allclose(read_image(path), np.asarray(Image.open(path)), atol=1)
 
-
-def test_grey_images_have_three_equal_channels(tmp_path):
     path = tmp_path / "grey.jpg"
     Image.fromarray(np.full((16, 16), 100, np.uint8)).save(path)
     image = read_image(path)

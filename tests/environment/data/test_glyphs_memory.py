@@ -8,10 +8,8 @@ import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import DIGITS, draw_video
-from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
 from adafocus_env.data.glyphs.memory import (
     CUE_FRAMES,
-    FLICKER_SPLITS,
     NUM_DISCS,
     SPLITS,
     draw_scene,
@@ -33,17 +31,6 @@ def saturation(frame, center):
     row, col = center.round().astype(int)
     spot = frame[row - 1 : row + 2, col - DISTANCE - 1 : col - DISTANCE + 2].mean(axis=(0, 1))
     return float(cv2.cvtColor(spot.astype(np.uint8)[None, None], cv2.COLOR_RGB2HSV)[0, 0, 1])
-
-
-def test_a_video_is_determined_by_split_seed_and_index():
-    frames, label, centers = render_memory_video(VAL_SEED, 13)
-    again, same_label, same_centers = render_memory_video(VAL_SEED, 13)
-    assert label == same_label == 3
-    assert frames.shape == (16, 112, 112, 3)
-    np.testing.assert_array_equal(frames, again)
-    np.testing.assert_array_equal(centers, same_centers)
-    other, _, _ = render_memory_video(VAL_SEED, 23)
-    assert np.abs(frames.astype(int) - other).mean() > 10
 
 
 def test_the_target_is_yellow_in_the_first_six_frames_and_grey_in_the_other_ten():
@@ -118,21 +105,7 @@ def test_for_the_recognizer_the_targets_digit_stays_and_the_other_marks_flicker(
         assert (marks == {DIGITS[7]}) if number == scene.target else (len(marks) > 5)
 
 
-@pytest.mark.parametrize(("split", "count"), [("train", 1600), ("val", 250), ("test", 500)])
-@pytest.mark.parametrize("dataset", ["glyphs_memory", "glyphs_memory_flicker"])
-def test_every_split_has_its_size_and_equally_many_videos_of_each_class(dataset, split, count):
-    videos = open_videos(dataset, split, OPTIONS)
-    assert len(videos) == count
-    assert np.bincount(videos.labels).tolist() == [count // 10] * 10
-    assert videos.clip(17, 0).label == 7
-
-
-def test_no_two_splits_of_the_built_in_tasks_share_a_seed():
-    seeds = [seed for task in (FIRST_TASK, SPLITS, FLICKER_SPLITS) for seed, _ in task.values()]
-    assert len(set(seeds)) == len(seeds) == 9
-
-
-def test_clips_and_centers_are_of_the_sampled_frames():
+def test_clips_and_centers_are_of_the_sampled_frames_and_come_from_no_files():
     videos = open_videos("glyphs_memory", "val", OPTIONS)
     frames, _, centers = render_memory_video(VAL_SEED, 4)
     np.testing.assert_array_equal(
@@ -141,16 +114,5 @@ def test_clips_and_centers_are_of_the_sampled_frames():
     found = videos.target_centers(4)
     np.testing.assert_array_equal(found, centers[1::2])
 
-
-def test_a_bank_of_one_task_is_not_taken_for_another():
-    media = {
-        name: open_videos(name, "val", OPTIONS).identity()["preprocessing"]["media"]
-        for name in ("glyphs", "glyphs_memory", "glyphs_memory_flicker")
-    }
-    assert media["glyphs"] == "rendered"
-    assert len(set(media.values())) == 3
-
-
-def test_a_folder_is_refused_because_there_are_no_files():
     with pytest.raises(ValueError, match="dataset=glyphs_memory are drawn in memory"):
         open_videos("glyphs_memory", "val", OPTIONS, data_dir="somewhere")

@@ -6,9 +6,6 @@ import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.drawing import DIGITS, NO_DIGITS
-from adafocus_env.data.glyphs.localization import SPLITS as FIRST_TASK
-from adafocus_env.data.glyphs.memory import FLICKER_SPLITS
-from adafocus_env.data.glyphs.memory import SPLITS as MEMORY
 from adafocus_env.data.glyphs.order import (
     CLASS_NAMES,
     SPLITS,
@@ -34,17 +31,6 @@ def test_a_class_is_a_pair_of_digits_in_one_of_two_orders():
     ]
     assert CLASS_NAMES[0] == "digit 0 then 1"
     assert CLASS_NAMES[7] == "digit 7 then 6"
-
-
-def test_a_video_is_determined_by_split_seed_and_index():
-    frames, label, centers = render_order_video(VAL_SEED, 13)
-    again, same_label, same_centers = render_order_video(VAL_SEED, 13)
-    assert label == same_label == 3
-    assert frames.shape == (16, 112, 112, 3)
-    np.testing.assert_array_equal(frames, again)
-    np.testing.assert_array_equal(centers, same_centers)
-    other, _, _ = render_order_video(VAL_SEED, 23)
-    assert np.abs(frames.astype(int) - other).mean() > 10
 
 
 def test_the_target_shows_its_two_digits_one_after_the_other(scenes):
@@ -116,26 +102,3 @@ def test_shapes_hardly_hide_each_other(scenes):
         for one in range(len(paths)):
             for other in range(one):
                 assert np.linalg.norm(paths[one] - paths[other], axis=1).min() >= 22
-
-
-@pytest.mark.parametrize(("split", "count"), [("train", 1600), ("val", 250), ("test", 500)])
-def test_every_split_has_its_size_and_equally_many_videos_of_each_class(split, count):
-    videos = open_videos("glyphs_order", split, OPTIONS)
-    assert len(videos) == count
-    assert np.bincount(videos.labels).tolist() == [count // 10] * 10
-    assert videos.class_names == CLASS_NAMES
-    assert videos.clip(17, 0).label == 7
-
-
-def test_no_two_splits_of_the_built_in_tasks_share_a_seed():
-    tasks = (FIRST_TASK, MEMORY, FLICKER_SPLITS, SPLITS)
-    seeds = [seed for task in tasks for seed, _ in task.values()]
-    assert len(set(seeds)) == len(seeds) == 12
-
-
-def test_a_bank_of_one_task_is_not_taken_for_another():
-    of_first, of_order = (
-        open_videos(name, "val", OPTIONS).identity()["preprocessing"]["media"]
-        for name in ("glyphs", "glyphs_order")
-    )
-    assert of_first != of_order

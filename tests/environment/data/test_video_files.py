@@ -82,9 +82,6 @@ def test_a_video_of_one_frame_has_one_at_any_rate(video_frames, tmp_path, frame_
     assert _grey_levels(decode_frames(tmp_path / "one.mp4", frame_rate=frame_rate)) == [5]
 
 
-# --- another frame rate; the videos here have 12 frames at 8 a second ---
-
-
 @pytest.mark.parametrize(
     ("frame_rate", "shown"),
     [
@@ -151,9 +148,6 @@ def test_extracted_and_decoded_frames_follow_the_same_rotation(video_frames, tmp
     streamed = decode_frames(path)
     assert streamed[0].shape == (64, 48, 3)
     np.testing.assert_array_equal(decode_frames(path, [3])[0], streamed[3])
-
-
-# --- from the name in a list to a file ---
 
 
 @pytest.fixture

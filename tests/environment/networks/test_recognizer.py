@@ -235,9 +235,6 @@ def test_published_defaults_are_those_of_activitynet():
     assert config.glance_resize == "nearest"
 
 
-# --- fingerprints and class names ---
-
-
 def test_the_glancers_fingerprint_stays_when_another_part_changes(tiny_recognizer):
     before = tiny_recognizer.glancer_fingerprint()
     other = copy.deepcopy(tiny_recognizer)

@@ -16,16 +16,20 @@ from agents.policies.policy_files import load_policy, save_policy
 KEYS = json.loads((Path(__file__).parent / "published_keys.json").read_text())
 
 
-def test_a_converted_run_is_judged_as_the_run_itself(stage2_run, run_tiny, judge, tmp_path):
-    before = judge(tmp_path / "before", f"resume={stage2_run}")
+def test_a_converted_run_is_judged_as_the_run_itself(
+    handed_on, small_policy, run_tiny, judge, tmp_path
+):
+    run, recognizer = tmp_path / "run", Recognizer.load(handed_on["stage1"] / "recognizer")
+    recognizer.save(run / "recognizer")
+    save_policy(small_policy(), run / "policy", recognizer_sha256=recognizer.fingerprint())
+    before = judge(tmp_path / "before", f"resume={run}")
     file, out = tmp_path / "run.pth.tar", tmp_path / "convert"
-    run_tiny("convert", out, f"source={stage2_run}", f"target={file}", "format=published")
+    run_tiny("convert", out, f"source={run}", f"target={file}", "format=published")
     run_tiny("convert", out, f"source={file}", f"target={tmp_path / 'back'}")
     after = judge(tmp_path / "after", f"resume={tmp_path / 'back'}")
     for result in (before, after):
         del result["seconds"], result["videos_per_second"]
     assert before["name"] == "learned"
-    recognizer = Recognizer.load(stage2_run / "recognizer")
     assert before["recognizer_sha256"] == recognizer.fingerprint()
     assert after == before
 

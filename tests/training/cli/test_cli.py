@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import adafocus_env
 from train.cli.commands import COMMANDS
+from train.cli.run_place import DEMO_FOLDER, set_aside
 from train.config.commands import CONFIGS
 from train.config.keys import keys_of
 
@@ -39,23 +41,14 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
     assert adafocus_env.__version__ in done.stdout
 
 
-@pytest.mark.parametrize("asked", [["-h"], ["--help"], ["help"]])
-def test_the_overview_names_every_command(run_command, asked):
-    done = run_command(*asked)
-    assert done.code == 0
-    for name, command in COMMANDS.items():
-        assert any(
-            line.split()[:1] == [name] and command.summary in line for line in done.out.splitlines()
-        ), name
-
-
-def test_without_a_command_the_overview_is_shown_and_nothing_is_done(run_command):
-    done = run_command()
-    assert done.code == 2
-    assert "usage: adafocus COMMAND" in done.out
-
-
-def test_the_version_is_the_packages(run_command):
+def test_the_overview_names_every_command_and_the_version_is_the_packages(run_command):
+    for asked, code in (["-h"], 0), (["--help"], 0), (["help"], 0), ([], 2):
+        done = run_command(*asked)
+        assert done.code == code
+        assert "usage: adafocus COMMAND" in done.out
+        lines = [line.split(maxsplit=1) for line in done.out.splitlines()]
+        for name, command in COMMANDS.items():
+            assert any(line[:1] == [name] and command.summary in line[1] for line in lines), name
     assert run_command("--version").out == f"adafocus-env {adafocus_env.__version__}\n"
 
 
@@ -103,14 +96,11 @@ def test_an_unknown_key_ends_the_command_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_what_the_algorithm_refuses_ends_the_command(run_command, tmp_path):
+def test_what_is_refused_further_down_ends_the_command_with_one_line(run_command, tmp_path):
     done = run_command("stage2", f"output_dir={tmp_path / 'run'}", "algo.learning_rat=1")
     assert done.code == 1
     assert "did you mean 'learning_rate'" in done.err
     assert "Traceback" not in done.err
-
-
-def test_a_bad_value_is_one_line(run_command, tmp_path):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=0")
     assert done.code == 1
     assert done.err == "adafocus stage1: epochs=0 must be at least 1\n"
@@ -177,3 +167,32 @@ def test_paths_with_special_characters_reach_the_command(run_command, tmp_path):
     assert done.code == 0, done.err
     assert (folder / "flops.json").is_file()
     assert (folder / "flops.log").is_file()
+
+
+# --- set_aside ---
+
+
+def test_looking_at_the_demos_configuration_leaves_an_earlier_demo_in_its_place(
+    run_command, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEMO_FOLDER).mkdir(parents=True)
+    assert run_command("demo", "--cfg=job").code == 0
+    assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["demo"]
+
+
+def test_a_folder_is_renamed_after_when_it_was_written_and_meets_no_other(tmp_path):
+    folder = tmp_path / "demo"
+    assert set_aside(folder) is None  # where there is nothing, nothing is renamed
+    assert list(tmp_path.iterdir()) == []
+    when = datetime(2024, 3, 5, 14, 7, 9).timestamp()
+    names = []
+    for number in range(3):
+        folder.mkdir()
+        (folder / "file").write_text(str(number))
+        os.utime(folder, (when, when))
+        names.append(set_aside(folder))
+        assert not folder.exists()
+    assert names[0] == tmp_path / "demo-20240305-140709"
+    assert len(set(names)) == 3
+    assert [(path / "file").read_text() for path in names] == ["0", "1", "2"]

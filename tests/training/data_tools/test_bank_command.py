@@ -39,7 +39,7 @@ def test_the_size_is_said_first(bank):
     # 2 x 20 x 2 x (48 x 49 + 48 + 16 x 128) x 2 bytes is 0.7 MB.
     first = bank["train"].splitlines()[0]
     assert first.startswith(f"feature bank in {bank['folder'] / 'train'}: 20 videos x 2 views x ")
-    assert first.endswith("x 2 frames x (48 x 7 x 7 + 48 + 16 x 128) x 2 bytes = 0.00 GB")
+    assert first.endswith("x 2 frames x (48 x 7 x 7 + 48 + 16 x 128) x 2 bytes = 711.7 kB")
     assert "frames/s" in bank["val"]
 
 
@@ -92,7 +92,7 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(resume, bank, run_tiny, tmp_p
             "preprocessing.sampling: random there",
         ),
         ("stage2", "features=banks", "features=banks is unknown; known are live, bank:PATH"),
-        ("stage3", "features=bank:{bank}", "stage3 works on frames and cannot use a bank"),
+        ("stage3", "features=bank:{bank}", "stage3 does not use features="),
         ("evaluate", "features=bank:{bank} policy=center", "no feature bank in .*/test: .*=test"),
         ("evaluate", "features=bank:{bank} split=val", "random pixels are not in a bank"),
         ("bank", "", "bank needs target=FOLDER"),

@@ -143,12 +143,11 @@ def test_all_files_are_there_and_what_is_printed_fits(benchmark):
         assert any(line.startswith(title) for line in tables), title
 
 
-@pytest.mark.parametrize("overrides", ["batch_size=1", "batch_size=64 num_workers=2"])
 def test_results_depend_neither_on_the_batch_nor_on_the_workers(
-    run_tiny, sweep, rows, assert_equal, tmp_path, overrides
+    run_tiny, sweep, rows, assert_equal, tmp_path
 ):
     policies = "policies=[random,center,saliency,random_offsets,beam_oracle:2,learned]"
-    run_tiny("benchmark", tmp_path, f"runs={sweep}", policies, *overrides.split())
+    run_tiny("benchmark", tmp_path, f"runs={sweep}", policies, "batch_size=1", "num_workers=2")
     result = json.loads((tmp_path / "benchmark.json").read_text())
     assert len(result["policies"]) == 6
     for row in result["policies"]:

@@ -121,7 +121,8 @@ def test_differences_are_taken_to_references_and_to_the_learned_policies_named_a
         PolicyEntry("ppo", ("c",)),
         PolicyEntry("dqn", ("d",)),
     ]
-    found = {entry.name: compared_with(entry, entries) for entry in entries}
+    named = {entry.name: entry for entry in entries}
+    found = {name: compared_with(name, named) for name in named}
     assert found == {
         "random": ["center"],
         "gru_ppo": ["random", "center", "ppo", "dqn"],

@@ -9,12 +9,12 @@ from adafocus_env.networks import Recognizer
 
 
 @pytest.fixture(scope="module")
-def own_run(run_command, video_folder, tmp_path_factory):
+def own_run(run_command, where_used, video_folder, tmp_path_factory):
     """Stages 0 to 2 and a benchmark on six videos of 64x48 pixels: part -> run folder, output."""
     root = tmp_path_factory.mktemp("own")
     sizes = "num_frames=4 frame_size=40 patch_size=12 hidden_dim=16 action_dim=16 epochs=1"
     given = ["experiment=videos", "model=glyphs", f"data_dir={video_folder}", "device=cpu"]
-    given += [*sizes.split(), "batch_size=3", "++algo.policy_kwargs.hidden_dim=8"]
+    given += where_used([*sizes.split(), "batch_size=3", "++algo.policy_kwargs.hidden_dim=8"])
     runs = {}
 
     def run(part, command, *overrides):

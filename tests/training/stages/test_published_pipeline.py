@@ -8,8 +8,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def common(actnet_folder):
-    return ["experiment=actnet_debug", f"data_dir={actnet_folder}", "device=cpu"]
+def common(actnet_folder, where_used):
+    return ["experiment=actnet_debug", f"data_dir={actnet_folder}", *where_used(["device=cpu"])]
 
 
 @pytest.fixture(scope="module")

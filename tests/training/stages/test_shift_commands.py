@@ -9,7 +9,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 pytestmark = pytest.mark.slow
 
 SIZES = ["family=temporal_shift", "hidden_dim=null", "num_frames=4", "num_glance_frames=4"]
-SIZES += ["video_div=2", "temporal_shift=true", "policy_frames=null"]
+SIZES += ["video_div=2", "temporal_shift=true"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def run_folder(make_shift_recognizer, tmp_path_factory):
 def stage2(run_tiny, run_folder, tmp_path_factory):
     """A run of stage 2."""
     folder = tmp_path_factory.mktemp("stage2") / "run"
-    run_tiny("stage2", folder, *SIZES, f"resume={run_folder}")
+    run_tiny("stage2", folder, *SIZES, "policy_frames=null", f"resume={run_folder}")
     return folder
 
 
@@ -46,7 +46,8 @@ def test_every_kind_of_policy_is_compared(run_tiny, stage2, tmp_path):
 
 def test_a_policy_is_judged_and_a_bank_takes_the_networks_place(run_tiny, judge, stage2, tmp_path):
     bank = tmp_path / "bank"
-    run_tiny("bank", tmp_path, *SIZES, f"resume={stage2}", "split=test", f"target={bank}")
+    given = [f"resume={stage2}", "split=test", f"target={bank}", "policy_frames=null"]
+    run_tiny("bank", tmp_path, *SIZES, *given)
     shared = [*SIZES, f"resume={stage2}", "reward=random", "baseline_positions=grid"]
     live = judge(tmp_path / "live", *shared)
     assert live["name"] == "learned"
@@ -61,6 +62,17 @@ def test_a_bank_has_the_configured_divisions(run_tiny, run_folder, tmp_path):
     given = [*SIZES, "video_div=1", f"resume={run_folder}", "split=test"]  # saved with two
     out = run_tiny("bank", tmp_path / "run", *given, f"target={tmp_path / 'bank'}").out
     assert " x 1 frames x (192 x 7 x 7 + 192 + " in out
+
+
+def test_a_recording_has_the_configured_divisions(run_tiny, run_folder, tmp_path, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(
+        "train.evaluation.record.write_recording",
+        lambda target, videos, chosen, panels, **how: shown.update(panels),
+    )
+    given = [*SIZES, "video_div=1", f"resume={run_folder}"]  # saved with two
+    run_tiny("record", tmp_path, *given, "policies=[center]", "videos=3")
+    assert shown["center"].boxes.shape == (3, 1, 4)
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def common(folder):
-    return ["experiment=sthsth_debug", f"data_dir={folder}", "device=cpu"]
+def common(folder, where_used):
+    return ["experiment=sthsth_debug", f"data_dir={folder}", *where_used(["device=cpu"])]
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,10 @@ def test_a_published_file_or_a_tsm_checkpoint_starts_a_backbone(run, stages, tmp
 
 
 def test_two_divisions_share_the_weights_of_one(run, stages, tmp_path):
-    given = ["video_div=2", "epochs=1"]
-    stage2 = run("stage2", tmp_path / "stage2", *given, f"resume={stages / 'stage1'}")
-    (policy,) = _result(run("evaluate", tmp_path / "e", *given, f"resume={stage2}"))["policies"]
+    source = f"resume={stages / 'stage1'}"
+    stage2 = run("stage2", tmp_path / "stage2", "video_div=2", "epochs=1", source)
+    folder = run("evaluate", tmp_path / "e", "video_div=2", f"resume={stage2}")
+    (policy,) = _result(folder)["policies"]
     assert len(policy["top1_per_step"]) == 2
     assert load_policy(stage2 / "policy").policy.observation_space.shape == (2 * 48, 7, 7)
 

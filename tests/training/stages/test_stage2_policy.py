@@ -11,7 +11,7 @@ from adafocus_env.networks import Recognizer
 from agents.evaluation import evaluate_agent
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
-from train.stages import stage2_policy
+from train.stages.policy import keep_best
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def test_the_first_policy_of_the_highest_return_is_kept(train_policy, monkeypatc
         rewards = np.full_like(result.rewards, returns[len(seen) - 1] / result.rewards.shape[1])
         return replace(result, rewards=rewards)
 
-    monkeypatch.setattr(stage2_policy, "evaluate_agent", scripted)
+    monkeypatch.setattr(keep_best, "evaluate_agent", scripted)
     folder = train_policy("epochs=4")
     assert torch.equal(load_policy(folder / "policy").policy.actor.weight, seen[1])
     assert not torch.equal(seen[1], seen[2])
