@@ -191,14 +191,24 @@ class PatchLocalizationCore:
             )
         choice = self._choice(actions, offsets, focused, (self.num_rows,))
         rows, steps = torch.arange(self.num_rows), self.steps.clone()
-        vectors = self._focus(rows, steps, choice)
+        patch_vectors, random_vectors = self._focus(rows, steps, choice)
         before = self.classifier_state
-        logits, after = self.features.classify(rows, steps, vectors[0], before)
-        confidences = true_confidence(self.features, rows, logits)
-        previous = self._previous_confidence
-        outcome = self._outcome(rows, steps, choice, vectors, before, logits, confidences, previous)
+        logits, after = self.features.classify(rows, steps, patch_vectors, before)
+        others = Counterfactuals(
+            self.features,
+            rows,
+            steps,
+            before,
+            self.grid,
+            patch_vectors,
+            random_vectors,
+            focused=choice.focused.to(logits.device),
+            confidence=true_confidence(self.features, rows, logits),
+            previous_confidence=self._previous_confidence,
+        )
+        outcome = self._outcome(choice, logits, others)
         self.classifier_state = after
-        self._previous_confidence = confidences.clone()  # the outcome is the caller's
+        self._previous_confidence = others.confidence.clone()  # the outcome is the caller's
         self.steps += 1
         return outcome
 
@@ -224,15 +234,25 @@ class PatchLocalizationCore:
         choice = self._choice(actions, offsets, focused, shape)
         choice = PatchChoice(choice.offsets.flatten(0, 1), choice.focused.flatten())
         rows, steps = self._all_pairs()
-        vectors = self._focus(rows, steps, choice)
-        logits, states = self.features.classify_sequence(vectors[0].unflatten(0, shape))
+        patch_vectors, random_vectors = self._focus(rows, steps, choice)
+        logits, states = self.features.classify_sequence(patch_vectors.unflatten(0, shape))
         logits = logits.flatten(0, 1)
-        confidences = true_confidence(self.features, rows, logits)
-        previous = _shifted(confidences.view(shape)).flatten()
-        before = _shifted(states).flatten(0, 1)
-        outcome = self._outcome(rows, steps, choice, vectors, before, logits, confidences, previous)
+        confidences = true_confidence(self.features, rows, logits).view(shape)
+        others = Counterfactuals(
+            self.features,
+            rows,
+            steps,
+            _shifted(states).flatten(0, 1),
+            self.grid,
+            patch_vectors,
+            random_vectors,
+            focused=choice.focused.to(logits.device),
+            confidence=confidences.flatten(),
+            previous_confidence=_shifted(confidences).flatten(),
+        )
+        outcome = self._outcome(choice, logits, others)
         self.classifier_state = states[:, -1].contiguous()
-        self._previous_confidence = confidences.view(shape)[:, -1].contiguous()
+        self._previous_confidence = confidences[:, -1].clone()  # the outcome is the caller's
         self.steps += self.num_decisions
         return Outcome(**{name: value.unflatten(0, shape) for name, value in vars(outcome).items()})
 
@@ -282,42 +302,18 @@ class PatchLocalizationCore:
     def _no_vectors(self, count: int) -> Tensor:
         return self.classifier_state.new_zeros(count, self.source.num_patch_features)
 
-    def _outcome(
-        self,
-        rows: Tensor,
-        steps: Tensor,
-        choice: PatchChoice,
-        vectors: tuple[Tensor, Tensor | None],
-        before: Tensor,
-        logits: Tensor,
-        confidences: Tensor,
-        previous: Tensor,
-    ) -> Outcome:
-        """Of choices at M (row, step) pairs."""
-        focused = choice.focused.to(confidences.device)
-        baseline = self._reward(
-            Counterfactuals(
-                self.features,
-                rows,
-                steps,
-                before,
-                self.grid,
-                *vectors,
-                focused=focused,
-                confidence=confidences,
-                previous_confidence=previous,
-            )
-        )
-        costs = look_costs(focused, self.skip_costs[rows].to(confidences))
+    def _outcome(self, choice: PatchChoice, logits: Tensor, others: Counterfactuals) -> Outcome:
+        baseline = self._reward(others)
+        costs = look_costs(others.focused, self.skip_costs[others.rows].to(logits))
         return Outcome(
-            rewards=confidences - baseline - costs,
-            confidences=confidences,
+            rewards=others.confidence - baseline - costs,
+            confidences=others.confidence,
             baseline_confidences=baseline,
             logits=logits,
             predicted_labels=logits.argmax(dim=1),
             offsets=choice.offsets,
             focused=choice.focused,
-            steps=steps,
+            steps=others.steps,
         )
 
     def _all_pairs(self) -> tuple[Tensor, Tensor]:

@@ -92,6 +92,14 @@ def test_play_equals_steps(recognizer, videos, assert_equal, video_div, reward):
         assert_equal(torch.stack([getattr(one, name) for one in outcomes], dim=1), values)
 
 
+def test_the_next_episode_leaves_what_a_whole_one_brought(recognizer, videos):
+    core = _core(recognizer, videos, 3, video_div=1)
+    confidences = core.play(torch.zeros(3, 1, dtype=torch.int64)).confidences
+    before = confidences.clone()
+    core.reset_rows(range(3), [EpisodeStart(1, 1)] * 3)
+    assert torch.equal(confidences, before)
+
+
 class _OneVideo:
     """Videos of which one is kept and all others are replaced by noise."""
 
