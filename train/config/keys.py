@@ -139,7 +139,8 @@ class Key:
             return
         low = value > about.above if about.above is not None else value >= (about.at_least or 0)
         if not low or not (value <= (math.inf if about.at_most is None else about.at_most)):
-            raise ConfigError(f"{self.name}={value} must be {about.range}")
+            expected = self._expected() if self.choices else about.range
+            raise ConfigError(f"{self.name}={value} must be {expected}")
 
     @property
     def _literals(self) -> set[Any]:
@@ -147,9 +148,9 @@ class Key:
 
     def _expected(self) -> str:
         names = [" or ".join(_words(kind)) or _TYPES.get(kind, _MAPPING)[0] for kind in self.types]
-        if self.about.range and names[0] in (_TYPES[int][0], _TYPES[float][0]):
-            names[0] += f", {self.about.range}"
-        return " or ".join(names)
+        if not self.about.range:
+            return " or ".join(names)
+        return ", or ".join([f"{names[0]}, {self.about.range}", *names[1:]])
 
 
 _KEYS: dict[type, dict[str, Key]] = {}

@@ -117,9 +117,9 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tm
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("skip_cost=-1", "skip_cost=-1 must be 0 or more"),
-        ("skip_cost=free", "skip_cost='free' must be a number, 0 or more or random or null"),
-        ("skip_rate=1.5", "skip_rate=1.5 must be 0 to 1"),
+        ("skip_cost=-1", "skip_cost=-1 must be a number, 0 or more, or random, or null"),
+        ("skip_cost=free", "skip_cost='free' must be a number, 0 or more, or random, or null"),
+        ("skip_rate=1.5", "skip_rate=1.5 must be a number, 0 to 1, or random, or null"),
     ],
 )
 def test_costs_and_rates_are_numbers_or_random(make_config, given, message):
