@@ -253,5 +253,5 @@ OF_COMMAND = {
 def unknown_key(name: str, known: Collection[str] = ALL_KEYS) -> str:
     """The message about a key that does not exist, with the nearest one that does."""
     near = difflib.get_close_matches(name, sorted(known), n=1)
-    hint = f"; did you mean {near[0]}=?" if near else "; see configs/config.yaml"
+    hint = f"; did you mean {near[0]}=?" if near else "; adafocus COMMAND --help lists the keys"
     return f"unknown configuration key {name!r}{hint}"

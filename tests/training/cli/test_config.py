@@ -263,7 +263,7 @@ def test_the_policys_arguments_can_be_set_as_any_other_key(make_config, name):
         ("+learning_rat=1", "unknown configuration key 'learning_rat'"),
         ("++sed=1", "did you mean seed="),
         ("~epoch=1", "did you mean epochs="),
-        ("qqqq=1", "see configs/config.yaml"),
+        ("qqqq=1", "COMMAND --help lists the keys"),
         ("experimnt=glyphs", "did you mean experiment="),
         ("command=stage2", "unknown configuration key 'command'"),
         ("epochs", "expected key=value, got 'epochs'"),
