@@ -266,7 +266,7 @@ def make_vector_env(tiny_recognizer: Recognizer) -> MakeVectorEnv:
 
 @pytest.fixture
 def assert_equal() -> Callable[[object, object], None]:
-    """Compares nested data as DESIGN 5.1 says: floats within 1e-5, all else identical."""
+    """Compares nested data: floats within 1e-5, all else identical."""
     return _assert_equal
 
 

@@ -1,4 +1,4 @@
-"""The seed rules of DESIGN 5.1: what decides which video, which frames and which random looks."""
+"""The seed rules: what decides which video, which frames and which random looks."""
 
 import pickle
 import random

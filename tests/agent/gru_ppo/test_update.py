@@ -1,4 +1,4 @@
-"""GruPPO's update against REFERENCE section 4, written out step by step in plain torch."""
+"""GruPPO's update as adafocus_env/PUBLISHED.md has it, written out step by step in plain torch."""
 
 import inspect
 import math

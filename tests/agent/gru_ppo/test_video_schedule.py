@@ -1,5 +1,6 @@
 """VideoSchedule: batches of an epoch in which every video comes once."""
 
+import json
 from collections import Counter
 from itertools import chain
 
@@ -59,3 +60,11 @@ def test_the_order_belongs_to_the_seed_and_to_no_global_generator():
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_a_restored_schedule_goes_on_with_the_batches_and_orders_that_follow():
+    schedule = VideoSchedule(6, 2, seed=0)
+    _batches(schedule, 2)
+    restored = VideoSchedule(6, 2, seed=0)
+    restored.restore(json.loads(json.dumps(schedule.state())))
+    assert _batches(restored, 7) == _batches(schedule, 7)  # the rest of this epoch and two more

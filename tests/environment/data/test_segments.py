@@ -15,7 +15,7 @@ from adafocus_env.data.sampling.segments import (
 
 ASCENDING = [name for name in FRAME_SAMPLINGS if name != "dense"]
 
-# REFERENCE section 6, examples of the validation rule at 16 segments; frames are counted from 1.
+# The published validation rule at 16 segments; frames are counted from 1.
 PUBLISHED_CENTERS = {
     100: [4, 10, 16, 22, 29, 35, 41, 47, 54, 60, 66, 72, 79, 85, 91, 97],
     300: [10, 29, 47, 66, 85, 104, 122, 141, 160, 179, 197, 216, 235, 254, 272, 291],

@@ -1,6 +1,7 @@
 """Crops and flips of whole clips."""
 
 import io
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -57,7 +58,7 @@ def test_evaluation_shows_the_middle_seven_eighths_of_the_shorter_side(height, w
 
 
 def _published_preprocessing(jpeg):
-    """REFERENCE section 6 with PIL: shorter side to 256, bilinear; centre crop of 224."""
+    """The published evaluation crop with PIL: shorter side to 256, bilinear; centre crop of 224."""
     image = Image.open(io.BytesIO(jpeg)).convert("RGB")
     short = min(image.size)
     width, height = (int(256 * side / short) for side in image.size)
@@ -133,6 +134,12 @@ def test_without_flip_left_stays_left():
     for seed in range(20):
         cropped = _apply(transform, frames, seed).float()
         assert cropped[..., :28].mean() < cropped[..., 28:].mean()
+
+
+def test_the_first_draw_gives_width_and_height_and_the_second_the_place_across_and_down():
+    draws = iter([1, 1])  # sizes 360, 315, 270, 237: 360 wide, 315 high; place (4, 0)
+    rng = SimpleNamespace(integers=lambda count: next(draws))
+    assert _multi_scale_crop(360, 480, 224, rng) == (0, 120, 315, 360)
 
 
 def _crops(height, width, frame_size):

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from adafocus_env.envs import ContinuousLocations, PatchGrid
 from adafocus_env.envs.actions import locations_of, make_locations
 
-# REFERENCE section 2: the offsets of the 7 grid lines at side 224.
+# The published offsets of the 7 grid lines at side 224.
 PUBLISHED_LINES = {
     96: [0, 21, 42, 64, 85, 106, 128],
     128: [0, 16, 32, 48, 64, 80, 96],

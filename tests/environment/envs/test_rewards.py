@@ -169,7 +169,7 @@ def test_random_grid_looks_are_at_every_grid_position_and_pixel_looks_wherever_a
 def test_random_looks_are_one_draw_of_the_episode_seeds_baseline_stream(
     baseline_positions, high, pixels
 ):
-    # DESIGN 5.1: SeedSequence([episode_seed, purpose]), purpose 3, all (T, 2) offsets at once.
+    # SeedSequence([episode_seed, purpose]), purpose 3, all (T, 2) offsets at once.
     looks = _random_looks(HandSetSource([0, 0], 112, 32), baseline_positions)
     for row in range(2):
         rng = np.random.default_rng(np.random.SeedSequence([row, 3]))
