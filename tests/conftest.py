@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ from adafocus_env.seeding import Purpose, episode_rng
 
 # The networks here are tiny: threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now is no garbage: folding networks need not look through it each time."""
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the end all of it is taken apart as usual."""
+    gc.unfreeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

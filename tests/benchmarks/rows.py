@@ -52,6 +52,7 @@ class NoiseVideos:
         self.labels = np.arange(sizes.num_videos) % sizes.num_classes
         self.label_sets = tuple((int(label),) for label in self.labels)
         self.num_frames, self.frame_size = sizes.num_frames, frame_size
+        self.num_glance_frames = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -35,7 +35,7 @@ class Noise:
     class_names = tuple(f"class {k}" for k in range(200))
     labels = np.arange(N)
     label_sets = tuple((k,) for k in range(N))
-    num_frames, frame_size = T, 224
+    num_frames, frame_size, num_glance_frames = T, 224, None
 
     def __len__(self) -> int:
         return N

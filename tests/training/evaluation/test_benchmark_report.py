@@ -9,6 +9,7 @@ from rich.console import Console
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
 from train.evaluation.report.figures import CAPTIONS
+from train.evaluation.report.tables import comparison_tables
 from train.evaluation.report.text import write_csv, write_report
 
 
@@ -56,6 +57,15 @@ def test_multiply_adds_of_any_size_are_shown_as_they_are(report, policy_row, gma
     markdown, printed = report(policy_row("learned", gmacs_per_video=gmacs))
     assert _cells(markdown, "learned")[-1] == shown
     assert f" {shown}" in printed
+
+
+def test_differences_stand_beside_those_they_are_to(benchmark_result, policy_row):
+    differences = {
+        "random": {"return": {"mean": 0.4, "ci95": [0.31, 0.52]}},
+        "center": {"return": {"mean": -0.2, "ci95": [-0.33, -0.1]}},
+    }
+    table, *_ = comparison_tables(benchmark_result(policy_row("learned", differences=differences)))
+    assert table.rows == [["learned", ".481", ".400", "[.31 .52]", "-.200", "[-.33 -.10]", ".12"]]
 
 
 def test_a_brief_report_prints_results_alone_and_writes_all(report, policy_row):
