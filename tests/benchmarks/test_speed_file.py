@@ -65,6 +65,8 @@ def test_one_row_on_one_thread_is_measured_and_written(tmp_path: Path) -> None:
 def test_workers_end_with_the_process_that_times_them(number):
     """While they import, build their task or run it, which takes longer than is waited here."""
     code = (
+        # A shell's background jobs are started with SIGINT ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"import sys; sys.path.insert(0, {str(RUN.parent)!r}); from timing import Way, compare; "
         "compare([Way('build_full_size_published')], 9)"
     )
@@ -75,7 +77,7 @@ def test_workers_end_with_the_process_that_times_them(number):
         time.sleep(0.01)
     timing.send_signal(number)
     timing.wait(60)
-    _, left = psutil.wait_procs(workers, timeout=2)
+    _, left = psutil.wait_procs(workers, timeout=5)
     # In a container nobody may take note of an orphan's end.
     alive = [worker for worker in left if worker.status() != psutil.STATUS_ZOMBIE]
     for worker in alive:

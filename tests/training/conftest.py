@@ -1,7 +1,5 @@
 """What the tests of training share: tiny built-in videos on disk, commands in this process."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -11,9 +9,9 @@ import runpy
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ import torch
 from gymnasium import spaces
 from hydra.core.global_hydra import GlobalHydra
 from rich.console import Console
+from safetensors.torch import load_file
 
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS
@@ -47,8 +46,7 @@ PROGRAMS = {
 }
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """What a command left behind."""
 
     code: int
@@ -90,20 +88,22 @@ def _fitting(arguments):
     ]
 
 
-def _run(arguments, main=main):
+def _run(*arguments, code=0, main=main):
+    """Runs `main` in this process; the exit code must be `code`, or one of several."""
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            code = main(_fitting(arguments))
+            ended = main(_fitting(arguments))
         except SystemExit as stop:  # how Hydra reports its own errors
-            code = stop.code if isinstance(stop.code, int) else 1
-    return Finished(code, out.getvalue(), err.getvalue())
+            ended = stop.code if isinstance(stop.code, int) else 1
+    assert ended in np.atleast_1d(code), out.getvalue() + err.getvalue()
+    return Finished(ended, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
 def run_command():
-    """Runs `adafocus ARGUMENTS` in this process."""
-    return lambda *arguments: _run(arguments)
+    """Runs `adafocus ARGUMENTS` in this process; the exit code must be `code`."""
+    return _run
 
 
 @pytest.fixture(scope="session")
@@ -114,8 +114,7 @@ def check_first_step(run_two):
     def take(name, folder, *arguments):
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
-            done = _run(arguments, partial(first_step, name))
-        assert done.code == 0, done.err
+            _run(*arguments, main=partial(first_step, name))
         return torch.load(folder / f"{name}.0.pt", weights_only=True)
 
     def check(folder, *arguments, **parts):
@@ -142,9 +141,7 @@ def run_tiny(run_command, tiny):
     """Runs a command on the tiny videos into a folder; it must succeed."""
 
     def run(command, folder, *overrides):
-        done = run_command(command, *tiny, f"output_dir={folder}", *overrides)
-        assert done.code == 0, done.err
-        return done
+        return run_command(command, *tiny, f"output_dir={folder}", *overrides)
 
     return run
 
@@ -167,8 +164,9 @@ def refused(run_command, tiny, tmp_path):
     """Runs a command that must end with one line on standard error: that line."""
 
     def run(command, *overrides):
-        done = run_command(command, *tiny, f"output_dir={tmp_path / 'run'}", *overrides)
-        assert done.code in (1, 2), done.err  # after or before the run folder is made
+        place = f"output_dir={tmp_path / 'run'}"
+        # After or before the run folder is made.
+        done = run_command(command, *tiny, place, *overrides, code=(1, 2))
         assert "HYDRA_FULL_ERROR" not in done.err
         assert done.err.startswith(f"adafocus {command}: ")
         assert done.err.count("\n") == 1, done.err
@@ -229,6 +227,24 @@ def cut():
 
 
 @pytest.fixture(scope="session")
+def changed():
+    """Names of weights that differ by a bit: of networks, of tensors by name, of their folders."""
+
+    def weights(of):
+        if isinstance(of, Path):
+            (file,) = of.glob("*.safetensors")
+            return load_file(file)
+        return of if isinstance(of, dict) else of.state_dict()
+
+    def compare(one, other):
+        one, other = weights(one), weights(other)
+        assert one.keys() == other.keys()
+        return {name for name in one if not torch.equal(one[name], other[name])}
+
+    return compare
+
+
+@pytest.fixture(scope="session")
 def quiet():
     """Makes a progress display that draws nowhere."""
     return lambda: ProgressDisplay(Console(file=io.StringIO()))
@@ -276,12 +292,11 @@ def actnet_folder(tiny_videos, run_command, tmp_path_factory):
             second = f",{label + 1}" if index % 3 == 0 and label < 9 else ""
             lines.append(f"{name},{VIDEO_FRAMES},{label}{second}\n")
         (folder / f"actnet_{split}_split.txt").write_text("".join(lines))
-    done = run_command(
+    run_command(
         "extract-frames",
         *(f"source={folder / 'videos'}", f"target={folder / 'frames'}", "height=none"),
         f"output_dir={tmp_path_factory.mktemp('extract')}",
     )
-    assert done.code == 0, done.err
     return folder
 
 
@@ -410,9 +425,7 @@ def demo(run_command, tiny, shrink_splits, tmp_path_factory):
         shrink_splits(patch)
         patch.chdir(here)
         patch.setattr(demo_module, "shipped_recognizer", lambda: here / "shipped")
-        done = run_command("demo", *tiny, "ship=true")
-    assert done.code == 0, done.err
-    return here, done.out
+        return here, run_command("demo", *tiny, "ship=true").out
 
 
 @pytest.fixture(scope="session")

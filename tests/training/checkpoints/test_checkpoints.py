@@ -41,9 +41,6 @@ def test_a_part_that_is_missing_or_another_is_named_with_the_command_that_makes_
         load_recognizer(None, "resume", "cpu")
 
 
-# --- what does not fit a command ---
-
-
 @pytest.mark.parametrize("part", ["recognizer", "policy"])
 def test_a_file_is_to_be_converted_first(tmp_path, part):
     file = tmp_path / "128s3_checkpoint.pth.tar"
@@ -103,9 +100,6 @@ def test_classes_must_be_the_videos_and_placeholder_names_as_many(make_recognize
     check_classes(recognizer, make_videos())
     with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
         check_classes(recognizer, make_videos(num_classes=4))
-
-
-# --- a policy and the glancer it was trained with ---
 
 
 @pytest.fixture

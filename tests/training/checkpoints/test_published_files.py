@@ -12,11 +12,7 @@ import pytest
 import torch
 
 from adafocus_env.networks import CheckpointError
-from train.checkpoints.published.files import (
-    read_published,
-    read_published_part,
-    write_published,
-)
+from train.checkpoints.published.files import read_published, read_published_part, write_published
 from train.checkpoints.published.torch_file import read_torch_file
 from train.checkpoints.weight_report import compare_weights
 
@@ -47,9 +43,6 @@ def entries():
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "128s3_checkpoint.pth.tar"
-
-
-# --- reading ---
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
@@ -135,9 +128,6 @@ def test_tensors_of_a_gpu_come_to_the_cpu(entries, file, tmp_path):
     read = read_published(file)
     assert read.best_acc == 75.25
     assert read.glancer["net.features.0.0.weight"].device.type == "cpu"
-
-
-# --- files of other kinds ---
 
 
 class Canary:
@@ -241,9 +231,6 @@ def test_a_checkpoint_without_one_of_the_networks_is_refused(entries, file, part
         read_published(file)
 
 
-# --- other families ---
-
-
 def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(entries, file):
     torch.save(entries, file)
     assert read_published(file).family == "recurrent"
@@ -299,9 +286,6 @@ def test_networks_of_other_options_are_refused(entries, file, part, weights, sai
         read_published(file)
 
 
-# --- writing ---
-
-
 def _write(file, policy):
     parts = {
         "glancer": {"net.a": torch.ones(2)},
@@ -335,9 +319,6 @@ def test_a_written_policy_is_there_three_times_and_stored_once(file):
     for copy in ("policy", "policy_old"):
         assert torch.equal(entries["focuser"][f"policy.{copy}.critic.0.bias"], large)
     assert 1_000_000 < file.stat().st_size < 1_100_000
-
-
-# --- the report ---
 
 
 def test_a_report_names_what_is_missing_unexpected_and_of_another_shape():

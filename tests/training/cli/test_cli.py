@@ -17,9 +17,6 @@ from train.config.keys import keys_of
 CONSOLE_COMMAND = Path(sys.executable).with_name("adafocus")
 
 
-# --- help and version ---
-
-
 def test_help_and_version_come_without_torch_or_hydra():
     script = f"""
 import sys
@@ -43,8 +40,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 
 def test_the_overview_names_every_command_and_the_version_is_the_packages(run_command):
     for asked, code in (["-h"], 0), (["--help"], 0), (["help"], 0), ([], 2):
-        done = run_command(*asked)
-        assert done.code == code
+        done = run_command(*asked, code=code)
         assert "usage: adafocus COMMAND" in done.out
         lines = [line.split(maxsplit=1) for line in done.out.splitlines()]
         for name, command in COMMANDS.items():
@@ -55,7 +51,6 @@ def test_the_overview_names_every_command_and_the_version_is_the_packages(run_co
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_commands_help_names_its_keys(run_command, name):
     done = run_command(name, "--help")
-    assert done.code == 0
     assert f"usage: adafocus {name} [key=value ...]" in done.out
     for key in keys_of(CONFIGS[name]):
         assert done.out.count(f"\n  {key}=") == 1
@@ -73,23 +68,16 @@ def test_a_stages_help_begins_with_what_most_runs_set(run_command, stage):
     ("given", "nearest"), [("stage4", "stage"), ("benchmrk", "benchmark"), ("dmeo", "demo")]
 )
 def test_an_unknown_command_is_refused_with_the_nearest(run_command, given, nearest):
-    done = run_command(given)
-    assert done.code == 2
+    done = run_command(given, code=2)
     assert done.out == ""
     assert f"unknown command {given!r}; did you mean '{nearest}" in done.err
-
-
-# --- mistakes ---
 
 
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["epoch=3"], "adafocus stage1: unknown configuration key 'epoch'; did you mean epochs=?"),
-        (["+note=1"], "unknown configuration key 'note'"),
-        (["epochs"], "expected key=value, got 'epochs'"),
         (["experiment=glyph"], "unknown experiment=glyph; did you mean experiment=glyphs?"),
-        (["algo=ppo"], "stage1 does not use algo= (demo, flops, stage2 and tune do); adafocus sta"),
         (["epochs=[1"], "epochs=[1 cannot be read: a text with"),
         (["recipes.stage1.epoch=1"], "Could not override 'recipes.stage1.epoch'"),
     ],
@@ -97,32 +85,25 @@ def test_an_unknown_command_is_refused_with_the_nearest(run_command, given, near
 def test_an_unknown_key_ends_the_command_before_anything_is_written(
     run_command, tmp_path, overrides, message
 ):
-    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *overrides)
-    assert done.code == 2
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *overrides, code=2)
     assert message in done.err
     assert not (tmp_path / "run").exists()
 
 
 def test_what_is_refused_further_down_ends_the_command_with_one_line(run_command, tmp_path):
-    done = run_command("stage2", f"output_dir={tmp_path / 'run'}", "algo.learning_rat=1")
-    assert done.code == 1
+    done = run_command("stage2", f"output_dir={tmp_path / 'run'}", "algo.learning_rat=1", code=1)
     assert "did you mean 'learning_rate'" in done.err
     assert "Traceback" not in done.err
-    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=0")
-    assert done.code == 1
+    done = run_command("stage1", f"output_dir={tmp_path / 'run'}", "epochs=0", code=1)
     assert done.err == "adafocus stage1: epochs=0 must be at least 1\n"
 
 
 @pytest.mark.parametrize("order", [["epochs=3", "--cfg=job"], ["--cfg=job", "epochs=3"]], ids=str)
 def test_hydra_can_show_the_configuration(run_command, tmp_path, order):
     done = run_command("stage1", f"output_dir={tmp_path / 'run'}", *order)
-    assert done.code == 0
     assert "command: stage1\n" in done.out
     assert "epochs: 3\n" in done.out
     assert not (tmp_path / "run").exists()
-
-
-# --- where it works ---
 
 
 def test_it_works_from_a_folder_with_a_train_and_agents_of_its_own(tmp_path):
@@ -170,13 +151,9 @@ def test_a_reader_that_leaves_ends_the_command_quietly(tmp_path, command):
 
 def test_paths_with_special_characters_reach_the_command(run_command, tmp_path):
     folder = tmp_path / "a [b]=c, (it's)"
-    done = run_command("flops", f"output_dir={folder}")
-    assert done.code == 0, done.err
+    run_command("flops", f"output_dir={folder}")
     assert (folder / "flops.json").is_file()
     assert (folder / "flops.log").is_file()
-
-
-# --- set_aside ---
 
 
 def test_looking_at_the_demos_configuration_leaves_an_earlier_demo_in_its_place(
@@ -184,7 +161,7 @@ def test_looking_at_the_demos_configuration_leaves_an_earlier_demo_in_its_place(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / DEMO_FOLDER).mkdir(parents=True)
-    assert run_command("demo", "--cfg=job").code == 0
+    run_command("demo", "--cfg=job")
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["demo"]
 
 

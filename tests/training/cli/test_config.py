@@ -81,16 +81,9 @@ def test_the_earlier_names_of_published_experiments_are_words_still(make_config,
 def test_values_have_their_types(make_config):
     given = ["epochs=3", "backbone_lr=1e-3", "runs={learned: there}"]
     config = make_config("demo", *given)
-    for name, kind in {
-        "epochs": int,
-        "seed": int,
-        "backbone_lr": float,
-        "weight_decay": float,
-        "output_dir": Path,
-        "policies": tuple,
-        "ship": bool,
-        "algo": AlgoConfig,
-    }.items():
+    kinds = {"epochs": int, "seed": int, "backbone_lr": float, "weight_decay": float}
+    kinds |= {"output_dir": Path, "policies": tuple, "ship": bool, "algo": AlgoConfig}
+    for name, kind in kinds.items():
         assert isinstance(getattr(config, name), kind), name
     assert config.backbone_lr == 0.001
     assert config.policies == ("random", "center", "learned", "greedy_oracle")
@@ -220,9 +213,6 @@ def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(make_config
     assert make_config("stage2", "algo=dqn", "observation=vector").observation == "vector"
 
 
-# --- the algorithm ---
-
-
 def test_arguments_that_are_not_given_are_left_to_the_preset(make_config):
     algo = make_config("stage2").algo
     assert (algo.name, algo.preset) == ("gru_ppo", "demo")
@@ -250,9 +240,6 @@ def test_the_policys_arguments_can_be_set_as_any_other_key(make_config, name):
     assert name in _arguments(GruActorCriticPolicy.__init__, "self")
     config = make_config("stage2", f"algo.policy_kwargs.{name}=1")
     assert config.algo.arguments["policy_kwargs"][name] == 1
-
-
-# --- mistakes ---
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def folder(actnet_folder, tmp_path):
 
 @pytest.fixture
 def check(folder, tmp_path, run_command):
-    """Runs the command: exit code, report, output."""
+    """Runs the command, which fails where there are errors: its report, and `text`, its output."""
 
     def run(media="frames", *overrides):
         out = tmp_path / "out"
@@ -22,10 +22,11 @@ def check(folder, tmp_path, run_command):
             "check-data",
             *("dataset=actnet", f"data_dir={folder}", f"media={media}", f"output_dir={out}"),
             *overrides,
+            code=(0, 1),
         )
         report = json.loads((out / "check_data.json").read_text())
         assert done.code == (1 if report["errors"] else 0)
-        return done.code, report, done.out + done.err
+        return {**report, "text": done.out + done.err}
 
     return run
 
@@ -51,9 +52,7 @@ def _change_line(path, number, line):
 def test_a_bad_line_is_an_error(check, folder, tmp_path, line, message):
     (folder / "frames" / "link").symlink_to(tmp_path)
     _change_line(folder / "actnet_train_split.txt", 4, line)
-    code, report, _ = check()
-    assert code == 1
-    [error] = report["errors"]
+    [error] = check()["errors"]
     assert error.startswith(f"{folder / 'actnet_train_split.txt'}:4: ")
     assert message in error
 
@@ -63,12 +62,11 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(chec
     _change_line(folder / "actnet_train_split.txt", 5, "v_train_004,16,77")
     _change_line(folder / "actnet_val_split.txt", 1, "v_val_000,16")
     (folder / "frames" / "v_train_009" / "image_00016.jpg").unlink()
-    code, report, text = check()
-    assert code == 1
+    report = check()
     assert [error.removeprefix(f"{folder}/actnet_")[:14] for error in report["errors"]] == [
         *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx")
     ]
-    assert "problems that would break training: 4;" in text
+    assert "problems that would break training: 4;" in report["text"]
     assert "train_split.txt:10: " in report["errors"][3]
     assert report["splits"]["train"]["bad_lines"] == 2
     assert report["splits"]["train"]["unreadable_videos"] == 1
@@ -92,20 +90,17 @@ def test_an_unreadable_frame_is_an_error(check, folder, damage, message):
         image.unlink()
     else:
         image.write_bytes(b"" if damage == "zero bytes" else data[: len(data) // 2])
-    _, report, _ = check()
-    [error] = report["errors"]
+    [error] = check()["errors"]
     assert error.startswith(f"{folder / 'actnet_val_split.txt'}:3: {folder.resolve()}/frames/")
     assert message in error
 
 
 def test_a_frame_count_that_is_too_large_is_one_error_a_video(check, folder):
     _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,20,2")
-    _, report, _ = check()
-    [error] = report["errors"]
+    [error] = check()["errors"]
     assert "4 of 20 frames cannot be read, the first: " in error
     assert "image_00017.jpg: no such frame" in error
-    _, report, _ = check("videos")
-    [error] = report["errors"]
+    [error] = check("videos")["errors"]
     assert "v_val_002.mp4: the video ends after 16 readable frames but frame 16 is" in error
 
 
@@ -115,8 +110,8 @@ def test_a_frame_count_that_is_too_small_is_a_warning(check, folder):
         ("frames", "the list says 4 frames but the folder has 16; the rest is never used"),
         ("videos", "the list says 4 frames but the video has about 16 at its own rate"),
     ):
-        code, report, _ = check(media)
-        assert code == 0
+        report = check(media)
+        assert report["errors"] == []
         [warning] = report["warnings"]
         assert warning.startswith(f"{folder / 'actnet_val_split.txt'}:3: ")
         assert message in warning
@@ -124,7 +119,7 @@ def test_a_frame_count_that_is_too_small_is_a_warning(check, folder):
     for split, count in (("train", 12), ("val", 6)):
         lines = [f"v_{split}_{i:03d},4,{i % 10}\n" for i in range(count)]
         (folder / f"actnet_{split}_split.txt").write_text("".join(lines))
-    assert check("videos", "frame_rate=2")[1]["warnings"] == []
+    assert check("videos", "frame_rate=2")["warnings"] == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "twice"])
@@ -137,8 +132,7 @@ def test_an_unreadable_video_is_an_error(check, folder, damage):
         video.unlink()
     else:
         video.write_bytes(data[: len(data) // 2])
-    _, report, _ = check("videos")
-    [error] = report["errors"]
+    [error] = check("videos")["errors"]
     assert error.startswith(f"{folder / 'actnet_train_split.txt'}:12: ")
     expected = {
         "missing": "v_train_011: no such video file",
@@ -151,8 +145,8 @@ def test_an_unreadable_video_is_an_error(check, folder, damage):
 def test_the_class_file_of_another_data_set_is_noticed(check, folder):
     names = [f"class {k}" for k in range(15)]
     (folder / "classInd.txt").write_text("\n".join(names))
-    code, report, _ = check()
-    assert code == 0  # more classes than labels break nothing
+    report = check()
+    assert report["errors"] == []  # more classes than labels break nothing
     assert report["warnings"] == [
         f"{folder / 'classInd.txt'}: 5 of 15 classes have no training video: class 10, class 11, "
         "class 12, class 13, class 14; add videos or remove the classes",
@@ -160,26 +154,22 @@ def test_the_class_file_of_another_data_set_is_noticed(check, folder):
         "this the class file of another data set?",
     ]
     (folder / "classInd.txt").write_text("\n".join(names[:8]))
-    _, report, _ = check()
     # Training videos 8 and 9 have labels 8 and 9.
-    assert all("is this the right class file?" in error for error in report["errors"])
-    assert len(report["errors"]) == 2
-    _, report, _ = check("frames", "lists={num_classes: 239}")
-    assert any("8 classes, but the data set has 239" in error for error in report["errors"])
+    assert ["is this the right class file?" in error for error in check()["errors"]] == [True] * 2
+    errors = check("frames", "lists={num_classes: 239}")["errors"]
+    assert any("8 classes, but the data set has 239" in error for error in errors)
 
 
 def test_the_same_video_twice_is_a_warning_or_with_two_labels_an_error(check, folder):
     _change_line(folder / "actnet_val_split.txt", 2, "v_train_001,16,1")
-    code, report, _ = check()
-    assert code == 0
+    report = check()
+    assert report["errors"] == []
     [warning] = report["warnings"]
     train, val = (folder / f"actnet_{split}_split.txt" for split in ("train", "val"))
     assert warning.startswith(f"{train}:2, {val}:2: {folder.resolve()}/frames/v_train_001 is in ")
     assert "train and val: results on a split that was trained on mean nothing" in warning
     _change_line(folder / "actnet_train_split.txt", 2, "v_train_011,16,5")
-    code, report, _ = check()
-    assert code == 1
-    [error] = report["errors"]
+    [error] = check()["errors"]
     assert "split.txt:2, " in error
     assert "split.txt:12: " in error
     assert "has different labels in these lines; keep the right one" in error
@@ -187,37 +177,34 @@ def test_the_same_video_twice_is_a_warning_or_with_two_labels_an_error(check, fo
 
 def test_short_videos_are_counted_and_break_nothing(check, folder):
     _change_line(folder / "actnet_train_split.txt", 12, "v_train_011,2,1")
-    code, report, text = check()
-    assert code == 0
+    report = check()
+    assert report["errors"] == []
     assert report["splits"]["train"]["short_videos"] == 1
-    assert "1 of 12 videos with fewer than 3 frames left out" in text
+    assert "1 of 12 videos with fewer than 3 frames left out" in report["text"]
 
 
 def test_missing_files_are_errors(check, folder):
     (folder / "classInd.txt").unlink()
     (folder / "actnet_val_split.txt").unlink()
     shutil.rmtree(folder / "frames")
-    _, report, _ = check()
-    for error, part in zip(report["errors"], ("class file", "list file", "frames"), strict=True):
+    for error, part in zip(check()["errors"], ("class file", "list file", "frames"), strict=True):
         assert part in error
         assert "does not exist" in error
 
 
 def test_frames_that_need_a_crop_are_errors_without_it(check, folder):
-    _, report, _ = check("frames", "crop=false", "frame_size=224")
-    assert len(report["errors"]) == 18
-    assert "112x112 pixels but crop=false needs 224x224; set crop=true" in report["errors"][0]
+    errors = check("frames", "crop=false", "frame_size=224")["errors"]
+    assert len(errors) == 18
+    assert "112x112 pixels but crop=false needs 224x224; set crop=true" in errors[0]
 
 
 def test_built_in_videos_on_disk_are_checked_and_those_in_memory_refused(
     tiny_videos, run_command, tmp_path
 ):
     done = run_command("check-data", f"data_dir={tiny_videos}", f"output_dir={tmp_path}")
-    assert done.code == 0, done.err
     assert json.loads((tmp_path / "check_data.json").read_text())["splits"]["test"]["videos"] == 12
     assert "nothing would break training" in done.out
-    done = run_command("check-data", f"output_dir={tmp_path}")
-    assert done.code == 1
+    done = run_command("check-data", f"output_dir={tmp_path}", code=1)
     assert "drawn in memory: there is nothing to check" in done.err
 
 
@@ -225,15 +212,14 @@ def test_what_else_keeps_a_split_from_opening_is_an_error(tiny_videos, run_comma
     data = shutil.copytree(tiny_videos, tmp_path / "data")
     lines = (data / "val.txt").read_text().splitlines()
     (data / "val.txt").write_text("\n".join(lines[1:]) + "\n")
-    done = run_command("check-data", f"data_dir={data}", f"output_dir={tmp_path}")
-    assert done.code == 1
+    done = run_command("check-data", f"data_dir={data}", f"output_dir={tmp_path}", code=1)
     assert "val_targets.npy: 10 target paths for 9 videos" in done.out
 
 
 def test_many_problems_are_shortened_on_the_screen_alone(check, folder):
     with (folder / "actnet_train_split.txt").open("a") as file:
         file.write("bad line\n" * 60)
-    _, report, text = check()
+    report = check()
     assert len(report["errors"]) == 60
-    assert text.count("got 'bad line'") == 50
-    assert "error: 10 more in check_data.json" in text
+    assert report["text"].count("got 'bad line'") == 50
+    assert "error: 10 more in check_data.json" in report["text"]

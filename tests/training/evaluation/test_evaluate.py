@@ -41,9 +41,6 @@ def counted(monkeypatch):
     return seen
 
 
-# --- the published protocol is the default ---
-
-
 def test_the_best_actions_of_the_policy_in_the_run_are_judged_at_one_patch_a_frame(
     stage2_run, evaluate, counted
 ):
@@ -97,9 +94,6 @@ def test_it_sees_the_frames_of_evaluation_whatever_the_split_and_the_seed(handed
     assert one["on_target"] == other["on_target"]
 
 
-# --- numbers ---
-
-
 def test_every_number_is_the_one_of_the_evaluations_logits(stage2_run, evaluate, monkeypatch):
     seen = []
 
@@ -121,9 +115,6 @@ def test_every_number_is_the_one_of_the_evaluations_logits(stage2_run, evaluate,
     assert result["map_missing_classes"] == 0
     assert result["gmacs_per_video"] == pytest.approx(sum(result["gmacs_by_part"].values()))
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier", "policy"}
-
-
-# --- the report ---
 
 
 @pytest.fixture

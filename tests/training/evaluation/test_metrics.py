@@ -14,8 +14,6 @@ from train.evaluation.metrics import (
     top_k,
 )
 
-# --- average precision ---
-
 
 def _logits(probabilities):
     return np.log(np.array(probabilities, np.float32))
@@ -117,9 +115,6 @@ def test_a_network_that_gives_nan_is_not_judged():
             judge()
 
 
-# --- top-k ---
-
-
 def test_a_label_counts_if_fewer_than_k_classes_are_better_and_the_first_of_equals_wins():
     logits = np.array([[5, 4, 3, 2, 1, 0], [5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]], np.float32)
     labels = np.array([0, 4, 0])
@@ -133,9 +128,6 @@ def test_a_label_counts_if_fewer_than_k_classes_are_better_and_the_first_of_equa
     assert [top_k(logits, labels, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert top_k(logits, labels, 1) == pytest.approx(float((logits.argmax(1) == labels).mean()))
     assert top_k(_logits(FOUR), np.array([2, 2, 2, 1]), 5) == 1.0
-
-
-# --- all of them ---
 
 
 def test_metrics_after_every_step_end_with_the_last_steps():
@@ -158,9 +150,6 @@ def test_metrics_take_tensors_and_judge_top_k_by_the_first_label():
     assert metrics["map"] == pytest.approx((2 + 2.75 / 3) / 3)
     first = classification_metrics(_logits(FOUR), labels, map_labels="first")
     assert first["map"] == pytest.approx(1.0)
-
-
-# --- summaries ---
 
 
 class _Targets:

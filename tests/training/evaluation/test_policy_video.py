@@ -4,28 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from agents.baselines.simple import RandomAgent, center_agent
+from agents.baselines.simple import center_agent
 from agents.evaluation import evaluate_agent
 from train.evaluation.report.video import write_policy_video
 
 GREEN = (60, 255, 90)  # RGB, of the current patch's box
-
-
-@pytest.fixture
-def evaluations(make_vector_env):
-    """Two draws of the random agent and one of the center, on five videos of four frames."""
-    env = make_vector_env(5, autoreset_mode="disabled")
-    random = evaluate_agent(env, RandomAgent(env.single_action_space), seed=3, draws=2)
-    return {"random": random, "center": evaluate_agent(env, center_agent(env.core), seed=3)}
-
-
-def _frames(path):
-    capture, frames = cv2.VideoCapture(str(path)), []
-    while True:
-        ok, frame = capture.read()
-        if not ok:
-            return frames
-        frames.append(frame[..., ::-1])
 
 
 def _green(picture):
@@ -34,10 +17,10 @@ def _green(picture):
 
 
 def test_each_policy_has_a_panel_with_its_box_in_every_frame_of_every_video(
-    evaluations, make_videos, tmp_path
+    evaluations, make_videos, mp4_frames, tmp_path
 ):
     write_policy_video(tmp_path, make_videos(), evaluations, seed=3)
-    frames = _frames(tmp_path / "policies.mp4")
+    frames = mp4_frames(tmp_path / "policies.mp4")
     assert len(frames) == 5 * 4
     assert frames[0].shape[1] == 2 * 440  # frames of 40 pixels, eleven times as large
     grey = make_videos()
@@ -45,7 +28,7 @@ def test_each_policy_has_a_panel_with_its_box_in_every_frame_of_every_video(
     write_policy_video(tmp_path, grey, evaluations, seed=3)
     # The middle of the grid is (14, 14), 12 pixels wide: eleven times as large, below a title of
     # 24 pixels, in the right one of two panels.
-    for frame in _frames(tmp_path / "policies.mp4"):
+    for frame in mp4_frames(tmp_path / "policies.mp4"):
         panel = _green(frame[24 : 24 + 440, 440:])
         for axis in (0, 1):
             line = np.flatnonzero(panel.any(axis=axis))
@@ -53,22 +36,22 @@ def test_each_policy_has_a_panel_with_its_box_in_every_frame_of_every_video(
             assert abs(int(line.max()) - (154 + 131)) <= 4
 
 
-def test_at_most_ten_videos_are_shown(make_vector_env, make_videos, tmp_path):
+def test_at_most_ten_videos_are_shown(make_vector_env, make_videos, mp4_frames, tmp_path):
     videos = make_videos(12)
     env = make_vector_env(12, autoreset_mode="disabled", videos=videos)
     evaluation = evaluate_agent(env, center_agent(env.core))
     write_policy_video(tmp_path, videos, {"center": evaluation}, seed=0)
-    assert len(_frames(tmp_path / "policies.mp4")) == 10 * 4
+    assert len(mp4_frames(tmp_path / "policies.mp4")) == 10 * 4
 
 
 @pytest.mark.parametrize("names", [["random"], ["random", "center"]], ids=len)
 def test_the_still_shows_whole_frames_of_every_policy_at_half_size(
-    evaluations, make_videos, tmp_path, names
+    evaluations, make_videos, mp4_frames, tmp_path, names
 ):
     shown = {name: evaluations[name] for name in names}
     write_policy_video(tmp_path, make_videos(), shown, seed=3)
     still = cv2.imread(str(tmp_path / "policies.png"))
     assert still is not None
-    height = _frames(tmp_path / "policies.mp4")[0].shape[0]
+    height = mp4_frames(tmp_path / "policies.mp4")[0].shape[0]
     # Four steps next to each other, policies below each other.
     assert still.shape[:2] == (len(names) * height // 2, 4 * 440 // 2)

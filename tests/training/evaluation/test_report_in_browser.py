@@ -1,7 +1,5 @@
 """report.html in headless Chromium: the player steps, nothing is logged, labels stay text."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os
@@ -13,14 +11,7 @@ from typing import Any
 
 import pytest
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
-from agents.baselines.simple import RandomAgent, center_agent
-from agents.evaluation import evaluate_agent
-from train.evaluation.report.figures import write_figures
-from train.evaluation.report.page import write_page
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-EVIL = "</script><img src=x onerror=alert(1)>"
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--mute-audio"),
     *("--disable-dev-shm-usage", "--disable-extensions", "--remote-debugging-pipe"),
@@ -139,25 +130,6 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def report(make_videos, tiny_recognizer, benchmark_result, policy_row, tmp_path_factory):
-    """A report of three policies on five videos of four frames, with evil labels."""
-    videos = make_videos()
-    env = PatchLocalizationVectorEnv.from_parts(
-        tiny_recognizer, videos, num_envs=5, autoreset_mode="disabled"
-    )
-    random = evaluate_agent(env, RandomAgent(env.single_action_space), seed=3)
-    center = evaluate_agent(env, center_agent(env.core), seed=3)
-    evaluations = {"random": random, "center": center, EVIL: random}
-    folder = tmp_path_factory.mktemp("report")
-    rows = [policy_row(name, learned=name == EVIL) for name in evaluations]
-    result = benchmark_result(*rows, videos=5)
-    write_figures(result, folder)
-    videos.class_names = (EVIL, "class 1", "class 2")
-    write_page(result, evaluations, videos, folder, range(5))
-    return folder / "report.html"
-
-
-@pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     """One Chromium for the tests of this file."""
     started = Browser(tmp_path_factory.mktemp("chromium"))
@@ -184,13 +156,13 @@ def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(opened, re
     assert {url for url in asked if not url.startswith("data:")} == {report.as_uri()}
 
 
-def test_arrow_keys_step_through_frames_and_in_the_player_through_videos(opened):
+def test_arrow_keys_step_through_frames_and_in_the_player_through_videos(opened, evil):
     for frame in ("1", "2", "3", "0"):
         opened.press("ArrowRight")
         assert opened.place() == ("0", frame)
     opened.press("ArrowLeft")
     assert opened.place() == ("0", "3")
-    assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {EVIL}"
+    assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {evil}"
     opened.press("ArrowDown")
     assert opened.place() == ("0", "3")  # elsewhere on the page the key scrolls
     opened.value("document.getElementById('player').focus()")
@@ -229,10 +201,10 @@ def test_buttons_list_and_slider_do_the_same(opened):
         assert opened.place() == place
 
 
-def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened):
+def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened, evil):
     assert opened.value("[...document.querySelectorAll('.panel h3')].map(e => e.textContent)") == [
-        "random", "center", EVIL,
-    ]  # fmt: skip
+        *("random", "center", evil)
+    ]
     assert opened.value("document.querySelectorAll('.panel polyline').length") == 3
     assert opened.value("document.querySelectorAll('.panel .bar').length") == 9  # three classes
     # 40 pixels are drawn eleven times as large; the center's box begins at (14, 14).
@@ -249,13 +221,13 @@ def test_every_policy_has_a_panel_with_its_box_curve_and_classes(opened):
     assert opened.value(green) == [440, [60, 255, 90, 255]]
 
 
-def test_evil_labels_stay_text_everywhere(opened):
+def test_evil_labels_stay_text_everywhere(opened, evil):
     for _ in range(5):
         opened.press("ArrowRight")
     assert opened.value("document.querySelectorAll('img[src=\"x\"]').length") == 0
     assert opened.value("document.querySelectorAll('script').length") == 2
-    assert opened.value("document.body.innerText").count(EVIL) > 3
-    assert opened.value("document.querySelector('option').textContent") == f"0: {EVIL}"
+    assert opened.value("document.body.innerText").count(evil) > 3
+    assert opened.value("document.querySelector('option').textContent") == f"0: {evil}"
     assert opened.complaints() == []
 
 

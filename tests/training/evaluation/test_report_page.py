@@ -1,7 +1,5 @@
 """report.html as text: self-contained, every label only text, small enough, what it says first."""
 
-from __future__ import annotations
-
 import base64
 import json
 from html.parser import HTMLParser
@@ -10,15 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
-from agents.baselines.simple import RandomAgent, center_agent
-from agents.evaluation import evaluate_agent
+from adafocus_env.seeding import derive_episode_seed
 from train.config.keys import ConfigError
 from train.evaluation.report.figures import CAPTIONS, write_figures
 from train.evaluation.report.page import write_page
 from train.evaluation.report.player import choose_videos, player_data
-
-EVIL = "</script><img src=x onerror=alert(1)>"
 
 
 class Page(HTMLParser):
@@ -49,37 +43,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def evaluations(make_videos, tiny_recognizer):
-    """Two draws of the random agent and one of the center, on five videos of four frames."""
-    env = PatchLocalizationVectorEnv.from_parts(
-        tiny_recognizer, make_videos(), num_envs=5, autoreset_mode="disabled"
-    )
-    random = evaluate_agent(env, RandomAgent(env.single_action_space), seed=3, draws=2)
-    return {"random": random, EVIL: evaluate_agent(env, center_agent(env.core), seed=3)}
+def html(report):
+    """The page's text."""
+    return report.read_text()
 
 
-@pytest.fixture(scope="module")
-def videos(make_videos):
-    """Five videos, one class of which has a name that wants to run."""
-    found = make_videos()
-    found.class_names = ("class 0", EVIL, "class 2")
-    return found
-
-
-@pytest.fixture(scope="module")
-def html(evaluations, videos, benchmark_result, policy_row, tmp_path_factory):
-    """A report of two policies, one of which has the evil name too."""
-    folder = tmp_path_factory.mktemp("page")
-    rows = [policy_row("random"), policy_row(EVIL, learned=True)]
-    result = benchmark_result(*rows, videos=5, dataset=EVIL)
-    write_figures(result, folder)
-    write_page(result, evaluations, videos, folder, range(5))
-    return (folder / "report.html").read_text()
-
-
-def test_names_and_labels_are_text_and_nothing_else(html):
+def test_names_and_labels_are_text_and_nothing_else(html, evil):
     page = Page(html)
-    assert EVIL in page.text
+    assert evil in page.text
     assert [attributes for tag, attributes in page.elements if "onerror" in attributes] == []
     assert {a["src"][:22] for tag, a in page.elements if tag == "img"} == {"data:image/png;base64,"}
     assert sum(tag == "script" for tag, _ in page.elements) == 2
@@ -88,8 +59,8 @@ def test_names_and_labels_are_text_and_nothing_else(html):
     scripts = Page(html).scripts
     assert "<" not in scripts["player-data"]
     data = json.loads(scripts["player-data"])
-    assert data["class_names"][1] == EVIL
-    assert data["policies"] == ["random", EVIL]
+    assert data["class_names"][0] == evil
+    assert data["policies"] == ["random", "center", evil]
 
 
 def test_the_page_needs_nothing_from_anywhere(html):
@@ -119,10 +90,8 @@ def test_the_page_begins_with_what_was_measured_and_has_every_figure(html):
         assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).std() > 1.0
 
 
-# --- what the player is given ---
-
-
-def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, videos):
+def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, make_videos):
+    videos = make_videos()
     data = player_data(videos, evaluations, [1, 4], seed=3)
     shown = data["videos"][1]
     assert (shown["index"], shown["label"], len(shown["frames"])) == (4, 1, 4)
@@ -136,14 +105,13 @@ def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, video
     assert sum(probabilities) == pytest.approx(1.0, abs=1e-3)
     encoded = base64.b64decode(shown["frames"][2].split(",", 1)[1])
     frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    from adafocus_env.seeding import derive_episode_seed
-
     clip = videos.clip(4, derive_episode_seed(3, 4, 0))
     expected = clip.frames[2].permute(1, 2, 0).numpy()
     assert np.abs(frame.astype(int) - expected).mean() < 15  # as far as JPEG changes blocks
 
 
-def test_videos_beyond_the_budget_are_left_out_and_named(evaluations, videos):
+def test_videos_beyond_the_budget_are_left_out_and_named(evaluations, make_videos):
+    videos = make_videos()
     one = sum(map(len, player_data(videos, evaluations, [0], seed=3)["videos"][0]["frames"]))
     data = player_data(videos, evaluations, [0, 1, 2, 3], seed=3, frame_budget=int(2.5 * one))
     assert [video["index"] for video in data["videos"]] == [0, 1]
@@ -166,7 +134,7 @@ def test_a_page_of_large_frames_stays_below_20_megabytes(
 ):
     noise = "data:image/jpeg;base64," + "A" * 2_000_000  # a frame of 1.5 MB
     monkeypatch.setattr("train.evaluation.report.player._jpeg", lambda frame: noise)
-    result = benchmark_result(policy_row("random"), policy_row(EVIL))
+    result = benchmark_result(policy_row("random"), policy_row("center"))
     write_figures(result, tmp_path)
     write_page(result, evaluations, make_videos(), tmp_path, range(5))
     assert 8_000_000 < (tmp_path / "report.html").stat().st_size < 20_000_000

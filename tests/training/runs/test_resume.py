@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
-from safetensors.torch import load_file
 from torch.optim import Adam, AdamW
 
 from train.config.keys import ConfigError
@@ -46,15 +45,10 @@ def whole(arguments, run_command, tmp_path_factory):
 
     def run(stage):
         if not (root / stage).exists():
-            assert run_command(*arguments(stage, root / stage)).code == 0
+            run_command(*arguments(stage, root / stage))
         return root / stage
 
     return run
-
-
-def _weights(folder):
-    (file,) = folder.glob("*.safetensors")
-    return load_file(file)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +60,7 @@ def _weights(folder):
     ],
 )
 def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one(
-    arguments, run_command, run_process, whole, cut, tmp_path, stage, how
+    arguments, run_command, run_process, whole, cut, changed, tmp_path, stage, how
 ):
     broken = tmp_path / "broken"
     part, optimizer, count, _ = STAGES[stage]
@@ -76,15 +70,11 @@ def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one
     else:
         run_process("killed", 3, *given, cwd=tmp_path, code=-signal.SIGKILL)
     assert (broken / STATE).is_file()
-    done = run_command(*given, "resume=auto")
-    assert done.code == 0, done.err
+    run_command(*given, "resume=auto")
     log = (broken / f"{stage}.log").read_text()
     assert f"continuing {stage} in {broken}" in log
     assert f"continuing after epoch {2 if how == 'cut' else 1} of 4" in log
-    expected, got = _weights(whole(stage) / part), _weights(broken / part)
-    assert expected.keys() == got.keys()
-    for name, tensor in expected.items():
-        assert torch.equal(got[name], tensor), name
+    assert not changed(whole(stage) / part, broken / part)
     assert not (broken / STATE).exists()
     assert not list(broken.glob(".*.part"))
 
@@ -101,21 +91,18 @@ def unfinished(whole, tmp_path):
 def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings(
     arguments, run_command, unfinished, tmp_path
 ):
-    done = run_command(*arguments("stage1", unfinished))
-    assert done.code == 2
+    done = run_command(*arguments("stage1", unfinished), code=2)
     assert f"{unfinished} holds an unfinished run; add resume=auto" in done.err
     assert (unfinished / STATE).is_file()
     given = arguments("stage1", tmp_path / "new")
-    done = run_command(*given, "epochs=5", f"resume={unfinished}")
-    assert done.code == 2
+    done = run_command(*given, "epochs=5", f"resume={unfinished}", code=2)
     assert f"{unfinished} is an unfinished stage1 with other settings" in done.err
     assert "epochs: 4 there, 5 here" in done.err
 
 
 def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unfinished):
     (unfinished / STATE).write_bytes(b"half a file")
-    done = run_command(*arguments("stage1", unfinished), "resume=auto")
-    assert done.code == 1
+    done = run_command(*arguments("stage1", unfinished), "resume=auto", code=1)
     assert f"{unfinished / STATE} is no training state" in done.err
     assert len(done.err.splitlines()) == 1
 

@@ -17,12 +17,11 @@ def _options(media, **entries):
 def test_check_data_passes_for_both_media(run_command, actnet_folder, tmp_path):
     for media in ("frames", "videos"):
         out = tmp_path / media
-        done = run_command(
+        run_command(
             "check-data",
             *("dataset=actnet", f"data_dir={actnet_folder}", f"media={media}"),
             f"output_dir={out}",
         )
-        assert done.code == 0, done.err
         report = json.loads((out / "check_data.json").read_text())
         assert report["errors"] == report["warnings"] == []
         assert report["media"] == media
@@ -67,12 +66,11 @@ def test_another_frame_rate_gives_the_same_frames_from_both_media(
     (tmp_path / "few").mkdir()
     for index in range(2):
         shutil.copy(actnet_folder / f"videos/v_val_00{index}.mp4", tmp_path / "few")
-    done = run_command(
+    run_command(
         "extract-frames",
         *(f"source={tmp_path / 'few'}", f"target={tmp_path / 'frames'}", "height=none"),
         *(f"frame_rate={frame_rate}", f"output_dir={tmp_path / 'out'}"),
     )
-    assert done.code == 0, done.err
     counts = json.loads((tmp_path / "out" / "extract_frames.json").read_text())["frames"]
     # 16 frames at 8 a second: the last one is due at 15 * R / 8, rounded, halves up.
     expected = {3: 7, 20: 39}[frame_rate]

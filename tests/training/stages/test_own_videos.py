@@ -19,7 +19,6 @@ def own_run(run_command, where_used, video_folder, tmp_path_factory):
 
     def run(part, command, *overrides):
         done = run_command(command, *given, f"output_dir={root / part}", *overrides)
-        assert done.code == 0, done.err
         runs[part] = (root / part, done.out)
         return root / part
 

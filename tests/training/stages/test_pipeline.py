@@ -8,9 +8,7 @@ from copy import deepcopy
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
-from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from adafocus_env.data.glyphs.localization import render_video
@@ -40,9 +38,6 @@ def benchmark(pipeline):
 
 def _by_name(policies):
     return {policy["name"]: policy for policy in policies}
-
-
-# --- folders and what is said ---
 
 
 @pytest.mark.parametrize("part", STAGES)
@@ -112,29 +107,14 @@ def test_the_earlier_demo_is_renamed_and_nothing_is_lost(demo):
     assert f"an earlier {DEMO_FOLDER} is now outputs/{earlier.name}" in out
 
 
-# --- what one stage hands to the next ---
-
-
 def _recognizer(pipeline, part):
     return Recognizer.load(pipeline[part] / "recognizer")
 
 
-def _differing(one, other):
-    """Top-level parts with a weight that is not the same to the bit."""
-    after = other.state_dict()
-    changed = [n for n, value in one.state_dict().items() if not torch.equal(value, after[n])]
-    return {name.split(".")[0] for name in changed}
-
-
-def test_stage_1_keeps_the_glancer_of_stage_0_and_trains_its_focuser(demo, pipeline):
+def test_stage_1_keeps_the_glancer_of_stage_0_and_trains_its_focuser(demo, pipeline, changed):
     recognizer = _recognizer(pipeline, "stage1")
-    saved = load_file(pipeline["glancer"] / "glancer" / "backbone.safetensors")
-    glancer = recognizer.glancer.state_dict()
-    for name, value in saved.items():
-        assert torch.equal(value, glancer[name]), name
-    saved = load_file(pipeline["focuser"] / "focuser" / "backbone.safetensors")
-    focuser = recognizer.focuser.state_dict()
-    assert any(not torch.equal(value, focuser[name]) for name, value in saved.items())
+    assert not changed(pipeline["glancer"] / "glancer", recognizer.glancer)
+    assert changed(pipeline["focuser"] / "focuser", recognizer.focuser)
     assert Recognizer.load(demo[0] / "shipped").fingerprint() == recognizer.fingerprint()
 
 
@@ -149,23 +129,22 @@ def test_stage_2_changes_no_bit_of_the_recognizer(pipeline):
     assert GruPPO.load(pipeline["stage2"] / "algorithm.zip", device="cpu")._n_updates > 0
 
 
-def test_stage_3_changes_the_classifier_alone_and_hands_on_its_policy(pipeline):
+def test_stage_3_changes_the_classifier_alone_and_hands_on_its_policy(pipeline, changed):
     for name in ("random", "center", "learned"):
-        before, after = (_recognizer(pipeline, part) for part in ("stage2", f"stage3_{name}"))
-        assert _differing(before, after) == {"classifier"}
-    one, other = (load_policy(pipeline[p] / "policy").policy for p in ("stage2", "stage3_learned"))
-    assert _differing(one, other) == set()
+        folders = (pipeline[part] / "recognizer" for part in ("stage2", f"stage3_{name}"))
+        assert {weight.split(".")[0] for weight in changed(*folders)} == {"classifier"}
+    one, other = (pipeline[part] / "policy" for part in ("stage2", "stage3_learned"))
+    assert not changed(one, other)
     assert not (pipeline["stage3_random"] / "policy").exists()
 
 
-def test_stage_3_can_write_into_the_folder_it_starts_from(run_tiny, pipeline, tmp_path):
+def test_stage_3_can_write_into_the_folder_it_starts_from(run_tiny, pipeline, changed, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(pipeline["stage2"], folder)
     run_tiny("stage3", folder, f"resume={folder}")
-    expected = load_policy(pipeline["stage2"] / "policy").policy
-    assert _differing(expected, load_policy(folder / "policy").policy) == set()
-    after = Recognizer.load(folder / "recognizer")
-    assert _differing(_recognizer(pipeline, "stage2"), after) == {"classifier"}
+    assert not changed(pipeline["stage2"] / "policy", folder / "policy")
+    weights = changed(pipeline["stage2"] / "recognizer", folder / "recognizer")
+    assert {weight.split(".")[0] for weight in weights} == {"classifier"}
 
 
 def test_the_recognizer_of_a_run_makes_an_environment(pipeline, tiny_videos):
@@ -176,9 +155,6 @@ def test_the_recognizer_of_a_run_makes_an_environment(pipeline, tiny_videos):
     _, reward, *_ = env.step(24)
     assert np.isfinite(reward)
     assert env.num_decisions == 2
-
-
-# --- benchmark.json ---
 
 
 def test_the_benchmark_holds_the_named_policies_and_what_it_was_made_from(benchmark, pipeline):
@@ -250,9 +226,6 @@ def test_the_files_for_people_can_be_read(pipeline):
     assert capture.read()[1].shape[1] >= 2 * 448  # random beside learned
 
 
-# --- evaluate ---
-
-
 def test_evaluate_judges_the_policy_beside_the_recognizer(judge, pipeline, benchmark, tmp_path):
     result = judge(tmp_path, f"resume={pipeline['stage3_learned']}")
     (policy,) = result["policies"]
@@ -275,13 +248,9 @@ def test_evaluate_judges_baseline_agents_by_name(judge, pipeline, benchmark, tmp
         assert got[field] == pytest.approx(expected[field], abs=1e-6), field
 
 
-# --- a run can be repeated ---
-
-
-def test_the_same_seed_trains_the_same_policy(run_tiny, pipeline, tmp_path):
+def test_the_same_seed_trains_the_same_policy(run_tiny, pipeline, changed, tmp_path):
     run_tiny("stage2", tmp_path, f"resume={pipeline['stage1']}")
-    one, other = (load_policy(f / "policy").policy for f in (pipeline["stage2"], tmp_path))
-    assert _differing(one, other) == set()
+    assert not changed(pipeline["stage2"] / "policy", tmp_path / "policy")
 
 
 def test_the_same_seed_trains_the_same_recognizer(run_tiny, pipeline, tmp_path):

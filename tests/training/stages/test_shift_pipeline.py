@@ -5,7 +5,6 @@ import json
 import cv2
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch.optim import SGD
 
 from adafocus_env.data.glyphs.order import SPLITS, render_order_video
@@ -46,8 +45,7 @@ def run(run_command, common):
     """Runs a command on the folder; it must succeed. Gives its run folder."""
 
     def go(command, out, *overrides):
-        done = run_command(command, *common, f"output_dir={out}", *overrides)
-        assert done.code == 0, done.err
+        run_command(command, *common, f"output_dir={out}", *overrides)
         return out
 
     return go
@@ -98,30 +96,22 @@ def test_the_policy_acts_in_continuous_locations_with_batch_normalisation(stages
     assert policy.arguments()["action_std"] == 0.25
 
 
-def test_stage_3_trains_the_classifier_without_dropout_and_keeps_its_own_rate(stages):
+def test_stage_3_trains_the_classifier_without_dropout_and_keeps_its_own_rate(stages, changed):
     before, after = (
         ShiftRecognizer.load(stages / name / "recognizer") for name in ("stage1", "stage3")
     )
     assert before.config == after.config
     assert after.config.dropout > 0.0
-    one, other = before.state_dict(), after.state_dict()
-    changed = {name for name in one if not torch.equal(one[name], other[name])}
-    assert changed == {"classifier.fc.weight", "classifier.fc.bias"}
+    assert changed(before, after) == {"classifier.fc.weight", "classifier.fc.bias"}
 
 
-def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(stages):
+def test_a_checkpoint_in_the_published_form_and_back_has_the_same_metrics(stages, changed):
     before, after = (_result(stages / name) for name in ("evaluate", "evaluate_back"))
     assert after["policies"] == before["policies"]
-    one, other = (
-        ShiftRecognizer.load(stages / name / "recognizer").state_dict()
-        for name in ("stage3", "back")
-    )
-    lost = {name for name in one if not torch.equal(one[name], other[name])}
+    lost = changed(stages / "stage3" / "recognizer", stages / "back" / "recognizer")
     assert lost == {"focuser.net.fc.weight", "focuser.net.fc.bias"}  # published files have none
-    policies = (load_policy(stages / name / "policy").policy for name in ("stage3", "back"))
-    one, other = (policy.state_dict() for policy in policies)
-    scale = {"encoder.mean", "encoder.std", "scale_is_fitted"}
-    assert all(torch.equal(one[name], other[name]) for name in one if name not in scale)
+    lost = changed(stages / "stage3" / "policy", stages / "back" / "policy")
+    assert lost <= {"encoder.mean", "encoder.std", "scale_is_fitted"}
 
 
 def test_a_published_file_or_a_tsm_checkpoint_starts_a_backbone(run, stages, tmp_path):
@@ -158,19 +148,15 @@ def stage1(common, stages):
 
 
 def test_a_cut_stage_1_ends_with_the_weights_of_an_uninterrupted_one(
-    run_command, cut, stage1, tmp_path
+    run_command, cut, changed, stage1, tmp_path
 ):
     arguments = [*stage1, "epochs=2"]
-    assert run_command(*arguments, f"output_dir={tmp_path / 'whole'}").code == 0
+    run_command(*arguments, f"output_dir={tmp_path / 'whole'}")
     broken = f"output_dir={tmp_path / 'broken'}"
     # Three updates an epoch: the fourth is in the second.
     cut(SGD, "step", 4, run_command, *arguments, broken)
-    assert run_command(*arguments, broken, "resume=auto").code == 0
-    one, other = (
-        load_file(tmp_path / name / "recognizer" / "recognizer.safetensors")
-        for name in ("whole", "broken")
-    )
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    run_command(*arguments, broken, "resume=auto")
+    assert not changed(tmp_path / "whole" / "recognizer", tmp_path / "broken" / "recognizer")
 
 
 @pytest.mark.distributed

@@ -17,7 +17,7 @@ from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
-from train.stages.supervised.data import Batch, Chance
+from train.stages.supervised.data import Chance
 
 GRID = PatchGrid(4, 40, 12)
 # Two clips of four frames: rates 0.25 and 0.75.
@@ -42,10 +42,9 @@ def test_a_frame_is_kept_where_its_number_reaches_the_rate_and_costs_are_the_env
 
 
 @pytest.fixture
-def frames(make_videos):
-    """`(2, 4, 3, 40, 40)`."""
-    videos = make_videos(2)
-    return torch.stack([videos.clip(index, index).frames for index in range(2)])
+def batch(make_videos, make_batch):
+    """Two clips of `(4, 3, 40, 40)`."""
+    return make_batch(make_videos(2), CHANCE)
 
 
 @pytest.fixture
@@ -56,25 +55,21 @@ def recognizer(tiny_recognizer):
     return copied.eval()
 
 
-def _batch(frames):
-    return Batch(frames, torch.zeros(2), CHANCE, torch.arange(2))
-
-
-def _logits_with_zeros(recognizer, frames, focused):
+def _logits_with_zeros(recognizer, batch, focused):
     """Patches in the upper left corner of the kept frames."""
     networks = FrozenNetworks(recognizer)
-    flat = frames.flatten(0, 1)
+    flat = batch.frames.flatten(0, 1)
     _, glances = networks.glance(flat)
     patches = networks.focus(flat, torch.zeros(len(flat), 2, dtype=torch.int64))
     vectors = patches * focused.flatten()[:, None]
-    each = (part.unflatten(0, frames.shape[:2]) for part in (glances, vectors))
+    each = (part.unflatten(0, batch.frames.shape[:2]) for part in (glances, vectors))
     with torch.no_grad():
         return recognizer.classify_sequence(*each)[0]
 
 
 @pytest.mark.parametrize("skip_rate", [0.25, "random", 1.0])
-def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer, frames, skip_rate):
-    expected = _logits_with_zeros(recognizer, frames, CHANCE.focused(skip_rate))
+def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer, batch, skip_rate):
+    expected = _logits_with_zeros(recognizer, batch, CHANCE.focused(skip_rate))
     corner = choose_patches("random", GRID, recognizer)  # places of 0 are position 0
     stages = [
         RandomPatchStage(recognizer, 0.1, 0.1, skip_rate=skip_rate),
@@ -82,10 +77,10 @@ def test_stages_1_and_3_give_the_classifier_zeros_for_skipped_frames(recognizer,
     ]
     for stage in stages:
         with torch.no_grad():
-            torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
+            torch.testing.assert_close(stage(batch), expected, atol=1e-4, rtol=0.0)
 
 
-def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
+def test_stage_3_focuses_on_kept_patches_alone(recognizer, batch, monkeypatch):
     counts = []
     focus = FrozenNetworks.focus
     monkeypatch.setattr(
@@ -94,12 +89,12 @@ def test_stage_3_focuses_on_kept_patches_alone(recognizer, frames, monkeypatch):
         lambda self, *args, **more: counts.append(len(args[1])) or focus(self, *args, **more),
     )
     corner = choose_patches("random", GRID, recognizer)
-    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(_batch(frames))
+    ChosenPatchStage(recognizer, corner, 0.1, skip_rate="random")(batch)
     assert counts == [3]
 
 
 @pytest.mark.parametrize("told", [0, 1])
-def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tmp_path, told):
+def test_stage_3_skips_where_a_policy_skips(recognizer, batch, small_policy, tmp_path, told):
     channels, *places = recognizer.map_shape()
     policy = small_policy(17, (channels + told, *places))
     policy.sees_cost = bool(told)
@@ -109,9 +104,9 @@ def test_stage_3_skips_where_a_policy_skips(recognizer, frames, small_policy, tm
     save_policy(policy, tmp_path / "policy", recognizer_sha256="")
     choose = choose_patches(str(tmp_path), GRID, recognizer)
     stage = ChosenPatchStage(recognizer, choose, 0.1)
-    expected = _logits_with_zeros(recognizer, frames, torch.zeros(2, 4, dtype=torch.bool))
+    expected = _logits_with_zeros(recognizer, batch, torch.zeros(2, 4, dtype=torch.bool))
     with torch.no_grad():
-        torch.testing.assert_close(stage(_batch(frames)), expected, atol=1e-4, rtol=0.0)
+        torch.testing.assert_close(stage(batch), expected, atol=1e-4, rtol=0.0)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +157,7 @@ def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(make_conf
         PolicyEntry("fixed:24", frames=BlindFrames("uniform_skip", 4.0)),
     ]
     assert [entry.name for entry in found[1:]] == [
-        *("random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24"),
+        *("random_skip:plus@0.05:plus@0.05", "uniform_skip:4:fixed:24")
     ]
     assert [entry.agent for entry in found[1:]] == ["plus@0.05", "fixed:24"]
 

@@ -1,27 +1,19 @@
 """Stages 0, 1 and 3: which networks learn, in which mode, on which patches (PUBLISHED.md)."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import ConstantLR
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
-from train.runs.processes import Processes
 from train.stages.stage0_backbones import BackboneStage
-from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
-from train.stages.supervised.data import Batch, Chance
-from train.stages.supervised.loop import train_one_epoch
+from train.stages.supervised.data import Chance
 from train.stages.supervised.validation import Validation
 
 GRID = PatchGrid(4, 40, 12)
@@ -36,13 +28,9 @@ def recognizer(tiny_recognizer):
 
 
 @pytest.fixture
-def batch(make_videos):
+def batch(make_videos, make_batch):
     """Five clips of blocks."""
-    videos = make_videos(5)
-    clips = [videos.clip(index, index) for index in range(5)]
-    labels = torch.tensor([clip.label for clip in clips])
-    frames = torch.stack([clip.frames for clip in clips])
-    return Batch(frames, labels, _chance(5, 4), torch.arange(5))
+    return make_batch(make_videos(5), _chance(5, 4))
 
 
 def _at(places):
@@ -54,44 +42,14 @@ def _chance(clips, frames):
     return _at(torch.from_numpy(np.random.default_rng(0).random((clips, frames, 2))))
 
 
-def _logits(stage, batch):
-    return stage(batch)
-
-
-def _make_stage(name, recognizer):
-    if name == "stage 0 glancer":
-        return BackboneStage(recognizer, "glancer", 0.05, None)
-    if name == "stage 0 focuser":
-        return BackboneStage(recognizer, "focuser", 0.05, None)
-    if name == "stage 1":
-        return RandomPatchStage(recognizer, 0.05, 0.05)
-    return ChosenPatchStage(recognizer, choose_patches("center", GRID, recognizer), 0.05)
-
-
-@pytest.fixture
-def train(make_config):
-    """Trains a stage on one batch."""
-    processes = Processes(make_config("stage1", "device=cpu"))
-    return lambda stage, batch: _train(stage, batch, processes)
-
-
-def _train(stage, batch, processes):
-    groups = [{"params": list(module.parameters()), "lr": rate} for module, rate in stage.trained]
-    optimizer = SGD(groups)
-    scheduler = ConstantLR(optimizer, factor=1.0)
-    train_one_epoch(stage, stage, iter([batch]), optimizer, scheduler, processes)
-
-
 def _weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def _moved(module, before):
-    """`parameters` and/or `statistics` (of BatchNorm) that are not what they were."""
-    after = module.state_dict()
-    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+def _kinds(names):
+    """`parameters` and/or `statistics` (of BatchNorm)."""
     kinds = {True: "statistics", False: "parameters"}
-    return {kinds["running" in name or "num_batches" in name] for name in changed}
+    return {kinds["running" in name or "num_batches" in name] for name in names}
 
 
 BOTH = {"parameters", "statistics"}
@@ -106,34 +64,14 @@ BOTH = {"parameters", "statistics"}
         ("stage 3", {"glancer": set(), "focuser": set(), "classifier": {"parameters"}}),
     ],
 )
-def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(recognizer, batch, train, name, moved):
-    stage = _make_stage(name, recognizer)
+def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
+    recognizer, batch, make_stage, take_step, changed, name, moved
+):
+    stage = make_stage(name, recognizer)
     before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
-    train(stage, batch)
-    got = {part: _moved(recognizer.get_submodule(part), before[part]) for part in PARTS}
+    take_step(stage, batch, "weight_decay=0")
+    got = {part: _kinds(changed(before[part], recognizer.get_submodule(part))) for part in PARTS}
     assert got == moved
-
-
-class _Modes:
-    """Notes the modes of BatchNorm and Dropout layers, and gradients, while they run."""
-
-    def __init__(self, recognizer):
-        self.norm: dict[str, set[bool]] = {}
-        self.dropout: dict[str, set[bool]] = {}
-        self.gradients: dict[str, set[bool]] = {}
-        for part in PARTS:
-            for module in recognizer.get_submodule(part).modules():
-                kinds = {nn.BatchNorm2d: self.norm, nn.Dropout: self.dropout}
-                if type(module) in kinds:
-                    modes = kinds[type(module)].setdefault(part, set())
-                    module.register_forward_hook(self._note(modes, part))
-
-    def _note(self, modes, part):
-        def note(module, _, output):
-            modes.add(module.training)
-            self.gradients.setdefault(part, set()).add(output.requires_grad)
-
-        return note
 
 
 @pytest.mark.parametrize(
@@ -152,57 +90,50 @@ class _Modes:
         ("stage 3", {}, {"classifier": True}, {"classifier": True}),
     ],
 )
-def test_modes_while_training(recognizer, batch, train, name, norm, dropout, gradients):
-    stage = _make_stage(name, recognizer)
-    modes = _Modes(recognizer)
-    train(stage, batch)
-    for got, expected in (
-        (modes.norm, norm),
-        (modes.dropout, dropout),
-        (modes.gradients, gradients),
-    ):
-        ran = {part: values for part, values in got.items() if values}
-        assert ran == {part: {value} for part, value in expected.items()}
+def test_modes_while_training(
+    recognizer, batch, make_stage, take_step, note_modes, name, norm, dropout, gradients
+):
+    stage = make_stage(name, recognizer)
+    noted = note_modes(recognizer)
+    take_step(stage, batch)
+    for got, expected in zip(noted, (norm, dropout, gradients), strict=True):
+        assert got == {part: {value} for part, value in expected.items()}
 
 
 @pytest.mark.parametrize("name", ["stage 0 glancer", "stage 0 focuser", "stage 1", "stage 3"])
 def test_everything_is_in_evaluation_mode_while_judging(
-    recognizer, make_videos, make_config, tmp_path, name
+    recognizer, make_stage, note_modes, changed, make_videos, make_config, tmp_path, name
 ):
-    stage = _make_stage(name, recognizer)
+    stage = make_stage(name, recognizer)
     before = _weights(recognizer)
-    modes = _Modes(recognizer)
+    noted = note_modes(recognizer)
     context = RunContext(make_config("stage1", "device=cpu"), tmp_path)
     Validation(stage, make_videos(5), context).score(0)
-    seen = [
-        values for got in (modes.norm, modes.dropout, modes.gradients) for values in got.values()
-    ]
-    assert set().union(*seen) == {False}
-    assert _moved(recognizer, before) == set()
+    assert set().union(*(values for got in noted for values in got.values())) == {False}
+    assert not changed(before, recognizer)
 
 
-def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, batch):
-    stage = _make_stage("stage 3", recognizer)
+def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, batch, make_stage):
+    stage = make_stage("stage 3", recognizer)
     recognizer.classifier.train()
-    assert not torch.equal(_logits(stage, batch), _logits(stage, batch))
+    assert not torch.equal(stage(batch), stage(batch))
     recognizer.classifier.eval()
-    assert torch.equal(_logits(stage, batch), _logits(stage, batch))
+    assert torch.equal(stage(batch), stage(batch))
 
 
-# --- stage 0 ---
-
-
-def test_backbones_are_pretrained_on_whole_frames_and_what_the_glancer_will_see(recognizer, batch):
-    stage = BackboneStage(recognizer, "focuser", 0.05, None)
+def test_backbones_are_pretrained_on_whole_frames_and_what_the_glancer_will_see(
+    recognizer, batch, make_stage
+):
+    stage = make_stage("stage 0 focuser", recognizer)
     recognizer.eval()
     frames = batch.frames[1, 2][None].float() / 255.0
     normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
-    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.focuser(normal)[0])
-    stage = BackboneStage(recognizer, "glancer", 0.05, None)
+    torch.testing.assert_close(stage(batch)[1, 2], recognizer.focuser(normal)[0])
+    stage = make_stage("stage 0 glancer", recognizer)
     recognizer.eval()
     frames = recognizer.glance_input(batch.frames[1, 2][None])
     assert frames.shape == (1, 3, 28, 28)
-    torch.testing.assert_close(_logits(stage, batch)[1, 2], recognizer.glancer(frames)[0])
+    torch.testing.assert_close(stage(batch)[1, 2], recognizer.glancer(frames)[0])
 
 
 @pytest.mark.parametrize(
@@ -218,48 +149,34 @@ def test_backbones_are_pretrained_on_whole_frames_and_what_the_glancer_will_see(
 )
 def test_stage_0_takes_evenly_spaced_frames(recognizer, batch, frames_per_clip, chosen):
     recognizer.eval()
-    some = _logits(BackboneStage(recognizer, "focuser", 0.05, frames_per_clip), batch)
-    every = _logits(BackboneStage(recognizer, "focuser", 0.05, None), batch)
+    some = BackboneStage(recognizer, "focuser", 0.05, frames_per_clip)(batch)
+    every = BackboneStage(recognizer, "focuser", 0.05, None)(batch)
     torch.testing.assert_close(some, every[:, chosen])
-
-
-# --- stage 1 ---
 
 
 def _logits_at(recognizer, batch, offsets):
     """`(N, T, K)` of patches at (top, left) offsets, cut by slicing."""
-    patches = torch.stack(
-        [
-            torch.stack(
-                [
-                    frame[:, top : top + 12, left : left + 12]
-                    for frame, (top, left) in zip(clip, corners, strict=True)
-                ]
-            )
-            for clip, corners in zip(batch.frames, offsets, strict=True)
-        ]
-    )
     rows, steps = batch.frames.shape[:2]
-    _, glances = recognizer.glance(batch.frames.flatten(0, 1))
-    vectors = recognizer.focus(patches.flatten(0, 1))
+    frames, corners = batch.frames.flatten(0, 1), torch.tensor(offsets).flatten(0, 1).tolist()
+    pairs = zip(frames, corners, strict=True)
+    patches = torch.stack([frame[:, y : y + 12, x : x + 12] for frame, (y, x) in pairs])
+    _, glances = recognizer.glance(frames)
+    vectors = recognizer.focus(patches)
     each = (part.view(rows, steps, -1) for part in (glances, vectors))
     return recognizer.classify_sequence(*each)[0]
 
 
-def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch):
+def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch, make_stage):
     # 28 pixels are free: offsets 0..27, as numpy.random.randint(0, 28) draws them.
-    stage = _make_stage("stage 1", recognizer)
+    stage = make_stage("stage 1", recognizer)
     recognizer.eval()
     places = torch.tensor([[0.0, 0.999999], [0.5, 0.49999], [1 / 28, 0.0357], [0.99, 0.25]])
     expected = [[0, 27], [14, 13], [1, 0], [27, 7]]
     drawn = dataclasses.replace(batch, chance=_at(places.double().expand(5, 4, 2)))
     with torch.no_grad():
         torch.testing.assert_close(
-            _logits(stage, drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
+            stage(drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
         )
-
-
-# --- stage 3 ---
 
 
 def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
@@ -271,7 +188,7 @@ def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
     recognizer.eval()
     with torch.no_grad():
         expected = _logits_at(recognizer, batch, offsets)
-        torch.testing.assert_close(_logits(stage, batch), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(stage(batch), expected, rtol=0, atol=1e-5)
 
 
 def test_random_and_center_are_positions_of_the_grid(recognizer):

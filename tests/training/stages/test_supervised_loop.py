@@ -1,7 +1,5 @@
 """Losses, schedules, clips and the choice of the best epoch in stages 0, 1 and 3."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Sequence
@@ -82,9 +80,6 @@ def run_fit(quiet, make_videos, make_context):
     return run
 
 
-# --- losses ---
-
-
 def test_stage_0_takes_the_loss_of_the_mean_logits_and_stages_1_and_3_of_all_steps():
     # Means (log 3, 0) and (log 3 / 2, log 3 / 2): log(4/3) and log 2, halved.
     logits = torch.tensor([[[2 * LOG_3, 0.0], [0.0, 0.0]], [[0.0, LOG_3], [LOG_3, 0.0]]])
@@ -97,9 +92,6 @@ def test_stage_0_takes_the_loss_of_the_mean_logits_and_stages_1_and_3_of_all_ste
     steps = [math.log(4 / 3), math.log(4), math.log(2), math.log(4 / 3)]
     assert loss.item() == pytest.approx(sum(steps) / 4)
     assert MeanColour().final(logits).tolist() == [pytest.approx([0.0, LOG_3])] * 2
-
-
-# --- schedules and optimisers ---
 
 
 def _rates(config, epochs, batches, base=0.4):
@@ -174,9 +166,6 @@ def test_sgd_has_the_published_momentum_and_decay_and_adamw_the_configured(confi
     assert optimizer.param_groups[0]["weight_decay"] == 0.5
 
 
-# --- clips ---
-
-
 def _clips(videos, *, epoch=0, batch_size=2, workers=0, train=True):
     clips = LabelledClips(videos, seed=3)
     return list(load_batches(clips, epoch, batch_size=batch_size, workers=workers, train=train))
@@ -191,17 +180,10 @@ def _joined(batches):
 
 
 @pytest.mark.parametrize("train", [True, False])
-def test_clips_and_their_order_do_not_depend_on_the_workers(make_videos, train):
-    alone, shared = (_clips(make_videos(7), workers=count, train=train) for count in (0, 2))
-    for one, other in zip(_joined(alone), _joined(shared), strict=True):
-        assert torch.equal(one, other)
-
-
-@pytest.mark.parametrize("train", [True, False])
-def test_clips_and_their_order_do_not_depend_on_the_batch_size(make_videos, train):
-    small, large = (_clips(make_videos(8), batch_size=size, train=train) for size in (2, 4))
-    for one, other in zip(_joined(small), _joined(large), strict=True):
-        assert torch.equal(one, other)
+@pytest.mark.parametrize(("count", "how"), [(7, {"workers": 2}), (8, {"batch_size": 4})], ids=str)
+def test_clips_and_their_order_depend_on_neither_workers_nor_batch(make_videos, train, count, how):
+    one, other = (_joined(_clips(make_videos(count), train=train, **more)) for more in ({}, how))
+    assert all(map(torch.equal, one, other))
 
 
 def test_training_batches_are_shuffled_and_whole_and_validation_sees_all_in_order(make_videos):
@@ -216,32 +198,24 @@ def test_training_batches_are_shuffled_and_whole_and_validation_sees_all_in_orde
     assert _joined(batches)[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
 
 
+def _indices(videos, batch_size, train, share=None):
+    clips = LabelledClips(videos, seed=3)
+    how = {"batch_size": batch_size, "workers": 0, "train": train, "share": share}
+    return [batch.indices.tolist() for batch in load_batches(clips, 0, **how)]
+
+
 def test_processes_and_parts_share_the_batches_of_one(make_videos):
-    clips = LabelledClips(make_videos(17, num_classes=17), seed=3)
-
-    def indices(share):
-        loaded = load_batches(clips, 0, batch_size=8, workers=0, train=True, share=share)
-        return [batch.indices.tolist() for batch in loaded]
-
-    whole = indices(None)
+    videos = make_videos(17, num_classes=17)
+    whole = _indices(videos, 8, True)
     assert [len(batch) for batch in whole] == [8, 8]
-    shares = [indices(Share(rank, count=2, parts=2)) for rank in (0, 1)]
+    shares = [_indices(videos, 8, True, Share(rank, count=2, parts=2)) for rank in (0, 1)]
     for k, batch in enumerate(whole):
         (a, b), (c, d) = (share[2 * k : 2 * k + 2] for share in shares)
         assert a + b + c + d == batch
 
 
 def test_processes_share_validation_videos_without_repeats(make_videos):
-    clips = LabelledClips(make_videos(7), seed=3)
-    shares = [
-        [
-            batch.indices.tolist()
-            for batch in load_batches(
-                clips, 0, batch_size=2, workers=0, train=False, share=Share(rank, 3)
-            )
-        ]
-        for rank in range(3)
-    ]
+    shares = [_indices(make_videos(7), 2, False, Share(rank, 3)) for rank in range(3)]
     assert shares == [[[0, 3], [6]], [[1, 4]], [[2, 5]]]
 
 
@@ -264,9 +238,6 @@ def test_every_epoch_has_clips_of_its_own_and_random_numbers_between_0_and_1(mak
         assert 0.95 < numbers.max() < 1.0
         assert numbers.mean().item() == pytest.approx(0.5, abs=0.1)
     assert VALIDATION_EPOCH == 2**32 - 1
-
-
-# --- fit ---
 
 
 def test_it_trains_in_training_mode_on_whole_batches_and_judges_in_evaluation_mode(config, run_fit):

@@ -99,9 +99,6 @@ def test_a_continued_run_keeps_the_table_of_the_run_before(tmp_path):
     assert all((tmp_path / name).read_text() == "val/return\n1.0\n" for name in names)
 
 
-# --- episodes ---
-
-
 @pytest.fixture
 def center(make_vector_env):
     """The center agent on five videos of four frames."""
