@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich.markup import escape
+
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import Recognizer
@@ -122,6 +124,6 @@ def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float)
     print_ = display.console.print
     print_(f"\nDone in {seconds:.0f} s. What to look at:")
     for name, meaning in looks.items():
-        print_(f"  {folder / name}  [dim]{meaning}[/dim]")
-    print_(f"  tensorboard --logdir {folder}  [dim]training curves[/dim]")
+        print_(f"  {escape(str(folder / name))}  [dim]{meaning}[/dim]")
+    print_(f"  tensorboard --logdir {escape(str(folder))}  [dim]training curves[/dim]")
     print_('Go on with gymnasium.make("AdaFocus/PatchLocalization-v0"): README.md shows how.')

@@ -262,7 +262,7 @@ def checked_choice(offsets: Any, focused: Any, shape: tuple[int, ...], free: int
 
     Args:
         offsets: `(*shape, 2)` integer (top, left) corners in pixels.
-        focused: `shape` bool; None keeps all frames.
+        focused: `shape` bool; None skips no frame.
         shape: of the looks.
         free: the largest offset, `side - P`.
 

@@ -81,11 +81,13 @@ class FeatureBank:
         """Refuse a bank that was made of something else than what is in use.
 
         Raises:
-            CheckpointError: glancer, focuser, preprocessing, data set, grid or patch size differ;
-                the message lists the differences.
+            CheckpointError: glancer, focuser, preprocessing, data set, grid, patch size or the
+                number of decisions differ; the message lists the differences.
         """
         here = bank_identity(recognizer, videos, positions=positions, patch_size=patch_size)
         there = {name: self.settings.get(name) for name in IDENTITY}
+        here["decisions"] = videos.num_frames // recognizer.focus_group
+        there["decisions"] = self.layout.num_frames
         found = differences(there, here)
         if found:
             raise CheckpointError(

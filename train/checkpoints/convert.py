@@ -68,7 +68,7 @@ def run_convert(config: ConvertConfig, display: ProgressDisplay) -> None:
         lines = _to_ours(source, target, config)
     for line in lines:
         log.info(line)
-        display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        display.say(line)
 
 
 def _to_ours(source: Path, target: Path, config: ConvertConfig) -> list[str]:

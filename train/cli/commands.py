@@ -10,8 +10,12 @@ from typing import Literal
 
 from train.config.commands import CONFIGS
 from train.config.keys import Key, keys_of
+from train.config.learning import BatchSection, ScheduleSection
+from train.config.sections import ClassesSection, ResumeSection
 from train.config.yaml_files import GROUPS, options
 
+# Of the sections that a command shares with others, those that help shows first.
+_MOST_USED = (ResumeSection, ClassesSection, ScheduleSection, BatchSection)
 _WIDTH = 100
 _COLUMN = 34
 
@@ -144,16 +148,17 @@ def command_help(name: str) -> str:
     lines += [f"usage: adafocus {name} [key=value ...]"]
     keys = dict(keys_of(CONFIGS[name]))
     groups = [group for group, key in GROUPS.items() if key in keys and group not in keys]
-    for section in CONFIGS[name].__mro__:
+    if groups:
+        lines += ["", "Files that set many keys:"]
+        for group in groups:
+            lines += _entry(f"{group}=NAME", ", ".join(options(group)))
+    command, *others = CONFIGS[name].__mro__
+    for section in (command, *(one for one in _MOST_USED if one in others), *others):
         own = [keys.pop(key) for key in vars(section).get("__annotations__", ()) if key in keys]
         if own:
             title = (section.__doc__ or "").splitlines()[0].rstrip(".")
             lines += ["", f"{title}:"]
             lines += [line for one in own for line in _entry(f"{one.name}={one.form}", _about(one))]
-    if groups:
-        lines += ["", "Files that set many keys:"]
-        for group in groups:
-            lines += _entry(f"{group}=NAME", ", ".join(options(group)))
     lines += ["", *textwrap.wrap(_SWEEP, _WIDTH)]
     return "\n".join(lines)
 

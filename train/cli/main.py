@@ -136,7 +136,7 @@ def _start(name: str, config: Any, composed: Any, display: ProgressDisplay) -> N
             context.processes.close()
         finally:
             context.close()
-        display.console.print(f"results are in {config.output_dir}")
+        display.say(f"results are in {config.output_dir}")
 
 
 def _display(*, quiet: bool) -> ProgressDisplay:

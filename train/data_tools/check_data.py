@@ -63,7 +63,7 @@ def run_check_data(config: CheckDataConfig, display: ProgressDisplay) -> None:
             f"problems that would break training: {len(findings.errors)}; all of them are in "
             f"{config.output_dir / REPORT_FILE}"
         )
-    display.console.print(f"nothing would break training; {config.output_dir / REPORT_FILE}")
+    display.say(f"nothing would break training; {config.output_dir / REPORT_FILE}")
 
 
 def _check_videos(

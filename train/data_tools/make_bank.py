@@ -45,7 +45,7 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
         views=config.views,
         seed=config.seed,
     )
-    display.console.print(_size(builder), markup=False, highlight=False, soft_wrap=True)
+    display.say(_size(builder))
     processes = context.processes
     if processes.is_main:
         builder.prepare()

@@ -90,7 +90,7 @@ def run_flops(config: FlopsConfig, display: ProgressDisplay) -> None:
     for name, count in {"glancer + focuser": both, "total": total}.items():
         line = f"{name} {count / 1e9:.2f} G multiply-adds per video"
         # Plain and unbroken at any width: scripts read these lines.
-        display.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        display.say(line)
 
 
 def multiply_adds(

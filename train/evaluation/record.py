@@ -53,7 +53,7 @@ def run_record(
         for number, seen in enumerate(each_draw(results[name].seen()), start=1):
             panels[name if number == 1 else f"{name} ({number})"] = seen
     write_recording(target, evaluator.videos, chosen, panels, seed=config.seed, fps=config.fps)
-    display.console.print(f"{target}: videos {chosen} of {config.split}, {', '.join(panels)}")
+    display.say(f"{target}: videos {chosen} of {config.split}, {', '.join(panels)}")
 
 
 def write_recording(

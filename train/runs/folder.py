@@ -70,9 +70,12 @@ def find_continued(config: ResumeSection, output_dir: Path | None) -> Continued 
                 )
             return _continued(folder, saved)
     if output_dir is not None and (output_dir / STATE_FILE).is_file():
+        saved = saved_config(output_dir)
+        different = differences(config, saved) if config.resume == "auto" and saved else []
+        others = f" with other settings ({'; '.join(different)})" if different else ""
         raise ConfigError(
-            f"{output_dir} holds an unfinished run; add resume=auto with the same settings to "
-            f"continue it, choose another output_dir, or delete {output_dir / STATE_FILE}"
+            f"{output_dir} holds an unfinished run{others}; add resume=auto with the same settings "
+            f"to continue it, choose another output_dir, or delete {output_dir / STATE_FILE}"
         )
     return None
 

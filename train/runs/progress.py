@@ -38,7 +38,7 @@ class ProgressDisplay:
     def __init__(self, console: Console | None = None):
         self.console = console or Console()
         self._progress = Progress(
-            TextColumn("{task.description:<34}"),
+            TextColumn("{task.description:<34}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -72,7 +72,11 @@ class ProgressDisplay:
         line = f"{description}: {time.monotonic() - began:.1f} s{note}"
         log.info(line)
         if not self.console.is_terminal:
-            self.console.print(line, highlight=False, markup=False)
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        """Print a line as it is, whatever brackets the paths and names in it have."""
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class ProgressPart:

@@ -66,7 +66,7 @@ def run_tune(composed: Composed, display: ProgressDisplay) -> None:
     with display.part(f"tune: {config.algo.name}", config.trials) as progress:
         search.run(progress)
     search.show(display.console)
-    display.console.print(f"results are in {config.output_dir}")
+    display.say(f"results are in {config.output_dir}")
 
 
 class _Search:

@@ -281,6 +281,17 @@ def test_a_bank_that_does_not_fit_is_refused_with_the_difference(
         PatchLocalizationEnv.from_parts(**use)
 
 
+def test_a_bank_of_other_divisions_is_refused(builder, make_shift_recognizer, make_videos):
+    one = make_shift_recognizer()
+    two = one.divided(2)
+    videos = make_videos(4, num_frames=12, num_glance_frames=8)
+    bank = FeatureBank.open(_run(builder(recognizer=one, videos=videos, views=1)))
+    use = {"positions": GRID.all_offsets(), "patch_size": 12}
+    bank.check(one, videos, **use)
+    with pytest.raises(CheckpointError, match=r"made otherwise: decisions: 1 there, 2 here"):
+        bank.check(two, videos, **use)
+
+
 @pytest.mark.parametrize(
     "option",
     [

@@ -57,6 +57,13 @@ def test_a_commands_help_names_its_keys(run_command, name):
     assert max(map(len, done.out.splitlines()[1:])) <= 100
 
 
+@pytest.mark.parametrize("stage", ["stage0", "stage1", "stage2", "stage3"])
+def test_a_stages_help_begins_with_what_most_runs_set(run_command, stage):
+    first_screen = "\n".join(run_command(stage, "--help").out.splitlines()[:40])
+    for key in ("experiment", "resume", "data_dir", "epochs", "batch_size"):
+        assert f"\n  {key}=" in first_screen
+
+
 @pytest.mark.parametrize(
     ("given", "nearest"), [("stage4", "stage"), ("benchmrk", "benchmark"), ("dmeo", "demo")]
 )

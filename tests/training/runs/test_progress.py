@@ -66,6 +66,18 @@ def test_text_in_brackets_is_shown_as_it_is():
     assert "interval [0.1, 0.2], policies [bold]" in file.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_names_and_paths_in_brackets_are_shown_as_they_are(terminal):
+    file = io.StringIO()
+    with (
+        ProgressDisplay(Console(file=file, width=140, force_terminal=terminal)) as display,
+        display.part("benchmark: gru_ppo[preset=paper]", total=1),
+    ):
+        display.say("results are in runs/s1 [a=b]")
+    assert "benchmark: gru_ppo[preset=paper]" in file.getvalue()
+    assert "results are in runs/s1 [a=b]" in file.getvalue()
+
+
 def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones():
     clock = iter([0.0, *([0.0] * 3), *[400.0 * step for step in range(1, 20)]])
     console = Console(file=io.StringIO(), force_terminal=True)

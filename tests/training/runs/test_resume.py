@@ -136,7 +136,8 @@ def test_auto_does_not_continue_a_run_from_another_source(make_config, tmp_path)
     run = _unfinished_run(make_config("stage2", "resume=runs/a"), tmp_path / "run", age=0)
     same = find_continued(make_config("stage2", "resume=auto", "recognizer=runs/a"), run)
     assert same.sources == {"resume": "runs/a", "recognizer": None}
-    with pytest.raises(ConfigError, match="holds an unfinished run"):
+    different = r"unfinished run with other settings \(recognizer: runs/a there, runs/b here\)"
+    with pytest.raises(ConfigError, match=different):
         find_continued(make_config("stage2", "resume=auto", "recognizer=runs/b"), run)
 
 
