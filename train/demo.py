@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rich.markup import escape
+from rich.table import Table
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
 from adafocus_env.networks import Recognizer
+from agents.flops import RunningMultiplyAdds
 from train.config.commands import (
+    BankConfig,
     BenchmarkConfig,
     DemoConfig,
     Stage0Config,
@@ -24,6 +28,7 @@ from train.config.commands import (
 )
 from train.config.compose import Composed
 from train.config.sections import RunSection
+from train.data_tools.make_bank import run_bank
 from train.data_tools.make_videos import make_videos
 from train.evaluation.benchmark import run_benchmark
 from train.runs.context import RunContext
@@ -49,6 +54,8 @@ class Demo:
         self._composed = composed
         self._display = display
         self._videos: dict[tuple[str, bool, int], Videos] = {}
+        self._began = time.monotonic()
+        self._work: list[tuple[str, float, float]] = []  # part, seconds, multiply-adds
 
     def run(
         self,
@@ -62,19 +69,44 @@ class Demo:
         config = self._composed.read(kind, command, **values)
         context = RunContext(config, self.config.output_dir / part, self._videos)
         try:
-            stage(config, context, self._display)
+            with self.measured(part or command):
+                stage(config, context, self._display)
         finally:
             context.close()
         return str(context.folder)
 
+    @contextmanager
+    def measured(self, part: str) -> Iterator[None]:
+        """Note the time that a part takes, and its multiply-adds."""
+        began, counter = time.monotonic(), RunningMultiplyAdds()
+        with counter:
+            yield
+        self._work.append((part, time.monotonic() - began, counter.total))
+
+    def work_table(self) -> Table:
+        """What every part took. The multiply-adds are comparable between machines."""
+        table = Table(box=None, title="What it took", title_justify="left")
+        table.add_column("part")
+        for name in ("seconds", "10^9 multiply-adds", "10^9 a second"):
+            table.add_column(name, justify="right")
+        everything = "all", time.monotonic() - self._began, sum(work for *_, work in self._work)
+        for part, seconds, work in (*self._work, everything):
+            rate = f"{work / 1e9 / seconds:.1f}" if work else ""
+            table.add_row(part, f"{seconds:.1f}", f"{work / 1e9:.1f}" if work else "", rate)
+        return table
+
 
 def run_demo(composed: Composed, display: ProgressDisplay) -> None:
-    """Videos, stages 0 to 3 for the learned policy and both baselines, benchmark, summary."""
-    began = time.monotonic()
+    """Videos, stages 0 to 3 for the learned policy and both baselines, benchmark, summary.
+
+    From stage 2 on all features come from a bank: the frozen networks see every frame and every
+    patch once.
+    """
     parts = Demo(composed, display)
     config = parts.config
     data_dir = config.output_dir / "videos" if config.data_dir is None else Path(config.data_dir)
-    make_videos(data_dir, display, workers=os.cpu_count() or 1)
+    with parts.measured("videos"):
+        make_videos(data_dir, display, workers=os.cpu_count() or 1)
     data = {"data_dir": str(data_dir)}
     pretrained = {
         f"pretrained_{name}": parts.run(
@@ -90,6 +122,11 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     stage1 = parts.run("stage1", "stage1", Stage1Config, run_stage1, **pretrained, **data)
     if config.ship:
         Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
+    bank = config.output_dir / "bank"
+    for split in ("train", "val", "test"):
+        values = {"resume": stage1, "split": split, "target": str(bank), **data}
+        parts.run(f"bank_{split}", "bank", BankConfig, run_bank, **values)
+    data["features"] = f"bank:{bank}"
     stage2 = parts.run("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)
     looks = {"random": "random", "center": "center", "learned": stage2}
     runs = {
@@ -107,10 +144,11 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
     benchmark = partial(run_benchmark, brief=True)
     parts.run("", "benchmark", BenchmarkConfig, benchmark, **judged)
-    _say_what_to_look_at(config.output_dir, display, time.monotonic() - began)
+    display.console.print(parts.work_table())
+    _say_what_to_look_at(config.output_dir, display)
 
 
-def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float) -> None:
+def _say_what_to_look_at(folder: Path, display: ProgressDisplay) -> None:
     looks = {
         "report.html": "all of it in one page, with a player: open it in a browser",
         "policies.mp4": "random and learned patches side by side",
@@ -122,7 +160,7 @@ def _say_what_to_look_at(folder: Path, display: ProgressDisplay, seconds: float)
         "stage3_learned/recognizer": "the recognizer that goes with it",
     }
     print_ = display.console.print
-    print_(f"\nDone in {seconds:.0f} s. What to look at:")
+    print_("\nWhat to look at:")
     for name, meaning in looks.items():
         print_(f"  {escape(str(folder / name))}  [dim]{meaning}[/dim]")
     print_(f"  tensorboard --logdir {escape(str(folder))}  [dim]training curves[/dim]")

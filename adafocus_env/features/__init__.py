@@ -2,12 +2,13 @@
 
 from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_builder import BankBuilder
-from adafocus_env.features.bank_features import BankFeatures
+from adafocus_env.features.bank_features import BankEpisodes, BankFeatures
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
 
 __all__ = [
     "BankBuilder",
+    "BankEpisodes",
     "BankFeatures",
     "EpisodeFeatures",
     "EpisodeStart",

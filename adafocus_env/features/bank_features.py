@@ -104,8 +104,8 @@ class BankEpisodes(RecognizerEpisodes):
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
         if self._source.pooled:
-            device = self._glance_vectors.device
-            return self._glance_vectors[rows.to(device), steps.to(device)]
+            device = self.glance_vectors.device
+            return self.glance_vectors[rows.to(device), steps.to(device)]
         return self._stored.take("glance_maps", self._clips[rows], steps)
 
     def focus(self, rows: Tensor, steps: Tensor, offsets: Tensor) -> Tensor:

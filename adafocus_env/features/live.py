@@ -107,7 +107,7 @@ class LiveEpisodes(RecognizerEpisodes):
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
-        stored = self._glance_vectors if self._source.pooled else self._glance_maps
+        stored = self.glance_vectors if self._source.pooled else self._glance_maps
         return stored[rows.to(stored.device), steps.to(stored.device)]
 
     @torch.no_grad()

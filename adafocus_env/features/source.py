@@ -180,14 +180,17 @@ class RecognizerEpisodes(EpisodeFeatures):
     Args:
         source: of the features.
         num_rows: N.
+
+    Attributes:
+        glance_vectors: `(N, T, C)` of the clips, on the device.
     """
 
     def __init__(self, source: RecognizerSource, num_rows: int):
         shape = (num_rows, source.num_decisions, source.map_shape[0])
         self._recognizer = source.recognizer
         self._frames_per_decision = source.recognizer.focus_group
-        self._glance_vectors = torch.zeros(shape, device=source.device)
-        self._context = torch.zeros_like(self._recognizer.glance_context(self._glance_vectors))
+        self.glance_vectors = torch.zeros(shape, device=source.device)
+        self._context = torch.zeros_like(self._recognizer.glance_context(self.glance_vectors))
         self.labels = torch.zeros(num_rows, dtype=torch.int64, device=source.device)
         self.works_ahead = False
 
@@ -198,7 +201,7 @@ class RecognizerEpisodes(EpisodeFeatures):
     def _show(self, rows: Sequence[int], glance_vectors: Tensor, labels: Tensor) -> Tensor:
         """Put glance vectors `(M, T, C)` and labels into rows; returns these on the device."""
         index = torch.as_tensor(list(rows), device=self.labels.device)
-        self._glance_vectors[index] = glance_vectors
+        self.glance_vectors[index] = glance_vectors
         self._context[index] = self._recognizer.glance_context(glance_vectors)
         self.labels[index] = labels.to(self.labels.device)
         return index

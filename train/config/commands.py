@@ -21,6 +21,7 @@ from train.config.learning import (
     BackbonesSection,
     ClassifierSection,
     EnvironmentSection,
+    FeaturesSection,
     GridSection,
     PicturesSection,
     PlayedSection,
@@ -105,6 +106,7 @@ class Stage3Config(
     SkipRateSection,
     SkipCostSection,
     GridSection,
+    FeaturesSection,
 ):
     """Stage 3."""
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from adafocus_env.data import Videos
 from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.envs.actions import locations_of
+from adafocus_env.features import BankEpisodes, BankFeatures, open_bank
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
 from agents.rollout import best_actions
 from train.checkpoints.load import (
@@ -21,6 +23,7 @@ from train.checkpoints.load import (
     load_fitting_policy,
 )
 from train.config.commands import Stage3Config
+from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch, Chance
@@ -73,6 +76,8 @@ class ChosenPatchStage(StepLoss):
     @torch.no_grad()
     def frozen_features(self, batch: Batch) -> Tensor:
         """The classifier's whole input `(N, T, X)`, see `clip_features`."""
+        if batch.features is not None:
+            return self._banked(batch, batch.features)
         recognizer, frames, seen = self._recognizer, batch.frames, batch.seen
         maps, vectors = self._networks.glance(seen.flatten(0, 1))
         group = recognizer.focus_group
@@ -89,6 +94,18 @@ class ChosenPatchStage(StepLoss):
         return recognizer.clip_features(
             vectors.unflatten(0, seen.shape[:2]), patch_vectors.unflatten(0, frames.shape[:2])
         )
+
+    def _banked(self, batch: Batch, features: BankEpisodes) -> Tensor:
+        """The same of clips in a bank, which has a patch vector for every grid position."""
+        count, frames = features.glance_vectors.shape[:2]
+        rows = torch.arange(count).repeat_interleave(frames)
+        steps = torch.arange(frames).repeat(count)
+        observed = features.observation(rows, steps).unflatten(0, (count, frames))
+        chosen = self._choose(observed, batch.chance)
+        focused = chosen.focused & batch.chance.focused(self._skip_rate)
+        vectors = features.focus(rows, steps, chosen.offsets.flatten(0, 1))
+        vectors = vectors.unflatten(0, (count, frames)) * focused[..., None].to(vectors)
+        return self._recognizer.clip_features(features.glance_vectors, vectors)
 
 
 def choose_patches(
@@ -137,22 +154,45 @@ def run_stage3(
     choose = choose_patches(
         policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost
     )
-    train_videos = context.open_split("train", training=True)
-    val_videos = context.open_split("val")
-    check_classes(recognizer, train_videos)
-    check_classes(recognizer, val_videos)
+    train_split = _open_split("train", recognizer, grid, context)
+    val_split = _open_split("val", recognizer, grid, context)
     stage = ChosenPatchStage(recognizer, choose, config.need("fc_lr"), skip_rate=config.skip_rate)
     torch.manual_seed(config.seed)  # Dropout
     name = policy if policy in ("random", "center") else "policy"
     train_stage(
         f"stage 3: classifier, {name}",
         stage,
-        train_videos,
-        val_videos,
+        train_split,
+        val_split,
         context,
         display,
         lambda: _write_results(recognizer, policy if name == "policy" else None, context),
     )
+
+
+def _open_split(
+    split: str, recognizer: AnyRecognizer, grid: PatchGrid, context: RunContext[Stage3Config]
+) -> Videos | BankFeatures:
+    """The split's videos, or with `features=bank:PATH` their features.
+
+    Raises:
+        ConfigError: the classifier learns from every patch of a decision, of which a bank has the
+            mean.
+        CheckpointError: the bank, or the list of classes, is another recognizer's.
+    """
+    videos = context.open_split(split, training=split == "train")
+    check_classes(recognizer, videos)
+    bank = open_bank(context.config.features, split)
+    if bank is None:
+        return videos
+    if recognizer.focus_group > 1:
+        raise ConfigError(
+            "a bank has the mean of a decision's patch vectors, and the classifier of a recognizer "
+            "with temporal shift learns from each of them; use features=live"
+        )
+    place = context.config.bank_device
+    positions = grid.all_offsets()
+    return BankFeatures(recognizer, videos, bank, positions=positions, bank_device=place)
 
 
 def _write_results(

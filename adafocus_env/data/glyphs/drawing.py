@@ -93,14 +93,19 @@ def draw_video(
     brightness = rng.normal(0.0, 3.0, size=VIDEO_FRAMES)
 
     frames = np.empty((VIDEO_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
+    noise = np.empty(frames.shape[1:], np.float32)
+    noisy = np.empty(frames.shape[1:], np.float64)
     for t in range(VIDEO_FRAMES):
         middle = (np.array(background.shape[:2]) - 1) / 2 + pan * (t - VIDEO_FRAMES / 2)
         size = (FRAME_SIZE, FRAME_SIZE)
         frame = cv2.getRectSubPix(background, size, (middle[1], middle[0])).astype(np.uint8)
         for shape in shapes[t]:
             _draw(frame, shape, t)
-        noise = rng.standard_normal(frame.shape, dtype=np.float32) * 8.0 + brightness[t]
-        frames[t] = np.clip(frame + noise, 0, 255).astype(np.uint8)
+        rng.standard_normal(dtype=np.float32, out=noise)
+        noise *= 8.0
+        np.add(noise, brightness[t], out=noisy)
+        noisy += frame
+        frames[t] = np.clip(noisy, 0, 255, out=noisy)
     return frames
 
 

@@ -1,10 +1,15 @@
-"""Labelled clips for stages 0, 1 and 3: which clips a process sees, and in which order."""
+"""Labelled clips for stages 0, 1 and 3: which clips a process sees, and in which order.
+
+A split is given as its videos, whose frames are read, or as a bank of their features, with which
+nothing is read. Both have the same order and the same random numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from adafocus_env.data import Videos
 from adafocus_env.envs.skip_cost import RANDOM, cost_at
+from adafocus_env.features import BankEpisodes, BankFeatures, EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 # Epoch number under which validation clips are drawn: every evaluation sees the same ones.
@@ -67,11 +73,12 @@ class Batch:
     """Labelled clips and the random numbers that belong to them.
 
     Attributes:
-        frames: `(N, T, 3, H, W)` uint8.
+        frames: `(N, T, 3, H, W)` uint8; empty where a bank has the clips' features.
         labels: `(N,)` int64.
         chance: what is drawn for them, on the CPU.
         indices: `(N,)` which videos of the split they are.
         glance_frames: `(N, T', 3, H, W)` uint8, what the glancer sees; None: `frames` themselves.
+        features: the clips in N rows, where a bank has their features.
     """
 
     frames: Tensor
@@ -79,6 +86,7 @@ class Batch:
     chance: Chance
     indices: Tensor
     glance_frames: Tensor | None = None
+    features: BankEpisodes | None = None
 
     @property
     def seen(self) -> Tensor:
@@ -119,15 +127,75 @@ class LabelledClips(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         episode_seed = derive_episode_seed(self.seed, self.epoch, index)
         clip = self.videos.clip(index, episode_seed)
-        count = len(clip.frames)
-        places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
-        share, *skips = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
-        chance = Chance(
-            torch.from_numpy(places), torch.from_numpy(np.array(skips)), torch.tensor(share)
-        )
         return Batch(
-            clip.frames, torch.tensor(clip.label), chance, torch.tensor(index), clip.glance_frames
+            clip.frames,
+            torch.tensor(clip.label),
+            _draw_chance(episode_seed, len(clip.frames)),
+            torch.tensor(index),
+            clip.glance_frames,
         )
+
+    def collate(self, items: Sequence[Batch]) -> Batch:
+        """Items as one batch."""
+        seen = [item.glance_frames for item in items if item.glance_frames is not None]
+        return Batch(
+            torch.stack([item.frames for item in items]),
+            torch.stack([item.labels for item in items]),
+            _stack_chances([item.chance for item in items]),
+            torch.stack([item.indices for item in items]),
+            torch.stack(seen) if seen else None,
+        )
+
+
+class BankedClips(Dataset[EpisodeStart]):
+    """As `LabelledClips`, of a bank: a clip's seed chooses one of the video's views."""
+
+    def __init__(self, source: BankFeatures, seed: int):
+        self.videos = source.videos
+        self.seed = seed
+        self.epoch = 0
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> EpisodeStart:
+        return EpisodeStart(index, derive_episode_seed(self.seed, self.epoch, index))
+
+    def collate(self, items: Sequence[EpisodeStart]) -> Batch:
+        """Items as one batch, its features ready to be gathered."""
+        features = self._source.open(len(items))
+        features.load(range(len(items)), items)
+        count = self._source.num_decisions
+        return Batch(
+            torch.empty(len(items), 0, dtype=torch.uint8),
+            features.labels,
+            _stack_chances([_draw_chance(item.episode_seed, count) for item in items]),
+            torch.tensor([item.video_index for item in items]),
+            features=features,
+        )
+
+
+def clips_of(split: Videos | BankFeatures, seed: int) -> LabelledClips | BankedClips:
+    """The clips of a split, of which either the videos or a bank are there."""
+    if isinstance(split, BankFeatures):
+        return BankedClips(split, seed)
+    return LabelledClips(split, seed)
+
+
+def _draw_chance(episode_seed: int, count: int) -> Chance:
+    """The random numbers of one clip of `count` frames."""
+    places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
+    share, *skips = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
+    return Chance(torch.from_numpy(places), torch.from_numpy(np.array(skips)), torch.tensor(share))
+
+
+def _stack_chances(chances: Sequence[Chance]) -> Chance:
+    return Chance(
+        torch.stack([chance.places for chance in chances]),
+        torch.stack([chance.skips for chance in chances]),
+        torch.stack([chance.shares for chance in chances]),
+    )
 
 
 @dataclass(frozen=True)
@@ -146,7 +214,7 @@ class Share:
 
 
 def load_batches(
-    clips: LabelledClips,
+    clips: LabelledClips | BankedClips,
     epoch: int,
     *,
     batch_size: int,
@@ -161,7 +229,7 @@ def load_batches(
         epoch: part of every clip's seed.
         batch_size: of all processes together when training, a multiple of their parts; of this one
             otherwise.
-        workers: processes that load clips.
+        workers: processes that load clips; those of a bank need none.
         train: training, or evaluation, where a process takes every `share.count`-th video.
         share: this process's part; None is all.
     """
@@ -177,27 +245,12 @@ def load_batches(
     else:
         videos = range(share.rank, len(clips), share.count)
         sampler = [list(videos[i : i + batch_size]) for i in range(0, len(videos), batch_size)]
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Any] = DataLoader(
         clips,
         batch_sampler=sampler,
-        num_workers=workers,
-        collate_fn=_collate,
+        num_workers=0 if isinstance(clips, BankedClips) else workers,
+        collate_fn=clips.collate,
         generator=generator,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
-
-
-def _collate(items: Sequence[Batch]) -> Batch:
-    seen = [item.glance_frames for item in items if item.glance_frames is not None]
-    return Batch(
-        torch.stack([item.frames for item in items]),
-        torch.stack([item.labels for item in items]),
-        Chance(
-            torch.stack([item.chance.places for item in items]),
-            torch.stack([item.chance.skips for item in items]),
-            torch.stack([item.chance.shares for item in items]),
-        ),
-        torch.stack([item.indices for item in items]),
-        torch.stack(seen) if seen else None,
-    )

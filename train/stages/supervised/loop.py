@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from adafocus_env.data import Videos
+from adafocus_env.features import BankFeatures
 from adafocus_env.seeding import derive_episode_seed
 from train.config.keys import ConfigError
 from train.config.learning import SupervisedSection
@@ -19,7 +20,7 @@ from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.runs.progress import ProgressDisplay, ProgressPart
 from train.runs.training_state import finish, load_state, restore_random_state, save_state
-from train.stages.supervised.data import Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.data import Batch, Share, clips_of, load_batches
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 from train.stages.supervised.stage import Stage, TrainedStage, use_sync_batchnorm
 from train.stages.supervised.validation import Score, Validation
@@ -30,8 +31,8 @@ log = logging.getLogger(__name__)
 def train_stage(
     title: str,
     stage: Stage,
-    train_videos: Videos,
-    val_videos: Videos,
+    train_split: Videos | BankFeatures,
+    val_split: Videos | BankFeatures,
     context: RunContext[SupervisedSection],
     display: ProgressDisplay,
     write: Callable[[], None],
@@ -41,14 +42,14 @@ def train_stage(
     Args:
         title: in the display and the log.
         stage: modules and loss.
-        train_videos: sampled anew every epoch.
-        val_videos: the weights are chosen on these.
+        train_split: sampled anew every epoch.
+        val_split: the weights are chosen on these.
         context: configuration, processes, folder.
         display: progress.
         write: writes the trained networks; called in the main process.
     """
     with display.part(title, context.config.need("epochs")) as progress:
-        best = fit(stage, train_videos, val_videos, context, progress)
+        best = fit(stage, train_split, val_split, context, progress)
     if context.processes.is_main:
         write()
     finish(context.folder, context.processes)
@@ -57,8 +58,8 @@ def train_stage(
 
 def fit(
     stage: Stage,
-    train_videos: Videos,
-    val_videos: Videos,
+    train_split: Videos | BankFeatures,
+    val_split: Videos | BankFeatures,
     context: RunContext[SupervisedSection],
     progress: ProgressPart,
 ) -> Score:
@@ -69,8 +70,8 @@ def fit(
 
     Args:
         stage: modules and loss.
-        train_videos: sampled anew every epoch.
-        val_videos: the weights are chosen on these.
+        train_split: sampled anew every epoch.
+        val_split: the weights are chosen on these.
         context: configuration, processes, folder, TensorBoard events.
         progress: advances with the epochs.
 
@@ -80,8 +81,8 @@ def fit(
     Raises:
         ConfigError: the splits have different classes, or a batch cannot be shared.
     """
-    _check_classes(train_videos, val_videos)
-    fitting = _Fitting(stage, train_videos, val_videos, context)
+    _check_classes(train_split, val_split)
+    fitting = _Fitting(stage, train_split, val_split, context)
     if fitting.next_epoch:
         progress.advance(count=fitting.next_epoch)
     for epoch in range(fitting.next_epoch, context.config.need("epochs")):
@@ -97,17 +98,17 @@ class _Fitting:
     def __init__(
         self,
         stage: Stage,
-        train_videos: Videos,
-        val_videos: Videos,
+        train_split: Videos | BankFeatures,
+        val_split: Videos | BankFeatures,
         context: RunContext[SupervisedSection],
     ):
         config, processes = context.config, context.processes
         self._stage = stage
         self._context = context
         self._epochs: int = config.need("epochs")
-        self._clips = LabelledClips(train_videos, config.seed)
-        self._batch_size = _batch_size(len(train_videos), config, processes)
-        self._validation = Validation(stage, val_videos, context)
+        self._clips = clips_of(train_split, config.seed)
+        self._batch_size = _batch_size(len(self._clips), config, processes)
+        self._validation = Validation(stage, val_split, context)
         if config.sync_batchnorm:
             use_sync_batchnorm(stage)
         optimizer = make_optimizer(stage.trained, config)
@@ -273,7 +274,7 @@ def _batch_size(num_videos: int, config: SupervisedSection, processes: Processes
     return size
 
 
-def _check_classes(train_videos: Videos, val_videos: Videos) -> None:
+def _check_classes(train_split: Videos | BankFeatures, val_split: Videos | BankFeatures) -> None:
     """Both splits must name the same classes; else a ConfigError."""
-    if tuple(train_videos.class_names) != tuple(val_videos.class_names):
+    if tuple(train_split.class_names) != tuple(val_split.class_names):
         raise ConfigError("training and validation split have different class files")

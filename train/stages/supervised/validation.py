@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from adafocus_env.data import Videos
+from adafocus_env.features import BankFeatures
 from train.config.learning import SupervisedSection
 from train.evaluation.metrics import classification_metrics
 from train.runs.context import RunContext
-from train.stages.supervised.data import VALIDATION_EPOCH, Batch, LabelledClips, Share, load_batches
+from train.stages.supervised.data import VALIDATION_EPOCH, Batch, Share, clips_of, load_batches
 from train.stages.supervised.stage import Stage
 
 
@@ -40,15 +41,19 @@ class Validation:
 
     Args:
         stage: what is judged.
-        videos: the split.
+        split: its videos, or a bank of their features.
         context: batch size, processes, rules of the metrics.
     """
 
-    def __init__(self, stage: Stage, videos: Videos, context: RunContext[SupervisedSection]):
+    def __init__(
+        self,
+        stage: Stage,
+        split: Videos | BankFeatures,
+        context: RunContext[SupervisedSection],
+    ):
         self._stage = stage
-        self._videos = videos
         self._context = context
-        self._clips = LabelledClips(videos, context.config.seed)
+        self._clips = clips_of(split, context.config.seed)
         self._cached: dict[int, Tensor] = {}
 
     @torch.no_grad()
@@ -64,7 +69,7 @@ class Validation:
         gathered = sorted(self._context.processes.gather(own), key=lambda item: item[0])
         values = classification_metrics(
             torch.stack([logits for _, logits in gathered]).numpy(),
-            self._videos.label_sets,
+            self._clips.videos.label_sets,
             map_rule=config.map_rule,
             map_labels=config.map_labels,
         )
