@@ -1,4 +1,4 @@
-"""The recognizers that come with the package. Finding them does not import torch."""
+"""The recognizers and policies that come with the package. Finding them does not import torch."""
 
 from __future__ import annotations
 
@@ -21,3 +21,19 @@ def shipped_recognizer(dataset: str = "glyphs") -> Path:
     """
     folder = SHIPPED.get(dataset, SHIPPED["glyphs"])
     return Path(str(files("adafocus_env") / "assets" / folder))
+
+
+def shipped_policy(dataset: str = "glyphs") -> Path:
+    """Folder of the policy that comes with the recognizer for a data set.
+
+    Raises:
+        FileNotFoundError: the data set has none.
+    """
+    folder = shipped_recognizer(dataset) / "policy"
+    if dataset not in SHIPPED or not folder.is_dir():
+        having = [name for name in SHIPPED if (shipped_recognizer(name) / "policy").is_dir()]
+        raise FileNotFoundError(
+            f"no policy for dataset={dataset} comes with the package, only for "
+            f"{', '.join(having)}; 'adafocus stage2' trains one"
+        )
+    return folder

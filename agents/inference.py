@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from adafocus_env.envs.actions import locations_of
 from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
 from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
+from adafocus_env.shipped import shipped_policy, shipped_recognizer
 from agents.flops import executed_multiply_adds
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy
@@ -102,18 +104,36 @@ class AdaFocus:
             CheckpointError: a file cannot be used, or the two do not fit each other.
         """
         folder = Path(folder)
+        how = {"skip_cost": skip_cost, "amp": amp, "compile": compile}
+        return cls._of(folder / "recognizer", folder / "policy", device, **how)
+
+    @classmethod
+    def shipped(cls, dataset: str = "glyphs", *, device: str = "auto") -> AdaFocus:
+        """The recognizer and the policy that come with the package.
+
+        Args:
+            dataset: a built-in task: `"glyphs"` or `"glyphs_memory"`.
+            device: where both go.
+
+        Raises:
+            FileNotFoundError: there is no policy for this one.
+        """
+        return cls._of(shipped_recognizer(dataset), shipped_policy(dataset), device)
+
+    @classmethod
+    def _of(cls, recognizer_folder: Path, policy_folder: Path, device: str, **how: Any) -> AdaFocus:
         place = choose_device(device)
-        recognizer = Recognizer.load(folder / "recognizer", device=place)
+        recognizer = Recognizer.load(recognizer_folder, device=place)
         channels = recognizer.map_shape()[0]
-        policy = load_policy(folder / "policy", device=place, glance_channels=channels).policy
+        policy = load_policy(policy_folder, device=place, glance_channels=channels).policy
         if not isinstance(policy, GruActorCriticPolicy):
             raise CheckpointError(
-                f"{folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
+                f"{policy_folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
             )
         try:
-            return cls(recognizer, policy, skip_cost=skip_cost, amp=amp, compile=compile)
+            return cls(recognizer, policy, **how)
         except ValueError as error:
-            raise CheckpointError(f"{folder}: {error}") from error
+            raise CheckpointError(f"{policy_folder}: {error}") from error
 
     @torch.no_grad()
     def predict(self, frames: Tensor) -> tuple[Tensor, Tensor]:
