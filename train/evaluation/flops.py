@@ -40,7 +40,10 @@ from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.
 PARTS = ("glancer", "policy", "focuser", "classifier")
-_SIZES_OF_POLICIES = ("head", "recurrent", "channels", "hidden_dim", "patch_grid", "head_dim")
+_SIZES_OF_POLICIES = (
+    *("head", "recurrent", "channels", "hidden_dim"),
+    *("patch_grid", "head_dim", "kernel_size"),
+)
 # ActivityNet's and Mini-Kinetics's, where no class file says.
 DEFAULT_CLASSES = 200
 
