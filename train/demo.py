@@ -15,6 +15,7 @@ from rich.table import Table
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
+from adafocus_env.files import read_json
 from adafocus_env.networks import Recognizer
 from agents.flops import RunningMultiplyAdds
 from train.config.commands import (
@@ -31,6 +32,7 @@ from train.config.sections import RunSection
 from train.data_tools.make_bank import run_bank
 from train.data_tools.make_videos import make_videos
 from train.evaluation.benchmark import run_benchmark
+from train.evaluation.shipped_policy import RESULT_FILE, judge_shipped_policy
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.stage0_backbones import run_stage0
@@ -67,13 +69,18 @@ class Demo:
     ) -> str:
         """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""
         config = self._composed.read(kind, command, **values)
-        context = RunContext(config, self.config.output_dir / part, self._videos)
+        context = RunContext(config, self.config.output_dir / part, self._shared_videos(config))
         try:
             with self.measured(part or command):
                 stage(config, context, self._display)
         finally:
             context.close()
         return str(context.folder)
+
+    def _shared_videos(self, config: RunSection) -> dict[tuple[str, bool, int], Videos] | None:
+        """Splits that are open already, for the parts that see the demo's own videos."""
+        own = config.dataset == self.config.dataset
+        return self._videos if own else None
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -141,8 +148,18 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
         )
         for name, policy in looks.items()
     }
+    memory = parts.run(
+        "memory",
+        "benchmark",
+        BenchmarkConfig,
+        judge_shipped_policy,
+        dataset="glyphs_memory",
+        resume=str(shipped_recognizer("glyphs_memory")),
+        policies=["random", "learned"],
+    )
+    other_tasks = [read_json(Path(memory) / RESULT_FILE)]
     judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
-    benchmark = partial(run_benchmark, brief=True)
+    benchmark = partial(run_benchmark, brief=True, other_tasks=other_tasks)
     parts.run("", "benchmark", BenchmarkConfig, benchmark, **judged)
     display.console.print(parts.work_table())
     _say_what_to_look_at(config.output_dir, display)

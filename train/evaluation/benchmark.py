@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adafocus_env.files import write_json
@@ -27,6 +28,7 @@ def run_benchmark(
     display: ProgressDisplay,
     *,
     brief: bool = False,
+    other_tasks: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Judge all policies; write `benchmark.json`, `.csv`, `.md`, figures, a video, `report.html`.
 
@@ -35,6 +37,7 @@ def run_benchmark(
         context: its folder, data and device.
         display: progress, and where the tables are printed.
         brief: print the tables of results alone.
+        other_tasks: what `judge_shipped_policy` measured, to be shown beside it.
     """
     entries = read_entries(config)
     evaluator = Evaluator.open(entries, context)
@@ -52,6 +55,7 @@ def run_benchmark(
         "patch_size": sizes.patch_size,
         "frame_size": sizes.frame_size,
         "collapse_share": COLLAPSE_SHARE,
+        "other_tasks": list(other_tasks),
     }
     folder, evaluations = context.folder, results.evaluations()
     write_json(folder / "benchmark.json", result)

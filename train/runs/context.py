@@ -80,6 +80,10 @@ class RunContext(Generic[C]):
             self._videos[key] = open_split(self.config, split, training=training, num_frames=frames)
         return self._videos[key]
 
+    def use_videos(self, split: str, videos: Videos) -> None:
+        """Take these for a split, as evaluation sees it, instead of opening it."""
+        self._videos[split, False, videos.num_frames] = videos
+
     def rules(self: RunContext[PlayedSection], split: str) -> dict[str, Any]:
         """What `from_parts` of an environment over a split of this run takes, the reward apart.
 

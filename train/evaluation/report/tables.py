@@ -78,7 +78,10 @@ _DIAGNOSTICS: dict[str, Cell] = {
 
 
 def result_tables(result: Mapping[str, Any]) -> list[TextTable]:
-    """Rewards and accuracies: with each policy's own classifier and, if that differs, with one."""
+    """Rewards and accuracies: with each policy's own classifier and, if that differs, with one.
+
+    And those in other tasks, where such were measured beside it.
+    """
     policies = result["policies"]
     own = any(policy["classifier"] == "own" for policy in policies)
     title = "Each with its own stage-3 classifier" if own else "Results"
@@ -87,6 +90,8 @@ def result_tables(result: Mapping[str, Any]) -> list[TextTable]:
         same = result["policies_same_classifier"]
         title = "All with the same (stage-1) classifier"
         tables.append(_table(title, _RESULTS, same, too_wide=_TOO_WIDE))
+    for other in result.get("other_tasks", ()):
+        tables.append(_table(other["title"], _RESULTS, other["policies"], too_wide=_TOO_WIDE))
     return tables
 
 
