@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from adafocus_env.data.catalog import TASKS
 from adafocus_env.data.glyphs.videos import GlyphVideos
@@ -35,11 +34,8 @@ def judge_shipped_policy(
     entries = read_entries(config)
     evaluator = Evaluator.open(entries, context)
     results = measure([evaluator.load(entry) for entry in entries], evaluator, context, display)
-    result: dict[str, Any] = {
-        "title": f"{config.dataset}: decisions that need memory (shipped policy, {NUM_VIDEOS} videos)",
-        "policies": results.rows(),
-    }
-    write_json(context.folder / RESULT_FILE, result)
+    title = f"{config.dataset}, {NUM_VIDEOS} videos: the shipped policy remembers, and must"
+    write_json(context.folder / RESULT_FILE, {"title": title, "policies": results.rows()})
 
 
 def first_videos(dataset: str, split: str, num_frames: int) -> GlyphVideos:
