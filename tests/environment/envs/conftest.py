@@ -32,16 +32,12 @@ def assert_equal_to_sync(assert_equal, sample_actions):
         for space in ("observation_space", "action_space", "single_observation_space"):
             assert getattr(native, space) == getattr(sync, space)
         assert_equal(native.reset(seed=9), sync.reset(seed=9))
-        ended = []
-        for actions in sample_actions(native, 2 * native.num_decisions):
+        steps = native.num_decisions
+        for t, actions in enumerate(sample_actions(native, 2 * steps)):
             one, other = native.step(actions), sync.step(actions)
             assert_equal(one, other)
             assert one[1].dtype == np.float64
-            ended.append(one[2].tolist())
-        episode = [[False] * native.num_envs] * (native.num_decisions - 1) + [
-            [True] * native.num_envs
-        ]
-        assert ended == 2 * episode
+            assert one[2].tolist() == [t % steps == steps - 1] * native.num_envs
         assert_equal(native.reset(), sync.reset())
 
     return compare

@@ -5,15 +5,13 @@ import pytest
 import torch
 from gymnasium.error import InvalidAction
 
-from adafocus_env.envs import REWARDS
-
 N, T = 3, 4
 
 
 @pytest.mark.parametrize(
     "rules",
     [
-        *({"reward": reward} for reward in REWARDS),
+        {"reward": "random"},
         {"baseline_positions": "grid", "locations": "continuous"},
         {"reward": "expected", "locations": "continuous", "autoreset_mode": "disabled"},
         {"reward": "prev", "locations": "skip", "autoreset_mode": "disabled"},

@@ -17,7 +17,7 @@ from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
 
-N, SEEN = 3, ("map", "vector")
+N = 3
 # Half a step of float16 between 4 and 8, the largest values of a map of bound 6.
 MAP_ATOL = 2.0**-9
 CONFIDENCE_ATOL = 2e-3
@@ -131,7 +131,10 @@ def test_episodes_on_a_bank_are_live_ones(banked):
 @pytest.mark.parametrize(
     "rules",
     [
-        *({"reward": name, "observation": seen} for name, seen in zip(REWARDS, cycle(SEEN))),
+        *(
+            {"reward": name, "observation": seen}
+            for name, seen in zip(REWARDS, cycle(["map", "vector"]))
+        ),
         *({"locations": "skip", "reward": "skip", "skip_cost": cost} for cost in (0.1, "random")),
     ],
     ids=str,
