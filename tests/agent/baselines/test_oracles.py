@@ -31,9 +31,7 @@ def test_a_beam_of_one_is_the_greedy_oracle_and_a_wider_one_finds_more(env):
     assert _returns(env, 16).mean() > beam.rewards.sum(axis=1).mean()
 
 
-def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(
-    make_vector_env, make_videos, make_recognizer
-):
+def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(make_videos, make_recognizer):
     parts = make_recognizer(num_frames=2), make_videos(3, num_frames=2)
     rules = {"grid_size": 4, "reward": "conf", "autoreset_mode": "disabled"}
     few, env = (

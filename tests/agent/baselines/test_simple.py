@@ -102,7 +102,7 @@ def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env):
     assert actions[:, 1].tolist() == [0, 6, 0, 6, 42, 48]
 
 
-def test_a_sweep_of_more_frames_has_more_lines(make_vector_env, make_videos, make_recognizer):
+def test_a_sweep_of_more_frames_has_more_lines(make_videos, make_recognizer):
     env = PatchLocalizationVectorEnv.from_parts(
         make_recognizer(num_frames=8), make_videos(num_frames=8), num_envs=2, grid_size=7
     )
