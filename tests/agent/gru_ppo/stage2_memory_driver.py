@@ -14,15 +14,38 @@ import gc
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
+from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import FrozenNetworks, Recognizer, RecognizerConfig
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.vec_env import Sb3VecEnvAdapter
-from rows import NoiseVideos, Sizes
 from train.cli.allocator import keep_freed_memory
+
+N, T = 4, 8
+
+
+class Noise:
+    """Random videos."""
+
+    class_names = tuple(f"class {k}" for k in range(200))
+    labels = np.arange(N)
+    label_sets = tuple((k,) for k in range(N))
+    num_frames, frame_size, num_glance_frames = T, 224, None
+
+    def __len__(self) -> int:
+        return N
+
+    def clip(self, index: int, episode_seed: int) -> Clip:
+        frames = np.random.default_rng(index).integers(0, 256, (T, 3, 224, 224), dtype=np.uint8)
+        return Clip(torch.from_numpy(frames), index)
+
+    def target_centers(self, index: int) -> Any:
+        return None
 
 
 def memory_mib(name: str) -> float:
@@ -34,10 +57,8 @@ def memory_mib(name: str) -> float:
 
 torch.set_num_threads(1)
 keep_freed_memory()
-sizes = Sizes(num_videos=4, num_frames=8)
-videos = NoiseVideos(sizes, 224)
-recognizer = Recognizer(RecognizerConfig(videos.class_names, num_frames=sizes.num_frames))
-env = PatchLocalizationVectorEnv.from_parts(recognizer, videos, num_envs=sizes.num_videos)
+recognizer = Recognizer(RecognizerConfig(Noise.class_names, num_frames=T))
+env = PatchLocalizationVectorEnv.from_parts(recognizer, Noise(), num_envs=N)
 model = GruPPO(env=Sb3VecEnvAdapter(env), seed=0, device="cpu")
 dark = torch.zeros(1, 3, 224, 224, dtype=torch.uint8)
 networks = FrozenNetworks(recognizer)  # shares its folded weights with the environment
@@ -47,7 +68,7 @@ gc.collect()
 ctypes.CDLL(None).malloc_trim(0)  # what folding the networks has freed is no part of them
 resident = memory_mib("VmRSS")
 Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak
-model.learn(2 * 4 * 8)  # from the second step on Adam's moments are there
+model.learn(2 * N * T)  # from the second step on Adam's moments are there
 assert model._n_updates == 2
 added = memory_mib("VmHWM") - resident
 model.save(sys.argv[1])
