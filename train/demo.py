@@ -27,7 +27,7 @@ from train.config.commands import (
     Stage2Config,
     Stage3Config,
 )
-from train.config.compose import Composed
+from train.config.compose import Composed, compose_command
 from train.config.sections import RunSection
 from train.data_tools.make_bank import run_bank
 from train.data_tools.make_videos import make_videos
@@ -69,18 +69,39 @@ class Demo:
     ) -> str:
         """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""
         config = self._composed.read(kind, command, **values)
-        context = RunContext(config, self.config.output_dir / part, self._shared_videos(config))
+        context = RunContext(config, self.config.output_dir / part, self._videos)
+        return self._run(part or command, config, context, stage)
+
+    def judge_memory(self) -> str:
+        """Judge the shipped policy of `glyphs_memory`, whatever the demo was told to do else."""
+        config = self.config
+        composed = compose_command("benchmark", ["experiment=glyphs_memory"])
+        judged = composed.read(
+            BenchmarkConfig,
+            "benchmark",
+            resume="shipped",
+            policies=["random", "learned"],
+            output_dir=str(config.output_dir / "memory"),
+            device=config.device,
+            seed=config.seed,
+            draws=config.draws,
+        )
+        context = RunContext(judged, judged.output_dir)
+        return self._run("memory", judged, context, judge_shipped_policy)
+
+    def _run(
+        self,
+        title: str,
+        config: C,
+        context: RunContext[C],
+        stage: Callable[[C, RunContext[C], ProgressDisplay], Any],
+    ) -> str:
         try:
-            with self.measured(part or command):
+            with self.measured(title):
                 stage(config, context, self._display)
         finally:
             context.close()
         return str(context.folder)
-
-    def _shared_videos(self, config: RunSection) -> dict[tuple[str, bool, int], Videos] | None:
-        """Splits that are open already, for the parts that see the demo's own videos."""
-        own = config.dataset == self.config.dataset
-        return self._videos if own else None
 
     @contextmanager
     def measured(self, part: str) -> Iterator[None]:
@@ -148,15 +169,7 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
         )
         for name, policy in looks.items()
     }
-    memory = parts.run(
-        "memory",
-        "benchmark",
-        BenchmarkConfig,
-        judge_shipped_policy,
-        dataset="glyphs_memory",
-        resume=str(shipped_recognizer("glyphs_memory")),
-        policies=["random", "learned"],
-    )
+    memory = parts.judge_memory()
     other_tasks = [read_json(Path(memory) / RESULT_FILE)]
     judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
     benchmark = partial(run_benchmark, brief=True, other_tasks=other_tasks)

@@ -33,6 +33,7 @@ from train.config.commands import CONFIGS
 from train.config.compose import compose_command, read_config
 from train.config.keys import keys_of
 from train.data_tools.make_videos import make_videos
+from train.evaluation import shipped_policy
 from train.runs.progress import ProgressDisplay
 
 # The seeds of the real splits: videos are drawn in other processes, which know no patched ones.
@@ -425,6 +426,7 @@ def demo(run_command, tiny, shrink_splits, tmp_path_factory):
         shrink_splits(patch)
         patch.chdir(here)
         patch.setattr(demo_module, "shipped_recognizer", lambda: here / "shipped")
+        patch.setattr(shipped_policy, "NUM_VIDEOS", 4)
         return here, run_command("demo", *tiny, "ship=true").out
 
 
