@@ -45,7 +45,6 @@ class GruActorCriticPolicy(BasePolicy):
         patch_grid: of the spatial head: the arguments of the `PatchGrid` that actions name. GruPPO
             asks its environment.
         head_dim: hidden layer of the spatial head.
-        kernel_size: of the convolution before it; 3 sees a cell's neighbours, too.
         dropout: of that layer.
         detach_value: keep the value loss from shaping encoder and GRU. Not published; the demo's
             policies learn better with it.
@@ -85,7 +84,6 @@ class GruActorCriticPolicy(BasePolicy):
         hidden_dim: int = 1024,
         patch_grid: Mapping[str, int] | None = None,
         head_dim: int = 64,
-        kernel_size: int = 1,
         dropout: float = 0.0,
         detach_value: bool = False,
         standardize: bool = False,
@@ -125,7 +123,6 @@ class GruActorCriticPolicy(BasePolicy):
             "hidden_dim": hidden_dim,
             "patch_grid": patch_grid,
             "head_dim": head_dim,
-            "kernel_size": kernel_size,
             "dropout": dropout,
             "detach_value": detach_value,
             "standardize": standardize,
@@ -161,7 +158,6 @@ class GruActorCriticPolicy(BasePolicy):
                 *(shape, action_space, patch_grid, state_dim, head_dim),
                 dropout=dropout,
                 batch_norm=batch_norm,
-                kernel_size=kernel_size,
             )
             self.critic = FrameScore(shape[0], state_dim, head_dim)
         else:

@@ -86,7 +86,7 @@ class SpatialScorer(nn.Module):
 
     Of position p: `score(relu(cells(mean of the cells under its patch) + frame(mean of the frame) +
     state(memory))) + bias[p]`. The cells are projected before they are averaged, which is the same
-    and costs as many multiply-adds as one convolution.
+    and costs as many multiply-adds as one 1x1 convolution.
 
     Args:
         map_shape: `(C, h, w)` of what is seen.
@@ -97,8 +97,6 @@ class SpatialScorer(nn.Module):
         hidden_dim: of the hidden layer.
         dropout: of the hidden layer.
         batch_norm: normalise before it.
-        kernel_size: odd; a cell is seen with its neighbours, which tell whether what a patch
-            covers lies in its middle. 1 has fewest weights, for few videos.
 
     Raises:
         ValueError: there is nothing to score, or the grid is not said.
@@ -116,11 +114,8 @@ class SpatialScorer(nn.Module):
         *,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        kernel_size: int = 1,
     ):
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd, such as 1 or 3, not {kernel_size}")
         # On the CPU also where the policy is only counted, on the meta device.
         with torch.device("cpu"):
             grid, can_skip = _scored(map_shape, action_space, patch_grid)
@@ -128,7 +123,7 @@ class SpatialScorer(nn.Module):
         # Not saved: the arguments say it.
         self.register_buffer("coverage", coverage.to(torch.get_default_device()), persistent=False)
         channels = map_shape[0]
-        self.cells = nn.Conv2d(channels, hidden_dim, kernel_size, padding=kernel_size // 2)
+        self.cells = nn.Linear(channels, hidden_dim)
         self.frame = nn.Linear(channels, hidden_dim, bias=False)
         self.state = nn.Linear(state_dim, hidden_dim, bias=False) if state_dim else None
         self.norm = nn.BatchNorm1d(hidden_dim) if batch_norm else nn.Identity()
@@ -144,8 +139,8 @@ class SpatialScorer(nn.Module):
     def forward(self, maps: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
         """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more."""
         leading = maps.shape[:-3]
-        cells = self.cells(maps.flatten(0, -4)).flatten(2)
-        context = self.frame(frame_mean)
+        cells = torch.matmul(self.cells.weight, maps.flatten(-2).flatten(0, -3))
+        context = self.frame(frame_mean) + self.cells.bias
         if self.state is not None:
             context = context + self.state(state)
         hidden = torch.matmul(cells, self.coverage.T) + context.flatten(0, -2)[..., None]

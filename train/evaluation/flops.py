@@ -40,10 +40,7 @@ from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.
 PARTS = ("glancer", "policy", "focuser", "classifier")
-_SIZES_OF_POLICIES = (
-    *("head", "recurrent", "channels", "hidden_dim"),
-    *("patch_grid", "head_dim", "kernel_size"),
-)
+_SIZES_OF_POLICIES = ("head", "recurrent", "channels", "hidden_dim", "patch_grid", "head_dim")
 # ActivityNet's and Mini-Kinetics's, where no class file says.
 DEFAULT_CLASSES = 200
 

@@ -65,22 +65,6 @@ def test_what_is_shown_elsewhere_is_scored_alike_there(make_policy):
 
 
 @torch.no_grad()
-def test_a_kernel_of_3_scores_by_the_neighbours_of_what_is_covered_too(make_policy):
-    maps = _maps(1, 1)
-    for kernel_size, number in ((1, 1), (3, 4)):
-        arguments = {"recurrent": False, "kernel_size": kernel_size, **SPATIAL}
-        actor = make_policy(shape=MAPS, actions=16, **arguments).actor
-        mean = maps.mean((-2, -1))
-        changed = maps.clone()
-        changed[..., 0, 0] += 1.0
-        # Each of the 16 patches lies in a cell of its own; the corner has three neighbours.
-        differs = actor(changed, mean, None) != actor(maps, mean, None)
-        assert int(differs.sum()) == number
-    with pytest.raises(ValueError, match="kernel_size must be odd"):
-        make_policy(shape=MAPS, actions=16, **{**arguments, "kernel_size": 2})
-
-
-@torch.no_grad()
 def test_skipping_is_scored_by_the_frame_and_the_positions_do_not_know_it(make_policy):
     policy = make_policy(shape=MAPS, actions=17, recurrent=False, clamp_probs=False, **SPATIAL)
     maps = _maps(2)
