@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -94,8 +96,14 @@ def compose_command(command: str, overrides: Sequence[str] = ()) -> Composed:
         ConfigError: it cannot be made.
     """
     prepare_hydra()
+    # Within a command, such as the demo, Hydra knows the folder already.
+    running = GlobalHydra.instance().is_initialized()
     try:
-        with initialize_config_dir(str(configs_path()), version_base="1.3"):
+        with (
+            nullcontext()
+            if running
+            else initialize_config_dir(str(configs_path()), version_base="1.3")
+        ):
             cfg = compose("config", overrides=[f"command={command}", *overrides])
     except HydraException as error:
         raise ConfigError(str(error)) from error

@@ -53,7 +53,7 @@ def test_clips_are_those_of_stage_2_and_of_evaluation(bank, make_config):
     assert (clips["val"]["augment"], clips["val"]["sampling"]) == (False, "center")
     assert settings["train"]["dataset"]["videos"] == 20
     for command in ("stage2", "bank"):
-        assert make_config(command).policy_frames == 2
+        assert make_config(command).policy_frames is None
         published = make_config(command, "experiment=actnet_patch128", "data_dir=x")
         assert published.policy_frames is None
 

@@ -200,7 +200,7 @@ def test_the_oracle_has_the_highest_reward_and_tries_every_position(benchmark):
     rewards = {name: policy["reward_mean"] for name, policy in policies.items()}
     assert max(rewards, key=rewards.get) == "greedy_oracle"
     cost = {name: policy["gmacs_per_video"] for name, policy in policies.items()}
-    assert cost["random"] == cost["center"] < cost["learned"] < 1.1 * cost["random"]
+    assert cost["random"] == cost["center"] < cost["learned"] < 1.2 * cost["random"]
     assert 5 * cost["random"] < cost["greedy_oracle"] < 16 * cost["random"]
 
 
