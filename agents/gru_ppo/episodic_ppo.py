@@ -163,7 +163,7 @@ class EpisodicPPO(PPO):
         )
         if self.env is not None and self.env.has_attr("patch_grid"):
             grid = self.env.get_attr("patch_grid")[0]
-            self.policy_kwargs = with_patch_grid(self.policy_kwargs, grid)
+            self.policy_kwargs = with_patch_grid(self.policy_class, self.policy_kwargs, grid)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )

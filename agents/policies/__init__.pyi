@@ -6,3 +6,5 @@ from agents.policies.policy_files import SavedPolicy as SavedPolicy
 from agents.policies.policy_files import load_policy as load_policy
 from agents.policies.policy_files import load_trusted_zip as load_trusted_zip
 from agents.policies.policy_files import save_policy as save_policy
+from agents.policies.spatial_head import patch_grid_numbers as patch_grid_numbers
+from agents.policies.spatial_policy import SpatialPolicy as SpatialPolicy

@@ -45,7 +45,8 @@ class GruActorCriticPolicy(BasePolicy):
         patch_grid: of the spatial head: the arguments of the `PatchGrid` that actions name. GruPPO
             asks its environment.
         head_dim: hidden layer of the spatial head.
-        dropout: of that layer.
+        head_kernel: glance cells a side that the spatial head sees around each cell.
+        dropout: of the spatial head's hidden layer.
         detach_value: keep the value loss from shaping encoder and GRU. Not published; the demo's
             policies learn better with it.
         standardize: scale observations per channel, by statistics of the first frames seen.
@@ -84,6 +85,7 @@ class GruActorCriticPolicy(BasePolicy):
         hidden_dim: int = 1024,
         patch_grid: Mapping[str, int] | None = None,
         head_dim: int = 64,
+        head_kernel: int = 1,
         dropout: float = 0.0,
         detach_value: bool = False,
         standardize: bool = False,
@@ -123,6 +125,7 @@ class GruActorCriticPolicy(BasePolicy):
             "hidden_dim": hidden_dim,
             "patch_grid": patch_grid,
             "head_dim": head_dim,
+            "head_kernel": head_kernel,
             "dropout": dropout,
             "detach_value": detach_value,
             "standardize": standardize,
@@ -155,7 +158,7 @@ class GruActorCriticPolicy(BasePolicy):
         if self.is_spatial:
             state_dim = hidden_dim * recurrent
             self.actor = SpatialScorer(
-                *(shape, action_space, patch_grid, state_dim, head_dim),
+                *(shape, action_space, patch_grid, state_dim, head_dim, head_kernel),
                 dropout=dropout,
                 batch_norm=batch_norm,
             )
@@ -305,10 +308,11 @@ class GruActorCriticPolicy(BasePolicy):
         return self.head.distribution(logits), self.critic(mean, for_value)
 
     def _init_orthogonal(self) -> None:
-        final = self.actor.outputs() if isinstance(self.actor, SpatialScorer) else [self.actor]
-        hidden = [self.actor] if self.is_spatial else []
-        for modules, gain in (((self.encoder, self.critic, *hidden), 2**0.5), (final, 0.01)):
-            for module in modules:
-                module.apply(partial(self.init_weights, gain=gain))
+        for module in (self.encoder, self.critic):
+            module.apply(partial(self.init_weights, gain=2**0.5))
+        if isinstance(self.actor, SpatialScorer):
+            self.actor.init_orthogonal()
+        else:
+            self.init_weights(self.actor, gain=0.01)
         if self.gru is not None:
             init_reactive(self.gru)

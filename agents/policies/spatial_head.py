@@ -7,11 +7,14 @@ are enough then, and a policy does not end in staring at one place.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
@@ -25,10 +28,13 @@ def patch_grid_numbers(grid: PatchGrid) -> dict[str, int]:
     return {name: int(getattr(grid, name)) for name in _NUMBERS}
 
 
-def with_patch_grid(policy_kwargs: Mapping[str, Any], grid: PatchGrid | None) -> dict[str, Any]:
-    """A policy's arguments, with the grid where it is needed and not given."""
-    needed = policy_kwargs.get("head") == "spatial" and policy_kwargs.get("patch_grid") is None
-    if not needed or grid is None:
+def with_patch_grid(
+    policy: type[BasePolicy], policy_kwargs: Mapping[str, Any], grid: PatchGrid
+) -> dict[str, Any]:
+    """A policy's arguments, with the grid where the policy scores positions and is not told one."""
+    parameters = {name for cls in policy.__mro__ for name in inspect.signature(cls).parameters}
+    chosen = "head" not in parameters or policy_kwargs.get("head") == "spatial"
+    if not chosen or "patch_grid" not in parameters or policy_kwargs.get("patch_grid") is not None:
         return dict(policy_kwargs)
     return {**policy_kwargs, "patch_grid": patch_grid_numbers(grid)}
 
@@ -84,9 +90,10 @@ class FrameScore(nn.Module):
 class SpatialScorer(nn.Module):
     """Logits of the positions of a grid, and of skipping where an action does.
 
-    Of position p: `score(relu(cells(mean of the cells under its patch) + frame(mean of the frame) +
-    state(memory))) + bias[p]`. The cells are projected before they are averaged, which is the same
-    and costs as many multiply-adds as one 1x1 convolution.
+    Of position p: `score(relu(mean of cells(map) under its patch + frame(mean of the frame) +
+    state(memory))) + bias[p]`. The convolution of the cells stands before the average: with one of
+    1x1 that is the same as after it. One of 3x3 also sees how a thing lies in the patch, and where
+    the frame ends.
 
     Args:
         map_shape: `(C, h, w)` of what is seen.
@@ -95,6 +102,7 @@ class SpatialScorer(nn.Module):
         patch_grid: the grid: the arguments of `PatchGrid`.
         state_dim: S of what is remembered; 0 is nothing.
         hidden_dim: of the hidden layer.
+        kernel: cells a side that are seen around each cell; 1 is the cell alone.
         dropout: of the hidden layer.
         batch_norm: normalise before it.
 
@@ -111,10 +119,13 @@ class SpatialScorer(nn.Module):
         patch_grid: Mapping[str, int] | None,
         state_dim: int,
         hidden_dim: int,
+        kernel: int = 1,
         *,
         dropout: float = 0.0,
         batch_norm: bool = False,
     ):
+        if kernel % 2 == 0:
+            raise ValueError(f"head_kernel is odd, so that cells have a middle, not {kernel}")
         super().__init__()
         # On the CPU also where the policy is only counted, on the meta device.
         with torch.device("cpu"):
@@ -123,8 +134,8 @@ class SpatialScorer(nn.Module):
         # Not saved: the arguments say it.
         self.register_buffer("coverage", coverage.to(torch.get_default_device()), persistent=False)
         channels = map_shape[0]
-        self.cells = nn.Linear(channels, hidden_dim)
-        self.frame = nn.Linear(channels, hidden_dim, bias=False)
+        self.cells = nn.Conv2d(channels, hidden_dim, kernel, padding=kernel // 2, bias=False)
+        self.frame = nn.Linear(channels, hidden_dim)
         self.state = nn.Linear(state_dim, hidden_dim, bias=False) if state_dim else None
         self.norm = nn.BatchNorm1d(hidden_dim) if batch_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
@@ -132,15 +143,18 @@ class SpatialScorer(nn.Module):
         self.bias = nn.Parameter(torch.zeros(grid.num_actions))
         self.skip = FrameScore(channels, state_dim, hidden_dim) if can_skip else None
 
-    def outputs(self) -> list[nn.Linear]:
-        """The layers that scores come out of."""
-        return [self.score] if self.skip is None else [self.score, self.skip.score]
+    def init_orthogonal(self) -> None:
+        """Orthogonal weights, with which all actions are nearly as probable at first."""
+        outputs = [self.score] if self.skip is None else [self.score, self.skip.score]
+        for modules, gain in (([self], 2**0.5), (outputs, 0.01)):
+            for module in modules:
+                module.apply(partial(BasePolicy.init_weights, gain=gain))
 
     def forward(self, maps: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
         """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more."""
         leading = maps.shape[:-3]
-        cells = torch.matmul(self.cells.weight, maps.flatten(-2).flatten(0, -3))
-        context = self.frame(frame_mean) + self.cells.bias
+        cells = self.cells(maps.flatten(0, -4)).flatten(-2)
+        context = self.frame(frame_mean)
         if self.state is not None:
             context = context + self.state(state)
         hidden = torch.matmul(cells, self.coverage.T) + context.flatten(0, -2)[..., None]

@@ -40,7 +40,10 @@ from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.
 PARTS = ("glancer", "policy", "focuser", "classifier")
-_SIZES_OF_POLICIES = ("head", "recurrent", "channels", "hidden_dim", "patch_grid", "head_dim")
+_SIZES_OF_POLICIES = (
+    *("head", "recurrent", "channels", "hidden_dim"),
+    *("patch_grid", "head_dim", "head_kernel"),
+)
 # ActivityNet's and Mini-Kinetics's, where no class file says.
 DEFAULT_CLASSES = 200
 
@@ -202,12 +205,12 @@ def _configured_networks(config: FlopsConfig) -> tuple[AnyRecognizer, BasePolicy
         own = issubclass(algorithm, GruPPO)
         if config.locations == "continuous":  # SB3's algorithms act in a centred range
             acts = spaces.Box(0.0 if own else -1.0, 1.0, (2,), np.float32)
+        sizes = recognizer.config
+        cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
+        grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
+        kwargs = with_patch_grid(cls, kwargs, grid)
         if own:
-            sizes = recognizer.config
-            with torch.device("cpu"):
-                grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
-            return recognizer, _new_policy(sees, acts, with_patch_grid(kwargs, grid))
-    cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
+            return recognizer, _new_policy(sees, acts, kwargs)
     return recognizer, cls(sees, acts, lambda _: 0.0, **kwargs)
 
 

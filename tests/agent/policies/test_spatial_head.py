@@ -41,7 +41,7 @@ def test_a_score_is_the_networks_of_the_covered_cells_and_the_frame(make_policy)
     actor = policy.actor
     for parameter, value in (
         (actor.cells.weight, 2.0),
-        (actor.cells.bias, -5.0),
+        (actor.frame.bias, -5.0),
         (actor.frame.weight, 1.0),
         (actor.score.weight, 10.0),
     ):
@@ -52,6 +52,21 @@ def test_a_score_is_the_networks_of_the_covered_cells_and_the_frame(make_policy)
     # Cells of 8 pixels: position 0 lies in the first, 5 also, 2 in the second, 15 in the last.
     expected = [0.0, 0.5, 10 * (2 * 2 - 5 + 3), 10 * (2 * 6 - 5 + 3)]
     assert logits[[0, 5, 2, 15]].tolist() == expected
+
+
+@torch.no_grad()
+def test_a_larger_kernel_sees_beside_the_patch_and_the_scores_move_with_the_map(make_policy):
+    arguments = {"recurrent": False, "clamp_probs": False, **SPATIAL, "head_kernel": 3}
+    policy = make_policy(shape=MAPS, actions=16, **arguments)
+    maps = torch.zeros(2, *MAPS)
+    maps[0, :, 1, 1] = 6.0
+    maps[1, :, 2, 2] = 6.0
+    scores = policy.actor(maps, maps.mean((-2, -1)), None).view(2, 4, 4)
+    torch.testing.assert_close(scores[1, 1:, 1:], scores[0, :3, :3])
+    dark = scores[0, 0, 3]  # nothing is near
+    assert ((scores[0] - dark).abs() > 1e-4).sum() == 9
+    with pytest.raises(ValueError, match="head_kernel is odd"):
+        make_policy(shape=MAPS, actions=16, **{**arguments, "head_kernel": 2})
 
 
 @torch.no_grad()
