@@ -72,19 +72,24 @@ class Demo:
         context = RunContext(config, self.config.output_dir / part, self._videos)
         return self._run(part or command, config, context, stage)
 
+    @property
+    def judged_split(self) -> str:
+        """The videos that the benchmark is about."""
+        return self._composed.read(BenchmarkConfig, "benchmark").split
+
     def judge_memory(self) -> str:
         """Judge the shipped policy of `glyphs_memory`, whatever the demo was told to do else."""
-        config = self.config
+        told = self._composed.read(BenchmarkConfig, "benchmark")
         composed = compose_command("benchmark", ["experiment=glyphs_memory"])
         judged = composed.read(
             BenchmarkConfig,
             "benchmark",
             resume="shipped",
             policies=["random", "learned"],
-            output_dir=str(config.output_dir / "memory"),
-            device=config.device,
-            seed=config.seed,
-            draws=config.draws,
+            output_dir=str(self.config.output_dir / "memory"),
+            device=told.device,
+            seed=told.seed,
+            draws=told.draws,
         )
         context = RunContext(judged, judged.output_dir)
         return self._run("memory", judged, context, judge_shipped_policy)
@@ -151,7 +156,7 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     if config.ship:
         Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
     bank = config.output_dir / "bank"
-    for split in ("train", "val", "test"):
+    for split in dict.fromkeys(("train", "val", parts.judged_split)):
         values = {"resume": stage1, "split": split, "target": str(bank), **data}
         parts.run(f"bank_{split}", "bank", BankConfig, run_bank, **values)
     data["features"] = f"bank:{bank}"

@@ -19,6 +19,7 @@ from adafocus_env.data.lists.dataset_files import (
     BUILT_IN,
     MEDIA,
     NEVER_MIRRORED,
+    TARGETS_FILE,
     DataFiles,
     VideoLists,
     find_files,
@@ -27,8 +28,6 @@ from adafocus_env.data.lists.list_files import ListFileError, read_class_file, r
 from adafocus_env.data.lists.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.transforms import ClipTransform
-
-TARGETS_FILE = "{split}_targets.npy"
 
 TASKS: dict[str, GlyphTask] = dict(
     zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER, GLYPHS_ORDER), strict=True)

@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class VideoError(RuntimeError):
@@ -105,4 +106,6 @@ def _sha256(values: list[Any]) -> str:
 
 def to_clip_tensor(frames: npt.NDArray[np.uint8]) -> Tensor:
     """`(T, H, W, 3)` uint8 frames as a contiguous `(T, 3, H, W)` tensor."""
+    import torch  # here, so that who only names and reads videos starts without it
+
     return torch.from_numpy(np.ascontiguousarray(frames.transpose(0, 3, 1, 2)))

@@ -29,9 +29,8 @@ from train import demo as demo_module
 from train.checkpoints.backbones import save_backbone
 from train.cli.main import main
 from train.cli.run_place import DEMO_FOLDER
-from train.config.commands import CONFIGS
+from train.config.commands import COMMANDS
 from train.config.compose import compose_command, read_config
-from train.config.keys import keys_of
 from train.data_tools.make_videos import make_videos
 from train.evaluation import shipped_policy
 from train.runs.progress import ProgressDisplay
@@ -82,8 +81,8 @@ class WhereUsed(str):
 
 
 def _fitting(arguments):
-    (command,) = [item for item in arguments if item in CONFIGS][:1] or [None]
-    keys = keys_of(CONFIGS[command]) if command else ()
+    (command,) = [item for item in arguments if item in COMMANDS][:1] or [None]
+    keys = COMMANDS[command].keys if command else ()
     return [
         str(item) for item in arguments if not isinstance(item, WhereUsed) or item.key() in keys
     ]

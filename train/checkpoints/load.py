@@ -161,8 +161,7 @@ def check_sizes(recognizer: AnyRecognizer, config: NetworksSection) -> None:
             f"the configuration is for family={config.family}, but the checkpoint is of "
             f"family={recognizer.config.family}; give the experiment= it was trained with"
         )
-    known = (*_SIZES, "dropout") if config.command == "stage3" else _SIZES  # only it trains then
-    names = [name for name in known if hasattr(recognizer.config, name)]
+    names = [name for name in _SIZES if hasattr(recognizer.config, name)]
     wrong = {
         name: (getattr(config, name), getattr(recognizer.config, name))
         for name in names

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import adafocus_env
-from train.cli.commands import COMMANDS, command_help, overview, unknown_command
+from train.cli.help import command_help, overview, unknown_command
+from train.config.commands import COMMANDS
 
 if TYPE_CHECKING:
     from hydra.conf import HydraConf
@@ -87,8 +88,8 @@ def call(cfg: DictConfig) -> int:
     from hydra.types import RunMode
 
     from train.cli.allocator import keep_freed_memory
-    from train.config.builders import check_algorithm
-    from train.config.compose import Composed, read_config
+    from train.config.compose import Composed, read_config, read_parts
+    from train.config.learning import AlgorithmSection
 
     name, hydra = str(cfg.command), HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -100,7 +101,11 @@ def call(cfg: DictConfig) -> int:
         logging.disable(logging.WARNING)
     try:
         config = read_config(cfg)
-        check_algorithm(config)
+        for one in (config, *read_parts(cfg)):
+            if isinstance(one, AlgorithmSection):
+                from train.config.builders import check_algorithm  # imports torch
+
+                check_algorithm(one.algo)
         if hydra.mode == RunMode.MULTIRUN and _done_before(config, hydra):
             return 0
         keep_freed_memory()
@@ -170,12 +175,6 @@ def _done_before(config: Section, hydra: HydraConf) -> bool:
 
 def _is_users_mistake(error: Exception) -> bool:
     """Errors that explain themselves: ours, bad arguments, files that cannot be read or written."""
-    from adafocus_env.data import ListFileError, VideoError
-    from adafocus_env.networks import CheckpointError
-    from train.config.keys import ConfigError
-
-    ours = (
-        *(ListFileError, VideoError, CheckpointError, ConfigError, OSError),
-        FloatingPointError,  # a loss that is not finite; its message says what to lower
-    )
-    return isinstance(error, ours) or type(error) is ValueError
+    known = (OSError, FloatingPointError)  # the latter is a loss; its message says what to lower
+    ours = type(error).__module__.split(".")[0] in ("adafocus_env", "agents", "train")
+    return ours or isinstance(error, known) or type(error) is ValueError

@@ -12,8 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-from train.config.commands import ALL_KEYS, CONFIGS, unknown_key
-from train.config.keys import ConfigError, keys_of
+from train.config.commands import ALL_KEYS, COMMANDS, unknown_key
+from train.config.keys import ConfigError
 from train.config.yaml_files import GROUPS, PUBLISHED_EXPERIMENTS, options
 
 # Published key -> ours. Keys of the same name (dataset, data_dir, batch_size, ...) are ours, too.
@@ -122,10 +122,9 @@ def _check_name(command: str, override: str) -> None:
         return
     if name not in (*ALL_KEYS, *GROUPS):
         raise ConfigError(unknown_key(name, {*ALL_KEYS, *GROUPS}))
-    used = keys_of(CONFIGS[command])
-    if GROUPS.get(name, name) in used:
+    used, users = COMMANDS[command].keys, list(ALL_KEYS[GROUPS.get(name, name)])
+    if command in users:
         return
-    users = [other for other, kind in CONFIGS.items() if GROUPS.get(name, name) in keys_of(kind)]
     near = difflib.get_close_matches(name, used, n=1)
     hint = f"; did you mean {near[0]}=?" if near else f"; adafocus {command} --help has its keys"
     raise ConfigError(f"{command} does not use {name}= ({_listed(users)}){hint}")
@@ -156,7 +155,7 @@ def _with_quoted_path(override: str, *, sweep: bool) -> str:
     """With quotes around a path, where Hydra would take its characters for something else."""
     name, _, value = override.partition("=")
     one = next(iter(ALL_KEYS.get(name, {}).values()), None)
-    if one is None or not one.about.is_path or (sweep and _FUNCTION.fullmatch(value)):
+    if one is None or not one.is_path or (sweep and _FUNCTION.fullmatch(value)):
         return override
     if value[:1] in ("[", "{") and Mapping[str, str] in one.types:
         return override

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from adafocus_env.data import VideoOptions, Videos, find_files, open_videos
 from adafocus_env.data.catalog import TASKS
 from adafocus_env.data.lists.list_files import read_class_file
 from adafocus_env.networks import AnyRecognizerConfig, RecognizerConfig, ShiftRecognizerConfig
 from agents.sb3.registry import CUSTOM, algorithm_arguments
 from train.config.keys import ConfigError
-from train.config.learning import AlgorithmSection
-from train.config.sections import ClassesSection, NetworksSection, Section, VideosSection
+from train.config.learning import AlgoConfig
+from train.config.sections import ClassesSection, NewNetworksSection, VideosSection
 
 
-def recognizer_config(config: NetworksSection, class_names: tuple[str, ...]) -> AnyRecognizerConfig:
+def recognizer_config(
+    config: NewNetworksSection, class_names: tuple[str, ...]
+) -> AnyRecognizerConfig:
     """The configured sizes of a recognizer, of the configured family.
 
     Raises:
         ConfigError: they do not go together.
     """
-    names = (
-        *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
-        *("glancer", "focuser", "dropout", "activation_cap"),
-    )
-    shared = {name: getattr(config, name) for name in names}
+    shared: dict[str, Any] = {
+        "class_names": class_names,
+        "num_frames": config.num_frames,
+        "frame_size": config.frame_size,
+        "patch_size": config.patch_size,
+        "glance_size": config.glance_size,
+        "glance_resize": config.glance_resize,
+        "glancer": config.glancer,
+        "focuser": config.focuser,
+        "dropout": config.dropout,
+        "activation_cap": config.activation_cap,
+    }
     if config.family == RecognizerConfig.family:
-        return RecognizerConfig(class_names, hidden_dim=config.need("hidden_dim"), **shared)
-    own = ("num_glance_frames", "video_div", "temporal_shift")
+        return RecognizerConfig(hidden_dim=config.need("hidden_dim"), **shared)
     try:
         return ShiftRecognizerConfig(
-            class_names, **shared, **{name: config.need(name) for name in own}
+            num_glance_frames=config.need("num_glance_frames"),
+            video_div=config.need("video_div"),
+            temporal_shift=config.need("temporal_shift"),
+            **shared,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
@@ -82,16 +95,13 @@ def declared_num_classes(config: ClassesSection) -> int | None:
     return find_files(config.dataset, data_dir=".", lists=config.lists).lists.num_classes
 
 
-def check_algorithm(config: Section) -> None:
-    """Refuse unknown algorithms and arguments at once, where the command has one.
+def check_algorithm(algo: AlgoConfig) -> None:
+    """Refuse unknown algorithms and arguments at once.
 
     A class of the user's own is looked at where it is used.
 
     Raises:
         ValueError: the message has the nearest name.
     """
-    if not isinstance(config, AlgorithmSection):
-        return
-    algo = config.algo
     if algo.class_path is None and algo.name != CUSTOM:
         algorithm_arguments(algo.name, algo.preset, algo.arguments)

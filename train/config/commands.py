@@ -1,4 +1,4 @@
-"""Each command's configuration: the sections it needs, the most used first."""
+"""The commands, and the keys of each that it has alone or where the others come from."""
 
 from __future__ import annotations
 
@@ -7,37 +7,31 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from train.config.command import COMMANDS as COMMANDS
+from train.config.command import command
 from train.config.judging import (
     ComparisonSection,
-    DrawsSection,
-    JudgingSection,
-    PoliciesSection,
-    ReportSection,
+    ScoringSection,
     SplitSection,
 )
-from train.config.keys import ConfigError, Key, key, keys_of
+from train.config.keys import ConfigError, Key, key, path, recipe
 from train.config.learning import (
     AlgorithmSection,
     BackbonesSection,
     ClassifierSection,
-    EnvironmentSection,
     FeaturesSection,
     GridSection,
-    PicturesSection,
     PlayedSection,
     PolicyFramesSection,
     ScheduleSection,
     SelectSection,
     SkipCostSection,
-    SkipRateSection,
-    SupervisedSection,
 )
 from train.config.sections import (
     ClassesSection,
     FrameRateSection,
-    NetworksSection,
+    NewNetworksSection,
     PolicySection,
-    PretrainedSection,
     RecognizerSection,
     ResumeSection,
     RunSection,
@@ -47,30 +41,146 @@ from train.config.sections import (
 )
 
 
+@command(
+    "demo",
+    "train.demo:run_demo",
+    "make videos, train all four stages, benchmark: the whole thing on built-in videos",
+    kind="parts",
+    parts=("stage0", "stage1", "bank", "stage2", "stage3", "benchmark"),
+    sets=(
+        *("resume", "recognizer", "policy", "trust", "runs", "features", "bank_device", "target"),
+        *("pretrain_glancer", "pretrained_glancer", "pretrained_focuser"),
+    ),
+)
 @dataclass(frozen=True, kw_only=True)
-class Stage0Config(PretrainedSection, ResumeSection, SupervisedSection, BackbonesSection):
+class DemoConfig(ClassesSection):
+    """The demo."""
+
+    ship: bool = key(False, "also write the stage-1 recognizer into the package's assets")
+
+
+@command(
+    "make-videos",
+    "train.data_tools.make_videos:run_make_videos",
+    "write the built-in videos as mp4 files with their list files",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class MakeVideosConfig(WorkersSection):
+    """The videos."""
+
+    data_dir: str | None = path("FOLDER", "where to; null: outputs/glyphs")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesSection(Section):
+    """What is read and written."""
+
+    source: str | None = path("FILE|FOLDER", "what to read")
+    target: str | None = path("FOLDER|FILE", "where to write")
+
+
+@command(
+    "extract-frames",
+    "train.data_tools.extract_frames:run_extract_frames",
+    "write the frames of videos as JPEG folders, as the published code reads them",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
+    """The frames."""
+
+    height: int | str | None = key(
+        360, "height of the frames in pixels, or none: as they are", written="N|none"
+    )
+
+
+@command(
+    "check-data",
+    "train.data_tools.check_data:run_check_data",
+    "look for everything in a data set that would break training",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class CheckDataConfig(VideosSection, WorkersSection):
+    """The data set."""
+
+
+@command(
+    "convert",
+    "train.checkpoints.convert:run_convert",
+    "read a published checkpoint, or write one",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class ConvertConfig(FilesSection, ClassesSection, NewNetworksSection):
+    """The checkpoint."""
+
+    format: Literal["ours", "published"] = key(
+        "ours", "what to write: safetensors and JSON, or a published .pth.tar"
+    )
+
+
+@command(
+    "flops",
+    "train.evaluation.flops:run_flops",
+    "multiply-adds per video of any configuration, by part",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class FlopsConfig(NewNetworksSection, AlgorithmSection, ClassesSection):
+    """The networks."""
+
+
+@command(
+    "stage0",
+    "train.stages.stage0_backbones:run_stage0",
+    "fine-tune the glancer or the focuser on whole frames",
+    processes=True,
+)
+@dataclass(frozen=True, kw_only=True)
+class Stage0Config(ResumeSection, BackbonesSection):
     """Stage 0."""
 
     pretrain_glancer: bool = key(True, "true trains the glancer, false the focuser")
+    glancer_frames: int | None = recipe("frames of a clip trained on; null is all", at_least=1)
+    focuser_frames: int | None = recipe("likewise for the focuser", at_least=1)
 
 
+@command(
+    "stage1",
+    "train.stages.stage1_random_patches:run_stage1",
+    "train focuser and classifier on random patches",
+    processes=True,
+)
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(PretrainedSection, ResumeSection, SupervisedSection, SkipRateSection):
+class Stage1Config(ResumeSection, BackbonesSection, ClassifierSection):
     """Stage 1."""
 
 
+@command(
+    "stage2",
+    "train.stages.stage2_policy:run_stage2",
+    "train the policy by reinforcement learning",
+    processes=True,
+)
 @dataclass(frozen=True, kw_only=True)
 class Stage2Config(
     RecognizerSection,
     AlgorithmSection,
     ScheduleSection,
-    SelectSection,
     PlayedSection,
     PolicyFramesSection,
     PolicySection,
-    PicturesSection,
 ):
     """Stage 2."""
+
+    video_freq: int = key(
+        20,
+        "epochs between videos of an episode in TensorBoard; 0: none",
+        at_least=0,
+        identity="nothing",
+    )
 
     def _check(self) -> None:
         if self.skip_cost is not None and self.locations != "skip":
@@ -79,6 +189,12 @@ class Stage2Config(
             )
 
 
+@command(
+    "tune",
+    "train.tune.search:run_tune",
+    "search an algorithm's main parameters for stage2; an interrupted search goes on",
+    kind="parts",
+)
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig(Stage2Config):
     """The search."""
@@ -97,154 +213,102 @@ class TuneConfig(Stage2Config):
     )
 
 
+@command(
+    "stage3",
+    "train.stages.stage3_classifier:run_stage3",
+    "fine-tune the classifier on the patches of a policy",
+    processes=True,
+)
 @dataclass(frozen=True, kw_only=True)
 class Stage3Config(
     RecognizerSection,
     PolicySection,
-    SupervisedSection,
     ClassifierSection,
-    SkipRateSection,
     SkipCostSection,
     GridSection,
     FeaturesSection,
 ):
     """Stage 3."""
 
+    classifier_dropout: float | None = recipe("null is as in stage 1")
 
+
+@command(
+    "bank",
+    "train.data_tools.make_bank:run_bank",
+    "compute a split's features once, for stage2, stage3, evaluate and benchmark",
+    processes=True,
+)
 @dataclass(frozen=True, kw_only=True)
-class BankConfig(RecognizerSection, SplitSection, GridSection, PolicyFramesSection, RunSection):
+class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, RunSection):
     """The bank."""
 
-    target: str | None = key(
-        None,
+    target: str | None = path(
+        "FOLDER",
         "the bank goes to FOLDER/SPLIT: one folder for all splits",
-        form="FOLDER",
-        is_path=True,
     )
     views: int = key(1, "clips of each training video; an episode shows one of them", at_least=1)
 
 
+@command(
+    "evaluate",
+    "train.evaluation.evaluate:run_evaluate",
+    "judge one policy with one recognizer by the published protocol",
+)
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(JudgingSection):
+class EvaluateConfig(ScoringSection):
     """One policy."""
 
-    reward: str | None = key(
-        None,
-        "also measure rewards; by default none, at half the cost",
-        form="random|expected|padding|prev|conf|skip",
-    )
-    draws: int = key(1, "times a stochastic policy plays each video", at_least=1)
+    reward: str | None = None
 
 
+@command(
+    "benchmark",
+    "train.evaluation.benchmark:run_benchmark",
+    "compare policies, each with its own classifier and all with the same",
+)
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkConfig(ComparisonSection, JudgingSection, ReportSection, SelectSection):
+class BenchmarkConfig(ComparisonSection, ScoringSection, SelectSection):
     """The benchmark."""
 
+    draws: int = 4
+    train_gap: bool = key(False, "also judge on the training split; costs a pass over it")
+    conditional_exit: bool = key(
+        False,
+        "accuracy by budget: stop where the answer is certain; costs a pass over the training "
+        "split, too",
+    )
+    player_videos: tuple[int, ...] | None = key(
+        None, "videos in the report's player, such as [0,5]; null: 12 of them"
+    )
 
+
+@command(
+    "record",
+    "train.evaluation.record:run_record",
+    "write videos with the looks of policies side by side, as mp4 or GIF",
+)
 @dataclass(frozen=True, kw_only=True)
-class RecordConfig(ComparisonSection, JudgingSection):
+class RecordConfig(ComparisonSection):
     """The recording."""
 
     videos: tuple[int, ...] | int | None = key(
-        None, "which of the split, such as [0,3], or how many; null: 4", form="[N,...]|N"
+        None, "which of the split, such as [0,3], or how many; null: 4", written="[N,...]|N"
     )
-    output: str | None = key(
-        None,
+    output: str | None = path(
+        "FILE.mp4|FILE.gif",
         "null: record.mp4 in the run folder",
-        form="FILE.mp4|FILE.gif",
         identity="nothing",
-        is_path=True,
     )
     fps: float = key(2.5, "frames a second", above=0)
-    reward: str | None = key(None, "of the oracles", form="random|expected|padding|prev|conf|skip")
-    draws: int = key(1, "times a stochastic policy plays each video", at_least=1)
+    reward: str | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class DemoConfig(
-    SupervisedSection,
-    AlgorithmSection,
-    EnvironmentSection,
-    BackbonesSection,
-    PolicyFramesSection,
-    ClassifierSection,
-    SkipRateSection,
-    DrawsSection,
-    PoliciesSection,
-    ReportSection,
-    PicturesSection,
-):
-    """The demo."""
-
-    ship: bool = key(False, "also write the stage-1 recognizer into the package's assets")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MakeVideosConfig(WorkersSection):
-    """The videos."""
-
-    data_dir: str | None = key(None, "where to; null: outputs/glyphs", form="FOLDER", is_path=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSection(Section):
-    """What is read and written."""
-
-    source: str | None = key(None, "what to read", form="FILE|FOLDER", is_path=True)
-    target: str | None = key(None, "where to write", form="FOLDER|FILE", is_path=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
-    """The frames."""
-
-    height: int | str | None = key(
-        360, "height of the frames in pixels, or none: as they are", form="N|none"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckDataConfig(VideosSection, WorkersSection):
-    """The data set."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvertConfig(FilesSection, ClassesSection, NetworksSection):
-    """The checkpoint."""
-
-    format: Literal["ours", "published"] = key(
-        "ours", "what to write: safetensors and JSON, or a published .pth.tar"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlopsConfig(NetworksSection, AlgorithmSection, ClassesSection):
-    """The networks."""
-
-
-CONFIGS: dict[str, type[Section]] = {
-    "demo": DemoConfig,
-    "make-videos": MakeVideosConfig,
-    "extract-frames": ExtractFramesConfig,
-    "check-data": CheckDataConfig,
-    "convert": ConvertConfig,
-    "flops": FlopsConfig,
-    "stage0": Stage0Config,
-    "stage1": Stage1Config,
-    "stage2": Stage2Config,
-    "tune": TuneConfig,
-    "stage3": Stage3Config,
-    "bank": BankConfig,
-    "evaluate": EvaluateConfig,
-    "benchmark": BenchmarkConfig,
-    "record": RecordConfig,
-}
 
 # Every key by name, as each command that uses it declares it.
 ALL_KEYS: dict[str, dict[str, Key]] = {}
-for _command, _config in CONFIGS.items():
-    for _name, _key in keys_of(_config).items():
-        ALL_KEYS.setdefault(_name, {})[_command] = _key
+for _name, _command in COMMANDS.items():
+    for _key in _command.keys.values():
+        ALL_KEYS.setdefault(_key.name, {})[_name] = _key
 
 # Keys whose default is the command's own, so that null in the files stands for it.
 OF_COMMAND = {

@@ -16,7 +16,7 @@ from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adafocus_env.shipped import SHIPPED, shipped_recognizer
-from train.config.commands import ALL_KEYS, CONFIGS, OF_COMMAND, unknown_key
+from train.config.commands import ALL_KEYS, COMMANDS, OF_COMMAND, unknown_key
 from train.config.keys import ConfigError, Key, keys_of
 from train.config.learning import AlgoConfig
 from train.config.sections import Section, VideosSection
@@ -50,7 +50,7 @@ def _defaults() -> dict[str, Any]:
         one = next(iter(by_command.values()))
         if name == "algo":  # its group's file says all of it
             continue
-        if one.about.from_recipe:
+        if one.from_recipe:
             values[name] = f"${{recipe:{name}}}"
         elif any(one.default is MISSING for one in by_command.values()):
             values[name] = "???"
@@ -116,7 +116,13 @@ def read_config(cfg: DictConfig) -> Any:
     Raises:
         ConfigError: a missing, unknown or unusable value.
     """
-    return _read(cfg, CONFIGS[cfg.command])
+    return _read(cfg, COMMANDS[cfg.command].config)
+
+
+def read_parts(cfg: DictConfig) -> list[Section]:
+    """The configurations of a command's parts, so that their mistakes are found before hours."""
+    parts = COMMANDS[cfg.command].parts
+    return [Composed(cfg).read(COMMANDS[part].config, part) for part in parts]
 
 
 def _read(cfg: DictConfig, kind: type[S]) -> S:

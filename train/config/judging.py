@@ -1,4 +1,4 @@
-"""Keys of evaluation: the split, the policies, what is shown of them."""
+"""Keys of evaluation: the split, the policies, how they are judged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from train.config.keys import key
+from train.config.keys import key, path
 from train.config.learning import BatchSection, MetricsSection, PlayedSection
 from train.config.sections import PolicySection, ResumeSection, Section
 
@@ -21,19 +21,19 @@ class SplitSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawsSection(BatchSection, MetricsSection, SplitSection):
-    """How policies are judged."""
-
-    draws: int = key(4, "times a stochastic policy plays each video", at_least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgingSection(ResumeSection, PolicySection, DrawsSection, PlayedSection):
+class JudgingSection(ResumeSection, PolicySection, BatchSection, SplitSection, PlayedSection):
     """Policies on a split."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PoliciesSection(Section):
+class ScoringSection(JudgingSection, MetricsSection):
+    """How policies are judged."""
+
+    draws: int = key(1, "times a stochastic policy plays each video", at_least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSection(JudgingSection):
     """Which policies are compared."""
 
     policies: tuple[str, ...] = key(
@@ -44,31 +44,8 @@ class PoliciesSection(Section):
         "chosen blindly: a rate (uniform_skip: frames of a video), or as many as policy AMOUNT "
         "keeps",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonSection(PoliciesSection, ResumeSection, PolicySection):
-    """Policies that were learned."""
-
-    runs: Mapping[str, str] | str | tuple[str, ...] | None = key(
-        None,
+    runs: Mapping[str, str] | str | tuple[str, ...] | None = path(
+        "{NAME: RUN,...}|FOLDER|[FOLDER,...]",
         "{policy: its stage-3 run, ...}: their own classifiers; or a folder, or a list of them, "
         "with the stage-2 runs of a sweep, for learned, by algorithm",
-        form="{NAME: RUN,...}|FOLDER|[FOLDER,...]",
-        is_path=True,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportSection(Section):
-    """What a benchmark tells beside its tables."""
-
-    train_gap: bool = key(False, "also judge on the training split; costs a pass over it")
-    conditional_exit: bool = key(
-        False,
-        "accuracy by budget: stop where the answer is certain; costs a pass over the training "
-        "split, too",
-    )
-    player_videos: tuple[int, ...] | None = key(
-        None, "videos in the report's player, such as [0,5]; null: 12 of them"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -13,13 +13,14 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 # a seed does; or neither: where a run is, how fast it goes and what it shows.
 Identity = Literal["experiment", "run", "nothing"]
 
+_NONE = type(None)
 _TYPES = {
     int: ("a whole number", "N"),
     float: ("a number", "X"),
     bool: ("true or false", "true|false"),
     str: ("text", "TEXT"),
     Path: ("text", "FOLDER"),
-    type(None): ("null", ""),
+    _NONE: ("null", ""),
     tuple[str, ...]: ("a list of names such as [random,center]", "[NAME,...]"),
     tuple[int, ...]: ("a list of whole numbers such as [50,100]", "[N,...]"),
 }
@@ -31,28 +32,34 @@ class ConfigError(ValueError):
 
 
 @dataclass(frozen=True)
-class About:
-    """What a declaration says of its key beside its type and default.
+class Key:
+    """What a section declares of a key, and of its field by `keys_of`.
 
     Attributes:
+        default: of the command; `MISSING` where a file gives it.
         help: one or two lines for the user.
-        form: how its value is written, where the type does not say it: `FOLDER`, `live|bank:PATH`.
+        written: how its value is, where the type does not say it: `FOLDER`, `live|bank:PATH`.
         at_least: smallest number.
         at_most: largest number.
         above: numbers are greater than this.
         identity: what the key is part of.
         from_recipe: the experiment has a value for each command.
         is_path: any text is a path, whatever characters it has.
+        name: of the field.
+        types: of which its value is one; a `Literal` is what it may be.
     """
 
+    default: Any
     help: str
-    form: str | None = None
+    written: str | None = None
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
     identity: Identity = "experiment"
     from_recipe: bool = False
     is_path: bool = False
+    name: str = ""
+    types: tuple[Any, ...] = ()
 
     @property
     def range(self) -> str:
@@ -65,43 +72,10 @@ class About:
             return f"{self.at_least:g} to {self.at_most:g}"
         return "0 or more" if self.at_least == 0 else f"at least {self.at_least:g}"
 
-
-def key(default: Any = MISSING, help: str = "", **about: Any) -> Any:  # noqa: A002
-    """Declare a key of a section.
-
-    Args:
-        default: its value; without one a file of the configuration gives it.
-        help: see `About`, as all others.
-        **about: likewise.
-    """
-    return field(default=default, metadata={"about": About(help, **about)})
-
-
-def recipe(help: str, **about: Any) -> Any:  # noqa: A002
-    """Declare a key whose value comes from the experiment's recipe for the command."""
-    return key(None, help, from_recipe=True, **about)
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key as a command's configuration declares it.
-
-    Attributes:
-        name: of the field.
-        default: of the command; `MISSING` where a file gives it.
-        about: the rest.
-        types: of which its value is one; a `Literal` is what it may be.
-    """
-
-    name: str
-    default: Any
-    about: About
-    types: tuple[Any, ...]
-
     @property
     def is_of_run(self) -> bool:
         """Whether runs with other values compute something else."""
-        return self.about.identity != "nothing"
+        return self.identity != "nothing"
 
     @property
     def plain_default(self) -> Any:
@@ -111,15 +85,10 @@ class Key:
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
     @property
-    def choices(self) -> tuple[str, ...]:
-        """The words that it may be."""
-        return tuple(word for kind in self.types for word in _words(kind))
-
-    @property
     def form(self) -> str:
         """How its value is written."""
-        if self.about.form is not None:
-            return self.about.form
+        if self.written is not None:
+            return self.written
         forms = ["|".join(_words(kind)) or _TYPES.get(kind, _MAPPING)[1] for kind in self.types]
         return "|".join(form for form in forms if form)
 
@@ -130,27 +99,43 @@ class Key:
             ConfigError: the message says what is expected.
         """
         if not any(_is_a(value, kind) for kind in self.types):
-            if isinstance(value, str) and set(self.types) <= {*self._literals, type(None)}:
-                known = ", ".join(self.choices)
+            if isinstance(value, str) and all(_words(kind) or kind is _NONE for kind in self.types):
+                known = ", ".join(word for kind in self.types for word in _words(kind))
                 raise ConfigError(f"{self.name}={value} is unknown; known are {known}")
             raise ConfigError(f"{self.name}={value!r} must be {self._expected()}")
-        about = self.about
-        if not about.range or isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not self.range or isinstance(value, bool) or not isinstance(value, (int, float)):
             return
-        low = value > about.above if about.above is not None else value >= (about.at_least or 0)
-        if not low or not (value <= (math.inf if about.at_most is None else about.at_most)):
-            expected = self._expected() if self.choices else about.range
+        low = value > self.above if self.above is not None else value >= (self.at_least or 0)
+        if not low or not (value <= (math.inf if self.at_most is None else self.at_most)):
+            expected = self._expected() if any(map(_words, self.types)) else self.range
             raise ConfigError(f"{self.name}={value} must be {expected}")
-
-    @property
-    def _literals(self) -> set[Any]:
-        return {kind for kind in self.types if _words(kind)}
 
     def _expected(self) -> str:
         names = [" or ".join(_words(kind)) or _TYPES.get(kind, _MAPPING)[0] for kind in self.types]
-        if not self.about.range:
+        if not self.range:
             return " or ".join(names)
-        return ", or ".join([f"{names[0]}, {self.about.range}", *names[1:]])
+        return ", or ".join([f"{names[0]}, {self.range}", *names[1:]])
+
+
+def key(default: Any = MISSING, help: str = "", **more: Any) -> Any:  # noqa: A002
+    """Declare a key of a section. A command changes its default by naming the field again.
+
+    Args:
+        default: see `Key`, as all others.
+        help: likewise.
+        **more: likewise.
+    """
+    return field(default=default, metadata={"key": Key(default, help, **more)})
+
+
+def path(written: str, help: str, **more: Any) -> Any:  # noqa: A002
+    """Declare a key that names a file or a folder, by default none."""
+    return key(None, help, written=written, is_path=True, **more)
+
+
+def recipe(help: str, **more: Any) -> Any:  # noqa: A002
+    """Declare a key whose value comes from the experiment's recipe for the command."""
+    return key(None, help, from_recipe=True, **more)
 
 
 _KEYS: dict[type, dict[str, Key]] = {}
@@ -159,15 +144,22 @@ _KEYS: dict[type, dict[str, Key]] = {}
 def keys_of(section: type) -> Mapping[str, Key]:
     """The keys of a section or a command by name."""
     if section not in _KEYS:
-        hints = get_type_hints(section)
-        _KEYS[section] = {
-            item.name: Key(
-                item.name, item.default, item.metadata["about"], _options(hints[item.name])
-            )
-            for item in fields(section)
-            if "about" in item.metadata
-        }
+        _KEYS[section] = _keys_of(section)
     return _KEYS[section]
+
+
+def _keys_of(section: type) -> dict[str, Key]:
+    declared: dict[str, Key] = {}
+    for base in reversed(section.__mro__[:-1]):
+        declared |= {f.name: f.metadata["key"] for f in fields(base) if "key" in f.metadata}
+    hints, of_fields = (
+        get_type_hints(section),
+        {item.name: item.default for item in fields(section)},
+    )
+    return {
+        name: replace(one, name=name, default=of_fields[name], types=_options(hints[name]))
+        for name, one in declared.items()
+    }
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

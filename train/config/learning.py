@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from train.config.keys import ConfigError, key, recipe
-from train.config.sections import ComputeSection, RunSection, Section
+from train.config.keys import ConfigError, key, path, recipe
+from train.config.sections import NewNetworksSection, PrecisionSection, Section
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,10 @@ class SelectSection(MetricsSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupervisedSection(ScheduleSection, SelectSection, RunSection):
+class SupervisedSection(ScheduleSection, SelectSection, PrecisionSection):
     """Supervised training. The experiment's recipe for the stage has most values."""
 
     optimizer: Literal["adamw", "sgd"] | None = recipe("of the weights")
-    backbone_lr: float | None = recipe("learning rate of glancer and focuser")
-    fc_lr: float | None = recipe("learning rate of the classifier")
     lr_type: Literal["onecycle", "cos", "step"] | None = recipe("how the rates change")
     lr_steps: tuple[int, ...] = key(
         (50, 100), "lr_type=step: epochs at which the rate falls to a tenth"
@@ -86,17 +84,25 @@ class SupervisedSection(ScheduleSection, SelectSection, RunSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackbonesSection(Section):
-    """Stage 0."""
+class BackbonesSection(SupervisedSection, NewNetworksSection):
+    """Backbones that are trained, and from where."""
 
-    glancer_frames: int | None = recipe("frames of a clip trained on; null is all", at_least=1)
-    focuser_frames: int | None = recipe("likewise for the focuser", at_least=1)
+    pretrained_glancer: str | None = path(
+        "RUN|FILE",
+        "run folder of stage0 pretrain_glancer=true, or a published or torchvision file",
+    )
+    pretrained_focuser: str | None = path(
+        "RUN|FILE",
+        "run folder of stage0 pretrain_glancer=false, or such a file",
+    )
+    backbone_lr: float | None = recipe("learning rate of glancer and focuser")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SkipRateSection(Section):
-    """A classifier that knows skipped frames."""
+class ClassifierSection(SupervisedSection):
+    """A classifier that is trained."""
 
+    fc_lr: float | None = recipe("learning rate of the classifier")
     skip_rate: float | Literal["random"] | None = key(
         None,
         "share of the frames whose patch is left out, so that the classifier knows zeros; random: "
@@ -104,13 +110,6 @@ class SkipRateSection(Section):
         at_least=0,
         at_most=1,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassifierSection(Section):
-    """Stage 3."""
-
-    classifier_dropout: float | None = recipe("null is as in stage 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,13 +153,13 @@ class SkipCostSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FeaturesSection(Section):
-    """Where the environment's features come from."""
+    """Where the features of frames and patches come from."""
 
     features: str = key(
         "live",
         "run the networks, or use what 'adafocus bank target=PATH' stored; a bank holds grid "
         "positions only, so baseline_positions is grid then",
-        form="live|bank:PATH",
+        written="live|bank:PATH",
         is_path=True,
     )
     bank_device: Literal["auto", "cpu", "cuda"] = key(
@@ -176,17 +175,18 @@ class FeaturesSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnvironmentSection(ComputeSection, LocationsSection, SkipCostSection):
+class PlayedSection(LocationsSection, SkipCostSection, FeaturesSection, PrecisionSection):
     """The environment."""
 
     reward: str | None = key(
         "random",
         "what a look earns: its confidence less that of a random patch, of the mean of all, of no "
-        "patch, of the step before, or of nothing; skip: less the cost of looks",
-        form="random|expected|padding|prev|conf|skip",
+        "patch, of the step before, or of nothing; skip: less the cost of looks; evaluate, null: "
+        "rewards are not measured, at half the cost; record: of the oracles",
+        written="random|expected|padding|prev|conf|skip",
     )
     baseline_positions: str = key(
-        "pixel", "where the patches of reward=random lie", form="pixel|grid"
+        "pixel", "where the patches of reward=random lie", written="pixel|grid"
     )
     compile: bool = key(False, "torch.compile for the frozen networks")
 
@@ -201,11 +201,6 @@ class EnvironmentSection(ComputeSection, LocationsSection, SkipCostSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedSection(EnvironmentSection, FeaturesSection, RunSection):
-    """Episodes on a split, of live or banked features."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class AlgorithmSection(LocationsSection):
     """The algorithm and what it sees."""
 
@@ -213,7 +208,7 @@ class AlgorithmSection(LocationsSection):
         help="algo.preset=demo|paper|tuned: a set of gru_ppo's arguments; "
         "algo.learning_rate=1e-3 ...: any argument of the algorithm; algo.class_path=pkg.Class: "
         "one of your own",
-        form="NAME",
+        written="NAME",
     )
     observation: Literal["map", "vector"] = key(
         "map",
@@ -227,16 +222,4 @@ class PolicyFramesSection(Section):
 
     policy_frames: int | None = recipe(
         "frames of a training episode; null is num_frames", at_least=1
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PicturesSection(Section):
-    """What TensorBoard shows."""
-
-    video_freq: int = key(
-        20,
-        "epochs between videos of an episode in TensorBoard; 0: none",
-        at_least=0,
-        identity="nothing",
     )

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from train.config.keys import ConfigError, key, keys_of
+from train.config.keys import ConfigError, key, keys_of, path
 
 S = TypeVar("S", bound="Section")
 
@@ -84,20 +84,11 @@ class Section:
 class WorkersSection(Section):
     """Processes that work for the command."""
 
-    num_workers: int = key(0, "processes that load clips", at_least=0, identity="nothing")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComputeSection(WorkersSection):
-    """Chance and place."""
-
-    seed: int = key(
-        0, "of training; the built-in videos have seeds of their own", at_least=0, identity="run"
-    )
-    device: str = key("auto", "where networks run", form="auto|cpu|cuda|cuda:N", identity="nothing")
-    amp: Literal["none", "auto", "fp16", "bf16"] = key(
-        "none",
-        "precision; auto: fp16 on a CUDA GPU, none elsewhere; of frozen networks, auto is none",
+    num_workers: int = key(
+        0,
+        "processes beside this one that load, make, check or extract videos",
+        at_least=0,
+        identity="nothing",
     )
 
 
@@ -105,13 +96,11 @@ class ComputeSection(WorkersSection):
 class ResumeSection(Section):
     """Where the command starts from: run folders, or the folders in them."""
 
-    resume: str | None = key(
-        None,
-        "a run that holds recognizer/; shipped: the one that comes with the package; a stage's own "
-        "interrupted run is continued, auto: the newest with the same settings",
-        form="RUN|shipped|auto",
+    resume: str | None = path(
+        "RUN|shipped|auto",
+        "a run that holds recognizer/; shipped: the one that comes with the package; stages also "
+        "continue an interrupted run of their own, auto: the newest with the same settings",
         identity="nothing",
-        is_path=True,
     )
 
     @property
@@ -124,12 +113,10 @@ class ResumeSection(Section):
 class RecognizerSection(ResumeSection):
     """A recognizer to start from beside resume=auto."""
 
-    recognizer: str | None = key(
-        None,
+    recognizer: str | None = path(
+        "RUN|shipped",
         "as resume=RUN, for use beside resume=auto",
-        form="RUN|shipped",
         identity="nothing",
-        is_path=True,
     )
 
     @property
@@ -139,34 +126,14 @@ class RecognizerSection(ResumeSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedSection(Section):
-    """Backbones to start from."""
-
-    pretrained_glancer: str | None = key(
-        None,
-        "run folder of stage0 pretrain_glancer=true, or a published or torchvision file",
-        form="RUN|FILE",
-        is_path=True,
-    )
-    pretrained_focuser: str | None = key(
-        None,
-        "run folder of stage0 pretrain_glancer=false, or such a file",
-        form="RUN|FILE",
-        is_path=True,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
 class PolicySection(Section):
     """A policy to start from, or to judge."""
 
-    policy: str | None = key(
-        None,
+    policy: str | None = path(
+        "NAME|RUN",
         "random, center or another name of policies=; or a run that holds policy/, by default the "
         "one in resume=; stage2: a run whose policy this one starts from",
-        form="NAME|RUN",
         identity="run",
-        is_path=True,
     )
     trust: bool = key(False, "true: open policy=FILE.zip of SB3, which can run code")
 
@@ -176,10 +143,12 @@ class ClassesSection(Section):
     """The data set."""
 
     dataset: str = key(
-        help="glyphs... are built in, videos are your own; also sets other keys", form="NAME"
+        help="glyphs... are built in, videos are your own; also sets other keys", written="NAME"
     )
     data_dir: str | None = key(
-        help="where the list files, the class file and the videos are", form="FOLDER", is_path=True
+        help="where the list files, the class file and the videos are",
+        written="FOLDER",
+        is_path=True,
     )
     lists: Mapping[str, Any] | None = key(
         help="other names and forms of the list files: any fields of VideoLists"
@@ -195,7 +164,7 @@ class ClassesSection(Section):
 class FrameRateSection(Section):
     """How often a video is looked at."""
 
-    frame_rate: float | None = key(None, "frames a second of a video; null: its own")
+    frame_rate: float | None = key(None, "frames a second of a video; null: its own", above=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,10 +203,10 @@ class NetworksSection(ClipSection):
     family: Literal["recurrent", "temporal_shift"] = key(
         "recurrent", "ActivityNet's networks, or those of Something-Something"
     )
-    glancer: str = key(help="backbone of the glancer", form="NAME")
-    focuser: str = key(help="backbone of the focuser", form="NAME")
+    glancer: str = key(help="backbone of the glancer", written="NAME")
+    focuser: str = key(help="backbone of the focuser", written="NAME")
     glance_size: int = key(help="side of a frame as the glancer sees it")
-    glance_resize: str = key(help="how it is made", form="nearest|area")
+    glance_resize: str = key(help="how it is made", written="nearest|area")
     hidden_dim: int | None = key(None, "recurrent: size of the classifier's state", at_least=1)
     video_div: int | None = key(
         None,
@@ -247,7 +216,6 @@ class NetworksSection(ClipSection):
     temporal_shift: bool | None = key(
         None, "temporal_shift: false sees each frame by itself, for comparison"
     )
-    dropout: float = key(help="before the classifier")
     activation_cap: float | None = key(
         help="upper bound of the glance map, for backbones that have none"
     )
@@ -266,5 +234,29 @@ class NetworksSection(ClipSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSection(ComputeSection, VideosSection, NetworksSection):
-    """A run of networks on videos: what its folder, device, data and networks need."""
+class NewNetworksSection(NetworksSection):
+    """Networks that are made or trained."""
+
+    dropout: float = key(help="before the classifier")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSection(WorkersSection, VideosSection, NetworksSection):
+    """Networks on videos: chance and place."""
+
+    seed: int = key(
+        0, "of training; the built-in videos have seeds of their own", at_least=0, identity="run"
+    )
+    device: str = key(
+        "auto", "where networks run", written="auto|cpu|cuda|cuda:N", identity="nothing"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionSection(RunSection):
+    """Networks at a precision."""
+
+    amp: Literal["none", "auto", "fp16", "bf16"] = key(
+        "none",
+        "precision; auto: fp16 on a CUDA GPU, none elsewhere; of frozen networks, auto is none",
+    )

@@ -12,7 +12,6 @@ from rich.table import Table
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
 from adafocus_env.files import write_json
-from train.config.builders import open_split
 from train.config.commands import CheckDataConfig
 from train.config.keys import ConfigError
 from train.data_tools.check_lists import Findings, check_lists
@@ -106,6 +105,8 @@ def _frames(jobs: Sequence[VideoJob]) -> int:
 
 def _opening_errors(config: CheckDataConfig, contents: Mapping[str, ListContents]) -> list[str]:
     """What else keeps training from opening the splits, such as targets of other videos."""
+    from train.config.builders import open_split  # imports torch
+
     errors = []
     for split in contents:
         try:

@@ -33,13 +33,11 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
     """Extract what is not extracted yet; write a report into the run folder.
 
     Raises:
-        ConfigError: `source`, `target`, `height` or `frame_rate` cannot be used, the disk is too
+        ConfigError: `source`, `target` or `height` cannot be used, the disk is too
             small, or some videos failed (the others are done then).
     """
     source, target = Path(config.need("source")), Path(config.need("target"))
     settings = ExtractSettings(_height(config.height), config.frame_rate)
-    if config.frame_rate is not None and config.frame_rate <= 0:
-        raise ConfigError(f"frame_rate={config.frame_rate} must be above 0")
     if not source.is_dir():
         raise ConfigError(f"source={source} is no folder; it holds the videos")
     target.mkdir(parents=True, exist_ok=True)

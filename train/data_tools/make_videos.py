@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.data.catalog import TARGETS_FILE
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS, write_video
-from adafocus_env.data.lists.dataset_files import VideoLists
+from adafocus_env.data.lists.dataset_files import TARGETS_FILE, VideoLists
 from adafocus_env.files import read_json, write_json
 from train.config.commands import MakeVideosConfig
 from train.config.keys import ConfigError

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
+import scipy
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +31,7 @@ def largest_logit(logits: npt.NDArray[np.float32]) -> Floats:
 
 def negative_entropy(logits: npt.NDArray[np.float32]) -> Floats:
     """The published alternative: sum of p log p in nats, 0 where one class is sure."""
-    log_p = log_softmax(logits.astype(np.float64), axis=-1)
+    log_p = scipy.special.log_softmax(logits.astype(np.float64), axis=-1)
     return np.asarray((np.exp(log_p) * log_p).sum(axis=-1))
 
 

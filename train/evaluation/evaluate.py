@@ -37,7 +37,7 @@ def run_evaluate(
     entry = _entry(config)
     evaluator = Evaluator.open([entry], context)
     policy = evaluator.load(entry)
-    judged = evaluator.evaluate(policy, display, title="evaluate")
+    judged = evaluator.evaluate(policy, display, draws=config.draws, title="evaluate")
     evaluation = judged.common
     costs = evaluator.costs(policy, judged.focused_share)
     rewards = reward_summary(evaluation, evaluator.videos)

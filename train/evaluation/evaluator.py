@@ -21,6 +21,7 @@ from agents.flops import executed_multiply_adds
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
+from train.config.learning import MetricsSection
 from train.evaluation.flops import Costs, inference_multiply_adds
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
@@ -111,10 +112,6 @@ class Evaluator:
         check_classes(recognizer, self.videos)
         self._config = context.config
         self._rules = context.rules(split)
-        self._map_rule = {
-            "map_rule": context.config.map_rule,
-            "map_labels": context.config.map_labels,
-        }
         self.env = self._make_env(recognizer, len(self.videos))
 
     @classmethod
@@ -159,7 +156,7 @@ class Evaluator:
         *,
         before: Mapping[str, PolicyResult] | None = None,
         videos: Sequence[int] | None = None,
-        draws: int | None = None,
+        draws: int = 1,
         title: str,
     ) -> PolicyResult:
         """Play with a policy's agents, and replay their looks before its own classifier.
@@ -170,11 +167,11 @@ class Evaluator:
             before: results on the same videos, by name, for a policy that focuses on as many frames
                 as another.
             videos: of the split; None takes all.
-            draws: of an agent of chance; None takes the configured number.
+            draws: of an agent of chance.
             title: of the progress bar.
         """
         entry, seed = policy.entry, self._config.seed
-        draws = (draws or self._config.draws) if entry.by_chance else 1
+        draws = draws if entry.by_chance else 1
         count = len(self.videos) if videos is None else len(videos)
         env = self.env if videos is None else self._make_env(self.recognizer, count)
         policies: Sequence[BasePolicy | None] = policy.checkpoints or [None]
@@ -206,6 +203,12 @@ class Evaluator:
             env = self._make_env(policy.own, count)
             replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
             return PolicyResult(common, as_draws(replayed), has_own=True, seconds=seconds)
+
+    @property
+    def _map_rule(self) -> dict[str, Any]:
+        config = self._config
+        assert isinstance(config, MetricsSection)  # `record` judges nobody
+        return {"map_rule": config.map_rule, "map_labels": config.map_labels}
 
     def accuracy(self, evaluation: Evaluation) -> dict[str, Any]:
         """`accuracy_summary` over the split's labels, by the configured rule."""

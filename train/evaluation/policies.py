@@ -26,7 +26,7 @@ _POLICY = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.+-]*)(@(?P<cost>\d+\.?\d*|\.\d+))?(:(?P<after>.+))?", re.ASCII
 )
 _EXPERIMENT = {
-    name: one for name, one in keys_of(Stage2Config).items() if one.about.identity == "experiment"
+    name: one for name, one in keys_of(Stage2Config).items() if one.identity == "experiment"
 }
 
 

@@ -48,7 +48,7 @@ def run_record(
     for policy in policies:
         name = policy.entry.name
         results[name] = evaluator.evaluate(
-            policy, display, before=results, videos=chosen, draws=1, title="record"
+            policy, display, before=results, videos=chosen, title="record"
         )
         for number, seen in enumerate(each_draw(results[name].seen()), start=1):
             panels[name if number == 1 else f"{name} ({number})"] = seen

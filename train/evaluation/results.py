@@ -211,14 +211,16 @@ def measure(
     for policy in policies:
         entry, name = policy.entry, policy.entry.name
         results[name] = result = evaluator.evaluate(
-            policy, display, before=results, title="benchmark"
+            policy, display, before=results, draws=config.draws, title="benchmark"
         )
         on_train = for_exit = None
         if entry.frames is None and not entry.knows_label:
             if train is not None:
-                on_train = train.evaluate(policy, display, title="train_gap")
+                on_train = train.evaluate(policy, display, draws=config.draws, title="train_gap")
             if augmented is not None:
-                for_exit = augmented.evaluate(policy, display, title="conditional_exit")
+                for_exit = augmented.evaluate(
+                    policy, display, draws=config.draws, title="conditional_exit"
+                )
         costs = evaluator.costs(policy, result.focused_share)
         measured[name] = Measured(entry, result, costs, on_train, for_exit)
     return Results(measured, evaluator, train)

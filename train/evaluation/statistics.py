@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy  # whose parts are imported where they are used first
 
 from agents.evaluation import Evaluation
 
@@ -108,7 +108,7 @@ def over_seeds(values: Sequence[float]) -> dict[str, Any]:
 
 def interquartile_mean(values: Any, axis: int = -1) -> Any:
     """Mean of what is left without the lowest and the highest quarter, each rounded down."""
-    return stats.trim_mean(values, 0.25, axis=axis)
+    return scipy.stats.trim_mean(values, 0.25, axis=axis)
 
 
 def bootstrap_interval(
@@ -123,7 +123,7 @@ def bootstrap_interval(
     sample = np.asarray(values, dtype=np.float64)
     if len(sample) < 2 or float(sample.min()) == float(sample.max()):
         return [float(statistic(sample))] * 2
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (sample,),
         statistic,
         n_resamples=_RESAMPLES,

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
 from adafocus_env.data import Videos
 from adafocus_env.features import open_bank
 from adafocus_env.networks import AnyRecognizer, build_recognizer
 from train.config.builders import open_split, recognizer_config
-from train.config.learning import PlayedSection
+from train.config.learning import BackbonesSection, PlayedSection
 from train.config.sections import RunSection
 from train.runs.folder import FINISHED_FILE, STATE_FILE, save_config
 from train.runs.processes import Processes, describe
@@ -55,8 +54,10 @@ class RunContext(Generic[C]):
             save_config(config, folder)
 
     @cached_property
-    def _writer(self) -> SummaryWriter:
+    def _writer(self) -> Any:
         """TensorBoard events, in `tensorboard/` of the run folder."""
+        from torch.utils.tensorboard import SummaryWriter
+
         return SummaryWriter(str(self.folder / "tensorboard"))
 
     def record(self, name: str, value: float, step: int) -> None:
@@ -105,7 +106,9 @@ class RunContext(Generic[C]):
             **config.live_options,
         }
 
-    def new_recognizer(self, class_names: tuple[str, ...]) -> AnyRecognizer:
+    def new_recognizer(
+        self: RunContext[BackbonesSection], class_names: tuple[str, ...]
+    ) -> AnyRecognizer:
         """A recognizer of the configured family with new weights, drawn from the run's seed."""
         torch.manual_seed(self.config.seed)
         return build_recognizer(recognizer_config(self.config, class_names)).to(self.device)

@@ -15,7 +15,7 @@ from adafocus_env.envs.factory import choose_device
 from agents.gru_ppo.process_group import ProcessGroup
 from train.config.keys import ConfigError
 from train.config.learning import SupervisedSection
-from train.config.sections import ComputeSection
+from train.config.sections import PrecisionSection, RunSection
 
 T = TypeVar("T")
 
@@ -36,13 +36,14 @@ class Processes:
         ConfigError: a setting that this device cannot do.
     """
 
-    def __init__(self, config: ComputeSection):
+    def __init__(self, config: RunSection):
         self.device = _own_device(config.device)
-        precision = _precision(config.amp, self.device)
-        supervised = config if isinstance(config, SupervisedSection) else None
-        if supervised and supervised.sync_batchnorm and self.device.type != "cuda":
-            raise ConfigError("sync_batchnorm=true needs GPUs; leave it false on a CPU")
-        self.accumulation = supervised.grad_accumulation if supervised else 1
+        amp = config.amp if isinstance(config, PrecisionSection) else "none"
+        precision, self.accumulation = _precision(amp, self.device), 1
+        if isinstance(config, SupervisedSection):
+            self.accumulation = config.grad_accumulation
+            if config.sync_batchnorm and self.device.type != "cuda":
+                raise ConfigError("sync_batchnorm=true needs GPUs; leave it false on a CPU")
         _forget_last_run()
         self.accelerator = Accelerator(
             cpu=self.device.type == "cpu",

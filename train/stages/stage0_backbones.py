@@ -77,13 +77,14 @@ def run_stage0(
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
-    part = "glancer" if config.pretrain_glancer else "focuser"
-    name = getattr(config, part)
-    initial = config.pretrained_glancer if part == "glancer" else config.pretrained_focuser
+    part, name, initial, frames = (
+        ("glancer", config.glancer, config.pretrained_glancer, config.glancer_frames)
+        if config.pretrain_glancer
+        else ("focuser", config.focuser, config.pretrained_focuser, config.focuser_frames)
+    )
     if initial is not None:
         load_backbone(getattr(recognizer, part), name, initial, part)
-    rate = config.need("backbone_lr")
-    stage = BackboneStage(recognizer, part, rate, getattr(config, f"{part}_frames"))
+    stage = BackboneStage(recognizer, part, config.need("backbone_lr"), frames)
     train_stage(
         f"stage 0: {part}",
         stage,

@@ -82,15 +82,17 @@ def run_stage1(
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
-    for part in ("glancer", "focuser"):
-        path = getattr(config, f"pretrained_{part}")
+    for part, name, path in (
+        ("glancer", config.glancer, config.pretrained_glancer),
+        ("focuser", config.focuser, config.pretrained_focuser),
+    ):
         if path is None:
             which = "true" if part == "glancer" else "false"
             raise ConfigError(
                 f"stage1 needs pretrained_{part}=RUN_FOLDER; "
                 f"'adafocus stage0 pretrain_glancer={which}' makes one"
             )
-        load_backbone(getattr(recognizer, part), getattr(config, part), path, part)
+        load_backbone(getattr(recognizer, part), name, path, part)
     stage = RandomPatchStage(
         recognizer,
         config.need("backbone_lr"),

@@ -134,7 +134,7 @@ class _Search:
         log.info("%s: %s", name, chosen)
         context = None
         try:
-            check_algorithm(config)
+            check_algorithm(algo)
             context = RunContext(config, folder, self._videos)
             silent = ProgressDisplay(Console(quiet=True))
             value = run_stage2(config, context, silent, on_evaluation=judge)

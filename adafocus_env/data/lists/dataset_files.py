@@ -12,6 +12,7 @@ from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE, FrameFolderRea
 from adafocus_env.data.media.video_files import VideoFileReader
 
 MEDIA = ("frames", "videos")
+TARGETS_FILE = "{split}_targets.npy"  # where in its frames a video should be looked at
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def test_a_file_is_to_be_converted_first(tmp_path, part):
 
 SIZES = (
     *("glancer=mobilenet_v2_small", "focuser=resnet_small", "num_frames=4", "frame_size=40"),
-    *("patch_size=12", "glance_size=28", "glance_resize=area", "hidden_dim=16", "dropout=0.5"),
+    *("patch_size=12", "glance_size=28", "glance_resize=area", "hidden_dim=16"),
 )
 
 
@@ -80,12 +80,6 @@ def test_a_size_that_is_not_the_checkpoints_is_refused(
     message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
     with pytest.raises(ConfigError, match=message):
         check_sizes(tiny_recognizer, config)
-
-
-def test_another_dropout_matters_where_the_classifier_is_trained(tiny_recognizer, make_config):
-    check_sizes(tiny_recognizer, make_config("evaluate", *SIZES, "dropout=0.8"))
-    with pytest.raises(ConfigError, match=r"dropout=0\.8 \(checkpoint: 0\.5\)"):
-        check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
 
 
 def test_classes_must_be_the_videos_and_placeholder_names_as_many(make_recognizer, make_videos):

@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 import adafocus_env
-from train.cli.commands import COMMANDS
 from train.cli.run_place import DEMO_FOLDER, set_aside
-from train.config.commands import CONFIGS
-from train.config.keys import keys_of
+from train.config.commands import COMMANDS
 
 CONSOLE_COMMAND = Path(sys.executable).with_name("adafocus")
 
@@ -52,7 +50,7 @@ def test_the_overview_names_every_command_and_the_version_is_the_packages(run_co
 def test_a_commands_help_names_its_keys(run_command, name):
     done = run_command(name, "--help")
     assert f"usage: adafocus {name} [key=value ...]" in done.out
-    for key in keys_of(CONFIGS[name]):
+    for key in COMMANDS[name].keys:
         assert done.out.count(f"\n  {key}=") == 1
     assert max(map(len, done.out.splitlines()[1:])) <= 100
 

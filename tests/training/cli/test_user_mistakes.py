@@ -31,7 +31,7 @@ def runs(handed_on, stage2_run):
         ("stage0", "glancer=resnet50", "set activation_cap"),
         ("stage0", "patch_size=200", "patch_size 200"),
         ("stage2", "resume={stage1} patch_size=16", "patch_size=16 (checkpoint: 32); give"),
-        ("stage3", "resume={stage2} dropout=0.1", "dropout=0.1 (checkpoint: 0.8)"),
+        ("stage3", "resume={stage2} dropout=0.1", "stage3 does not use dropout="),
         ("benchmark", "resume={stage2} hidden_dim=32 glance_size=56",
          "glance_size=56 (checkpoint: 28), hidden_dim=32 (checkpoint: 16); give the experiment="),
         ("stage3", "resume={stage2} action_dim=49", "set action_dim= as in its stage 2"),

@@ -13,7 +13,7 @@ from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.evaluation import Evaluation, evaluate_agent
 from agents.sb3.resume import training_state
-from train.config.sections import RunSection
+from train.config.commands import Stage2Config
 from train.evaluation.diagnostics import nearest_positions
 from train.runs.context import RunContext
 from train.runs.progress import ProgressPart
@@ -49,7 +49,7 @@ class KeepBestPolicy(BaseCallback):
     def __init__(
         self,
         env: PatchLocalizationVectorEnv,
-        context: RunContext[RunSection],
+        context: RunContext[Stage2Config],
         recognizer: AnyRecognizer,
         *,
         steps_per_epoch: int,

@@ -1,0 +1,13 @@
+from adafocus_env.data.catalog import VideoOptions as VideoOptions
+from adafocus_env.data.catalog import open_videos as open_videos
+from adafocus_env.data.clips import Clip as Clip
+from adafocus_env.data.clips import VideoError as VideoError
+from adafocus_env.data.clips import Videos as Videos
+from adafocus_env.data.glyphs.videos import GlyphVideos as GlyphVideos
+from adafocus_env.data.lists.dataset_files import BUILT_IN as BUILT_IN
+from adafocus_env.data.lists.dataset_files import DATASETS as DATASETS
+from adafocus_env.data.lists.dataset_files import DataFiles as DataFiles
+from adafocus_env.data.lists.dataset_files import VideoLists as VideoLists
+from adafocus_env.data.lists.dataset_files import find_files as find_files
+from adafocus_env.data.lists.list_files import ListFileError as ListFileError
+from adafocus_env.data.lists.listed_videos import ListedVideos as ListedVideos
