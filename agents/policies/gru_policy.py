@@ -159,6 +159,7 @@ class GruActorCriticPolicy(BasePolicy):
             state_dim = hidden_dim * recurrent
             self.actor = SpatialScorer(
                 *(shape, action_space, patch_grid, state_dim, head_dim, head_kernel),
+                remembers_places=recurrent,
                 dropout=dropout,
                 batch_norm=batch_norm,
             )

@@ -91,9 +91,10 @@ class SpatialScorer(nn.Module):
     """Logits of the positions of a grid, and of skipping where an action does.
 
     Of position p: `score(relu(mean of cells(map) under its patch + frame(mean of the frame) +
-    state(memory))) + bias[p]`. The convolution of the cells stands before the average: with one of
-    1x1 that is the same as after it. One of 3x3 also sees how a thing lies in the patch, and where
-    the frame ends.
+    state(memory))) + bias[p] + places[p](memory)`. The convolution of the cells stands before the
+    average: with one of 1x1 that is the same as after it. One of 3x3 also sees how a thing lies in
+    the patch, and where the frame ends. Only `places` can say that something was seen *there*; what
+    is merely added to a layer that all positions share cannot.
 
     Args:
         map_shape: `(C, h, w)` of what is seen.
@@ -102,6 +103,7 @@ class SpatialScorer(nn.Module):
         patch_grid: the grid: the arguments of `PatchGrid`.
         state_dim: S of what is remembered; 0 is nothing.
         hidden_dim: of the hidden layer.
+        remembers_places: whether there are `places`: free logits, but of the memory alone.
         kernel: cells a side that are seen around each cell; 1 is the cell alone.
         dropout: of the hidden layer.
         batch_norm: normalise before it.
@@ -121,6 +123,7 @@ class SpatialScorer(nn.Module):
         hidden_dim: int,
         kernel: int = 1,
         *,
+        remembers_places: bool = False,
         dropout: float = 0.0,
         batch_norm: bool = False,
     ):
@@ -141,11 +144,17 @@ class SpatialScorer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.score = nn.Linear(hidden_dim, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(grid.num_actions))
+        remembers_places &= state_dim > 0
+        self.places = (
+            nn.Linear(state_dim, grid.num_actions, bias=False) if remembers_places else None
+        )
         self.skip = FrameScore(channels, state_dim, hidden_dim) if can_skip else None
 
     def init_orthogonal(self) -> None:
         """Orthogonal weights, with which all actions are nearly as probable at first."""
-        outputs = [self.score] if self.skip is None else [self.score, self.skip.score]
+        outputs = [self.score]
+        outputs += [] if self.skip is None else [self.skip.score]
+        outputs += [] if self.places is None else [self.places]
         for modules, gain in (([self], 2**0.5), (outputs, 0.01)):
             for module in modules:
                 module.apply(partial(BasePolicy.init_weights, gain=gain))
@@ -161,6 +170,8 @@ class SpatialScorer(nn.Module):
         hidden = self.dropout(self.norm(hidden).relu())
         each = torch.matmul(self.score.weight, hidden)[:, 0] + self.bias
         scores: Tensor = each.unflatten(0, leading)
+        if self.places is not None:
+            scores = scores + self.places(state)
         if self.skip is None:
             return scores
         return torch.cat([scores, self.skip(frame_mean, state)[..., None]], dim=-1)

@@ -98,7 +98,10 @@ class SpatialPolicy(ActorCriticPolicy):
         numbers, hidden, kernel, dropout = self._head_arguments.values()
         latents = self.mlp_extractor.latent_dim_pi, self.mlp_extractor.latent_dim_vf
         scorer = SpatialScorer(
-            shape, self.action_space, numbers, latents[0], hidden, kernel, dropout=dropout
+            *(shape, self.action_space, numbers, latents[0], hidden, kernel),
+            # Free logits of features that remember nothing would be the flat head.
+            remembers_places=hasattr(self, "lstm_output_dim"),
+            dropout=dropout,
         )
         value = FrameScore(shape[0], latents[1], hidden)
         if self.ortho_init:

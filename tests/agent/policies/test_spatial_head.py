@@ -102,6 +102,24 @@ def test_memory_reaches_scores_and_values(make_policy):
         assert (first[:, -1] - second[:, -1]).abs().max() > 1e-4
 
 
+@torch.no_grad()
+def test_memory_can_point_at_a_place_where_there_is_nothing_to_see(make_policy):
+    policy = make_policy(shape=MAPS, actions=16, **SPATIAL)
+    dark, mean = torch.zeros(1, *MAPS), torch.zeros(1, 3)
+    states = torch.eye(8)[:2]  # the scores of an even frame are even without memory's places
+    scores = [policy.actor(dark, mean, state[None]) for state in states]
+    torch.testing.assert_close(
+        scores[0] - scores[0].mean(), _centred(policy.actor.places.weight[:, :1].T)
+    )
+    assert (scores[0].argmax() != scores[1].argmax()).item()
+    policy.actor.places.weight.zero_()
+    assert policy.actor(dark, mean, states[:1]).std().item() == pytest.approx(0.0, abs=1e-6)
+
+
+def _centred(values):
+    return values - values.mean()
+
+
 def _outputs(policy, observations):
     distribution, values = policy.evaluate_episodes(observations)
     return distribution.probs, values

@@ -67,6 +67,7 @@ def _calm_and_never_skipping(actor: nn.Module) -> Tensor:
     if isinstance(actor, SpatialScorer):
         assert actor.skip is not None
         positions: tuple[Tensor, ...] = (actor.score.weight, actor.bias)
+        positions += () if actor.places is None else (actor.places.weight,)
         skipping: tuple[Tensor, Tensor] = (actor.skip.score.weight, actor.skip.score.bias)
     else:
         positions = (actor.weight[:-1], actor.bias[:-1])
