@@ -41,12 +41,12 @@ def test_a_part_that_is_missing_or_another_is_named_with_the_command_that_makes_
         load_recognizer(None, "resume", "cpu")
 
 
-@pytest.mark.parametrize("part", ["recognizer", "policy"])
-def test_a_file_is_to_be_converted_first(tmp_path, part):
+def test_a_file_is_to_be_converted_first(tmp_path):
     file = tmp_path / "128s3_checkpoint.pth.tar"
     file.write_bytes(b"")
-    with pytest.raises(ConfigError, match=f"convert it first: adafocus convert source={file} targ"):
-        find_part(str(file), part, "adafocus stage1")
+    for part in ("recognizer", "policy"):
+        with pytest.raises(ConfigError, match=f"first: adafocus convert source={file} targ"):
+            find_part(str(file), part, "adafocus stage1")
 
 
 SIZES = (
@@ -55,83 +55,64 @@ SIZES = (
 )
 
 
-def test_the_sizes_of_the_checkpoint_are_accepted(tiny_recognizer, make_config):
+def test_sizes_must_be_the_checkpoints_and_the_dropout_where_it_is_trained(
+    tiny_recognizer, make_config
+):
     for command in ("stage2", "stage3", "evaluate"):
         check_sizes(tiny_recognizer, make_config(command, *SIZES, "policy_frames=2"))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "saved"),
-    [
-        ("patch_size", 16, 12),
-        ("glance_size", 32, 28),
-        ("glance_resize", "nearest", "area"),
-        ("hidden_dim", 1024, 16),
-        ("glancer", "mobilenet_v2", "mobilenet_v2_small"),
-        ("focuser", "resnet50", "resnet_small"),
-        ("num_frames", 16, 4),
-        ("frame_size", 224, 40),
-    ],
-)
-def test_a_size_that_is_not_the_checkpoints_is_refused(
-    tiny_recognizer, make_config, name, value, saved
-):
-    config = make_config("evaluate", *SIZES, f"{name}={value}")
-    message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
-    with pytest.raises(ConfigError, match=message):
-        check_sizes(tiny_recognizer, config)
-
-
-def test_another_dropout_matters_where_the_classifier_is_trained(tiny_recognizer, make_config):
     check_sizes(tiny_recognizer, make_config("evaluate", *SIZES, "dropout=0.8"))
-    with pytest.raises(ConfigError, match=r"dropout=0\.8 \(checkpoint: 0\.5\)"):
-        check_sizes(tiny_recognizer, make_config("stage3", *SIZES, "dropout=0.8"))
+    for command, name, value, saved in (
+        ("stage3", "dropout", 0.8, 0.5),
+        ("evaluate", "patch_size", 16, 12),
+        ("evaluate", "glance_size", 32, 28),
+        ("evaluate", "glance_resize", "nearest", "area"),
+        ("evaluate", "hidden_dim", 1024, 16),
+        ("evaluate", "glancer", "mobilenet_v2", "mobilenet_v2_small"),
+        ("evaluate", "focuser", "resnet50", "resnet_small"),
+        ("evaluate", "num_frames", 16, 4),
+        ("evaluate", "frame_size", 224, 40),
+    ):
+        config = make_config(command, *SIZES, f"{name}={value}")
+        message = rf"checkpoint in {name}={value} \(checkpoint: {saved}\); .*or {name}={saved}$"
+        with pytest.raises(ConfigError, match=message):
+            check_sizes(tiny_recognizer, config)
 
 
 def test_classes_must_be_the_videos_and_placeholder_names_as_many(make_recognizer, make_videos):
-    recognizer = make_recognizer()
-    check_classes(recognizer, make_videos())
-    with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
-        check_classes(recognizer, make_videos(num_classes=4))
+    for names in (("class 0", "class 1", "class 2"), placeholder_class_names(3)):
+        recognizer = make_recognizer(class_names=names)
+        check_classes(recognizer, make_videos())
+        with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
+            check_classes(recognizer, make_videos(num_classes=4))
     other = make_recognizer(class_names=("class 0", "class 2", "class 1"))
     with pytest.raises(ConfigError, match="class 1 is 'class 2' to the recognizer but 'class 1'"):
         check_classes(other, make_videos())
-    recognizer = make_recognizer(class_names=placeholder_class_names(3))
-    check_classes(recognizer, make_videos())
-    with pytest.raises(ConfigError, match="knows 3 classes but the videos have 4"):
-        check_classes(recognizer, make_videos(num_classes=4))
 
 
 @pytest.fixture
-def save_small_policy(small_policy, tmp_path):
-    """Saves a policy with the fingerprint of a glancer; gives its run folder."""
+def load(small_policy, tmp_path):
+    """Loads a policy of 16 actions that was saved with the fingerprint of a glancer."""
 
-    def save_with(glancer_sha256):
+    def saved_with(glancer_sha256, recognizer, grid_size=4):
         sha256 = {"recognizer_sha256": "00", "glancer_sha256": glancer_sha256}
         save_policy(small_policy(), tmp_path / "run" / "policy", **sha256)
-        return str(tmp_path / "run")
+        grid = PatchGrid(grid_size, 40, 12)
+        return load_fitting_policy(str(tmp_path / "run"), grid, recognizer)
 
-    return save_with
-
-
-def test_a_policy_of_another_glancer_is_used_with_a_warning(
-    save_small_policy, tiny_recognizer, caplog
-):
-    load_fitting_policy(save_small_policy("ab" * 32), PatchGrid(4, 40, 12), tiny_recognizer)
-    assert "was trained with another glancer than the recognizer in use" in caplog.text
+    return saved_with
 
 
-def test_a_policy_is_used_silently_with_its_own_glancer_and_from_older_files(
-    save_small_policy, make_recognizer, caplog
-):
+def test_a_policy_of_another_glancer_is_used_with_a_warning(load, make_recognizer, caplog):
     recognizer = make_recognizer()
     sha256 = recognizer.glancer_fingerprint()
     recognizer.classifier.fc.bias.data.add_(1.0)  # as stage 3 does
-    for saved in (sha256, None):
-        load_fitting_policy(save_small_policy(saved), PatchGrid(4, 40, 12), recognizer)
+    load(sha256, recognizer)
+    load(None, recognizer)  # as in older files
     assert caplog.text == ""
+    load("ab" * 32, recognizer)
+    assert "was trained with another glancer than the recognizer in use" in caplog.text
 
 
-def test_a_policy_on_another_grid_is_refused(save_small_policy, tiny_recognizer):
+def test_a_policy_on_another_grid_is_refused(load, tiny_recognizer):
     with pytest.raises(CheckpointError, match=r"has 16 actions, but here they are .* and 49; set"):
-        load_fitting_policy(save_small_policy(None), PatchGrid(7, 40, 12), tiny_recognizer)
+        load(None, tiny_recognizer, grid_size=7)
