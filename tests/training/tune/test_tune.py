@@ -170,7 +170,8 @@ def test_values_of_ones_own_are_tried_and_an_error_of_a_trial_is_the_commands(
     other = ("trials=1", "search={gama: [0.5]}", f"output_dir={tmp_path / 'other'}")
     assert "did you mean 'gamma'" in search(*other, code=1).err
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert search("trials=1", code=1).err == (
+    new = ("trials=1", f"output_dir={tmp_path / 'new'}")
+    assert search(*new, code=1).err == (
         "adafocus tune: it needs Optuna, which is not installed: pip install 'adafocus-env[tune]'\n"
     )
 
