@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.gru_ppo.algorithm import GruPPO
-from agents.policies.gru_policy import GlanceMapEncoder
+from agents.policies.encoder import GlanceMapEncoder
 
 ROWS, STEPS, HIDDEN, ACTIONS = 16, 16, 1024, 49
 SHAPE = (1280, 7, 7)

@@ -20,8 +20,8 @@ import fill_rule
 from adafocus_env.envs import ContinuousLocations, PatchGrid
 from agents.gru_ppo.algorithm import GruPPO
 from agents.gru_ppo.rollout_cache import rollout_statistics
-from agents.policies.distributions import ActionDistribution
-from agents.policies.gru_policy import GruActorCriticPolicy, PolicyStep
+from agents.policies.distributions import ActionDistribution, PolicyStep
+from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import algorithm_arguments
 from published_run import uniforms_for
 from train.checkpoints.published.policy import published_policy_names
