@@ -107,6 +107,11 @@ def recurrent_ppo(*, shared: bool) -> RecurrentPPO:
     )
 
 
+def made(name: str) -> Any:
+    """`"gru"`, `"contrib"` or `"contrib_shared"`."""
+    return gru_ppo() if name == "gru" else recurrent_ppo(shared=name == "contrib_shared")
+
+
 class Update:
     """The update from one rollout; collecting it is not part of the repeat."""
 

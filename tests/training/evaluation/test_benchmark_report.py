@@ -8,7 +8,7 @@ from rich.console import Console
 
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
-from train.evaluation.report.figures import CAPTIONS
+from train.evaluation.report.figures import CAPTIONS, _accuracy_per_step
 from train.evaluation.report.tables import comparison_tables
 from train.evaluation.report.text import write_csv, write_report
 
@@ -141,3 +141,10 @@ def test_the_csv_has_a_line_for_each_video_and_draw(make_vector_env, tmp_path):
     assert [int(top) for top in row["tops"].split()] == evaluation.boxes[3, :, 0].tolist()
     assert row["correct"] == str(int(row["prediction"] == row["label"]))
     assert rows[10]["policy"] == "=evil,name"
+
+
+def test_the_names_of_seven_policies_stand_below_a_figure_and_those_of_six_in_it(policy_row):
+    rows = [policy_row(f"policy {i}") for i in range(7)]
+    few, many = _accuracy_per_step(rows[:6]), _accuracy_per_step(rows)
+    assert (len(few.legends), len(many.legends)) == (0, 1)
+    assert many.get_figheight() == pytest.approx(few.get_figheight() + 7 * 0.2)
