@@ -24,22 +24,15 @@ def _noise(height, width, num_frames=2):
     return torch.from_numpy(values)
 
 
-@pytest.mark.parametrize(
-    ("frame_size", "height", "width", "top", "left"),
-    [
+def test_evaluation_takes_the_center_of_frames_resized_by_256_to_224():
+    for size, height, width, top, left in (
         (224, 256, 340, 16, 58),  # (256 - 224) / 2, (340 - 224) / 2
         (224, 300, 256, 38, 16),
         (112, 128, 128, 8, 8),  # 112 * 256 / 224 = 128
-    ],
-)
-def test_evaluation_takes_the_center_of_frames_resized_by_256_to_224(
-    frame_size, height, width, top, left
-):
-    frames = _noise(height, width)  # the shorter side already has its size: nothing is resampled
-    cropped = _apply(ClipTransform(frame_size), frames)
-    assert torch.equal(
-        cropped, frames[..., top : top + frame_size, left : left + frame_size].contiguous()
-    )
+    ):
+        frames = _noise(height, width)  # the shorter side has its size: nothing is resampled
+        cropped = _apply(ClipTransform(size), frames)
+        assert torch.equal(cropped, frames[..., top : top + size, left : left + size])
 
 
 @pytest.mark.parametrize(("height", "width"), [(360, 480), (480, 360), (50, 70)])
@@ -69,7 +62,7 @@ def _published_preprocessing(jpeg):
 
 @pytest.mark.parametrize(
     ("width", "height", "quality"),
-    [(480, 360, 95), (360, 480, 75), (481, 361, 75), (1281, 719, 95), (341, 256, 75), (97, 61, 95)],
+    [(480, 360, 95), (361, 481, 75), (341, 256, 75), (97, 61, 95)],
 )
 def test_validation_preprocessing_of_a_jpeg_differs_from_pil_by_at_most_2_levels(
     width, height, quality, tmp_path
@@ -106,24 +99,17 @@ def test_augmentation_is_one_draw_for_the_whole_clip_by_its_seed():
 
 def test_flip_mirrors_about_half_of_the_clips_and_leaves_the_crop_as_it_is():
     frames = _noise(72, 96)
+    frames[..., 48:] |= 128  # right is brighter than left
     mirrored = 0
     for seed in range(40):
         plain = _apply(ClipTransform(56, augment=True, flip=False), frames, seed)
+        assert plain[..., :8].float().mean() < plain[..., -8:].float().mean()
         flipped = _apply(ClipTransform(56, augment=True), frames, seed)
         if torch.equal(flipped, plain.flip(-1)):
             mirrored += 1
         else:
             assert torch.equal(flipped, plain)
     assert 10 <= mirrored <= 30  # 40 fair coins; 99.9 % lie within
-
-
-def test_without_flip_left_stays_left():
-    frames = torch.zeros(1, 3, 72, 72, dtype=torch.uint8)
-    frames[..., 36:] = 255
-    transform = ClipTransform(56, augment=True, flip=False)
-    for seed in range(20):
-        cropped = _apply(transform, frames, seed).float()
-        assert cropped[..., :28].mean() < cropped[..., 28:].mean()
 
 
 def test_the_first_draw_gives_width_and_height_and_the_second_the_place_across_and_down():

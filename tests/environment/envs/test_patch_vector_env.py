@@ -11,7 +11,6 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import InvalidAction
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from adafocus_env.envs import REWARDS, PatchLocalizationVectorEnv
@@ -212,35 +211,6 @@ def test_a_copied_vector_goes_on_in_the_same_way(
     for action in actions[1:]:
         assert_equal(env.step(action), other.step(action))
     assert_equal(env.render(), other.render())
-
-
-@pytest.mark.parametrize(
-    ("locations", "bad"),
-    [
-        ("grid", [[0, 49], [0, -1], [0], 0, [[0, 0]], [0.0, 0.0]]),
-        ("continuous", [[[0, 0], [0, 1.5]], [[0, 0], [np.nan, 0.5]], [0.0, 0.0], [[0.0, 0.0]]]),
-    ],
-    ids=["grid", "continuous"],
-)
-def test_bad_actions_of_a_vector_are_refused_before_anything_happens(
-    make_vector_env, locations, bad
-):
-    env = make_vector_env(2, locations=locations)
-    env.reset(seed=0)
-    for actions in map(np.array, bad):
-        for take in (env.step, env.play):
-            with pytest.raises(InvalidAction):
-                take(actions)
-    assert env.core.steps.tolist() == [0, 0]
-
-
-def test_vector_rendering_needs_a_mode(make_vector_env):
-    env = make_vector_env(2)
-    env.reset(seed=0)
-    with pytest.warns(UserWarning, match="render_mode='rgb_array'"):
-        assert env.render() is None
-    with pytest.raises(ValueError, match="None or 'rgb_array', not 'human'"):
-        make_vector_env(2, render_mode="human")
 
 
 ASYNC = """
