@@ -1,14 +1,8 @@
 """What all rooms share: small recognizers with random weights, videos in memory and on disk."""
 
-from __future__ import annotations
-
 import gc
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,11 +14,7 @@ from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.networks import (
-    AnyRecognizer,
-    AnyRecognizerConfig,
-    Recognizer,
     RecognizerConfig,
-    ShiftRecognizer,
     ShiftRecognizerConfig,
     build_recognizer,
     freeze,
@@ -35,24 +25,20 @@ from adafocus_env.seeding import Purpose, episode_rng
 torch.set_num_threads(1)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish():
     """What is loaded by now is no garbage: folding networks need not look through it each time."""
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish():
     """At the end all of it is taken apart as usual."""
     gc.unfreeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items):
     """Files with slow tests come first: no worker is left alone with one in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
-
-
-MakeEnv = Callable[..., PatchLocalizationEnv]
-MakeVectorEnv = Callable[..., PatchLocalizationVectorEnv]
 
 
 class InMemoryVideos:
@@ -69,19 +55,17 @@ class InMemoryVideos:
 
     def __init__(
         self,
-        num_videos: int = 5,
+        num_videos=5,
         *,
-        num_classes: int = 3,
-        num_frames: int = 4,
-        num_glance_frames: int | None = None,
-        frame_size: int = 40,
-        labels: npt.ArrayLike | None = None,
+        num_classes=3,
+        num_frames=4,
+        num_glance_frames=None,
+        frame_size=40,
+        labels=None,
     ):
         going_round = np.arange(num_videos) % num_classes
         self.class_names = tuple(f"class {k}" for k in range(num_classes))
-        self.labels: npt.NDArray[np.int64] = np.array(
-            going_round if labels is None else labels, dtype=np.int64
-        )
+        self.labels = np.array(going_round if labels is None else labels, dtype=np.int64)
         self.label_sets = tuple((int(label),) for label in self.labels)
         self.num_frames = num_frames
         self.num_glance_frames = num_glance_frames
@@ -89,12 +73,12 @@ class InMemoryVideos:
         blocks = frame_size // 8
         shape = (num_videos, 2 * num_frames, 3, blocks, blocks)
         small = torch.from_numpy(np.random.default_rng(7).integers(0, 256, shape, dtype=np.uint8))
-        self.frames: Tensor = small.repeat_interleave(8, -2).repeat_interleave(8, -1)
+        self.frames = small.repeat_interleave(8, -2).repeat_interleave(8, -1)
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self.labels)
 
-    def clip(self, index: int, episode_seed: int) -> Clip:
+    def clip(self, index, episode_seed):
         rng = episode_rng(episode_seed, Purpose.FRAMES)
         second = rng.integers(0, 2, size=self.num_frames)
         chosen = torch.from_numpy(2 * np.arange(self.num_frames) + second)
@@ -105,13 +89,13 @@ class InMemoryVideos:
             seen = self.frames[index, torch.from_numpy(times // self.num_glance_frames + second)]
         return Clip(self.frames[index, chosen], int(self.labels[index]), seen)
 
-    def target_centers(self, index: int) -> None:
+    def target_centers(self, index):
         return None
 
-    def video_name(self, index: int) -> str:
+    def video_name(self, index):
         return f"video {index} in memory"
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self):
         videos = [(index, int(label)) for index, label in enumerate(self.labels)]
         return {
             "preprocessing": {"num_frames": self.num_frames, "frame_size": self.frame_size},
@@ -119,7 +103,7 @@ class InMemoryVideos:
         }
 
 
-def random_recognizer(config: AnyRecognizerConfig, seed: int = 0) -> AnyRecognizer:
+def random_recognizer(config, seed=0):
     """Random weights whose features and confidences vary as trained ones do.
 
     BatchNorm statistics are those of blocks of random colours; with the initial ones glance maps
@@ -145,69 +129,62 @@ def random_recognizer(config: AnyRecognizerConfig, seed: int = 0) -> AnyRecogniz
     return recognizer
 
 
+NETWORKS = {
+    "glance_size": 28,
+    "glance_resize": "area",
+    "glancer": "mobilenet_v2_small",
+    "focuser": "resnet_small",
+}
+# For `InMemoryVideos`: 3 classes, frames of 40 pixels, patches of 12.
+BLOCKS = {
+    **NETWORKS,
+    "class_names": ("class 0", "class 1", "class 2"),
+    "frame_size": 40,
+    "patch_size": 12,
+}
+
+
 @pytest.fixture(scope="session")
-def make_videos() -> Callable[..., InMemoryVideos]:
+def make_videos():
     """Makes small videos in memory; see `InMemoryVideos`."""
     return InMemoryVideos
 
 
 @pytest.fixture(scope="session")
-def make_recognizer() -> Callable[..., Recognizer]:
+def make_recognizer():
     """Makes recognizers with seeded random weights for `InMemoryVideos`; takes config entries."""
 
-    def make(seed: int = 0, **entries: object) -> Recognizer:
-        defaults: dict[str, object] = {
-            "class_names": ("class 0", "class 1", "class 2"),
-            "num_frames": 4,
-            "frame_size": 40,
-            "patch_size": 12,
-            "glance_size": 28,
-            "glance_resize": "area",
-            "glancer": "mobilenet_v2_small",
-            "focuser": "resnet_small",
-            "hidden_dim": 16,
-        }
-        return random_recognizer(RecognizerConfig(**{**defaults, **entries}), seed)
+    def make(seed=0, **entries):
+        sizes = {**BLOCKS, "num_frames": 4, "hidden_dim": 16, **entries}
+        return random_recognizer(RecognizerConfig(**sizes), seed)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def make_shift_recognizer() -> Callable[..., ShiftRecognizer]:
+def make_shift_recognizer():
     """Makes small recognizers of the Something-Something family; takes config entries.
 
-    For `InMemoryVideos(num_frames=12, num_glance_frames=8)`: 3 classes, 40 pixels, patches of 12.
+    For `InMemoryVideos(num_frames=12, num_glance_frames=8)`.
     """
 
-    def make(seed: int = 0, **entries: object) -> ShiftRecognizer:
-        defaults: dict[str, object] = {
-            "class_names": ("class 0", "class 1", "class 2"),
-            "frame_size": 40,
-            "patch_size": 12,
-            "glance_size": 28,
-            "glance_resize": "area",
-            "glancer": "mobilenet_v2_small",
-            "focuser": "resnet_small",
-        }
-        config = ShiftRecognizerConfig(**{**defaults, **entries})
-        recognizer = random_recognizer(config, seed)
-        assert isinstance(recognizer, ShiftRecognizer)
-        return recognizer
+    def make(seed=0, **entries):
+        return random_recognizer(ShiftRecognizerConfig(**{**BLOCKS, **entries}), seed)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def tiny_recognizer(make_recognizer: Callable[..., Recognizer]) -> Recognizer:
+def tiny_recognizer(make_recognizer):
     """For `InMemoryVideos`: 3 classes, 4 frames of 40 pixels, patches of 12."""
     return make_recognizer()
 
 
 @pytest.fixture(scope="session")
-def build_bank() -> Callable[..., FeatureBank]:
+def build_bank():
     """Builds a bank in this process: `build_bank(folder, recognizer, videos, positions=...)`."""
 
-    def build(folder: Path, recognizer: AnyRecognizer, videos: Any, **settings: Any) -> FeatureBank:
+    def build(folder, recognizer, videos, **settings):
         builder = BankBuilder(folder, recognizer, videos, **settings)
         builder.prepare()
         builder.build_shards()
@@ -218,27 +195,14 @@ def build_bank() -> Callable[..., FeatureBank]:
 
 
 @pytest.fixture(scope="session")
-def glyph_recognizer() -> Recognizer:
+def glyph_recognizer():
     """For the built-in videos: 10 classes, 8 frames of 112 pixels, patches of 32."""
-    return random_recognizer(
-        RecognizerConfig(
-            class_names=CLASS_NAMES,
-            num_frames=8,
-            frame_size=112,
-            patch_size=32,
-            glance_size=28,
-            glance_resize="area",
-            glancer="mobilenet_v2_small",
-            focuser="resnet_small",
-            hidden_dim=32,
-        )
-    )
+    sizes = {"num_frames": 8, "frame_size": 112, "patch_size": 32, "hidden_dim": 32}
+    return random_recognizer(RecognizerConfig(CLASS_NAMES, **NETWORKS, **sizes))
 
 
 @pytest.fixture(scope="session")
-def glyph_recognizer_folder(
-    glyph_recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def glyph_recognizer_folder(glyph_recognizer, tmp_path_factory):
     """`glyph_recognizer` as `gymnasium.make(..., recognizer=FOLDER)` takes it."""
     folder = tmp_path_factory.mktemp("glyph_recognizer")
     glyph_recognizer.save(folder)
@@ -246,54 +210,53 @@ def glyph_recognizer_folder(
 
 
 @pytest.fixture(scope="session")
-def glyph_videos() -> GlyphVideos:
+def glyph_videos():
     """The built-in validation videos."""
     return GlyphVideos("val")
 
 
 @pytest.fixture
-def make_env(tiny_recognizer: Recognizer) -> MakeEnv:
+def make_env(tiny_recognizer):
     """Makes single environments over `InMemoryVideos`; takes the rules of `from_parts`."""
 
-    def make(**rules: object) -> PatchLocalizationEnv:
-        videos = rules.pop("videos", None) or InMemoryVideos()
+    def make(videos=None, **rules):
+        videos = videos or InMemoryVideos()
         return PatchLocalizationEnv.from_parts(tiny_recognizer, videos, **rules)
 
     return make
 
 
 @pytest.fixture
-def make_vector_env(tiny_recognizer: Recognizer) -> MakeVectorEnv:
+def make_vector_env(tiny_recognizer):
     """Makes vector environments over `InMemoryVideos`; takes the rules of `from_parts`."""
 
-    def make(num_envs: int, **rules: object) -> PatchLocalizationVectorEnv:
-        videos = rules.pop("videos", None) or InMemoryVideos()
-        return PatchLocalizationVectorEnv.from_parts(
-            tiny_recognizer, videos, num_envs=num_envs, **rules
-        )
+    def make(num_envs, videos=None, **rules):
+        rules["num_envs"] = num_envs
+        videos = videos or InMemoryVideos()
+        return PatchLocalizationVectorEnv.from_parts(tiny_recognizer, videos, **rules)
 
     return make
 
 
 @pytest.fixture
-def assert_equal() -> Callable[[object, object], None]:
+def assert_equal():
     """Compares nested data: floats within 1e-5, all else identical."""
     return _assert_equal
 
 
-def _assert_equal(got: object, expected: object, where: str = "data") -> None:
+def _assert_equal(got, expected, where="data"):
     if isinstance(got, Tensor) and isinstance(expected, Tensor):
         got, expected = got.cpu().numpy(), expected.cpu().numpy()
     assert type(got) is type(expected), where
-    if isinstance(got, dict) and isinstance(expected, dict):
+    if isinstance(got, dict):
         assert got.keys() == expected.keys(), where
         for key in got:
             _assert_equal(got[key], expected[key], f"{where}[{key!r}]")
-    elif isinstance(got, (list, tuple)) and isinstance(expected, (list, tuple)):
+    elif isinstance(got, (list, tuple)):
         assert len(got) == len(expected), where
         for i, (one, other) in enumerate(zip(got, expected, strict=True)):
             _assert_equal(one, other, f"{where}[{i}]")
-    elif isinstance(got, np.ndarray) and isinstance(expected, np.ndarray):
+    elif isinstance(got, np.ndarray):
         assert (got.dtype, got.shape) == (expected.dtype, expected.shape), where
         if got.dtype == object:
             _assert_equal(got.tolist(), expected.tolist(), where)
@@ -308,7 +271,7 @@ def _assert_equal(got: object, expected: object, where: str = "data") -> None:
 
 
 @pytest.fixture(scope="session")
-def video_frames() -> npt.NDArray[np.uint8]:
+def video_frames():
     """`(12, 48, 64, 3)` RGB: frame t is grey of value 20 t, with a coloured block in one corner."""
     frames = np.empty((12, 48, 64, 3), np.uint8)
     frames[:] = (20 * np.arange(12, dtype=np.uint8))[:, None, None, None]
@@ -317,9 +280,7 @@ def video_frames() -> npt.NDArray[np.uint8]:
 
 
 @pytest.fixture(scope="session")
-def video_folder(
-    video_frames: npt.NDArray[np.uint8], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def video_folder(video_frames, tmp_path_factory):
     """A data set on disk as `dataset="videos"` reads it: 3 classes, 6 videos of 12 frames."""
     folder = tmp_path_factory.mktemp("videos")
     (folder / "videos").mkdir()

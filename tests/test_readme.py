@@ -1,7 +1,5 @@
 """The pages are true: programs run, commands are understood, links lead somewhere."""
 
-from __future__ import annotations
-
 import itertools
 import re
 import shlex
@@ -77,59 +75,27 @@ def test_the_folder_of_ones_own_videos_is_what_the_data_set_reads():
     assert names == [lists["class_file"], *of_splits, lists["video_dir"]]
 
 
-@pytest.mark.parametrize("block", _of("sh"))
-def test_commands_are_understood(block, monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    for line in block.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if not words:
-            continue
-        if words[0] == "torchrun":
-            words = words[words.index("--no-python") + 1 :]
-        if words[0] == "make":
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-        else:
-            _check_command(words, capsys)
-
-
-def test_commands_within_lines_are_understood(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    commands = [
-        shlex.split(found)
-        for page, text in TEXTS.items()
-        if page != "CHANGELOG.md"  # history
-        for found in re.findall(r"`(adafocus [a-z][^`]*)`", text)
-    ]
-    assert len(commands) > 20
-    for words in commands:
-        _check_command(words, capsys)
-
-
-def test_the_commands_of_skipping_frames_are_understood(monkeypatch, tmp_path, capsys):
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "configs" / "experiment" / "glyphs_skip.yaml").read_text(encoding="utf-8")
-    places, *commands = re.findall(r"^#   (\S.*)$", text, re.MULTILINE)
-    names = dict(word.split("=", 1) for word in places.split())
-    assert len(commands) == 7
-    for command in commands:
-        _check_command(shlex.split(Template(command).substitute(names)), capsys)
-
-
-def _check_command(words, capsys):
-    """The command exists and uses the keys, and they make a configuration that it can read.
+@pytest.fixture
+def check(monkeypatch, tmp_path, capsys):
+    """A command exists and uses its keys, and they make a configuration that it can read.
 
     Of a sweep that holds for each of its runs.
     """
-    assert words[0] == "adafocus", words
-    # `hydra...` says how a sweep starts its runs, which takes an extra.
-    values = [_values(word) for word in words[2:] if not word.startswith(("-m", "hydra"))]
-    if "-m" not in words:
-        assert all(len(each) == 1 for each in values), f"{words} has several values without -m"
-    for run in itertools.product(*values):
-        code = main([words[1], *run, "--cfg=job"])
-        shown = capsys.readouterr()
-        assert code == 0, f"{' '.join(words)}\n{shown.err}"
-        read_config(OmegaConf.create(shown.out))
+    monkeypatch.chdir(tmp_path)
+
+    def understood(words):
+        assert words[0] == "adafocus", words
+        # `hydra...` says how a sweep starts its runs, which takes an extra.
+        values = [_values(word) for word in words[2:] if not word.startswith(("-m", "hydra"))]
+        if "-m" not in words:
+            assert all(len(each) == 1 for each in values), f"{words} has several without -m"
+        for run in itertools.product(*values):
+            code = main([words[1], *run, "--cfg=job"])
+            shown = capsys.readouterr()
+            assert code == 0, f"{' '.join(words)}\n{shown.err}"
+            read_config(OmegaConf.create(shown.out))
+
+    return understood
 
 
 def _values(word):
@@ -138,6 +104,39 @@ def _values(word):
     if not override.is_sweep_override():
         return [word]
     return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+
+
+@pytest.mark.parametrize("block", _of("sh"))
+def test_commands_are_understood(block, check):
+    for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["torchrun"]:
+            words = words[words.index("--no-python") + 1 :]
+        if words[:1] == ["make"]:
+            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        elif words:
+            check(words)
+
+
+def test_commands_within_lines_are_understood(check):
+    commands = [
+        shlex.split(found)
+        for page, text in TEXTS.items()
+        if page != "CHANGELOG.md"  # history
+        for found in re.findall(r"`(adafocus [a-z][^`]*)`", text)
+    ]
+    assert len(commands) > 20
+    for words in commands:
+        check(words)
+
+
+def test_the_commands_of_skipping_frames_are_understood(check):
+    text = (ROOT / "configs" / "experiment" / "glyphs_skip.yaml").read_text(encoding="utf-8")
+    places, *commands = re.findall(r"^#   (\S.*)$", text, re.MULTILINE)
+    names = dict(word.split("=", 1) for word in places.split())
+    assert len(commands) == 7
+    for command in commands:
+        check(shlex.split(Template(command).substitute(names)))
 
 
 def test_the_table_of_commands_is_that_of_the_command_line(capsys):

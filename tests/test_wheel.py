@@ -1,7 +1,5 @@
 """The wheel: what is in it, and what a user's type checker sees of it."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -9,9 +10,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+from collections import namedtuple
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -40,56 +42,51 @@ TINY_SPLITS = {"train": (1001, 20), "val": (1002, 10), "test": (2001, 12)}
 HERE = Path(__file__).parent
 TWO = [*("-m", "torch.distributed.run", "--standalone"), "--nproc-per-node=2", "--no-python"]
 PROGRAMS = {
+    "python": [sys.executable],
     "adafocus": [str(Path(sys.executable).with_name("adafocus"))],
     "killed": [sys.executable, str(HERE / "killed_driver.py")],
     "first step": [sys.executable, str(HERE / "first_step_driver.py")],
 }
 
 
-class Finished(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
+Finished = namedtuple("Finished", "code out err")  # of a command
 
 
 @contextlib.contextmanager
 def _as_it_was():
     """Undo what a command changes in its process: arguments, logging, Hydra."""
-    argv, environment = sys.argv, dict(os.environ)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    try:
-        yield
-    finally:
-        sys.argv = argv
-        os.environ.clear()
-        os.environ.update(environment)
-        for handler in set(root.handlers) - set(handlers):
-            handler.close()
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        GlobalHydra.instance().clear()
+    with mock.patch.object(sys, "argv", sys.argv), mock.patch.dict(os.environ):
+        try:
+            yield
+        finally:
+            for handler in set(root.handlers) - set(handlers):
+                handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+            GlobalHydra.instance().clear()
 
 
 class WhereUsed(str):
-    """An override that is left out where the command does not use its key."""
+    """An override that is left out where a command, or another algorithm, does not use its key."""
 
-    def key(self):
-        return self.split("=")[0].lstrip("+").split(".")[0]
+    def fits(self, keys, arguments):
+        other = any(item.startswith("algo=") for item in arguments)
+        if other and "policy_kwargs" in self:
+            return False
+        return self.split("=")[0].lstrip("+").split(".")[0] in keys
 
 
 def _fitting(arguments):
-    (command,) = [item for item in arguments if item in COMMANDS][:1] or [None]
+    command = next((item for item in arguments if item in COMMANDS), None)
     keys = COMMANDS[command].keys if command else ()
-    return [
-        str(item) for item in arguments if not isinstance(item, WhereUsed) or item.key() in keys
-    ]
+    given = [str(item) for item in arguments]
+    fits = [not isinstance(a, WhereUsed) or a.fits(keys, given) for a in arguments]
+    return list(itertools.compress(given, fits))
 
 
 def _run(*arguments, code=0, main=main):
-    """Runs `main` in this process; the exit code must be `code`, or one of several."""
     out, err = io.StringIO(), io.StringIO()
     with _as_it_was(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -102,7 +99,7 @@ def _run(*arguments, code=0, main=main):
 
 @pytest.fixture(scope="session")
 def run_command():
-    """Runs `adafocus ARGUMENTS` in this process; the exit code must be `code`."""
+    """Runs `adafocus ARGUMENTS` in this process; its exit code must be `code`, or in it."""
     return _run
 
 
@@ -138,36 +135,35 @@ def check_first_step(run_two):
 
 @pytest.fixture(scope="session")
 def run_tiny(run_command, tiny):
-    """Runs a command on the tiny videos into a folder; it must succeed."""
+    """Runs a command on the tiny videos into a folder; its exit code must be `code`."""
 
-    def run(command, folder, *overrides):
-        return run_command(command, *tiny, f"output_dir={folder}", *overrides)
+    def run(command, folder, *overrides, code=0):
+        return run_command(command, *tiny, f"output_dir={folder}", *overrides, code=code)
 
     return run
 
 
 @pytest.fixture(scope="session")
 def judge(run_tiny):
-    """Evaluates into a folder: `evaluate.json`, the one policy's entries on its top level too."""
+    """Evaluates into a folder: `evaluate.json`, its policy on the top level too, and the texts."""
 
     def run(folder, *overrides):
-        run_tiny("evaluate", folder, *overrides)
+        printed = run_tiny("evaluate", folder, *overrides).out
         result = json.loads((folder / "evaluate.json").read_text())
         (policy,) = result["policies"]
-        return {**result, **policy}
+        texts = {"printed": printed, "markdown": (folder / "evaluate.md").read_text()}
+        return {**result, **policy, **texts}
 
     return run
 
 
 @pytest.fixture
-def refused(run_command, tiny, tmp_path):
+def refused(run_tiny, tmp_path):
     """Runs a command that must end with one line on standard error: that line."""
 
     def run(command, *overrides):
-        place = f"output_dir={tmp_path / 'run'}"
         # After or before the run folder is made.
-        done = run_command(command, *tiny, place, *overrides, code=(1, 2))
-        assert "HYDRA_FULL_ERROR" not in done.err
+        done = run_tiny(command, tmp_path / "run", *overrides, code=(1, 2))
         assert done.err.startswith(f"adafocus {command}: ")
         assert done.err.count("\n") == 1, done.err
         return done.err
@@ -179,17 +175,14 @@ def refused(run_command, tiny, tmp_path):
 def run_process():
     """Runs one of `PROGRAMS` in a process of its own, or in two; the exit code must be `code`."""
 
-    def run(program, *arguments, cwd, start=(), code=0):
-        done = subprocess.run(
-            [*start, *PROGRAMS[program], *_fitting(arguments)],
-            cwd=cwd,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            timeout=400,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
+    def run(program, *arguments, cwd, start=(), code=0, without=(), **how):
+        environment = {k: v for k, v in os.environ.items() if k not in without}
+        how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
+        command = [*start, *PROGRAMS[program], *_fitting(arguments)]
+        how["env"] = {**environment, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=cwd, text=True, timeout=400, check=False, **how)
+        assert done.returncode == code, f"{done.stdout}{done.stderr}"
+        return done
 
     return run
 
@@ -286,17 +279,13 @@ def actnet_folder(tiny_videos, run_command, tmp_path_factory):
         lines = []
         for index in range(count):
             name, label = f"v_{split}_{index:03d}", index % len(CLASS_NAMES)
-            shutil.copy(
-                tiny_videos / "videos" / split / f"{index:05d}.mp4", folder / f"videos/{name}.mp4"
-            )
+            video = tiny_videos / "videos" / split / f"{index:05d}.mp4"
+            shutil.copy(video, folder / f"videos/{name}.mp4")
             second = f",{label + 1}" if index % 3 == 0 and label < 9 else ""
             lines.append(f"{name},{VIDEO_FRAMES},{label}{second}\n")
         (folder / f"actnet_{split}_split.txt").write_text("".join(lines))
-    run_command(
-        "extract-frames",
-        *(f"source={folder / 'videos'}", f"target={folder / 'frames'}", "height=none"),
-        f"output_dir={tmp_path_factory.mktemp('extract')}",
-    )
+    given = [f"source={folder / 'videos'}", f"target={folder / 'frames'}", "height=none"]
+    run_command("extract-frames", *given, f"output_dir={tmp_path_factory.mktemp('extract')}")
     return folder
 
 
@@ -316,17 +305,11 @@ def tiny(tiny_videos, where_used):
 
 
 @pytest.fixture(scope="session")
-def compose_config():
-    """Composes `configs/` for a command with overrides, as the command line does."""
-    return lambda command, *overrides: compose_command(command, overrides).cfg
-
-
-@pytest.fixture(scope="session")
-def make_config(compose_config):
+def make_config():
     """Composes and reads a command's configuration; overrides as on the command line."""
 
     def make(command, *overrides):
-        return read_config(compose_config(command, "output_dir=unused", *overrides))
+        return read_config(compose_command(command, ["output_dir=unused", *overrides]).cfg)
 
     return make
 
@@ -397,10 +380,8 @@ def handed_on(make_recognizer, tmp_path_factory):
     """What stages 0 and 1 hand on, of random weights that fit the tiny videos: part -> folder."""
     root = tmp_path_factory.mktemp("handed_on")
     torch.manual_seed(0)
-    for part, network, name in (
-        ("glancer", Glancer, "mobilenet_v2_small"),
-        ("focuser", Focuser, "resnet_small"),
-    ):
+    networks = ((Glancer, "mobilenet_v2_small"), (Focuser, "resnet_small"))
+    for part, (network, name) in zip(("glancer", "focuser"), networks, strict=True):
         save_backbone(network(name, 10), name, CLASS_NAMES, root / part / part)
     sizes = {"num_frames": 2, "frame_size": 112, "patch_size": 32, "dropout": 0.8}
     make_recognizer(class_names=CLASS_NAMES, **sizes).save(root / "stage1" / "recognizer")

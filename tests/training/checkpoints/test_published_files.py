@@ -1,11 +1,11 @@
 """Published `.pth.tar` files: what is read, what is refused, and that no code in them runs."""
 
-import io
 import os
 import pickle
 import re
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -59,34 +59,32 @@ def test_networks_policy_and_metrics_are_read(entries, file, zipped, prefix):
     assert read.classifier.keys() == {"gru.weight_hh_l0", "fc.weight"}
     assert read.policy.keys() == entries["policy"].keys()
     assert (read.epoch, read.acc, read.best_acc) == (7, 74.5, 75.25)
-    assert read.notes == []
+    assert (read.notes, read.family) == ([], "recurrent")
 
 
-def test_a_file_of_stage_1_has_no_policy(entries, file):
+def test_a_file_of_stage_1_has_no_policy_and_a_linear_classifier_tells_the_other_family(
+    entries, file
+):
     entries["focuser"] = {"net.conv1.weight": torch.zeros(4, 3)}
-    torch.save({**entries, "policy": None}, file)
-    assert read_published(file).policy is None
+    torch.save({**entries, "policy": None, "fc": {"weight": torch.zeros(174, 8)}}, file)
+    read = read_published(file)
+    assert read.policy is None
+    assert (read.family, list(read.classifier)) == ("temporal_shift", ["weight"])
 
 
-@pytest.mark.parametrize(
-    ("without", "bias", "note"),
-    [
+def test_the_entry_policy_is_taken_or_else_the_copy_that_acts(entries, file):
+    entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
+    for changes, bias, note in (
         ({"policy": None}, 5, "the policy is taken from focuser's policy.policy_old.*"),
         ({}, 1, "focuser's policy.policy_old.* differ from the entry policy, which is taken"),
-    ],
-    ids=["no entry policy", "other copies"],
-)
-def test_the_entry_policy_is_taken_or_else_the_copy_that_acts(entries, file, without, bias, note):
-    entries["focuser"]["policy.policy_old.critic.0.bias"] += 4
-    torch.save({**entries, **without}, file)
-    read = read_published(file)
-    assert read.policy["critic.0.bias"].item() == bias
-    assert read.notes == [note]
+    ):
+        torch.save({**entries, **changes}, file)
+        read = read_published(file)
+        assert (read.policy["critic.0.bias"].item(), read.notes) == (bias, [note])
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
+def test_metrics_may_be_numbers_of_python_numpy_and_torch(entries, file):
+    for value, expected in (
         (torch.tensor([71.5]), 71.5),  # top-1 of Mini-Kinetics has one axis
         (71.5, 71.5),
         (np.float64(71.5), 71.5),
@@ -98,13 +96,10 @@ def test_the_entry_policy_is_taken_or_else_the_copy_that_acts(entries, file, wit
         (np.float64("inf"), None),
         ("71.5", None),
         (None, None),
-    ],
-    ids=repr,
-)
-def test_metrics_may_be_numbers_of_python_numpy_and_torch(entries, file, value, expected):
-    torch.save({**entries, "acc": value, "best_acc": value}, file)
-    read = read_published(file)
-    assert (read.acc, read.best_acc) == (expected, expected)
+    ):
+        torch.save({**entries, "acc": value, "best_acc": value}, file)
+        read = read_published(file)
+        assert (read.acc, read.best_acc) == (expected, expected), repr(value)
 
 
 def test_numpy_numbers_under_their_name_before_numpy_2_are_read(entries, file, tmp_path):
@@ -140,25 +135,24 @@ class Canary:
         return os.mkdir, (self._folder,)
 
 
-def _save_plain(content, file):
-    file.write_bytes(pickle.dumps(content))
+SAVE = {
+    "zip": torch.save,
+    "legacy": partial(torch.save, _use_new_zipfile_serialization=False),
+    "pickle": lambda content, file: file.write_bytes(pickle.dumps(content)),
+}
 
 
-def _save_legacy(content, file):
-    torch.save(content, file, _use_new_zipfile_serialization=False)
-
-
-@pytest.mark.parametrize("save", [torch.save, _save_legacy, _save_plain])
+@pytest.mark.parametrize("kind", SAVE)
 @pytest.mark.parametrize("place", ["acc", "glancer", None])
-def test_code_in_a_file_does_not_run(entries, file, tmp_path, save, place):
+def test_code_in_a_file_does_not_run(entries, file, tmp_path, kind, place):
     canary = Canary(tmp_path / "it ran")
-    save(canary if place is None else {**entries, place: canary}, file)
-    for read in (read_published, lambda path: read_published_part(path, "glancer")):
+    SAVE[kind](canary if place is None else {**entries, place: canary}, file)
+    for read in (read_published, partial(read_published_part, part="glancer")):
         with pytest.raises(CheckpointError, match=f"^{file}") as error:
             read(file)
         assert "weights_only" not in str(error.value)
         assert "\n" not in str(error.value)
-        if save is torch.save:
+        if kind == "zip":
             assert re.search(r"holds \w+\.mkdir, which is code .* not read", str(error.value))
     assert not (tmp_path / "it ran").exists()
 
@@ -179,34 +173,30 @@ def test_numpy_objects_that_could_hold_code_are_refused(entries, file, tmp_path)
     assert not (tmp_path / "it ran").exists()
 
 
-def _damaged(kind, whole):
-    buffer = io.BytesIO()
+def _damage(file, kind):
+    """Writes another kind of file, or a part of the one that is there."""
+    whole = file.read_bytes()
     if kind == "other zip":
-        with zipfile.ZipFile(buffer, "w") as archive:
+        with zipfile.ZipFile(file, "w") as archive:
             archive.writestr("readme.txt", "no weights")
     elif kind == "tar":
-        with tarfile.open(fileobj=buffer, mode="w"):
-            pass
+        tarfile.open(file, mode="w").close()
     elif kind == "NumPy":
-        np.save(buffer, np.zeros(3))
-    simple = {
-        "nothing": b"",
-        "text": b"this is no checkpoint\n" * 20,
-        "HTML": b"<!DOCTYPE html><html>Too many downloads</html>",
-        "half": whole[: len(whole) // 2],
-        "but the last bytes": whole[:-40],
-    }
-    return simple.get(kind, buffer.getvalue())
+        with file.open("wb") as opened:
+            np.save(opened, np.zeros(3))
+    else:
+        file.write_bytes({"half": whole[: len(whole) // 2], "but the end": whole[:-40]}[kind])
 
 
-KINDS = ["nothing", "text", "HTML", "half", "but the last bytes", "other zip", "tar", "NumPy"]
+KINDS = ["half", "but the end", "other zip", "tar", "NumPy"]
+KINDS += [b"", b"this is no checkpoint\n" * 20, b"<!DOCTYPE html><html>Too many</html>"]
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_file_that_is_no_checkpoint_gives_one_line(entries, file, kind, zipped):
     torch.save(entries, file, _use_new_zipfile_serialization=zipped)
-    file.write_bytes(_damaged(kind, file.read_bytes()))
+    file.write_bytes(kind) if isinstance(kind, bytes) else _damage(file, kind)
     with pytest.raises(CheckpointError, match=f"{file} cannot be read as a checkpoint") as error:
         read_published(file)
     assert "weights_only" not in str(error.value)
@@ -222,38 +212,31 @@ def test_a_missing_file_and_one_without_named_entries_are_refused(file, content)
         read_torch_file(file)
 
 
-@pytest.mark.parametrize(
-    ("part", "value"), [("glancer", None), ("focuser", {}), ("fc", 3), ("fc", {"a": 3})]
-)
-def test_a_checkpoint_without_one_of_the_networks_is_refused(entries, file, part, value):
-    torch.save({**entries, part: value}, file)
-    with pytest.raises(CheckpointError, match=f"no weights under '{part}'; a published checkpoint"):
-        read_published(file)
+NO_MEMORY = {"fc.weight": torch.zeros(200, 3328), "fc.bias": torch.zeros(200)}
+NO_CONVOLUTION = {f"state_encoder.{k}.weight": torch.zeros(2, 2) for k in (0, 2)}
 
 
-def test_a_classifier_of_one_linear_layer_tells_the_something_something_family(entries, file):
-    torch.save(entries, file)
-    assert read_published(file).family == "recurrent"
-    torch.save({**entries, "fc": {"weight": torch.zeros(174, 8)}}, file)
-    read = read_published(file)
-    assert (read.family, list(read.classifier)) == ("temporal_shift", ["weight"])
+def test_a_checkpoint_without_one_of_the_networks_or_of_other_options_is_refused(entries, file):
+    for part, value, said in (
+        ("glancer", None, "no weights under 'glancer'; a published checkpoint"),
+        ("focuser", {}, "no weights under 'focuser'; a published checkpoint"),
+        ("fc", 3, "no weights under 'fc'; a published checkpoint"),
+        ("fc", {"a": 3}, "no weights under 'fc'; a published checkpoint"),
+        ("fc", NO_MEMORY, "consensus=fc"),
+        ("policy", NO_CONVOLUTION, "policy_conv=false"),
+    ):
+        torch.save({**entries, part: value}, file)
+        with pytest.raises(CheckpointError, match=said):
+            read_published(file)
 
 
-@pytest.mark.parametrize(
-    ("part", "names"),
-    [
-        ("glancer", ["net.features.3.conv.0.net.weight", "net.classifier.weight"]),
-        ("focuser", ["net.features.3.conv.0.net.weight", "net.fc.weight"]),
-    ],
-)
-def test_a_file_of_the_tsm_repository_is_read_as_either_part(file, part, names):
-    weights = {
-        "base_model.features.3.conv.0.net.weight": torch.zeros(2),
-        "new_fc.weight": torch.ones(1),
-    }
-    state = {f"module.{name}": value for name, value in weights.items()}
+@pytest.mark.parametrize(("part", "head"), [("glancer", "net.classifier"), ("focuser", "net.fc")])
+def test_a_file_of_the_tsm_repository_is_read_as_either_part(file, part, head):
+    layer = "features.3.conv.0.net.weight"
+    names = (f"module.base_model.{layer}", "module.new_fc.weight")
+    state = dict.fromkeys(names, torch.ones(1))
     torch.save({"epoch": 50, "arch": "mobilenetv2", "state_dict": state, "best_prec1": 40.0}, file)
-    assert list(read_published_part(file, part)) == names
+    assert list(read_published_part(file, part)) == [f"net.{layer}", f"{head}.weight"]
     torch.save({"state_dict": {"module.backbone.conv1.weight": torch.zeros(2)}}, file)
     with pytest.raises(CheckpointError, match=r"'backbone.conv1.weight' .* module.base_model.*"):
         read_published_part(file, part)
@@ -272,20 +255,6 @@ def test_a_whole_checkpoint_of_the_tsm_repository_is_sent_to_stage_0(file, name,
         read_published(file)
 
 
-NO_MEMORY = {"fc.weight": torch.zeros(200, 3328), "fc.bias": torch.zeros(200)}
-NO_CONVOLUTION = {f"state_encoder.{k}.weight": torch.zeros(2, 2) for k in (0, 2)}
-
-
-@pytest.mark.parametrize(
-    ("part", "weights", "said"),
-    [("fc", NO_MEMORY, "consensus=fc"), ("policy", NO_CONVOLUTION, "policy_conv=false")],
-)
-def test_networks_of_other_options_are_refused(entries, file, part, weights, said):
-    torch.save({**entries, part: weights}, file)
-    with pytest.raises(CheckpointError, match=said):
-        read_published(file)
-
-
 def _write(file, policy):
     parts = {
         "glancer": {"net.a": torch.ones(2)},
@@ -298,13 +267,11 @@ def _write(file, policy):
 
 def test_a_written_file_has_the_published_entries(file):
     entries = _write(file, None)
-    assert list(entries) == [
-        *("epoch", "model_state_dict", "glancer", "focuser", "fc"),
-        *("scaler", "policy", "acc", "best_acc", "optimizer"),
-    ]
-    assert [entries[name] for name in ("epoch", "scaler", "policy", "optimizer")] == [
-        *(3, None, None, None)
-    ]
+    assert " ".join(entries) == (
+        "epoch model_state_dict glancer focuser fc scaler policy acc best_acc optimizer"
+    )
+    none = ("scaler", "policy", "optimizer")
+    assert [entries[name] for name in ("epoch", *none)] == [3, None, None, None]
     assert entries["acc"].shape == entries["best_acc"].shape == ()
     assert (entries["acc"].item(), entries["best_acc"].item()) == (1.5, 2.5)
     names = ["glancer.net.a", "focuser.net.b", "classifier.fc.weight"]

@@ -2,18 +2,15 @@
 
 import sys
 
-import pytest
-
 from train.cli.allocator import keep_freed_memory
 
 
-def test_it_says_whether_the_setting_was_taken():
+def test_it_says_whether_the_setting_was_taken_and_does_nothing_elsewhere_than_on_linux(
+    monkeypatch,
+):
     taken = keep_freed_memory()
     assert isinstance(taken, bool)
     assert taken == keep_freed_memory()
-
-
-@pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_elsewhere_than_on_linux_nothing_happens(monkeypatch, platform):
-    monkeypatch.setattr(sys, "platform", platform)
-    assert keep_freed_memory() is False
+    for platform in ("darwin", "win32"):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert keep_freed_memory() is False

@@ -10,12 +10,6 @@ import pytest
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def runs(handed_on, stage2_run):
-    """Run folder of each stage."""
-    return {**handed_on, "stage2": stage2_run}
-
-
 @pytest.mark.parametrize(
     ("command", "overrides", "message"),
     [
@@ -25,7 +19,7 @@ def runs(handed_on, stage2_run):
         ("stage2", "resume=nowhere", "no recognizer in nowhere; 'adafocus stage1' makes one"),
         ("stage1", "pretrained_glancer={glancer}", "needs pretrained_focuser=RUN_FOLDER; 'adafoc"),
         ("stage3", "resume={stage1}", "no policy in {stage1}; 'adafocus stage2' makes one"),
-        ("benchmark", "resume={stage2} policies=[random] runs={{random: nowhere}}",
+        ("benchmark", "resume={stage2} policies=[random] runs={{random:nowhere}}",
          "no recognizer in nowhere"),
         # Networks of other kinds and sizes.
         ("stage0", "glancer=resnet50", "set activation_cap"),
@@ -45,14 +39,19 @@ def runs(handed_on, stage2_run):
         ("benchmark", "resume={stage2} policies=[random,best]",
          "unknown policies ['best']; known are random, center, greedy_oracle, random_offsets, "),
         ("evaluate", "resume={stage2} policy=beam_oracle", "write beam_oracle:WIDTH"),
-        # The device, and numbers that run away.
+        # The device, the batch, and numbers that run away.
         ("stage0", "device=gpu", "gpu"),
+        ("stage0", "amp=fp16", "amp=fp16 needs a GPU; use amp=none or amp=bf16 on a CPU"),
+        ("stage0", "sync_batchnorm=true", "sync_batchnorm=true needs GPUs"),
+        ("stage0", "grad_accumulation=3", "batch_size=10 cannot be split into 1 processes x grad_"),
         ("stage0", "backbone_lr=1e30 optimizer=sgd", "lower backbone_lr"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_refused_in_one_line_with_the_cure(refused, runs, command, overrides, message):
-    given = [item.format(**runs) for item in overrides.replace("random: ", "random:").split()]
-    assert message.format(**runs) in refused(command, *given)
+def test_a_mistake_is_refused_in_one_line_with_the_cure(
+    refused, handed_on, stage2_run, command, overrides, message
+):
+    runs = {**handed_on, "stage2": stage2_run}
+    assert message.format(**runs) in refused(command, *overrides.format(**runs).split())
 
 
 @pytest.mark.parametrize(
@@ -64,8 +63,7 @@ def test_a_mistake_is_refused_in_one_line_with_the_cure(refused, runs, command, 
     ],
 )
 def test_bad_data_is_named(refused, tiny_videos, tmp_path, file, content, message):
-    folder = tmp_path / "videos"
-    shutil.copytree(tiny_videos, folder)
+    folder = shutil.copytree(tiny_videos, tmp_path / "videos")
     for targets in folder.glob("*_targets.npy"):
         targets.unlink()
     (folder / file).write_text(content)
@@ -75,8 +73,7 @@ def test_bad_data_is_named(refused, tiny_videos, tmp_path, file, content, messag
 def test_broken_checkpoints_are_named_and_the_traceback_is_in_the_run_folder(
     refused, stage2_run, tmp_path
 ):
-    copied = tmp_path / "stage2"
-    shutil.copytree(stage2_run, copied)
+    copied = shutil.copytree(stage2_run, tmp_path / "stage2")
     (copied / "policy" / "policy.safetensors").write_bytes(b"cut")
     assert "holds no usable policy" in refused("evaluate", f"resume={copied}")
     (copied / "recognizer" / "recognizer.json").write_text("{")

@@ -18,12 +18,8 @@ def check(folder, tmp_path, run_command):
 
     def run(media="frames", *overrides):
         out = tmp_path / "out"
-        done = run_command(
-            "check-data",
-            *("dataset=actnet", f"data_dir={folder}", f"media={media}", f"output_dir={out}"),
-            *overrides,
-            code=(0, 1),
-        )
+        given = [f"data_dir={folder}", f"media={media}", f"output_dir={out}", *overrides]
+        done = run_command("check-data", "dataset=actnet", *given, code=(0, 1))
         report = json.loads((out / "check_data.json").read_text())
         assert done.code == (1 if report["errors"] else 0)
         return {**report, "text": done.out + done.err}
@@ -63,9 +59,8 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(chec
     _change_line(folder / "actnet_val_split.txt", 1, "v_val_000,16")
     (folder / "frames" / "v_train_009" / "image_00016.jpg").unlink()
     report = check()
-    assert [error.removeprefix(f"{folder}/actnet_")[:14] for error in report["errors"]] == [
-        *("train_split.tx", "train_split.tx", "val_split.txt:", "train_split.tx")
-    ]
+    starts = [error.removeprefix(f"{folder}/actnet_")[:5] for error in report["errors"]]
+    assert starts == ["train", "train", "val_s", "train"]
     assert "problems that would break training: 4;" in report["text"]
     assert "train_split.txt:10: " in report["errors"][3]
     assert report["splits"]["train"]["bad_lines"] == 2
@@ -84,11 +79,10 @@ def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(chec
 def test_an_unreadable_frame_is_an_error(check, folder, damage, message):
     image = folder / "frames" / "v_val_002" / "image_00007.jpg"
     data = image.read_bytes()
+    image.unlink()
     if damage == "folder":
         shutil.rmtree(image.parent)
-    elif damage == "missing":
-        image.unlink()
-    else:
+    elif damage != "missing":
         image.write_bytes(b"" if damage == "zero bytes" else data[: len(data) // 2])
     [error] = check()["errors"]
     assert error.startswith(f"{folder / 'actnet_val_split.txt'}:3: {folder.resolve()}/frames/")
@@ -122,8 +116,15 @@ def test_a_frame_count_that_is_too_small_is_a_warning(check, folder):
     assert check("videos", "frame_rate=2")["warnings"] == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "twice"])
-def test_an_unreadable_video_is_an_error(check, folder, damage):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("missing", "v_train_011: no such video file"),
+        ("truncated", "v_train_011.mp4: OpenCV cannot decode this file; is it a complete video?"),
+        ("twice", "all have this name; remove all but one"),
+    ],
+)
+def test_an_unreadable_video_is_an_error(check, folder, damage, message):
     video = folder / "videos" / "v_train_011.mp4"
     data = video.read_bytes()
     if damage == "twice":
@@ -134,12 +135,7 @@ def test_an_unreadable_video_is_an_error(check, folder, damage):
         video.write_bytes(data[: len(data) // 2])
     [error] = check("videos")["errors"]
     assert error.startswith(f"{folder / 'actnet_train_split.txt'}:12: ")
-    expected = {
-        "missing": "v_train_011: no such video file",
-        "truncated": "v_train_011.mp4: OpenCV cannot decode this file; is it a complete video?",
-        "twice": "all have this name; remove all but one",
-    }
-    assert expected[damage] in error
+    assert message in error
 
 
 def test_the_class_file_of_another_data_set_is_noticed(check, folder):
@@ -147,12 +143,10 @@ def test_the_class_file_of_another_data_set_is_noticed(check, folder):
     (folder / "classInd.txt").write_text("\n".join(names))
     report = check()
     assert report["errors"] == []  # more classes than labels break nothing
-    assert report["warnings"] == [
-        f"{folder / 'classInd.txt'}: 5 of 15 classes have no training video: class 10, class 11, "
-        "class 12, class 13, class 14; add videos or remove the classes",
-        f"{folder / 'classInd.txt'}: the labels in the lists end at 9 but there are 15 classes; is "
-        "this the class file of another data set?",
-    ]
+    unused, highest = report["warnings"]
+    assert unused.startswith(f"{folder / 'classInd.txt'}: 5 of 15 classes have no training video: ")
+    assert "class 10, class 11, class 12, class 13, class 14; add videos or remove" in unused
+    assert "the labels in the lists end at 9 but there are 15 classes; is this the" in highest
     (folder / "classInd.txt").write_text("\n".join(names[:8]))
     # Training videos 8 and 9 have labels 8 and 9.
     assert ["is this the right class file?" in error for error in check()["errors"]] == [True] * 2
@@ -201,18 +195,17 @@ def test_frames_that_need_a_crop_are_errors_without_it(check, folder):
 def test_built_in_videos_on_disk_are_checked_and_those_in_memory_refused(
     tiny_videos, run_command, tmp_path
 ):
-    done = run_command("check-data", f"data_dir={tiny_videos}", f"output_dir={tmp_path}")
+    out = f"output_dir={tmp_path}"
+    done = run_command("check-data", f"data_dir={tiny_videos}", out)
     assert json.loads((tmp_path / "check_data.json").read_text())["splits"]["test"]["videos"] == 12
     assert "nothing would break training" in done.out
-    done = run_command("check-data", f"output_dir={tmp_path}", code=1)
+    done = run_command("check-data", out, code=1)
     assert "drawn in memory: there is nothing to check" in done.err
-
-
-def test_what_else_keeps_a_split_from_opening_is_an_error(tiny_videos, run_command, tmp_path):
+    # What else keeps a split from opening is an error too.
     data = shutil.copytree(tiny_videos, tmp_path / "data")
     lines = (data / "val.txt").read_text().splitlines()
     (data / "val.txt").write_text("\n".join(lines[1:]) + "\n")
-    done = run_command("check-data", f"data_dir={data}", f"output_dir={tmp_path}", code=1)
+    done = run_command("check-data", f"data_dir={data}", out, code=1)
     assert "val_targets.npy: 10 target paths for 9 videos" in done.out
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,15 +14,12 @@ from pathlib import Path
 import pytest
 
 import train.data_tools.extract_frames
-from train.config.keys import ConfigError
-from train.data_tools.extract_frames import run_extract_frames
 
 
 @pytest.fixture
 def source(video_folder, tmp_path):
     """Six videos of 12 frames, two of them in a folder of their own."""
-    folder = tmp_path / "source"
-    shutil.copytree(video_folder / "videos", folder)
+    folder = shutil.copytree(video_folder / "videos", tmp_path / "source")
     (folder / "sub").mkdir()
     for name in ("v4.mp4", "v5.mp4"):
         (folder / name).rename(folder / "sub" / name)
@@ -86,29 +84,22 @@ def test_a_folder_of_other_settings_or_of_a_run_in_progress_is_refused(extract, 
     assert "another extract-frames is writing to" in done.err
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
+def test_a_bad_key_is_named(extract):
+    for override, message in (
         ("height=high", "height=high must be a number of pixels, or none"),
         ("height=0", "height=0 must be a number of pixels, or none"),
         ("frame_rate=0", "frame_rate=0 must be above 0"),
         ("source=nothing_here", "source=nothing_here is no folder"),
         ("target=null", "extract-frames needs target=..."),
-    ],
-)
-def test_a_bad_key_is_named(extract, override, message):
-    done = extract(override, code=1)
-    assert message in done.err
+    ):
+        assert message in extract(override, code=1).err
 
 
-def test_a_disk_that_is_too_small_is_refused_with_the_estimate(
-    make_config, source, tmp_path, quiet, monkeypatch
-):
-    config = make_config("extract-frames", f"source={source}", f"target={tmp_path / 'target'}")
+def test_a_disk_that_is_too_small_is_refused_with_the_estimate(extract, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")(10, 10, 1000)
     monkeypatch.setattr(train.data_tools.extract_frames.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(ConfigError, match=r"will take about .* but the disk of .* has 1.0 kB"):
-        run_extract_frames(config, quiet())
+    said = extract(code=1).err
+    assert re.search("will take about .* but the disk of .* has 1.0 kB", said)
     assert len(list((tmp_path / "target").rglob("extracted.json"))) == 3
 
 
@@ -117,9 +108,8 @@ def test_a_killed_run_is_taken_up_and_its_processes_end(source, extract, tmp_pat
     for index in range(20):
         shutil.copy(source / "v0.mp4", source / f"more{index}.mp4")
     target = tmp_path / "target"
-    command = [sys.executable, "-m", "train", "extract-frames", f"source={source}"]
+    command = [sys.executable, "-m", "train", "extract-frames", f"source={source}", "height=1080"]
     command += [f"target={target}", f"output_dir={tmp_path / 'killed'}", "num_workers=1"]
-    command += ["height=1080"]
     root = Path(train.data_tools.extract_frames.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     run = subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.DEVNULL)

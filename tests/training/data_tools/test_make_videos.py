@@ -13,21 +13,28 @@ from train.config.keys import ConfigError
 from train.data_tools import make_videos as module
 from train.data_tools.make_videos import make_videos
 
-OPTIONS = VideoOptions(num_frames=8, frame_size=112)
+COUNTS = {"train": 3, "val": 2, "test": 2}
+
+
+def _open(split, folder):
+    options = VideoOptions(num_frames=8, frame_size=112)
+    return open_videos("glyphs", split, options, data_dir=folder)
 
 
 @pytest.fixture
 def make(monkeypatch, quiet):
-    """Makes videos of 3, 2 and 2 in this process; returns the videos that were drawn."""
-    for split, count in {"train": 3, "val": 2, "test": 2}.items():
+    """Makes videos of 3, 2 and 2 in this process; gives those that were drawn. One may fail."""
+    for split, count in COUNTS.items():
         monkeypatch.setitem(SPLITS, split, (SPLITS[split][0], count))
 
-    def run(folder):
-        drawn = []
-        write = module.write_video
+    def run(folder, broken=None):
+        drawn, write = [], module.write_video
 
         def noted(split, index, path):
             drawn.append(f"{split} {index}")
+            if drawn[-1] == broken:
+                path.write_bytes(b"half a video")
+                raise OSError("No space left on device")
             return write(split, index, path)
 
         with monkeypatch.context() as patch:
@@ -54,7 +61,7 @@ def test_every_split_has_its_list_targets_videos_and_a_complete_description(tiny
 
 @pytest.mark.parametrize(("split", "seed"), [("train", 1001), ("val", 1002), ("test", 2001)])
 def test_videos_are_read_back_with_their_targets(tiny_videos, split, seed):
-    videos = open_videos("glyphs", split, OPTIONS, data_dir=tiny_videos)
+    videos = _open(split, tiny_videos)
     frames, label, centers = render_video(seed, 7)
     clip = videos.clip(7, episode_seed=0)
     assert clip.label == label == 7
@@ -64,12 +71,11 @@ def test_videos_are_read_back_with_their_targets(tiny_videos, split, seed):
 
 
 def test_the_target_is_yellow_where_the_targets_say_it_is(tiny_videos):
-    videos = open_videos("glyphs", "test", OPTIONS, data_dir=tiny_videos)
+    videos = _open("test", tiny_videos)
     yellow = []
     for index in range(12):
-        centers = videos.target_centers(index)
-        assert centers is not None
-        for frame, (row, column) in zip(videos.clip(index, 0).frames, centers, strict=True):
+        places = zip(videos.clip(index, 0).frames, videos.target_centers(index), strict=True)
+        for frame, (row, column) in places:
             top, left = round(float(row)) - 10, round(float(column)) - 10
             red, green, blue = frame[:, top : top + 20, left : left + 20].float().mean(dim=(1, 2))
             yellow.append(bool(red > blue + 40 and green > blue + 40))
@@ -83,24 +89,14 @@ def test_complete_videos_are_left_as_they_are(make, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").rglob("*")} == before
 
 
-def test_an_interrupted_run_is_made_good(make, quiet, tmp_path, monkeypatch):
+def test_an_interrupted_run_is_made_good(make, tmp_path):
     folder = tmp_path / "videos"
-    write = module.write_video
-
-    def full_disk(split, index, path):
-        if (split, index) == ("val", 1):
-            path.write_bytes(b"half a video")
-            raise OSError("No space left on device")
-        return write(split, index, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "write_video", full_disk)
-        with pytest.raises(OSError, match="No space left on device"):
-            make_videos(folder, quiet(), workers=0)
+    with pytest.raises(OSError, match="No space left on device"):
+        make(folder, broken="val 1")
     assert not (folder / "videos.json").exists()
     assert "val 1" in make(folder)
-    for split, count in {"train": 3, "val": 2, "test": 2}.items():
-        videos = open_videos("glyphs", split, OPTIONS, data_dir=folder)
+    for split, count in COUNTS.items():
+        videos = _open(split, folder)
         assert len(videos) == count
         for index in range(count):
             assert videos.clip(index, 0).frames.shape == (8, 3, 112, 112)
@@ -129,7 +125,7 @@ def test_the_command_says_where_the_videos_are(make, run_command, tmp_path, monk
     monkeypatch.chdir(tmp_path)
     done = run_command("make-videos")
     assert "videos, lists and class file are in outputs/glyphs" in done.out
-    assert len(open_videos("glyphs", "val", OPTIONS, data_dir="outputs/glyphs")) == 2
+    assert len(_open("val", "outputs/glyphs")) == 2
     assert "are in elsewhere" in run_command("make-videos", "data_dir=elsewhere").out
     assert (tmp_path / "elsewhere" / "videos.json").is_file()
 

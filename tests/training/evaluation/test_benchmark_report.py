@@ -44,14 +44,7 @@ def test_the_table_has_every_number_of_a_policy_and_says_what_was_measured(repor
 
 
 @pytest.mark.parametrize(
-    ("gmacs", "shown"),
-    [
-        (26.522, "26.522"),
-        (20.25, "20.250"),
-        (10.5, "10.500"),
-        (0.134, ".134"),
-        (100.125, "100.125"),
-    ],
+    ("gmacs", "shown"), [(26.522, "26.522"), (10.5, "10.500"), (0.134, ".134")]
 )
 def test_multiply_adds_of_any_size_are_shown_as_they_are(report, policy_row, gmacs, shown):
     markdown, printed = report(policy_row("learned", gmacs_per_video=gmacs))
@@ -88,14 +81,12 @@ def test_signs_certain_rates_and_unknown_targets_are_shown_as_they_are(report, p
 
 
 def test_there_are_two_tables_where_a_policy_has_a_classifier_of_its_own(report, policy_row):
-    markdown, printed = report(
-        policy_row("random"), policies_same_classifier=[policy_row("random", classifier="common")]
-    )
+    common = policy_row("random", classifier="common")
+    markdown, printed = report(policy_row("random"), policies_same_classifier=[common])
     both = ("## Each with its own stage-3 classifier", "## All with the same (stage-1) classifier")
     assert all(title in markdown for title in both)
     assert sum(line.split()[:1] == ["random"] for line in printed.splitlines()) == 4
-    row = policy_row("random", classifier="common")
-    markdown, _ = report(row, policies_same_classifier=[row])
+    markdown, _ = report(common, policies_same_classifier=[common])
     assert "## Results" in markdown
     assert "same (stage-1)" not in markdown
 
@@ -107,18 +98,13 @@ def test_all_tables_fit_a_terminal_of_80_columns(report, policy_row):
     for text in ("-.0104", "-.012", "-.009", ".978", ".72", "53.213"):
         assert text in rows[0]
     assert all(len(line.rstrip()) <= 80 for line in printed.splitlines())
-    point = {"budget": 1.0, "top1": 0.912, "map": 0.9, "gmacs_per_video": 13.218}
+    point = {"top1": 0.912, "map": 0.9, "gmacs_per_video": 13.218}
     exits = {"confidence": [{**point, "budget": q} for q in (0.7, 1.0, 1.5)]}
     spread = {"values": [1, 2, 3], "mean": -0.3873, "mean_ci95": [-0.314, 0.46]}
     seeds = {"return_mean": {**spread, "iqm": -0.3873, "iqm_ci95": [-0.314, 0.46]}}
     names = [f"{field}{end}" for field in ("return_mean", "top1", "map") for end in ("", "_gap")]
-    row = policy_row(
-        "gru_ppo[preset=paper]",
-        learned=True,
-        over_seeds=seeds,
-        conditional_exit=exits,
-        train=dict.fromkeys(names, -0.123),
-    )
+    parts = {"over_seeds": seeds, "conditional_exit": exits, "train": dict.fromkeys(names, -0.123)}
+    row = policy_row("gru_ppo[preset=paper]", learned=True, **parts)
     markdown, printed = report(row, policy_row("beam_oracle:16"))
     titles = "Differences,Diagnostics,Over seeds,On the training,Conditional exit"
     for title in titles.split(","):
@@ -150,11 +136,9 @@ def test_the_csv_has_a_line_for_each_video_and_draw(make_vector_env, tmp_path):
     row = rows[3]
     assert (row["policy"], row["video"], row["draw"]) == ("random", "1", "1")
     assert float(row["return"]) == pytest.approx(evaluation.rewards[3].sum(), abs=1e-5)
-    assert [float(r) for r in row["rewards"].split()] == pytest.approx(
-        evaluation.rewards[3].tolist(), abs=1e-5
-    )
-    tops = [int(top) for top in row["tops"].split()]
-    assert tops == evaluation.boxes[3, :, 0].tolist()
+    rewards = [float(reward) for reward in row["rewards"].split()]
+    assert rewards == pytest.approx(evaluation.rewards[3].tolist(), abs=1e-5)
+    assert [int(top) for top in row["tops"].split()] == evaluation.boxes[3, :, 0].tolist()
     assert row["correct"] == str(int(row["prediction"] == row["label"]))
     assert rows[10]["policy"] == "=evil,name"
 

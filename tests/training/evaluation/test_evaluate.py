@@ -1,7 +1,6 @@
 """`adafocus evaluate`: what it judges by default, what it costs, what it writes."""
 
 import io
-import json
 
 import numpy as np
 import pytest
@@ -14,17 +13,9 @@ from train.evaluation.report.text import write_evaluation
 
 
 @pytest.fixture
-def evaluate(run_tiny, tmp_path):
-    """Runs `evaluate`; gives its JSON, the one policy's fields on its top level, and its texts."""
-
-    def run(resume, *overrides):
-        done = run_tiny("evaluate", tmp_path, f"resume={resume}", *overrides)
-        result = json.loads((tmp_path / "evaluate.json").read_text())
-        (policy,) = result["policies"]
-        texts = {"out": done.out, "markdown": (tmp_path / "evaluate.md").read_text()}
-        return {**result, **policy, **texts}
-
-    return run
+def evaluate(judge, tmp_path):
+    """Judges what is in a run folder, as `judge` does."""
+    return lambda resume, *overrides: judge(tmp_path, f"resume={resume}", *overrides)
 
 
 @pytest.fixture
@@ -62,7 +53,7 @@ def test_without_a_policy_patches_lie_at_random_pixels_as_stage_1_is_validated(h
     result = evaluate(handed_on["stage1"], "draws=null")
     assert (result["name"], result["num_draws"]) == ("random_offsets", 1)
     assert result["gmacs_by_part"].keys() == {"glancer", "focuser", "classifier"}
-    for text in (result["out"], result["markdown"]):
+    for text in (result["printed"], result["markdown"]):
         assert "random_offsets: patches at random pixels, as stage 1 is validated" in text
     again = evaluate(handed_on["stage1"], "policy=random_offsets", "draws=null")
     assert again["top1_per_step"] == result["top1_per_step"]
@@ -82,7 +73,7 @@ def test_draws_are_averaged_and_the_time_they_took_is_said(handed_on, evaluate):
     # Three draws of 12 videos were played.
     assert result["videos_per_second"] == pytest.approx(36 / result["seconds"])
     assert result["device"].startswith("cpu")
-    assert f"{result['videos_per_second']:.1f}" in result["out"]
+    assert f"{result['videos_per_second']:.1f}" in result["printed"]
 
 
 def test_it_sees_the_frames_of_evaluation_whatever_the_split_and_the_seed(handed_on, evaluate):
@@ -139,10 +130,8 @@ def report(tmp_path):
         }  # fmt: skip
         for name, value in changes.items():
             (policy if name in policy or name == "reward_mean" else result)[name] = value
-        printed = io.StringIO()
-        write_evaluation(
-            {**result, "policies": [policy]}, tmp_path, Console(file=printed, width=80)
-        )
+        console = Console(file=(printed := io.StringIO()), width=80)
+        write_evaluation({**result, "policies": [policy]}, tmp_path, console)
         return (tmp_path / "evaluate.md").read_text(), printed.getvalue()
 
     return write

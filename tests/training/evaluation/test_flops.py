@@ -26,17 +26,14 @@ def test_a_video_costs_the_published_multiply_adds(count, patch_size, gigamacs):
     result = count(f"experiment=actnet_patch{patch_size}")  # no data_dir
     assert result["total"] / 1e9 == pytest.approx(gigamacs, rel=1e-4)
     assert (result["num_frames"], result["num_classes"]) == (16, 200)
-
-
-def test_each_part_costs_what_the_reference_says(count):
     # As published, for P = 128 and 16 frames (PUBLISHED.md, Costs).
-    parts = count("experiment=actnet_patch128")["multiply_adds_per_video"]
-    giga = {part: value / 1e9 for part, value in parts.items()}
+    giga = {part: n / 1e9 for part, n in result["multiply_adds_per_video"].items()}
     assert list(giga) == ["glancer", "policy", "focuser", "classifier"]
     assert giga["glancer"] == pytest.approx(16 * 0.299494, rel=1e-4)
     assert giga["policy"] == pytest.approx(16 * 0.009954, rel=1e-3)
-    assert giga["focuser"] == pytest.approx(16 * 1.334575, rel=1e-4)
     assert giga["classifier"] == pytest.approx(0.217186, rel=1e-4)
+    if patch_size == 128:
+        assert giga["focuser"] == pytest.approx(16 * 1.334575, rel=1e-4)
 
 
 # The paper's table 3, and what its networks come to (PUBLISHED.md, Costs).
@@ -55,11 +52,10 @@ def test_glances_and_patches_of_something_something_cost_the_published_multiply_
 
 
 def test_a_decision_for_each_division_costs_no_more_patches(count):
-    whole, divided = (
-        count("experiment=sthsth_v1_patch144", f"video_div={d}")["multiply_adds_per_video"]
-        for d in (1, 4)
-    )
-    assert [whole[part] == divided[part] for part in ("glancer", "focuser")] == [True, True]
+    results = (count("experiment=sthsth_v1_patch144", f"video_div={d}") for d in (1, 4))
+    whole, divided = (result["multiply_adds_per_video"] for result in results)
+    for part in ("glancer", "focuser"):
+        assert whole[part] == divided[part]
     assert divided["classifier"] == 4 * 2048 * 174 + 8 * 1280 * 174
     # The first layer sees a quarter of the channels, four times.
     once = 1280 * 8 * 64 * 49

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_average_precision
 
 from agents.evaluation import Evaluation
 from train.evaluation.metrics import (
@@ -20,146 +19,109 @@ def _logits(probabilities):
 
 
 # Class 0 ranks the samples 0, 1, 3, 2; class 1 ranks them 2, 1, 0, 3; class 2 ranks 3 first.
-FOUR = [[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.1, 0.4]]
+FOUR = _logits([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.1, 0.4]])
+ONE_EACH = [(0,), (1,), (1,), (0,)]
+SEVERAL = [(0,), (1, 0), (1,), (2, 1)]
 
 
 def test_the_mean_is_over_the_classes_that_occur():
-    found = mean_average_precision(_logits(FOUR), [(0,), (1,), (1,), (0,)])
+    found = mean_average_precision(FOUR, ONE_EACH)
     # Class 0 at ranks 1 and 3: (1 + 2/3) / 2. Class 1 at ranks 1 and 2: 1. Class 2 does not occur.
-    assert found.per_class[:2] == pytest.approx([5 / 6, 1.0])
-    assert np.isnan(found.per_class[2])
+    assert found.per_class == pytest.approx([5 / 6, 1.0, np.nan], nan_ok=True)
     assert found.mean == pytest.approx((5 / 6 + 1) / 2)
     assert found.num_missing == 1
 
 
 def test_every_label_of_a_sample_counts_or_the_first_alone():
-    labels = [(0,), (1, 0), (1,), (2, 1)]
-    every = mean_average_precision(_logits(FOUR), labels)
+    every = mean_average_precision(FOUR, SEVERAL)
     # Class 0 at ranks 1 and 2: 1. Class 1 at ranks 1, 2 and 4: (1 + 1 + 3/4) / 3. Class 2: 1.
     assert every.per_class == pytest.approx([1.0, 2.75 / 3, 1.0])
-    first = mean_average_precision(_logits(FOUR), labels, labels="first")
+    first = mean_average_precision(FOUR, SEVERAL, labels="first")
     # Class 0 has sample 0 alone, class 1 the samples 1 and 2.
     assert first.per_class == pytest.approx([1.0, 1.0, 1.0])
     assert every.num_missing == first.num_missing == 0
 
 
 def test_perfect_predictions_are_1_also_where_classes_do_not_occur():
-    labels = np.array([0, 2, 3, 0])
-    logits = 5.0 * np.eye(4, dtype=np.float32)[labels]
-    found = mean_average_precision(logits, [(int(label),) for label in labels])
-    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 1)
-    # By logits class 0 ranks the second sample first; by probability the first one.
-    logits = np.array([[2.0, 0.0], [3.0, 3.0]], np.float32)
-    found = mean_average_precision(logits, [(0,), (1,)])
-    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 0)
-    found = mean_average_precision(_logits(FOUR), [(1,)] * 4)
-    assert (found.mean, found.num_missing) == (pytest.approx(1.0), 2)
+    for logits, labels, missing in (
+        (5.0 * np.eye(4, dtype=np.float32)[[0, 2, 3, 0]], (0, 2, 3, 0), 1),
+        # By logits class 0 ranks the second sample first; by probability the first one.
+        (np.array([[2.0, 0.0], [3.0, 3.0]], np.float32), (0, 1), 0),
+        (FOUR, (1, 1, 1, 1), 2),
+    ):
+        found = mean_average_precision(logits, [(label,) for label in labels])
+        assert (found.mean, found.num_missing) == (pytest.approx(1.0), missing)
 
 
 def test_by_the_published_rule_an_absent_class_shifts_the_higher_ones():
-    labels = [0, 2, 3, 0]
-    logits = np.array(
-        [[9, 0, 0, 0], [0, 2, 9, 1], [0, 0, 1, 9], [8, 0, 0, 0]], np.float32
-    )  # fmt: skip
-    found = mean_average_precision(logits, [(label,) for label in labels], rule="published")
+    logits = np.array([[9, 0, 0, 0], [0, 2, 9, 1], [0, 0, 1, 9], [8, 0, 0, 0]], np.float32)
+    found = mean_average_precision(logits, [(0,), (2,), (3,), (0,)], rule="published")
     # Class 2 is called 1 and class 3 is called 2. Column 1 ranks sample 1 first, which has it: 1.
     # Column 2 ranks sample 1 before sample 2, which has it: 1/2. Nothing is called 3: 0.
     assert found.per_class == pytest.approx([1.0, 1.0, 0.5, 0.0])
     assert found.mean == pytest.approx(2.5 / 4)
     assert found.num_missing == 1
-
-
-def test_with_all_classes_both_rules_agree():
-    logits = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
-    labels = [(i % 6, (i + 2) % 6) for i in range(50)]
-    one, other = (mean_average_precision(logits, labels, rule=r) for r in ("standard", "published"))
+    every = np.random.default_rng(0).normal(size=(50, 6)).astype(np.float32)
+    labels = [(i % 6, (i + 2) % 6) for i in range(50)]  # with all classes both rules agree
+    one, other = (mean_average_precision(every, labels, rule=r) for r in ("standard", "published"))
     np.testing.assert_allclose(one.per_class, other.per_class, atol=1e-6)
 
 
-def test_single_labels_give_torchmetrics_multiclass_average_precision():
-    rng = np.random.default_rng(1)
-    logits = rng.normal(size=(60, 7)).astype(np.float32)
-    labels = rng.integers(0, 7, size=60)
-    expected = multiclass_average_precision(
-        torch.from_numpy(logits).softmax(dim=1), torch.from_numpy(labels), 7, average=None
-    )
-    found = mean_average_precision(logits, [(int(label),) for label in labels])
-    np.testing.assert_allclose(found.per_class, expected.numpy(), atol=1e-6)
-    assert found.mean == pytest.approx(float(expected.mean()), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("labels", "changes", "message"),
-    [
+def test_labels_rules_and_logits_that_fit_nothing_are_refused():
+    for labels, changes, message in (
         ([(0,), (3,), (1,), (0,)], {}, r"sample 1 has the labels \(3,\), not in 0..2"),
         ([(0,), (-1,), (1,), (0,)], {}, r"sample 1 has the labels \(-1,\)"),
         ([(0,), (), (1,), (0,)], {}, r"sample 1 has the labels \(\)"),
         ([(0,)], {}, "4 rows of logits but labels of 1 samples"),
         ([(0,)] * 4, {"rule": "voc"}, "map_rule is 'standard' or 'published'"),
         ([(0,)] * 4, {"labels": "last"}, "map_labels 'all' or 'first'"),
-    ],
-)
-def test_labels_and_rules_that_fit_nothing_are_refused(labels, changes, message):
-    with pytest.raises(ValueError, match=message):
-        mean_average_precision(_logits(FOUR), labels, **changes)
-
-
-def test_a_network_that_gives_nan_is_not_judged():
-    logits = _logits(FOUR)
-    logits[2, 1] = np.nan
-    for judge in (
-        lambda: mean_average_precision(logits, [(0,)] * 4),
-        lambda: top_k(logits, np.zeros(4, np.int64), 1),
     ):
-        with pytest.raises(ValueError, match="not finite"):
-            judge()
+        with pytest.raises(ValueError, match=message):
+            mean_average_precision(FOUR, labels, **changes)
+    unknown = FOUR.copy()
+    unknown[2, 1] = np.nan
+    with pytest.raises(ValueError, match="not finite"):
+        mean_average_precision(unknown, ONE_EACH)
+    with pytest.raises(ValueError, match="not finite"):
+        top_k(unknown, np.zeros(4, np.int64), 1)
 
 
 def test_a_label_counts_if_fewer_than_k_classes_are_better_and_the_first_of_equals_wins():
     logits = np.array([[5, 4, 3, 2, 1, 0], [5, 4, 3, 2, 1, 0], [0, 1, 2, 3, 4, 5]], np.float32)
-    labels = np.array([0, 4, 0])
     # The labels are at ranks 1, 5 and 6.
-    assert top_k(logits, labels, 1) == pytest.approx(1 / 3)
-    assert top_k(logits, labels, 4) == pytest.approx(1 / 3)
-    assert top_k(logits, labels, 5) == pytest.approx(2 / 3)
-    assert top_k(logits, labels, 6) == pytest.approx(1.0)
-    logits = np.zeros((3, 3), np.float32)
-    labels = np.array([0, 1, 2])
+    shares = [top_k(logits, np.array([0, 4, 0]), k) for k in (1, 4, 5, 6)]
+    assert shares == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1.0])
+    logits, labels = np.zeros((3, 3), np.float32), np.array([0, 1, 2])
     assert [top_k(logits, labels, k) for k in (1, 2, 3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
-    assert top_k(logits, labels, 1) == pytest.approx(float((logits.argmax(1) == labels).mean()))
-    assert top_k(_logits(FOUR), np.array([2, 2, 2, 1]), 5) == 1.0
+    assert top_k(logits[:1], labels[:1], 1) == 1.0
+    assert top_k(FOUR, np.array([2, 2, 2, 1]), 5) == 1.0
 
 
 def test_metrics_after_every_step_end_with_the_last_steps():
-    logits = np.stack([_logits(FOUR)[::-1], _logits(FOUR)], axis=1)
-    labels = [(0,), (1,), (1,), (0,)]
-    metrics = classification_metrics(logits, labels)
+    logits = np.stack([FOUR[::-1], FOUR], axis=1)
+    metrics = classification_metrics(logits, ONE_EACH)
     # Named 0, 1, 0, 0 after the first step and 0, 0, 1, 0 after the second.
     assert metrics["top1_per_step"] == pytest.approx([3 / 4, 3 / 4])
     assert metrics["map_per_step"][1] == metrics["map"] == pytest.approx((5 / 6 + 1) / 2)
     assert metrics["top5_per_step"] == [1.0, 1.0]
     assert metrics["map_missing_classes"] == 1
-    last = classification_metrics(logits[:, 1], labels)
+    last = classification_metrics(logits[:, 1], ONE_EACH)
     assert last == {name: metrics[name] for name in ("top1", "top5", "map", "map_missing_classes")}
 
 
 def test_metrics_take_tensors_and_judge_top_k_by_the_first_label():
-    labels = [(0,), (1, 0), (1,), (2, 1)]
-    metrics = classification_metrics(torch.from_numpy(_logits(FOUR)).double(), labels)
+    metrics = classification_metrics(torch.from_numpy(FOUR).double(), SEVERAL)
     assert metrics["top1"] == pytest.approx(2 / 4)  # samples 0 and 2
     assert metrics["map"] == pytest.approx((2 + 2.75 / 3) / 3)
-    first = classification_metrics(_logits(FOUR), labels, map_labels="first")
+    first = classification_metrics(FOUR, SEVERAL, map_labels="first")
     assert first["map"] == pytest.approx(1.0)
 
 
 class _Targets:
     """Targets in the upper left corner, or unknown."""
 
-    def __init__(self, known):
-        self._known = known
-
-    def target_centers(self, index):
-        return np.full((2, 2), 5.0, np.float32) if self._known else None
+    def __init__(self, corner):
+        self.target_centers = lambda index: corner
 
 
 @pytest.fixture
@@ -190,21 +152,20 @@ def evaluation():
 
 
 def test_rewards_are_averaged_over_draws_then_videos(evaluation):
-    summary = reward_summary(evaluation, _Targets(known=True))
+    summary = reward_summary(evaluation, _Targets(np.full((2, 2), 5.0, np.float32)))
     # Per step: video 0 has 1/4, video 1 has 0; per video: 1/2 and 0.
     assert summary["reward_mean"] == pytest.approx(0.125)
     assert summary["return_mean"] == pytest.approx(0.25)
-    assert summary["reward_ci95"] == [pytest.approx(0.0), pytest.approx(0.25)]
+    assert summary["reward_ci95"] == pytest.approx([0.0, 0.25])
     assert summary["on_target"] == pytest.approx(6 / 8)
-    summary = reward_summary(evaluation, _Targets(known=False))
-    assert summary["on_target"] is None
+    assert reward_summary(evaluation, _Targets(None))["on_target"] is None
 
 
 def test_accuracies_are_averaged_over_draws_then_videos(evaluation):
     summary = accuracy_summary(evaluation)
-    assert summary["top1_per_step"] == [pytest.approx(0.25), pytest.approx(0.75)]
+    assert summary["top1_per_step"] == pytest.approx([0.25, 0.75])
     assert summary["top1"] == pytest.approx(0.75)
-    assert summary["top1_ci95"] == [pytest.approx(0.5), pytest.approx(1.0)]
+    assert summary["top1_ci95"] == pytest.approx([0.5, 1.0])
     assert (summary["num_videos"], summary["num_draws"]) == (2, 2)
     assert summary["map"] == summary["map_per_step"][-1]
     # In both draws each class's own video is its most probable one after the last step, although

@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from train.config.keys import ConfigError
 from train.evaluation.policies import (
     BlindFrames,
     PolicyEntry,
@@ -44,8 +43,6 @@ def test_the_default_names_baselines_and_the_policy_beside_the_recognizer(make_c
     ]
     (entry,) = _entries(make_config, "resume=a", "policy=b", "policies=[learned]")
     assert entry.checkpoints == ("b",)
-    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER"):
-        _entries(make_config, "policies=[learned]")
 
 
 def test_a_name_given_twice_is_one_policy_of_two_seeds(make_config, make_run):
@@ -75,11 +72,8 @@ def test_the_runs_of_a_sweep_stand_where_learned_is_by_algorithm(make_config, ma
 
 
 def test_what_runs_of_an_algorithm_differ_in_is_in_their_names(make_run):
-    runs = [
-        make_run("0", reward="prev", seed=0, output_dir="a"),
-        make_run("1", reward="prev", seed=1, output_dir="b"),
-        make_run("2", reward="random", seed=0, output_dir="c"),
-    ]
+    rewards = {"0": "prev", "1": "prev", "2": "random"}
+    runs = [make_run(name, reward=rewards[name], seed=int(name)) for name in rewards]
     assert group_runs(runs) == {
         "gru_ppo[reward=prev]": [str(runs[0]), str(runs[1])],
         "gru_ppo[reward=random]": [str(runs[2])],
@@ -106,24 +100,27 @@ def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp
         (["policies=[ppo:nowhere]"], "no finished policy in nowhere"),
         (["runs=nowhere"], "no finished policy in nowhere"),
         (["runs={learned: x}", "policies=[random]"], r"runs= names \['learned'\]"),
+        (["resume=null", "policies=[learned]"], "needs resume=RUN_FOLDER"),
+        # Frames that are kept blindly.
+        (["policies=[random_skip]"], r"random_skip:AMOUNT:POLICY, such as random_skip:0\.5:"),
+        (["policies=['uniform_skip:3']"], "uniform_skip:AMOUNT:POLICY, such as uniform_skip:4:lea"),
+        (["policies=['random_skip:0.5:plus']"], "needs the policy plus before it in policies="),
+        (["policies=[random,'random_skip:plus:random']"], "needs the policy plus before it"),
+        (["policies=['random_skip:0.5:random','uniform_skip:2:random_skip:0.5:random']"],
+         "random_skip:0.5:random skips frames itself; name the policy it is of"),
     ],
-)
+    ids=str,
+)  # fmt: skip
 def test_names_and_folders_that_are_none_are_refused(make_config, given, message):
     with pytest.raises(ValueError, match=message):
         _entries(make_config, "resume=a", *given)
 
 
 def test_differences_are_taken_to_references_and_to_the_learned_policies_named_after_it():
-    entries = [
-        PolicyEntry("random"),
-        PolicyEntry("gru_ppo", ("a", "b")),
-        PolicyEntry("center"),
-        PolicyEntry("ppo", ("c",)),
-        PolicyEntry("dqn", ("d",)),
-    ]
-    named = {entry.name: entry for entry in entries}
-    found = {name: compared_with(name, named) for name in named}
-    assert found == {
+    learned = {"gru_ppo": ("a", "b"), "ppo": ("c",), "dqn": ("d",)}
+    names = ("random", "gru_ppo", "center", "ppo", "dqn")
+    named = {name: PolicyEntry(name, learned.get(name, ())) for name in names}
+    assert {name: compared_with(name, named) for name in named} == {
         "random": ["center"],
         "gru_ppo": ["random", "center", "ppo", "dqn"],
         "center": ["random"],
@@ -135,11 +132,8 @@ def test_differences_are_taken_to_references_and_to_the_learned_policies_named_a
 def test_a_cost_is_told_to_every_policy_of_a_sweep_and_to_baseline_agents(make_config, make_run):
     folder = make_run("sweep/0").parent
     found = _entries(make_config, f"runs={folder}", "policies=['learned@0.05','center@0.5']")
-    assert [(entry.name, entry.skip_cost) for entry in found] == [
-        ("gru_ppo@0.05", 0.05),
-        ("center@0.5", 0.5),
-    ]
-    assert [entry.family for entry in found] == ["gru_ppo", "center"]
+    told = [(entry.name, entry.family, entry.skip_cost) for entry in found]
+    assert told == [("gru_ppo@0.05", "gru_ppo", 0.05), ("center@0.5", "center", 0.5)]
 
 
 def test_what_a_policy_is_asked_is_known_to_the_registry():

@@ -51,7 +51,6 @@ def test_the_still_shows_whole_frames_of_every_policy_at_half_size(
     shown = {name: evaluations[name] for name in names}
     write_policy_video(tmp_path, make_videos(), shown, seed=3)
     still = cv2.imread(str(tmp_path / "policies.png"))
-    assert still is not None
     height = mp4_frames(tmp_path / "policies.mp4")[0].shape[0]
     # Four steps next to each other, policies below each other.
     assert still.shape[:2] == (len(names) * height // 2, 4 * 440 // 2)

@@ -15,33 +15,35 @@ HEIGHT = 24 + SIDE + 70  # title, frame, bars
 
 
 @pytest.fixture
-def record(run_command, tiny, stage2_run, tmp_path):
+def record(run_tiny, stage2_run, tmp_path):
     """Runs the command on a run of stage 2, in `tmp_path / "run"`."""
 
     def run(*overrides, code=0):
-        place = [f"resume={stage2_run}", f"output_dir={tmp_path / 'run'}"]
-        return run_command("record", *tiny, *place, *overrides, code=code)
+        return run_tiny("record", tmp_path / "run", f"resume={stage2_run}", *overrides, code=code)
 
     return run
+
+
+def _frames(picture):
+    """The drawn frames of a row of panels."""
+    return picture[24 : 24 + SIDE].astype(int)
 
 
 def test_an_mp4_shows_the_chosen_videos_one_panel_a_policy(
     record, stage2_run, mp4_frames, tmp_path
 ):
-    done = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{stage2_run}]")
+    out = record("videos=[0,3]", f"policies=[center,fixed:0,learned,ppo:{stage2_run}]").out
     file = tmp_path / "run" / "record.mp4"
-    assert f"{file}: videos [0, 3] of test, center, fixed:0, learned, ppo" in done.out.replace(
-        "\n", ""
-    )
+    said = f"{file}: videos [0, 3] of test, center, fixed:0, learned, ppo"
+    assert said in out.replace("\n", "")
     frames = mp4_frames(file)
     assert len(frames) == 2 * 2  # two videos of two frames
     assert frames[0].shape == (HEIGHT, 4 * SIDE, 3)
     # The same policy under two names looks at the same places.
-    _, _, learned, ppo = np.split(frames[1][24 : 24 + SIDE].astype(int), 4, axis=1)
+    _, corner, learned, ppo = np.split(_frames(frames[1]), 4, axis=1)
     assert np.abs(learned - ppo).mean() < 2
     # fixed:0 looks at the upper left corner: patches of 32 pixels, four times as large.
-    green = np.abs(frames[1][24 : 24 + SIDE, SIDE : 2 * SIDE].astype(int) - (60, 255, 90))
-    line = (green.max(axis=2) < 70)[1]
+    line = (np.abs(corner - (60, 255, 90)).max(axis=2) < 70)[1]
     assert line[4:124].mean() > 0.9
     assert line[136:].mean() < 0.2
     assert not list(file.parent.glob(".*part*"))
@@ -59,38 +61,34 @@ def test_a_gif_goes_where_output_says_at_half_the_size_and_its_own_speed(record,
 def test_seeds_of_one_policy_have_a_panel_each(record, stage2_run, mp4_frames, tmp_path):
     run = stage2_run
     given = ["videos=[1]", f"policies=[ppo:{run},ppo:{run}]", f"output={tmp_path / 'a.mp4'}"]
-    done = record(*given)
-    assert "ppo, ppo (2)" in done.out
+    assert "ppo, ppo (2)" in record(*given).out
     assert mp4_frames(tmp_path / "a.mp4")[0].shape[1] == 2 * SIDE
 
 
 def test_a_panel_shows_the_classes_of_the_policys_own_recognizer(
     record, stage2_run, mp4_frames, tmp_path
 ):
-    files = [tmp_path / "common.mp4", tmp_path / "own.mp4"]
-    given = ["videos=[1]", "policies=[learned]"]
-    for file, runs in zip(files, ([], [f"runs={{learned: {stage2_run}}}"]), strict=True):
-        record(*given, *runs, f"output={file}")
-    common, own = (mp4_frames(file)[1] for file in files)
-    assert np.abs(common[24 : 24 + SIDE].astype(int) - own[24 : 24 + SIDE]).mean() < 1
+    shown = []
+    for runs in ([], [f"runs={{learned: {stage2_run}}}"]):
+        record("videos=[1]", "policies=[learned]", *runs)
+        shown.append(mp4_frames(tmp_path / "run" / "record.mp4")[1])
+    common, own = shown
+    assert np.abs(_frames(common) - _frames(own)).mean() < 1
     assert own.shape == common.shape
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["videos=[0,12]"], "videos=[0, 12]: name some of 0..11, the split's videos"),
-        (["videos=0"], "videos=0 must be at least 1, or a list such as [0,3]"),
-        (["videos=some"], "videos='some' must be a list of whole numbers"),
-        (["output=looks.avi"], "output=looks.avi must be the name of a file that ends in .mp4 or"),
-        (["policies=[centre]"], "did you mean center"),
-        (["fps=0"], "fps=0 must be above 0"),
-    ],
-)
-def test_what_cannot_be_recorded_is_one_line(record, tmp_path, given, message):
-    done = record(*given, code=1)
-    assert message in done.err
-    assert len(done.err.splitlines()) == 1
+def test_what_cannot_be_recorded_is_one_line(record, tmp_path):
+    for given, message in (
+        ("videos=[0,12]", "videos=[0, 12]: name some of 0..11, the split's videos"),
+        ("videos=0", "videos=0 must be at least 1, or a list such as [0,3]"),
+        ("videos=some", "videos='some' must be a list of whole numbers"),
+        ("output=looks.avi", "output=looks.avi must be the name of a file that ends in .mp4 or"),
+        ("policies=[centre]", "did you mean center"),
+        ("fps=0", "fps=0 must be above 0"),
+    ):
+        done = record(given, code=1)
+        assert message in done.err
+        assert len(done.err.splitlines()) == 1
     assert not list(tmp_path.rglob("*.mp4"))
 
 
@@ -108,15 +106,11 @@ def test_videos_are_named_or_spread_evenly_and_a_folder_is_no_output(tmp_path):
     assert output_file("b.GIF", tmp_path) == Path("b.GIF")
 
 
-def test_more_policies_than_columns_go_below_each_other(make_vector_env, make_videos):
-    from agents.baselines.simple import center_agent
-    from agents.evaluation import evaluate_agent
-
-    env = make_vector_env(1, autoreset_mode="disabled")
-    evaluation = evaluate_agent(env, center_agent(env.core), videos=[0])
-    shown = dict.fromkeys("abcde", evaluation)
-    (first, *_) = side_by_side(make_videos(), 0, shown, seed=0, columns=4)
-    (one, *_) = side_by_side(make_videos(), 0, {"a": evaluation}, seed=0, columns=4)
+def test_more_policies_than_columns_go_below_each_other(evaluations, make_videos):
+    center = evaluations["center"]
+    shown = dict.fromkeys("abcde", center)
+    (first, *_) = side_by_side(make_videos(), 0, shown, seed=3, columns=4)
+    (one, *_) = side_by_side(make_videos(), 0, {"a": center}, seed=3, columns=4)
     height, width = one.shape[:2]
     assert first.shape == (2 * height, 4 * width, 3)
     np.testing.assert_array_equal(first[:height, :width], one)

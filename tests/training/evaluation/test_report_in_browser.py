@@ -7,7 +7,6 @@ import select
 import shutil
 import subprocess
 import time
-from typing import Any
 
 import pytest
 
@@ -49,8 +48,8 @@ class Browser:
         self._seconds = seconds
         self._rest = b""
         self._ids = itertools.count(1)
-        self._session: str | None = None
-        self.events: list[dict[str, Any]] = []
+        self._session = None
+        self.events = []
         pages = self.send("Target.getTargets")["targetInfos"]
         (page,) = [target["targetId"] for target in pages if target["type"] == "page"]
         attached = self.send("Target.attachToTarget", targetId=page, flatten=True)
@@ -111,11 +110,13 @@ class Browser:
 
     def complaints(self):
         """Errors, warnings and dialogs since the page was opened."""
-        wanted = (
-            *("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"),
-            *("Page.javascriptDialogOpening", "Network.loadingFailed"),
-        )
+        wanted = ["Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"]
+        wanted += ["Page.javascriptDialogOpening", "Network.loadingFailed"]
         return [event for event in self.events if event.get("method") in wanted]
+
+    def text(self, name):
+        """The text of an element."""
+        return self.value(f"document.getElementById('{name}').textContent")
 
     def close(self):
         """End the browser that was started here."""
@@ -172,7 +173,7 @@ def test_arrow_keys_step_through_frames_and_in_the_player_through_videos(opened,
         assert opened.place() == ("0", frame)
     opened.press("ArrowLeft")
     assert opened.place() == ("0", "3")
-    assert opened.value("document.getElementById('where').textContent") == f"frame 4 of 4, {evil}"
+    assert opened.text("where") == f"frame 4 of 4, {evil}"
     opened.press("ArrowDown")
     assert opened.place() == ("0", "3")  # elsewhere on the page the key scrolls
     opened.value("document.getElementById('player').focus()")
@@ -192,16 +193,15 @@ def test_space_plays_until_it_is_pressed_again(opened):
       look();
     })"""
     assert opened.value(changed)
-    assert opened.value("document.getElementById('play').textContent") == "pause"
+    assert opened.text("play") == "pause"
     opened.press(" ")
-    assert opened.value("document.getElementById('play').textContent") == "play"
+    assert opened.text("play") == "play"
 
 
 def test_buttons_list_and_slider_do_the_same(opened):
-    opened.value("document.getElementById('forward').click()")
-    assert opened.place() == ("0", "1")
-    opened.value("document.getElementById('back').click()")
-    assert opened.place() == ("0", "0")
+    for button, frame in (("forward", "1"), ("back", "0")):
+        opened.value(f"document.getElementById('{button}').click()")
+        assert opened.place() == ("0", frame)
     for name, set_, event, place in (
         ("video", "selectedIndex = 2", "change", ("2", "0")),
         ("frame", "value = 3", "input", ("2", "3")),

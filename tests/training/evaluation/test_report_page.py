@@ -20,10 +20,8 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.scripts: dict[str, str] = {}
-        self._script: str | None = None
+        self.elements, self.scripts = [], {}
+        self.text, self._script = "", None
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -42,6 +40,11 @@ class Page(HTMLParser):
             self.scripts[self._script] = self.scripts.get(self._script, "") + data
 
 
+def _picture(source):
+    encoded = np.frombuffer(base64.b64decode(source.split(",", 1)[1]), np.uint8)
+    return cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+
+
 @pytest.fixture(scope="module")
 def html(report):
     """The page's text."""
@@ -56,9 +59,8 @@ def test_names_and_labels_are_text_and_nothing_else(html, evil):
     assert sum(tag == "script" for tag, _ in page.elements) == 2
     assert "<img src=x" not in html
     assert "</script><img" not in html
-    scripts = Page(html).scripts
-    assert "<" not in scripts["player-data"]
-    data = json.loads(scripts["player-data"])
+    assert "<" not in page.scripts["player-data"]
+    data = json.loads(page.scripts["player-data"])
     assert data["class_names"][0] == evil
     assert data["policies"] == ["random", "center", evil]
 
@@ -70,7 +72,6 @@ def test_the_page_needs_nothing_from_anywhere(html):
         for name in ("src", "href", "action"):
             assert (attributes.get(name) or "data:").startswith("data:")
     (policy,) = [a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a]
-    assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data:;")
     assert "unsafe" not in policy
 
@@ -84,10 +85,7 @@ def test_the_page_begins_with_what_was_measured_and_has_every_figure(html):
     assert "mean return +0.466 [+0.430, +0.503] above random." in text
     sources = [a["src"] for tag, a in Page(html).elements if tag == "img"]
     assert len(sources) == len(CAPTIONS)
-    for source in sources:
-        assert source is not None
-        picture = base64.b64decode(source.split(",", 1)[1])
-        assert cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR).std() > 1.0
+    assert all(_picture(source).std() > 1.0 for source in sources)
 
 
 def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, make_videos):
@@ -103,8 +101,7 @@ def test_the_player_has_the_first_draws_looks_of_every_policy(evaluations, make_
     classes, probabilities = zip(*looks["top"][3], strict=True)
     assert list(classes) == np.argsort(-random.logits[8, 3]).tolist()
     assert sum(probabilities) == pytest.approx(1.0, abs=1e-3)
-    encoded = base64.b64decode(shown["frames"][2].split(",", 1)[1])
-    frame = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    frame = _picture(shown["frames"][2])[..., ::-1]
     clip = videos.clip(4, derive_episode_seed(3, 4, 0))
     expected = clip.frames[2].permute(1, 2, 0).numpy()
     assert np.abs(frame.astype(int) - expected).mean() < 15  # as far as JPEG changes blocks
@@ -122,7 +119,7 @@ def test_videos_beyond_the_budget_are_left_out_and_named(evaluations, make_video
 
 def test_twelve_videos_are_spread_over_the_split():
     assert choose_videos(5, None) == [0, 1, 2, 3, 4]
-    assert choose_videos(111, None) == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110]
+    assert choose_videos(111, None) == list(range(0, 111, 10))
     assert choose_videos(9, [7, 2, 7]) == [7, 2]
     for wrong in ([9], [-1], []):
         with pytest.raises(ConfigError, match=r"name some of 0\.\.8"):

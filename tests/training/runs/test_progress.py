@@ -10,37 +10,38 @@ from rich.progress import Progress, TaskID
 from train.runs.progress import ProgressDisplay, ProgressPart
 
 
-def _run(console):
-    with ProgressDisplay(console) as display:
-        for name in ("first part", "second part"):
-            with display.part(name, total=3) as part:
-                for step in range(3):
-                    part.advance(f"loss {step}.5" if name == "second part" else None)
+@pytest.fixture
+def shown(caplog):
+    """Runs two parts of three steps with names, notes and a path in brackets: text, and log."""
+
+    def run(terminal):
+        file = io.StringIO()
+        console = Console(file=file, width=140, force_terminal=terminal)
+        caplog.clear()
+        with (
+            caplog.at_level(logging.INFO, logger="train.runs.progress"),
+            ProgressDisplay(console) as display,
+        ):
+            for name in ("first part", "second[preset=paper]"):
+                with display.part(name, total=3) as part:
+                    for step in range(3):
+                        part.advance(f"loss [{step}.5, bold]" if "second" in name else None)
+            display.say("results are in runs/s1 [a=b]")
+        return file.getvalue(), caplog.messages
+
+    return run
 
 
-def test_without_a_terminal_each_part_is_one_line():
-    file = io.StringIO()
-    _run(Console(file=file, width=80))
-    first, second = file.getvalue().splitlines()
-    assert first.startswith("first part: ")
-    assert second.startswith("second part: ")
-    assert second.endswith("loss 2.5")
-    assert "\x1b" not in file.getvalue()
-
-
-def test_in_a_terminal_there_is_a_bar_for_each_part():
-    file = io.StringIO()
-    _run(Console(file=file, width=140, force_terminal=True))
-    for text in ("first part", "second part", "3/3", "loss 2.5"):
-        assert text in file.getvalue()
-
-
-def test_parts_are_in_the_log_with_their_last_note(caplog):
-    with caplog.at_level(logging.INFO, logger="train.runs.progress"):
-        _run(Console(file=io.StringIO()))
-    first, second = caplog.messages
-    assert first.startswith("first part: ")
-    assert second.endswith("loss 2.5")
+def test_without_a_terminal_each_part_is_one_line_in_a_terminal_a_bar_and_brackets_are_kept(shown):
+    for terminal in (False, True):
+        text, (first, second) = shown(terminal)
+        for words in ("first part", "second[preset=paper]", "loss [2.5, bold]", "runs/s1 [a=b]"):
+            assert words in text
+        assert ("3/3" in text) == ("\x1b" in text) == terminal
+        assert first.startswith("first part: ")
+        assert second.startswith("second[preset=paper]: ")
+        assert second.endswith("loss [2.5, bold]")
+        assert terminal or text.splitlines() == [first, second, "results are in runs/s1 [a=b]"]
 
 
 def test_a_part_that_fails_is_not_said_to_be_done(caplog):
@@ -56,36 +57,12 @@ def test_a_part_that_fails_is_not_said_to_be_done(caplog):
     assert "training" not in file.getvalue()
 
 
-def test_text_in_brackets_is_shown_as_it_is():
-    file = io.StringIO()
-    with (
-        ProgressDisplay(Console(file=file, width=80)) as display,
-        display.part("benchmark", total=1) as part,
-    ):
-        part.advance("interval [0.1, 0.2], policies [bold]")
-    assert "interval [0.1, 0.2], policies [bold]" in file.getvalue()
-
-
-@pytest.mark.parametrize("terminal", [False, True])
-def test_names_and_paths_in_brackets_are_shown_as_they_are(terminal):
-    file = io.StringIO()
-    with (
-        ProgressDisplay(Console(file=file, width=140, force_terminal=terminal)) as display,
-        display.part("benchmark: gru_ppo[preset=paper]", total=1),
-    ):
-        display.say("results are in runs/s1 [a=b]")
-    assert "benchmark: gru_ppo[preset=paper]" in file.getvalue()
-    assert "results are in runs/s1 [a=b]" in file.getvalue()
-
-
 def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones():
     clock = iter([0.0, *([0.0] * 3), *[400.0 * step for step in range(1, 20)]])
     console = Console(file=io.StringIO(), force_terminal=True)
     console.get_time = lambda: next(clock)
-    display = ProgressDisplay(console)
-    progress = display._progress
-    task = progress.add_task("stage", total=6, note="")
-    part = ProgressPart(progress, task)
+    progress = ProgressDisplay(console)._progress
+    part = ProgressPart(progress, progress.add_task("stage", total=6, note=""))
     part.advance(count=2)  # done by an earlier run
     for _ in part.follow("ab", 2):
         pass

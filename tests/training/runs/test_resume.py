@@ -19,12 +19,11 @@ STATE = "training_state.pt"
 
 # Two updates an epoch, of three steps each in stage 2: the cut is in the middle of the third epoch.
 STAGES = {
-    "stage0": ("glancer", AdamW, 5, ["pretrain_glancer=true"]),
-    "stage1": ("recognizer", AdamW, 5,
-               ["pretrained_glancer={glancer}", "pretrained_focuser={focuser}"]),
-    "stage2": ("policy", Adam, 15, ["recognizer={stage1}"]),
-    "stage3": ("recognizer", AdamW, 5, ["recognizer={stage2}"]),
-}  # fmt: skip
+    "stage0": ("glancer", AdamW, 5, "pretrain_glancer=true"),
+    "stage1": ("recognizer", AdamW, 5, "pretrained_glancer={glancer} pretrained_focuser={focuser}"),
+    "stage2": ("policy", Adam, 15, "recognizer={stage1}"),
+    "stage3": ("recognizer", AdamW, 5, "recognizer={stage2}"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ def arguments(tiny, handed_on, stage2_run):
     """The arguments of a stage of four epochs, evaluated at the second and the last."""
 
     def make(stage, folder):
-        own = [item.format(**handed_on, stage2=stage2_run) for item in STAGES[stage][3]]
+        own = STAGES[stage][3].format(**handed_on, stage2=stage2_run).split()
         return [stage, *tiny, "epochs=4", "eval_freq=2", f"output_dir={folder}", *own]
 
     return make
@@ -55,8 +54,7 @@ def whole(arguments, run_command, tmp_path_factory):
     ("stage", "how"),
     [
         *((stage, "cut") for stage in STAGES),
-        # One sync of the file and one of the folder for each state: the third is in the second.
-        ("stage1", "killed"),
+        ("stage1", "killed"),  # a state syncs its file and the folder: the third is in the second
     ],
 )
 def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one(
@@ -82,28 +80,25 @@ def test_a_stage_that_is_continued_ends_with_the_weights_of_an_uninterrupted_one
 @pytest.fixture
 def unfinished(whole, tmp_path):
     """A stage-1 run that looks as if it had been killed after its last epoch."""
-    folder = tmp_path / "unfinished"
-    shutil.copytree(whole("stage1"), folder)
+    folder = shutil.copytree(whole("stage1"), tmp_path / "unfinished")
     torch.save({"command": "stage1"}, folder / STATE)
     return folder
 
 
-def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings(
+def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings_nor_damaged(
     arguments, run_command, unfinished, tmp_path
 ):
-    done = run_command(*arguments("stage1", unfinished), code=2)
+    given, state = arguments("stage1", unfinished), unfinished / STATE
+    done = run_command(*given, code=2)
     assert f"{unfinished} holds an unfinished run; add resume=auto" in done.err
-    assert (unfinished / STATE).is_file()
-    given = arguments("stage1", tmp_path / "new")
-    done = run_command(*given, "epochs=5", f"resume={unfinished}", code=2)
+    assert state.is_file()
+    new = arguments("stage1", tmp_path / "new")
+    done = run_command(*new, "epochs=5", f"resume={unfinished}", code=2)
     assert f"{unfinished} is an unfinished stage1 with other settings" in done.err
     assert "epochs: 4 there, 5 here" in done.err
-
-
-def test_a_damaged_training_state_is_one_clear_error(arguments, run_command, unfinished):
-    (unfinished / STATE).write_bytes(b"half a file")
-    done = run_command(*arguments("stage1", unfinished), "resume=auto", code=1)
-    assert f"{unfinished / STATE} is no training state" in done.err
+    state.write_bytes(b"half a file")
+    done = run_command(*given, "resume=auto", code=1)
+    assert f"{state} is no training state" in done.err
     assert len(done.err.splitlines()) == 1
 
 
@@ -132,15 +127,14 @@ def test_auto_takes_the_newest_unfinished_run_of_the_same_stage_and_settings(
     assert find_continued(config, None).folder == outputs / "older"
 
 
-def test_auto_does_not_continue_a_run_from_another_source(make_config, tmp_path):
+def test_a_run_from_another_source_is_not_continued_and_an_earlier_stage_is_started_from(
+    make_config, tmp_path
+):
     run = _unfinished_run(make_config("stage2", "resume=runs/a"), tmp_path / "run", age=0)
     same = find_continued(make_config("stage2", "resume=auto", "recognizer=runs/a"), run)
     assert same.sources == {"resume": "runs/a", "recognizer": None}
     different = r"unfinished run with other settings \(recognizer: runs/a there, runs/b here\)"
     with pytest.raises(ConfigError, match=different):
         find_continued(make_config("stage2", "resume=auto", "recognizer=runs/b"), run)
-
-
-def test_a_path_to_an_earlier_stage_starts_from_it(make_config, tmp_path):
-    run = _unfinished_run(make_config("stage1"), tmp_path / "run", age=0)
-    assert find_continued(make_config("stage2", f"resume={run}"), None) is None
+    earlier = _unfinished_run(make_config("stage1"), tmp_path / "earlier", age=0)
+    assert find_continued(make_config("stage2", f"resume={earlier}"), None) is None

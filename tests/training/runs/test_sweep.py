@@ -11,7 +11,8 @@ from train.stages.policy.keep_best import KeepBestPolicy
 
 pytestmark = pytest.mark.slow
 
-DQN = ["algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20", "algo.batch_size=8"]
+DQN = ["algo=dqn", "algo.policy_kwargs.net_arch=[8]", "algo.learning_starts=20"]
+DQN += ["algo.batch_size=8", "seed=0", "epochs=2"]
 
 
 @pytest.fixture
@@ -29,14 +30,12 @@ def runs(monkeypatch):
 
 
 @pytest.fixture
-def sweep(run_command, tiny, handed_on, tmp_path):
+def sweep(run_tiny, handed_on, tmp_path):
     """Runs a sweep of stage 2 on the recognizer of `handed_on`, in `tmp_path / "sweep"`."""
 
     def run(*overrides, code=0):
-        given = [item for item in tiny if not any(o.startswith("algo=") for o in overrides)
-                 or "policy_kwargs" not in item]  # fmt: skip
-        place = [f"resume={handed_on['stage1']}", f"output_dir={tmp_path / 'sweep'}"]
-        return run_command("stage2", "-m", *given, *place, *overrides, code=code)
+        given = [f"resume={handed_on['stage1']}", "-m", *overrides]
+        return run_tiny("stage2", tmp_path / "sweep", *given, code=code)
 
     return run
 
@@ -89,12 +88,12 @@ def test_other_settings_are_other_runs_in_folders_of_their_own(sweep, runs, tmp_
 
 def test_an_aborted_run_that_cannot_be_continued_begins_anew_in_its_folder(sweep, runs, tmp_path):
     folder = tmp_path / "sweep"
-    _cut(0, sweep, "algo=dqn", "seed=0", "epochs=2", *DQN)
+    _cut(0, sweep, *DQN)
     assert (folder / "0" / "policy").is_dir()
     (folder / "0" / "tensorboard" / "old").touch()
     with pytest.raises(ValueError, match="no finished policy"):
         find_policies(folder / "..")
-    sweep("algo=dqn", "seed=0", "epochs=2", *DQN)
+    sweep(*DQN)
     assert runs == [(0, "0"), (0, "0")]
     assert not (folder / "0" / "tensorboard" / "old").exists()
     assert "begins anew" in (folder / "0" / "stage2.log").read_text()
@@ -117,7 +116,5 @@ def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(swee
     assert ": skipped" in sweep("seed=0", same).out
     _cut(1, sweep, "seed=1", "epochs=2", same)
     done = sweep("seed=3", same, code=1)
-    assert (
-        "holds an unfinished run with other settings (epochs: 2 there, 1 here; seed: " in done.err
-    )
+    assert "unfinished run with other settings (epochs: 2 there, 1 here; seed: " in done.err
     assert runs == [(0, "mine"), (1, "mine")]

@@ -27,12 +27,6 @@ def recognizer(tiny_recognizer):
     return Recognizer(tiny_recognizer.config)
 
 
-@pytest.fixture
-def batch(make_videos, make_batch):
-    """Five clips of blocks."""
-    return make_batch(make_videos(5), _chance(5, 4))
-
-
 def _at(places):
     """Random numbers with these places."""
     return Chance(places, torch.zeros(places.shape[:2]), torch.zeros(len(places)))
@@ -40,6 +34,12 @@ def _at(places):
 
 def _chance(clips, frames):
     return _at(torch.from_numpy(np.random.default_rng(0).random((clips, frames, 2))))
+
+
+@pytest.fixture
+def batch(make_videos, make_batch):
+    """Five clips of blocks."""
+    return make_batch(make_videos(5), _chance(5, 4))
 
 
 def _weights(module):
@@ -53,49 +53,32 @@ def _kinds(names):
 
 
 BOTH = {"parameters", "statistics"}
+ALONE = {"parameters"}
 
 
 @pytest.mark.parametrize(
-    ("name", "moved"),
-    [
-        ("stage 0 glancer", {"glancer": BOTH, "focuser": set(), "classifier": set()}),
-        ("stage 0 focuser", {"glancer": set(), "focuser": BOTH, "classifier": set()}),
-        ("stage 1", {"glancer": set(), "focuser": BOTH, "classifier": {"parameters"}}),
-        ("stage 3", {"glancer": set(), "focuser": set(), "classifier": {"parameters"}}),
-    ],
-)
-def test_what_a_stage_changes_and_what_it_leaves_to_the_bit(
-    recognizer, batch, make_stage, take_step, changed, name, moved
-):
-    stage = make_stage(name, recognizer)
-    before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
-    take_step(stage, batch, "weight_decay=0")
-    got = {part: _kinds(changed(before[part], recognizer.get_submodule(part))) for part in PARTS}
-    assert got == moved
-
-
-@pytest.mark.parametrize(
-    ("name", "norm", "dropout", "gradients"),
+    ("name", "moved", "norm", "dropout", "gradients"),
     [
         # As published; the glancer's dropout lies before its stage-0 head.
-        ("stage 0 glancer", {"glancer": True}, {"glancer": True}, {"glancer": True}),
-        ("stage 0 focuser", {"focuser": True}, {}, {"focuser": True}),
-        (
-            "stage 1",
-            {"glancer": False, "focuser": True},
-            {"classifier": True},
-            {"glancer": False, "focuser": True, "classifier": True},
-        ),
+        ("stage 0 glancer", {"glancer": BOTH}, {"glancer": True}, {"glancer": True},
+         {"glancer": True}),
+        ("stage 0 focuser", {"focuser": BOTH}, {"focuser": True}, {}, {"focuser": True}),
+        ("stage 1", {"focuser": BOTH, "classifier": ALONE}, {"glancer": False, "focuser": True},
+         {"classifier": True}, {"glancer": False, "focuser": True, "classifier": True}),
         # Glancer and focuser see through folded copies, which have no BatchNorm.
-        ("stage 3", {}, {"classifier": True}, {"classifier": True}),
+        ("stage 3", {"classifier": ALONE}, {}, {"classifier": True}, {"classifier": True}),
     ],
-)
-def test_modes_while_training(
-    recognizer, batch, make_stage, take_step, note_modes, name, norm, dropout, gradients
-):
+)  # fmt: skip
+def test_modes_while_training_what_a_stage_changes_and_what_it_leaves_to_the_bit(
+    recognizer, batch, make_stage, take_step, note_modes, changed, name, moved, norm, dropout,
+    gradients,
+):  # fmt: skip
     stage = make_stage(name, recognizer)
+    before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
     noted = note_modes(recognizer)
-    take_step(stage, batch)
+    take_step(stage, batch, "weight_decay=0")
+    got = {part: _kinds(changed(before[part], recognizer.get_submodule(part))) for part in PARTS}
+    assert {part: kinds for part, kinds in got.items() if kinds} == moved
     for got, expected in zip(noted, (norm, dropout, gradients), strict=True):
         assert got == {part: {value} for part, value in expected.items()}
 
@@ -115,43 +98,34 @@ def test_everything_is_in_evaluation_mode_while_judging(
 
 def test_dropout_changes_the_classifiers_logits_in_training_only(recognizer, batch, make_stage):
     stage = make_stage("stage 3", recognizer)
-    recognizer.classifier.train()
-    assert not torch.equal(stage(batch), stage(batch))
-    recognizer.classifier.eval()
-    assert torch.equal(stage(batch), stage(batch))
+    for training in (True, False):
+        recognizer.classifier.train(training)
+        assert torch.equal(stage(batch), stage(batch)) != training
 
 
 def test_backbones_are_pretrained_on_whole_frames_and_what_the_glancer_will_see(
     recognizer, batch, make_stage
 ):
-    stage = make_stage("stage 0 focuser", recognizer)
-    recognizer.eval()
-    frames = batch.frames[1, 2][None].float() / 255.0
-    normal = (frames - recognizer.pixel_mean) / recognizer.pixel_std
-    torch.testing.assert_close(stage(batch)[1, 2], recognizer.focuser(normal)[0])
-    stage = make_stage("stage 0 glancer", recognizer)
-    recognizer.eval()
-    frames = recognizer.glance_input(batch.frames[1, 2][None])
-    assert frames.shape == (1, 3, 28, 28)
-    torch.testing.assert_close(stage(batch)[1, 2], recognizer.glancer(frames)[0])
+    frame = batch.frames[1, 2][None]
+    inputs = {
+        "focuser": (frame.float() / 255.0 - recognizer.pixel_mean) / recognizer.pixel_std,
+        "glancer": recognizer.glance_input(frame),
+    }
+    assert inputs["glancer"].shape == (1, 3, 28, 28)
+    for part, frames in inputs.items():
+        stage = make_stage(f"stage 0 {part}", recognizer)
+        recognizer.eval()
+        torch.testing.assert_close(stage(batch)[1, 2], recognizer.get_submodule(part)(frames)[0])
 
 
-@pytest.mark.parametrize(
-    ("frames_per_clip", "chosen"),
-    [
-        (None, [0, 1, 2, 3]),
-        (1, [0]),
-        (2, [0, 3]),
-        (3, [0, 2, 3]),
-        (4, [0, 1, 2, 3]),
-        (9, [0, 1, 2, 3]),
-    ],
-)
-def test_stage_0_takes_evenly_spaced_frames(recognizer, batch, frames_per_clip, chosen):
+def test_stage_0_takes_evenly_spaced_frames(recognizer, batch):
     recognizer.eval()
-    some = BackboneStage(recognizer, "focuser", 0.05, frames_per_clip)(batch)
     every = BackboneStage(recognizer, "focuser", 0.05, None)(batch)
-    torch.testing.assert_close(some, every[:, chosen])
+    assert every.shape[1] == 4
+    chosen = {1: [0], 2: [0, 3], 3: [0, 2, 3], 4: [0, 1, 2, 3], 9: [0, 1, 2, 3]}
+    for frames_per_clip, frames in chosen.items():
+        some = BackboneStage(recognizer, "focuser", 0.05, frames_per_clip)(batch)
+        torch.testing.assert_close(some, every[:, frames])
 
 
 def _logits_at(recognizer, batch, offsets):
@@ -174,9 +148,8 @@ def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch, make_st
     expected = [[0, 27], [14, 13], [1, 0], [27, 7]]
     drawn = dataclasses.replace(batch, chance=_at(places.double().expand(5, 4, 2)))
     with torch.no_grad():
-        torch.testing.assert_close(
-            stage(drawn), _logits_at(recognizer, batch, [expected] * 5), rtol=0, atol=1e-5
-        )
+        logits = _logits_at(recognizer, batch, [expected] * 5)
+        torch.testing.assert_close(stage(drawn), logits, rtol=0, atol=1e-5)
 
 
 def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):
@@ -228,27 +201,22 @@ def test_a_saved_policy_looks_where_its_best_actions_over_the_episode_are(
     looks = choose(maps, torch.zeros(3, 4, 2))
     policy, state = load_policy(f"{folder}/policy").policy, None
     for t in range(4):
-        best, state = policy.predict(
-            maps[:, t].numpy(), state, np.full(3, t == 0), deterministic=True
-        )
+        observed, starts = maps[:, t].numpy(), np.full(3, t == 0)
+        best, state = policy.predict(observed, state, starts, deterministic=True)
         chosen = torch.from_numpy(best)
         # The frame has 40 pixels, a patch 12.
-        on_grid = num_actions == 16
-        expected = GRID.offsets(chosen) if on_grid else (chosen * 28).floor()
+        expected = GRID.offsets(chosen) if num_actions else (chosen * 28).floor()
         assert looks.offsets[:, t].tolist() == expected.tolist()
     assert len(looks.offsets.flatten(0, 1).unique(dim=0)) > 1
 
 
-@pytest.mark.parametrize(
-    ("grid", "entries"),
-    [(PatchGrid(7, 40, 12), {}), (GRID, {"glance_size": 40})],
-    ids=["other grid", "other maps"],
-)
-def test_a_policy_for_other_maps_or_another_grid_is_refused(make_recognizer, save, grid, entries):
-    with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
-        choose_patches(save(16), grid, make_recognizer(**entries))
-
-
-def test_a_policy_that_is_not_there_is_named_with_its_command(recognizer):
+def test_a_policy_for_other_maps_or_another_grid_and_one_that_is_not_there_are_refused(
+    make_recognizer, save
+):
+    folder = save(16)
+    for grid, entries in ((PatchGrid(7, 40, 12), {}), (GRID, {"glance_size": 40})):
+        recognizer = make_recognizer(**entries)
+        with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
+            choose_patches(folder, grid, recognizer)
     with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
         choose_patches("nowhere", GRID, recognizer)

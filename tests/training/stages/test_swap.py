@@ -35,17 +35,16 @@ SMALL = {
     "qrdqn": REPLAY,
 }
 SAC = ["algo.class_path=stable_baselines3.SAC", "algo.buffer_size=1000", *REPLAY]
+GLANCE_MAP = [
+    "algo.policy_kwargs.features_extractor_class=glance_map",
+    "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
+]
 CASES = [
     *([name] for name in SMALL),
     ["ppo", "locations=continuous"],
     ["custom", "locations=continuous", *SAC],
     ["gru_ppo", "locations=continuous", "algo.policy_kwargs.batch_norm=true"],
-    [
-        "ppo",
-        "observation=map",
-        "algo.policy_kwargs.features_extractor_class=glance_map",
-        "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
-    ],
+    ["ppo", "observation=map", *GLANCE_MAP],
     ["dqn", "observation=map"],
     ["gru_ppo", "algo.policy_kwargs.head=spatial"],
     ["recurrent_ppo", "algo.policy=SpatialLstmPolicy"],
@@ -53,15 +52,14 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def train_into(run_command, tiny, handed_on):
+def train_into(run_tiny, handed_on):
     """Runs stage 2 with an algorithm into a folder."""
 
     def run(folder, name, *overrides, code=0):
-        given = [item for item in tiny if "policy_kwargs" not in item]
-        place = [f"output_dir={folder}", f"algo={name}", *SMALL.get(name, [])]
+        given = [f"algo={name}", *SMALL.get(name, []), *overrides]
         if not any(item.startswith(("resume=", "recognizer=")) for item in overrides):
-            place.append(f"resume={handed_on['stage1']}")
-        return run_command("stage2", *given, *place, *overrides, code=code)
+            given.append(f"resume={handed_on['stage1']}")
+        return run_tiny("stage2", folder, *given, code=code)
 
     return run
 
@@ -114,10 +112,9 @@ def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
     assert not (run / "training_state.pt").exists()
     (expected,) = _returns(run)
     _check_events(run / "tensorboard", [expected])
-    videos = open_videos("glyphs", "val", VideoOptions(2, 112), data_dir=tiny_videos)
     env = PatchLocalizationVectorEnv.from_parts(
         Recognizer.load(run / "recognizer"),
-        videos,
+        open_videos("glyphs", "val", VideoOptions(2, 112), data_dir=tiny_videos),
         num_envs=10,
         reward="expected",
         grid_size=4,
@@ -157,17 +154,14 @@ def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
         ("ppo", "algo.env=1", "'env' cannot be set: the run makes it"),
         ("ppo", "observation=pixels", "observation=pixels is unknown; known are map, vector"),
         ("dqn", "locations=continuous", "algo=dqn cannot use locations=continuous"),
-        (
-            "gru_ppo",
-            "algo.policy_kwargs.batch_norm=true algo.batch_episodes=2",
-            "needs the rollout's 10 episodes in one batch: batch_episodes=10",
-        ),
+        ("gru_ppo", "algo.policy_kwargs.batch_norm=true algo.batch_episodes=2",
+         "needs the rollout's 10 episodes in one batch: batch_episodes=10"),
         ("gru_ppo", "locations=continuous algo.policy_kwargs.action_std=0", "must be positive"),
         ("custom", "", "algo=custom needs algo.class_path="),
         ("custom", "algo.class_path=nowhere.Algo", "algo.class_path=nowhere.Algo cannot be"),
         ("custom", "algo.class_path=json.JSONDecoder", "is no algorithm of Stable-Baselines3"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_with_the_cure(train_policy, name, overrides, message):
     # Before or after the run folder is made.
     done = train_policy(name, *overrides.split(), code=(1, 2))
@@ -178,20 +172,9 @@ def test_a_mistake_is_one_line_with_the_cure(train_policy, name, overrides, mess
 def test_a_missing_package_is_named_with_its_cure(train_policy, monkeypatch):
     for module in [name for name in sys.modules if name.split(".")[0] == "sb3_contrib"]:
         monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setattr(sys, "meta_path", [_Without("sb3_contrib"), *sys.meta_path])
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)  # as if it were not installed
     done = train_policy("trpo", code=1)
     assert "trpo comes with sb3-contrib, which is not installed: pip install 'adafocus" in done.err
-
-
-class _Without:
-    """An import system in which a package is not installed."""
-
-    def __init__(self, package):
-        self._package = package
-
-    def find_spec(self, name, *_):
-        if name.split(".")[0] == self._package:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 def test_several_processes_are_for_gru_ppo(train_policy, monkeypatch):
@@ -230,21 +213,16 @@ def test_a_run_that_cannot_be_continued_says_so(train_policy, tmp_path, handed_o
     assert "run is an interrupted stage2 that left nothing to continue from" in done.err
 
 
-@pytest.mark.parametrize(
-    ("name", "cure"),
-    [
+def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(train_policy, monkeypatch):
+    monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
+    for name, cure in (
         ("dqn", "smaller algo.buffer_size"),
         ("ppo", "fewer algo.n_steps"),
         ("gru_ppo", "observation=vector"),
-    ],
-)
-def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(
-    train_policy, monkeypatch, name, cure
-):
-    monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
-    done = train_policy(name, code=1)
-    assert re.search(r"a (replay|rollout) buffer of .* does not fit into the 1\.0 kB", done.err)
-    assert cure in done.err
+    ):
+        done = train_policy(name, code=1)
+        assert re.search(r"a (replay|rollout) buffer of .* does not fit into the 1\.0 kB", done.err)
+        assert cure in done.err
 
 
 OWN = """
@@ -293,24 +271,19 @@ def test_a_policy_class_that_files_cannot_name_is_kept_as_a_zip_to_trust(
 
 
 def test_no_file_that_is_loaded_can_name_a_class_to_import(
-    own_package, ppo_run, train_into, run_command, tiny, tmp_path
+    own_package, ppo_run, train_into, run_tiny, tmp_path
 ):
-    run = tmp_path / "copied"
-    shutil.copytree(ppo_run, run)
-    for place in ("class", "class_path"):
-        file = run / "policy" / "policy.json"
-        description = json.loads(file.read_text())
+    run = shutil.copytree(ppo_run, tmp_path / "copied")
+    file, config = run / "policy" / "policy.json", run / "config.yaml"
+    description = json.loads(file.read_text())
+    for place, code in (("class_path", 0), ("class", 1)):
         file.write_text(json.dumps({**description, place: "my_algorithms.MyPolicy"}))
-        given = [*tiny, f"resume={run}", f"output_dir={tmp_path / 'e'}"]
-        done = run_command("evaluate", *given, code=int(place == "class"))
+        done = run_tiny("evaluate", tmp_path / "e", f"resume={run}", code=code)
         assert "my_algorithms" not in sys.modules
-        if place == "class":
-            assert "class 'my_algorithms.MyPolicy' is none of ActorCriticPolicy" in done.err
-        file.write_text(json.dumps(description))
-    config = run / "config.yaml"
-    config.write_text(
-        config.read_text().replace("class_path: null", "class_path: my_algorithms.MyPPO")
-    )
+    assert "class 'my_algorithms.MyPolicy' is none of ActorCriticPolicy" in done.err
+    file.write_text(json.dumps(description))
+    text = config.read_text()
+    config.write_text(text.replace("class_path: null", "class_path: my_algorithms.MyPPO"))
     torch.save({"command": "stage2", "processes": 1}, run / "training_state.pt")
     done = train_into(tmp_path / "again", "ppo", f"resume={run}", "reward=expected", code=2)
     assert "with other settings" in done.err
@@ -329,9 +302,15 @@ def test_a_zip_opens_only_with_trust(ppo_run, refused, run_tiny, judge, handed_o
     assert (tmp_path / "s" / "policy.zip").is_file()
 
 
-def test_code_in_a_zip_does_not_run_without_trust(
-    ppo_run, refused, run_command, tiny, handed_on, tmp_path
-):
+class _Poison:
+    def __init__(self, path):
+        self._path = path
+
+    def __reduce__(self):
+        return open, (self._path, "w")
+
+
+def test_code_in_a_zip_does_not_run_without_trust(ppo_run, refused, run_tiny, handed_on, tmp_path):
     canary = tmp_path / "canary"
     model = PPO.load(ppo_run / "algorithm.zip", device="cpu")
     model.poison = _Poison(str(canary))
@@ -340,14 +319,5 @@ def test_code_in_a_zip_does_not_run_without_trust(
     refused("evaluate", *given)
     assert not canary.exists()
     # With trust it would: the canary is alive.
-    out = f"output_dir={tmp_path / 'e'}"
-    run_command("evaluate", *tiny, *given, "trust=true", out, code=(0, 1))
+    run_tiny("evaluate", tmp_path / "e", *given, "trust=true", code=(0, 1))
     assert canary.exists()
-
-
-class _Poison:
-    def __init__(self, path):
-        self._path = path
-
-    def __reduce__(self):
-        return open, (self._path, "w")

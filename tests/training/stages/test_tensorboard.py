@@ -17,8 +17,6 @@ from agents.evaluation import evaluate_agent
 from train.evaluation.report.video import gif_bytes
 from train.stages.policy.tensorboard import EpisodePictures, RolloutLooks, heat_map, make_logger
 
-GRID = PatchGrid(4, 40, 12)
-
 
 @pytest.fixture
 def logger(tmp_path):
@@ -37,36 +35,48 @@ def _info(confidence, baseline, top, left):
     return {"confidence": confidence, "baseline_confidence": baseline, "patch_box": box}
 
 
-def test_reward_parts_are_means_and_looks_are_counted_until_they_are_recorded(logger, tmp_path):
-    looks = RolloutLooks(GRID)
+@pytest.fixture
+def looks(logger):
+    """Notes the looks of a rollout: what is called with the `locals` of each step."""
+    callback = RolloutLooks(PatchGrid(4, 40, 12))
+    callback.model = SimpleNamespace(logger=logger, num_timesteps=0)
+
+    def play(*steps):
+        for callback.locals in steps:
+            callback.on_step()
+            callback.on_rollout_end()
+        callback.record_locations()
+
+    return play
+
+
+def test_reward_parts_are_means_and_looks_are_counted_until_they_are_recorded(
+    looks, logger, tmp_path
+):
     # Positions of the grid are 0, 9, 18 and 28 pixels from the edge.
-    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)
-    for infos in (
-        [_info(0.5, 0.25, 0, 0), _info(0.7, 0.35, 0, 1)],
-        [_info(0.9, 0.3, 28, 28), _info(0.1, 0.1, 28, 25)],
-    ):
-        looks.locals = {"infos": infos}
-        looks.on_step()
-        looks.on_rollout_end()
-    looks.record_locations()
+    looks(
+        {"infos": [_info(0.5, 0.25, 0, 0), _info(0.7, 0.35, 0, 1)]},
+        {"infos": [_info(0.9, 0.3, 28, 28), _info(0.1, 0.1, 28, 25)]},
+    )
     logger.dump(7)
     events = _events(tmp_path)
     values = {tag: events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]}
-    assert values == pytest.approx(
-        {
-            "rollout/confidence": 0.55,
-            "rollout/baseline_confidence": 0.25,
-            "rollout/location_entropy_bits": 1.0,  # two positions, each half of the looks
-        }
-    )
+    # Two positions have half of the looks each.
+    expected = {"confidence": 0.55, "baseline_confidence": 0.25, "location_entropy_bits": 1.0}
+    assert values == pytest.approx({f"rollout/{name}": v for name, v in expected.items()})
     assert events.Scalars("rollout/confidence")[0].step == 7
     (image,) = events.Images("rollout/locations")
     picture = np.asarray(Image.open(io.BytesIO(image.encoded_image_string)))
     assert picture.shape == (96, 96, 3)
     assert (picture[0, 0] == picture[95, 95]).all()
     assert (picture[0, 0] != picture[0, 95]).any()
-    looks.record_locations()  # nothing since: nothing to record
+    looks()  # nothing since: nothing to record
     assert "rollout/locations" not in logger.name_to_value
+
+
+def test_infos_of_another_environment_are_left_alone(looks, logger):
+    looks({}, {"infos": [{}]})
+    assert not logger.name_to_value
 
 
 def test_the_most_looked_at_position_is_yellow_and_the_others_are_darker():
@@ -75,17 +85,6 @@ def test_the_most_looked_at_position_is_yellow_and_the_others_are_darker():
     assert picture.shape == (48, 48, 3)
     for color, (row, column) in zip(colors, ((0, 0), (0, 47), (47, 0), (47, 47)), strict=True):
         assert (picture[row, column] == color).all()
-
-
-def test_infos_of_another_environment_are_left_alone(logger):
-    looks = RolloutLooks(GRID)
-    looks.model = SimpleNamespace(logger=logger, num_timesteps=0)
-    for local in ({}, {"infos": [{}]}):
-        looks.locals = local
-        looks.on_step()
-    looks.on_rollout_end()
-    looks.record_locations()
-    assert not logger.name_to_value
 
 
 def test_a_continued_run_keeps_the_table_of_the_run_before(tmp_path):
@@ -146,12 +145,8 @@ def test_a_video_that_cannot_be_read_is_said_once_and_training_goes_on(
 def test_a_gif_has_the_frames_their_colours_and_their_time():
     frames = [np.full((4, 6, 3), color, np.uint8) for color in ((250, 10, 10), (10, 10, 250))]
     with Image.open(io.BytesIO(gif_bytes(frames, 2.5))) as gif:
-        assert (gif.n_frames, gif.size, gif.info["duration"], gif.info["loop"]) == (
-            2,
-            (6, 4),
-            400,
-            0,
-        )
+        assert (gif.n_frames, gif.size) == (2, (6, 4))
+        assert (gif.info["duration"], gif.info["loop"]) == (400, 0)
         for number, frame in enumerate(frames):
             gif.seek(number)
             shown = np.asarray(gif.convert("RGB")).astype(int)

@@ -17,14 +17,20 @@ from train.tune import search as tune  # noqa: E402
 
 
 @pytest.fixture
-def search(run_command, tiny, handed_on, tmp_path):
+def search(run_tiny, handed_on, tmp_path):
     """Runs the command on the recognizer of `handed_on`, in `tmp_path / "tune"`."""
 
     def run(*overrides, code=0):
-        place = [f"resume={handed_on['stage1']}", f"output_dir={tmp_path / 'tune'}"]
-        return run_command("tune", *tiny, *place, *overrides, code=code)
+        resume = f"resume={handed_on['stage1']}"
+        return run_tiny("tune", tmp_path / "tune", resume, *overrides, code=code)
 
     return run
+
+
+@pytest.fixture
+def result(tmp_path):
+    """Reads `tune.json`."""
+    return lambda: json.loads((tmp_path / "tune" / "tune.json").read_text())
 
 
 @pytest.fixture
@@ -47,12 +53,8 @@ def scripted(monkeypatch):
     return script
 
 
-def _result(tmp_path):
-    return json.loads((tmp_path / "tune" / "tune.json").read_text())
-
-
 def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_trains(
-    search, run_command, monkeypatch, tmp_path
+    search, result, run_command, monkeypatch, tmp_path
 ):
     begun = []
     train = tune.run_stage2
@@ -71,33 +73,32 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
     given = ["trials=2", "epochs=2", "algo.gamma=0.5"]
     with pytest.raises(KeyboardInterrupt):
         search(*given)
-    first = _result(tmp_path)
+    first = result()
     assert [trial["folder"] for trial in first["trials"]] == ["trial_000"]
     done = search(*given)
     assert begun == ["trial_000", "trial_001", "trial_001"]
     assert "continuing after epoch 1 of 2" in (tmp_path / "tune" / "tune.log").read_text()
-    result = _result(tmp_path)
-    assert result["trials"][0] == first["trials"][0]
-    assert [trial["folder"] for trial in result["trials"]] == ["trial_000", "trial_001"]
-    assert result["trials"][1]["returns"].keys() == {"1", "2"}
-    assert result["best"]["return"] == max(trial["return"] for trial in result["trials"])
-    assert sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir()) == [
-        *("config.yaml", "finished.json", "policy", "tensorboard")
-    ]
+    end = result()
+    assert end["trials"][0] == first["trials"][0]
+    assert [trial["folder"] for trial in end["trials"]] == ["trial_000", "trial_001"]
+    assert end["trials"][1]["returns"].keys() == {"1", "2"}
+    assert end["best"]["return"] == max(trial["return"] for trial in end["trials"])
+    files = sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir())
+    assert files == ["config.yaml", "finished.json", "policy", "tensorboard"]
     # The best trial's command line is the table's last words, and trains the same again.
     command = done.out.split("the best trial's settings:\n")[1].splitlines()[0]
-    assert command == result["command"]
+    assert command == end["command"]
     words = shlex.split(command)
     assert words[:2] == ["adafocus", "stage2"]
     assert "algo.gamma=0.5" in words
-    assert "gamma" not in result["best"]["parameters"]
+    assert "gamma" not in end["best"]["parameters"]
     run_command(*words[1:], f"output_dir={tmp_path / 'again'}")
-    best = tmp_path / "tune" / result["best"]["folder"] / "policy" / "policy.safetensors"
+    best = tmp_path / "tune" / end["best"]["folder"] / "policy" / "policy.safetensors"
     assert (tmp_path / "again/policy/policy.safetensors").read_bytes() == best.read_bytes()
 
 
 def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
-    search, scripted, monkeypatch, tmp_path
+    search, result, scripted, monkeypatch
 ):
     median = optuna.pruners.MedianPruner(n_startup_trials=2)
     monkeypatch.setattr(tune, "_pruner", lambda *_: median)
@@ -109,19 +110,13 @@ def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
             "trial_003": [0.45, 0.6, 0.7],
         }
     )
-    done = search("trials=4", "epochs=3")
-    rows = _result(tmp_path)["trials"]
-    assert [(row["pruned"], row["return"], row["epochs"]) for row in rows] == [
-        (False, 0.5, 3),
-        (False, 0.6, 3),
-        (True, 0.45, 2),
-        (False, 0.7, 3),
-    ]
-    assert _result(tmp_path)["best"]["folder"] == "trial_003"
-    assert "pruned" in done.out
+    assert "pruned" in search("trials=4", "epochs=3").out
+    rows = [(row["pruned"], row["return"], row["epochs"]) for row in result()["trials"]]
+    assert rows == [(False, 0.5, 3), (False, 0.6, 3), (True, 0.45, 2), (False, 0.7, 3)]
+    assert result()["best"]["folder"] == "trial_003"
 
 
-def test_a_diverged_trial_is_recorded_and_the_search_goes_on(search, monkeypatch, tmp_path):
+def test_a_diverged_trial_is_recorded_and_the_search_goes_on(search, result, monkeypatch):
     def train(config, *_, on_evaluation):
         if config.output_dir.name == "trial_000":
             raise FloatingPointError("the loss became nan")
@@ -129,7 +124,7 @@ def test_a_diverged_trial_is_recorded_and_the_search_goes_on(search, monkeypatch
 
     monkeypatch.setattr(tune, "run_stage2", train)
     search("trials=2")
-    first, second = _result(tmp_path)["trials"]
+    first, second = result()["trials"]
     assert (first["pruned"], first["error"]) == (True, "the loss became nan")
     assert first["return"] is None
     assert (second["pruned"], second["return"]) == (False, 0.25)
@@ -165,21 +160,18 @@ def test_another_search_does_not_go_on_in_the_folder(search, scripted):
 
 
 def test_values_of_ones_own_are_tried_and_an_error_of_a_trial_is_the_commands(
-    search, scripted, tmp_path
+    search, scripted, monkeypatch, tmp_path
 ):
     runs = scripted({"trial_000": [0.1]})
     only = "search={gamma: [0.25], learning_rate: null, n_epochs: null, ent_coef: null}"
     search("trials=1", only, "algo.batch_episodes=10")
     assert runs[0].algo.arguments["gamma"] == 0.25
     assert "ent_coef" not in runs[0].algo.arguments
-    done = search("trials=1", "search={gama: [0.5]}", f"output_dir={tmp_path / 'other'}", code=1)
-    assert "did you mean 'gamma'" in done.err
-
-
-def test_without_optuna_the_error_says_what_to_install(search, monkeypatch):
+    other = ("trials=1", "search={gama: [0.5]}", f"output_dir={tmp_path / 'other'}")
+    assert "did you mean 'gamma'" in search(*other, code=1).err
     monkeypatch.setitem(sys.modules, "optuna", None)
-    done = search("trials=1", code=1)
-    assert done.err == (
+    new = ("trials=1", f"output_dir={tmp_path / 'new'}")
+    assert search(*new, code=1).err == (
         "adafocus tune: it needs Optuna, which is not installed: pip install 'adafocus-env[tune]'\n"
     )
 
@@ -208,11 +200,8 @@ def test_a_range_gives_numbers_of_three_digits_that_may_fall():
 def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else():
     given = {"gamma": 0.5, "policy_kwargs": {"net_arch": [8], "n_quantiles": 25}}
     merged = with_parameters(given, {"policy_kwargs.n_quantiles": 10, "learning_rate": 1.0})
-    assert merged == {
-        "gamma": 0.5,
-        "learning_rate": 1.0,
-        "policy_kwargs": {"net_arch": [8], "n_quantiles": 10},
-    }
+    kwargs = {"net_arch": [8], "n_quantiles": 10}
+    assert merged == {"gamma": 0.5, "learning_rate": 1.0, "policy_kwargs": kwargs}
     assert given["policy_kwargs"] == {"net_arch": [8], "n_quantiles": 25}
 
 
