@@ -5,10 +5,10 @@ SEED ?= 0
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test benchmark lint types format wheel clean
+.PHONY: help install demo test test-slow benchmark lint types format wheel clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 install: $(BIN)/.installed ## create the virtual environment and install everything into it
 
@@ -27,8 +27,13 @@ demo: install ## train all four stages on the built-in videos and compare polici
 	$(BIN)/adafocus demo seed=$(SEED)
 
 # A file stays with one worker, which makes what its tests share once; long files come first.
-test: install ## run the tests
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
+test: install ## run the tests, all but the slow ones
+	$(PYTEST) -m "not slow"
+
+test-slow: install ## run the others: killed runs, several processes, full-size networks, pipelines
+	$(PYTEST) -m slow
 
 benchmark: install ## measure speed as ratios of two ways, into outputs/benchmark/speed.json
 	$(BIN)/python tests/benchmarks/run.py
