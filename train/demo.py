@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rich.markup import escape
 from rich.table import Table
 
 from adafocus_env.data import Videos
@@ -194,9 +193,7 @@ def _say_what_to_look_at(folder: Path, display: ProgressDisplay) -> None:
         "stage2/policy": "the learned policy",
         "stage3_learned/recognizer": "the recognizer that goes with it",
     }
-    print_ = display.console.print
-    print_("\nWhat to look at:")
-    for name, meaning in looks.items():
-        print_(f"  {escape(str(folder / name))}  [dim]{meaning}[/dim]")
-    print_(f"  tensorboard --logdir {escape(str(folder))}  [dim]training curves[/dim]")
-    print_('Go on with gymnasium.make("AdaFocus/PatchLocalization-v0"): README.md shows how.')
+    display.list_files(f"\nWhat to look at in {folder}:", looks)
+    display.say(f"Training curves: tensorboard --logdir {folder}")
+    display.say("README.md shows how to go on with")
+    display.say('gymnasium.make("AdaFocus/PatchLocalization-v0")')

@@ -116,6 +116,18 @@ def test_all_tables_fit_a_terminal_of_80_columns(report, policy_row):
     assert "-.3873" in printed
 
 
+def test_in_60_columns_intervals_are_left_out_and_numbers_stay_whole(
+    benchmark_result, policy_row, tmp_path
+):
+    printed = io.StringIO()
+    result = benchmark_result(policy_row("greedy_oracle"))
+    write_report(result, tmp_path, Console(file=printed, width=60), brief=True)
+    assert all(len(line) <= 60 for line in printed.getvalue().splitlines())
+    row = next(line.split() for line in printed.getvalue().splitlines() if "greedy" in line)
+    assert row == ["greedy_oracle", ".0601", ".978", ".991", ".72", ".134"]
+    assert "no room for 95 % of it, 95 %: the report has them" in printed.getvalue()
+
+
 def test_a_collapse_of_a_learned_policy_is_warned_of(report, policy_row):
     habits = {**policy_row("")["diagnostics"], "collapsed": True, "top_position_share": 0.97}
     markdown, printed = report(policy_row("ppo", learned=True, diagnostics=habits), brief=True)

@@ -80,13 +80,14 @@ def test_each_part_is_one_line_without_a_terminal(demo):
 
 def test_it_ends_with_the_table_and_the_paths_of_what_to_look_at(demo):
     here, out = demo
-    table, _, looks = out.partition("What to look at:")
+    table, _, looks = out.partition(f"What to look at in {DEMO_FOLDER}:")
     assert sum(line.split()[:1] == ["greedy_oracle"] for line in table.splitlines()) == 2
-    words = [line.split()[0] for line in looks.splitlines() if line.strip()]
-    shown = [word for word in words if word.startswith(str(DEMO_FOLDER))]
-    assert len(shown) >= 6
-    for path in shown:
-        assert (here / path).exists(), path
+    shown = [
+        line.split()[0] for line in looks.splitlines() if line.startswith("  ") and line[2] != " "
+    ]
+    assert len(shown) == 8
+    for name in shown:
+        assert (here / DEMO_FOLDER / name).exists(), name
     assert "gymnasium.make" in looks
 
 
