@@ -305,6 +305,12 @@ def tiny(tiny_videos, where_used):
 
 
 @pytest.fixture(scope="session")
+def compose_config():
+    """Composes `configs/` for a command with overrides, as the command line does."""
+    return lambda command, *overrides: compose_command(command, overrides).cfg
+
+
+@pytest.fixture(scope="session")
 def make_config():
     """Composes and reads a command's configuration; overrides as on the command line."""
 

@@ -28,14 +28,23 @@ S = TypeVar("S", bound=Section)
 def prepare_hydra() -> None:
     """Tell Hydra the keys and their defaults, and the earlier names of experiments.
 
-    And what `${recipe:KEY}` is: the experiment's value of KEY for the running command.
+    And what `${recipe:KEY}` is: the experiment's value of KEY for the running command; and
+    `${spatial:NAME}`: its value for `gru_ppo`, where the spatial head is possible and no other
+    preset was asked for.
     """
 
     def of_recipe(name: str, *, _root_: DictConfig) -> Any:
         recipes = _root_.get("recipes") or {}
         return (recipes.get(_root_.command) or {}).get(name)
 
+    def of_spatial(name: str, *, _root_: DictConfig) -> Any:
+        recipe = (_root_.get("recipes") or {}).get("gru_ppo") or {}
+        own = _root_.algo.preset == recipe.get("preset", "demo")
+        fits = own and _root_.locations != "continuous" and _root_.observation == "map"
+        return recipe.get(name) if fits else None
+
     OmegaConf.register_new_resolver("recipe", of_recipe, replace=True)
+    OmegaConf.register_new_resolver("spatial", of_spatial, replace=True)
     store = ConfigStore.instance()
     store.store("keys", node={"command": "???", **_defaults()})
     for old, (experiment, patch_size) in PUBLISHED_EXPERIMENTS.items():

@@ -210,11 +210,29 @@ def test_dqn_sees_maps_where_the_experiment_says_that_they_are_small(make_config
 
 
 def test_arguments_that_are_not_given_are_left_to_the_preset(make_config):
-    algo = make_config("stage2").algo
+    algo = make_config("stage2", "recipes.gru_ppo=null").algo
     assert (algo.name, algo.preset) == ("gru_ppo", "demo")
     assert {key: value for key, value in algo.arguments.items() if value} == {}
     algo = make_config("stage2", "algo.gamma=0.5", "algo.preset=paper").algo
     assert (algo.preset, algo.arguments["gamma"]) == ("paper", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "head"),
+    [
+        ([], "spatial"),
+        (["locations=skip", "reward=skip"], "spatial"),
+        (["locations=continuous"], None),
+        (["observation=vector"], None),
+        (["algo.preset=paper"], None),
+        (["algo.policy_kwargs.head=flat"], "flat"),
+        (["experiment=glyphs_memory"], None),
+    ],
+)
+def test_the_recipe_has_a_spatial_head_where_one_is_possible(make_config, given, head):
+    arguments = make_config("stage2", *given).algo.arguments
+    assert arguments.get("policy_kwargs", {}).get("head") == head
+    assert ("learning_rate" in arguments) == (head is not None)
 
 
 def _arguments(function, without):

@@ -63,7 +63,7 @@ def test_a_decision_for_each_division_costs_no_more_patches(count):
 
 
 def test_small_parts_cost_what_their_shapes_say(count):
-    overrides = ["num_frames=3", "hidden_dim=16", "action_dim=25"]
+    overrides = ["num_frames=3", "hidden_dim=16", "action_dim=25", "recipes.gru_ppo=null"]
     overrides += ["++algo.policy_kwargs.hidden_dim=8", "++algo.policy_kwargs.channels=4"]
     parts = count(*overrides)["multiply_adds_per_video"]
     # GRU: three gates, each of input x state and state x state; then the linear layers.
@@ -75,6 +75,7 @@ def test_small_parts_cost_what_their_shapes_say(count):
 def test_the_spatial_head_costs_a_convolution_its_averages_and_its_frame(count):
     overrides = ["num_frames=3", "action_dim=25", "++algo.policy_kwargs.head=spatial"]
     overrides += ["++algo.policy_kwargs.recurrent=false", "++algo.policy_kwargs.head_dim=8"]
+    overrides += ["recipes.gru_ppo=null"]
     cells, means, scores = 48 * 8 * 49, 8 * 49 * 25, 8 * 25
     frame, value = 48 * 8, 48 * 8 + 8
     assert count(*overrides)["multiply_adds_per_video"]["policy"] == 3 * (

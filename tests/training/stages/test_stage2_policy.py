@@ -55,13 +55,13 @@ def test_the_first_policy_of_the_highest_return_is_kept(train_policy, monkeypatc
 
     def scripted(env, policy, **_):
         result = evaluate_agent(env, policy)
-        seen.append(policy.actor.weight.detach().clone())
+        seen.append(policy.actor.score.weight.detach().clone())
         rewards = np.full_like(result.rewards, returns[len(seen) - 1] / result.rewards.shape[1])
         return replace(result, rewards=rewards)
 
     monkeypatch.setattr(keep_best, "evaluate_agent", scripted)
     folder = train_policy("epochs=4")
-    assert torch.equal(load_policy(folder / "policy").policy.actor.weight, seen[1])
+    assert torch.equal(load_policy(folder / "policy").policy.actor.score.weight, seen[1])
     assert not torch.equal(seen[1], seen[2])
     assert list(_evaluations(folder).values()) == pytest.approx(returns)
 
