@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 from adafocus_env.data import VideoError, VideoOptions, Videos, open_videos
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.data.glyphs.videos import GlyphVideos
-from adafocus_env.data.media.video_files import OpenVideo
+from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.envs.lookahead import confidences_at_all_positions
 from adafocus_env.features import FeatureBank
@@ -98,7 +98,7 @@ def _frame_folders(folder):
         frames = folder / "frames" / path.stem
         if not frames.is_dir():
             frames.mkdir(parents=True)
-            for number, frame in OpenVideo(path).read():
+            for number, frame in VideoFile(path).read():
                 cv2.imwrite(str(frames / f"image_{number + 1:05d}.jpg"), frame[..., ::-1])
     return open_videos("videos", "val", VideoOptions(4, 40, media="frames"), data_dir=folder)
 
