@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
+from adafocus_env.envs.actions import PatchGrid
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import EpisodeSampler
 from adafocus_env.envs.factory import (
@@ -241,6 +242,11 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     def shows_cost(self) -> bool:
         """Whether observations end with a channel that shows the price of a look."""
         return self.core.shows_cost
+
+    @property
+    def patch_grid(self) -> PatchGrid:
+        """The positions of a grid of patches, also where actions are others."""
+        return self.core.grid
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None

@@ -13,6 +13,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
+from adafocus_env.envs.actions import PatchGrid
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import RowSamplers
 from adafocus_env.envs.factory import (
@@ -122,6 +123,11 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     def shows_cost(self) -> bool:
         """Whether observations end with a channel that shows the price of a look."""
         return self.core.shows_cost
+
+    @property
+    def patch_grid(self) -> PatchGrid:
+        """The positions of a grid of patches, also where actions are others."""
+        return self.core.grid
 
     @property
     def num_videos(self) -> int:

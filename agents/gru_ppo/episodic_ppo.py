@@ -21,6 +21,7 @@ from agents.gru_ppo.process_group import ONE_PROCESS, ProcessGroup
 from agents.gru_ppo.rollout_cache import check_one_batch
 from agents.gru_ppo.video_schedule import VideoSchedule
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.vec_env import playable
 
 log = logging.getLogger(__name__)
@@ -160,6 +161,9 @@ class EpisodicPPO(PPO):
             scale_rewards=self.scale_rewards,
             process_group=self.process_group,
         )
+        if self.env is not None and self.env.has_attr("patch_grid"):
+            grid = self.env.get_attr("patch_grid")[0]
+            self.policy_kwargs = with_patch_grid(self.policy_class, self.policy_kwargs, grid)
         policy = self.policy_class(
             self.observation_space, self.action_space, self.lr_schedule, **self.policy_kwargs
         )

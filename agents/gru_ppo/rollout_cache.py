@@ -62,9 +62,10 @@ class RolloutCache:
 def trains_as_it_acts(policy: GruActorCriticPolicy) -> bool:
     """Whether a pass is the same in training mode as in evaluation mode.
 
-    A subclass is taken not to be: it may have dropout.
+    A subclass is taken not to be: it may change whatever it likes.
     """
-    return type(policy) is GruActorCriticPolicy and not _batch_norms(policy)
+    dropout = any(isinstance(part, nn.Dropout) and part.p > 0 for part in policy.modules())
+    return type(policy) is GruActorCriticPolicy and not dropout and not _batch_norms(policy)
 
 
 @contextmanager

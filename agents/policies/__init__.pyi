@@ -1,8 +1,10 @@
+from agents.policies.distributions import PolicyStep as PolicyStep
+from agents.policies.encoder import GlanceMapEncoder as GlanceMapEncoder
 from agents.policies.glance_extractor import GlanceMapExtractor as GlanceMapExtractor
-from agents.policies.gru_policy import GlanceMapEncoder as GlanceMapEncoder
 from agents.policies.gru_policy import GruActorCriticPolicy as GruActorCriticPolicy
-from agents.policies.gru_policy import PolicyStep as PolicyStep
 from agents.policies.policy_files import SavedPolicy as SavedPolicy
 from agents.policies.policy_files import load_policy as load_policy
 from agents.policies.policy_files import load_trusted_zip as load_trusted_zip
 from agents.policies.policy_files import save_policy as save_policy
+from agents.policies.spatial_head import patch_grid_numbers as patch_grid_numbers
+from agents.policies.spatial_policy import SpatialPolicy as SpatialPolicy

@@ -6,6 +6,7 @@ draw from given uniforms, so a rollout's draws do not depend on how it is collec
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,6 +56,23 @@ class ActionHead(Protocol):
     def within_bounds(self, actions: Tensor) -> Tensor:
         """Drawn actions as the environment takes them."""
         ...
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """What the policy does in one step of N rows.
+
+    Attributes:
+        actions: `(N,)` int64, or `(N, 2)` as drawn, which may lie outside the frame.
+        values: `(N,)`.
+        log_probs: `(N,)` of the actions.
+        policy_state: `(N, S)` after the step.
+    """
+
+    actions: Tensor
+    values: Tensor
+    log_probs: Tensor
+    policy_state: Tensor
 
 
 def make_action_head(

@@ -8,7 +8,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from agents.policies.gru_policy import GlanceMapEncoder
+from agents.policies.encoder import GlanceMapEncoder
 
 
 class GlanceMapExtractor(BaseFeaturesExtractor):

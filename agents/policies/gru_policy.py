@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,90 +14,20 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.policies.distributions import ActionDistribution, make_action_head
-
-
-@dataclass(frozen=True)
-class PolicyStep:
-    """What the policy does in one step of N rows.
-
-    Attributes:
-        actions: `(N,)` int64, or `(N, 2)` as drawn, which may lie outside the frame.
-        values: `(N,)`.
-        log_probs: `(N,)` of the actions.
-        policy_state: `(N, S)` after the step.
-    """
-
-    actions: Tensor
-    values: Tensor
-    log_probs: Tensor
-    policy_state: Tensor
-
-
-class GlanceMapEncoder(nn.Module):
-    """A glance map (or vector) to `hidden_dim` features: the published trunk of the policy.
-
-    For maps: standardise, 1x1 convolution to `channels`, ReLU, flatten, linear, ReLU. For vectors
-    the convolution is left out. Batch normalisation, published for Something-Something, stands
-    before either ReLU.
-
-    Args:
-        shape: `(C, h, w)` or `(C,)` of one observation.
-        channels: output of the 1x1 convolution.
-        hidden_dim: size of the features.
-        standardize: False leaves out the first step, which would copy all observations twice.
-        batch_norm: normalise after the convolution and after the linear layer.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        *,
-        channels: int = 32,
-        hidden_dim: int = 1024,
-        standardize: bool = False,
-        batch_norm: bool = False,
-    ):
-        super().__init__()
-        self._standardize = standardize
-        inputs = shape[0]
-        self.convolution: nn.Module = nn.Identity()
-        if len(shape) == 3:
-            norm = [nn.BatchNorm2d(channels)] if batch_norm else []
-            convolution = nn.Conv2d(inputs, channels, 1, bias=False)
-            self.convolution = nn.Sequential(convolution, *norm, nn.ReLU())
-            inputs = channels * shape[1] * shape[2]
-        after = [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
-        self.linear = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden_dim), *after, nn.ReLU())
-        per_channel = (1, shape[0], *[1] * (len(shape) - 1))
-        self.register_buffer("mean", torch.zeros(per_channel))
-        self.register_buffer("std", torch.ones(per_channel))
-
-    def fit_scale(self, observations: Tensor) -> None:
-        """Set mean and standard deviation of each channel from observations `(N, ...)`."""
-        axes = [axis for axis in range(observations.dim()) if axis != 1]
-        self.mean.copy_(observations.mean(dim=axes, keepdim=True))
-        # A channel that never changes keeps its scale instead of being blown up.
-        std = observations.std(dim=axes, keepdim=True)
-        self.std.copy_(torch.where(std > 1e-4, std, torch.ones_like(std)))
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """`(N, ...)` to `(N, hidden_dim)`."""
-        if self._standardize:
-            observations = (observations - self.mean) / self.std
-        features: Tensor = self.linear(self.convolution(observations))
-        return features
+from agents.policies.distributions import ActionDistribution, PolicyStep, make_action_head
+from agents.policies.encoder import GlanceMapEncoder, GlanceScale, init_reactive
+from agents.policies.spatial_head import FrameScore, SpatialScorer
 
 
 class GruActorCriticPolicy(BasePolicy):
-    """Encoder, one-layer GRU, and linear heads for where to look and for the value.
+    """Encoder, one-layer GRU, and a head for where to look and for the value.
 
     The state is an argument and a result. `step` acts one frame at a time; `evaluate_episodes` runs
     whole episodes from the zero state, which is what training uses. On a grid it chooses among the
     positions; in continuous locations it draws from a Gaussian around a mean.
+
+    The published head is linear in the GRU's state (`"flat"`): free logits of the positions. The
+    other one (`"spatial"`) scores each position of a grid by what the glance shows there.
 
     In training mode batch normalisation uses the statistics of all frames passed in at once, else
     its running ones.
@@ -106,8 +37,16 @@ class GruActorCriticPolicy(BasePolicy):
         action_space: `Discrete`, or `Box(0, 1, (2,))`.
         lr_schedule: learning rate over the remaining progress.
         use_sde: must be False; there for SB3's constructor.
+        head: `"flat"` or `"spatial"`.
+        recurrent: False leaves out the GRU: each frame is acted on by itself. With the spatial head
+            there is no encoder then either.
         channels: of the encoder's convolution.
         hidden_dim: of the encoder and the GRU.
+        patch_grid: of the spatial head: the arguments of the `PatchGrid` that actions name. GruPPO
+            asks its environment.
+        head_dim: hidden layer of the spatial head.
+        head_kernel: glance cells a side that the spatial head sees around each cell.
+        dropout: of the spatial head's hidden layer.
         detach_value: keep the value loss from shaping encoder and GRU. Not published; the demo's
             policies learn better with it.
         standardize: scale observations per channel, by statistics of the first frames seen.
@@ -115,7 +54,8 @@ class GruActorCriticPolicy(BasePolicy):
             as published.
         clamp_probs: log-probabilities of the softmax clamped to float32's resolution, as published;
             False is log-softmax, which differs below 1e-7.
-        batch_norm: batch normalisation in the encoder, as published for Something-Something.
+        batch_norm: batch normalisation in the encoder, as published for Something-Something, and
+            in the spatial head.
         action_std: standard deviation of continuous locations, as fractions of the free range.
         clip_log_probs: log-probabilities of continuous locations after clipping to the frame, as
             published, instead of before it.
@@ -125,7 +65,7 @@ class GruActorCriticPolicy(BasePolicy):
         sees_cost: whether a last channel shows it the price of a look (`skip_cost="random"`).
 
     Raises:
-        ValueError: a space that it cannot act in.
+        ValueError: a space that it cannot act in, or a head that does not fit it.
     """
 
     observation_space: spaces.Box
@@ -139,8 +79,14 @@ class GruActorCriticPolicy(BasePolicy):
         lr_schedule: Schedule,
         use_sde: bool = False,
         *,
+        head: str = "flat",
+        recurrent: bool = True,
         channels: int = 32,
         hidden_dim: int = 1024,
+        patch_grid: Mapping[str, int] | None = None,
+        head_dim: int = 64,
+        head_kernel: int = 1,
+        dropout: float = 0.0,
         detach_value: bool = False,
         standardize: bool = False,
         orthogonal: bool = False,
@@ -151,15 +97,17 @@ class GruActorCriticPolicy(BasePolicy):
         optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
         optimizer_kwargs: dict[str, Any] | None = None,
     ):
-        head = make_action_head(
+        action_head = make_action_head(
             action_space,
             clamp_probs=clamp_probs,
             action_std=action_std,
             clip_log_probs=clip_log_probs,
         )
-        axes = len(observation_space.shape or ())
-        if not isinstance(observation_space, spaces.Box) or axes not in (1, 3):
+        shape = observation_space.shape or ()
+        if not isinstance(observation_space, spaces.Box) or len(shape) not in (1, 3):
             raise ValueError(f"expected a Box of glance maps or vectors, got {observation_space}")
+        if head not in ("flat", "spatial"):
+            raise ValueError(f"head is 'flat' or 'spatial', not {head!r}")
         if use_sde:
             raise ValueError("GruActorCriticPolicy has no state-dependent exploration")
         super().__init__(
@@ -171,8 +119,14 @@ class GruActorCriticPolicy(BasePolicy):
             optimizer_kwargs=optimizer_kwargs,
         )
         self._arguments = {
+            "head": head,
+            "recurrent": recurrent,
             "channels": channels,
             "hidden_dim": hidden_dim,
+            "patch_grid": patch_grid,
+            "head_dim": head_dim,
+            "head_kernel": head_kernel,
+            "dropout": dropout,
             "detach_value": detach_value,
             "standardize": standardize,
             "orthogonal": orthogonal,
@@ -184,19 +138,35 @@ class GruActorCriticPolicy(BasePolicy):
         self.hidden_dim = hidden_dim
         self.detach_value = detach_value
         self.batch_norm = batch_norm
-        self.head = head
+        self.head = action_head
+        self.is_spatial = head == "spatial"
+        self.recurrent = recurrent
         # Kept with the weights, so that a loaded policy does not fit its scale again.
         self.register_buffer("scale_is_fitted", torch.tensor(not standardize))
-        self.encoder = GlanceMapEncoder(
-            observation_space.shape,
-            channels=channels,
-            hidden_dim=hidden_dim,
-            standardize=standardize,
-            batch_norm=batch_norm,
-        )
-        self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True)
-        self.actor = nn.Linear(hidden_dim, head.num_outputs)
-        self.critic = nn.Linear(hidden_dim, 1)
+        self.encoder = GlanceScale(shape, standardize=standardize)
+        if recurrent or not self.is_spatial:
+            self.encoder = GlanceMapEncoder(
+                shape,
+                channels=channels,
+                hidden_dim=hidden_dim,
+                standardize=standardize,
+                batch_norm=batch_norm,
+            )
+        self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True) if recurrent else None
+        self.actor: nn.Module
+        self.critic: nn.Module
+        if self.is_spatial:
+            state_dim = hidden_dim * recurrent
+            self.actor = SpatialScorer(
+                *(shape, action_space, patch_grid, state_dim, head_dim, head_kernel),
+                remembers_places=recurrent,
+                dropout=dropout,
+                batch_norm=batch_norm,
+            )
+            self.critic = FrameScore(shape[0], state_dim, head_dim)
+        else:
+            self.actor = nn.Linear(hidden_dim, action_head.num_outputs)
+            self.critic = nn.Linear(hidden_dim, 1)
         if orthogonal:
             self._init_orthogonal()
         self.optimizer = optimizer_class(
@@ -206,8 +176,8 @@ class GruActorCriticPolicy(BasePolicy):
         )
 
     def initial_state(self, num_rows: int) -> Tensor:
-        """`(N, S)` zeros."""
-        return torch.zeros(num_rows, self.hidden_dim, device=self.device)
+        """`(N, S)` zeros; S is 0 without recurrence."""
+        return torch.zeros(num_rows, self.hidden_dim * self.recurrent, device=self.device)
 
     def fit_scale_once(self, observations: Tensor) -> None:
         """Standardise by these observations `(N, ...)`, unless that has been done or is off."""
@@ -235,8 +205,9 @@ class GruActorCriticPolicy(BasePolicy):
             deterministic: take the most probable action.
         """
         state = policy_state * ~episode_starts[:, None]
-        outputs, last = self.gru(self.encoder(observations)[:, None], state[None].contiguous())
-        distribution, values = self._heads(outputs[:, 0])
+        seen = self.encoder.scaled(observations)
+        features, last = self._features(seen[:, None], state[None].contiguous())
+        distribution, values = self._heads(seen, features[:, 0])
         if deterministic:
             actions = distribution.best()
         else:
@@ -254,9 +225,8 @@ class GruActorCriticPolicy(BasePolicy):
         Returns:
             the distribution of actions, batch shape `(N, T)`, and values `(N, T)`.
         """
-        shape = observations.shape[:2]
-        features = self.encoder(observations.flatten(0, 1)).unflatten(0, shape)
-        return self._heads(self.gru(features)[0])
+        seen = self.encoder.scaled(observations)
+        return self._heads(seen, self._features(seen)[0])
 
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """First step of an episode: actions, values, log-probabilities (SB3's signature)."""
@@ -319,22 +289,31 @@ class GruActorCriticPolicy(BasePolicy):
             **self._arguments,
         }
 
-    def _heads(self, features: Tensor) -> tuple[ActionDistribution, Tensor]:
+    def _features(self, seen: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the heads get of frames `(N, T, ...)` beside them: `(N, T, S)`, and a new state."""
+        if not isinstance(self.encoder, GlanceMapEncoder):
+            nothing = seen.new_zeros(*seen.shape[:2], 0)
+            return nothing, nothing[None, :, 0]
+        features = self.encoder.encode(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        if self.gru is None:
+            return features, features[None, :, 0, :0]
+        outputs, last = self.gru(features, state)
+        return outputs, last
+
+    def _heads(self, seen: Tensor, features: Tensor) -> tuple[ActionDistribution, Tensor]:
         for_value = features.detach() if self.detach_value else features
-        return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
+        if not self.is_spatial:
+            return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
+        mean = seen.mean(dim=(-2, -1))
+        logits = self.actor(seen, mean, features)
+        return self.head.distribution(logits), self.critic(mean, for_value)
 
     def _init_orthogonal(self) -> None:
         for module in (self.encoder, self.critic):
-            module.apply(lambda part: self.init_weights(part, gain=2**0.5))
-        nn.init.orthogonal_(self.actor.weight, gain=0.01)
-        nn.init.zeros_(self.actor.bias)
-        input_weight, state_weight, input_bias, state_bias = self.gru.parameters()
-        nn.init.orthogonal_(input_weight)
-        # Start almost reactive: the update gate lets the new frame in, and memory grows where it
-        # pays. Otherwise what is learned at the first frame, where most of the reward is, hardly
-        # carries over to frames seen with a state that is not zero.
-        nn.init.orthogonal_(state_weight, gain=0.1)
-        nn.init.zeros_(input_bias)
-        nn.init.zeros_(state_bias)
-        with torch.no_grad():
-            input_bias[self.hidden_dim : 2 * self.hidden_dim] = -2.0
+            module.apply(partial(self.init_weights, gain=2**0.5))
+        if isinstance(self.actor, SpatialScorer):
+            self.actor.init_orthogonal()
+        else:
+            self.init_weights(self.actor, gain=0.01)
+        if self.gru is not None:
+            init_reactive(self.gru)

@@ -39,6 +39,8 @@ POLICY_CLASSES = {
     "TD3Policy": "stable_baselines3.td3.policies",
     "RecurrentActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
     "QRDQNPolicy": "sb3_contrib.qrdqn.policies",
+    "SpatialPolicy": "agents.policies.spatial_policy",
+    "SpatialLstmPolicy": "agents.policies.spatial_lstm_policy",
 }
 _NOT_PUBLISHED = ("optimizer_class", "optimizer_kwargs")  # a policy that acts needs none
 

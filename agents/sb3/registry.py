@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.noise import NormalActionNoise
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from agents.policies.glance_extractor import GlanceMapExtractor
+from agents.policies.spatial_policy import FrameMeanExtractor, SpatialPolicy
 
 # Imported when asked for: sb3-contrib may not be installed.
 ALGORITHMS: dict[str, str] = {
@@ -107,7 +108,16 @@ NAMED_CLASSES: dict[str, dict[str, type[Any]]] = {
         "rmsprop": torch.optim.RMSprop,
         "sgd": torch.optim.SGD,
     },
-    "features_extractor_class": {"glance_map": GlanceMapExtractor},
+    "features_extractor_class": {
+        "glance_map": GlanceMapExtractor,
+        "frame_mean": FrameMeanExtractor,
+    },
+}
+
+# SB3's policy -> ours of its kind, for the algorithms that have it.
+_OWN_POLICIES: dict[str, str] = {
+    "MlpPolicy": "agents.policies.spatial_policy:SpatialPolicy",
+    "MlpLstmPolicy": "agents.policies.spatial_lstm_policy:SpatialLstmPolicy",
 }
 
 # Arguments that the run itself gives, or that text cannot say.
@@ -184,6 +194,8 @@ def algorithm_arguments(
     _check_names(algorithm, overrides, f"argument of {name}")
     merged = {**given, **overrides}
     policy = policy_class(algorithm, merged.get("policy"))
+    if issubclass(policy, SpatialPolicy):
+        merged["policy"] = policy
     _check_names(policy, policy_kwargs, "entry of policy_kwargs")
     arguments = {key: _value(key, value, num_decisions) for key, value in merged.items()}
     arguments["policy_kwargs"] = {
@@ -192,23 +204,38 @@ def algorithm_arguments(
     return arguments
 
 
-def policy_class(algorithm: type[BaseAlgorithm], policy: str | None) -> type[BasePolicy]:
+def policy_class(
+    algorithm: type[BaseAlgorithm], policy: str | type[BasePolicy] | None
+) -> type[BasePolicy]:
     """The class of an algorithm's policy.
 
     Args:
         algorithm: whose `policy_aliases` count.
-        policy: a name such as `MlpPolicy`; None takes the constructor's default, or the first.
+        policy: a name such as `MlpPolicy`, or the class; None takes the constructor's default, or
+            the first name.
 
     Raises:
         ValueError: unknown name; the message has the nearest one.
     """
-    aliases = algorithm.policy_aliases
+    if isinstance(policy, type):
+        return policy
+    aliases = {**algorithm.policy_aliases, **_own_policies(algorithm)}
     if policy is None:
         default = inspect.signature(algorithm).parameters["policy"].default
         policy = default if isinstance(default, str) else next(iter(aliases), None)
     if policy is None:
         raise ValueError(f"{algorithm.__name__} names no policy; give algo.policy=")
     found: type[BasePolicy] = _lookup(aliases, policy, f"policy of {algorithm.__name__}")
+    return found
+
+
+def _own_policies(algorithm: type[BaseAlgorithm]) -> dict[str, type[BasePolicy]]:
+    """Those that actor-critic algorithms take by name; a value-based one has no logits to score."""
+    found: dict[str, type[BasePolicy]] = {}
+    for kind, place in _OWN_POLICIES.items():
+        if issubclass(algorithm.policy_aliases.get(kind, BasePolicy), ActorCriticPolicy):
+            module, _, name = place.partition(":")
+            found[name] = getattr(importlib.import_module(module), name)
     return found
 
 
@@ -228,7 +255,11 @@ def _own_class(class_path: str) -> type[BaseAlgorithm]:
 
 def _check_names(constructor: Callable[..., Any], arguments: Mapping[str, Any], what: str) -> None:
     """Refuse arguments that a constructor does not take."""
-    parameters = inspect.signature(constructor).parameters
+    parameters = dict(inspect.signature(constructor).parameters)
+    if isinstance(constructor, type) and issubclass(constructor, SpatialPolicy):
+        for cls in constructor.__mro__:  # it hands on to SB3's what it does not take itself
+            parameters |= inspect.signature(cls).parameters
+        parameters = {n: item for n, item in parameters.items() if n not in ("args", "kwargs")}
     if any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values()):
         return
     for name in arguments:

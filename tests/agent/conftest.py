@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -13,17 +10,15 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from agents.gru_ppo.algorithm import GruPPO
-from agents.gru_ppo.episode_buffer import Episodes
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 SMALL = {"channels": 4, "hidden_dim": 8}
 
 
-class CueEnv(gym.Env[np.ndarray, Any]):
+class CueEnv(gym.Env):
     """T steps; the first map lights one channel, and action k of that channel pays 1, always.
 
     After the first step maps are dark, so later rewards need memory.
@@ -38,41 +33,30 @@ class CueEnv(gym.Env[np.ndarray, Any]):
     """
 
     def __init__(
-        self,
-        *,
-        num_steps: int = 3,
-        said: int | None = None,
-        shape: tuple[int, ...] = (4, 1, 1),
-        num_actions: int = 4,
-        fixed: int | None = None,
-        reward: float = 1.0,
+        self, *, num_steps=3, said=None, shape=(4, 1, 1), num_actions=4, fixed=None, reward=1.0
     ):
         self.observation_space = spaces.Box(0.0, 6.0, shape, np.float32)
-        self.action_space: spaces.Space[Any] = spaces.Discrete(num_actions)
+        self.action_space = spaces.Discrete(num_actions)
         self.num_decisions = num_steps if said is None else said
         self._num_steps = num_steps
         self._num_actions = num_actions
         self._fixed = fixed
         self._reward = reward
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         drawn = int(self.np_random.integers(self._num_actions))
         self._cue = drawn if self._fixed is None else self._fixed
         self._step = 0
         return self._observation(), {}
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action):
         self._step += 1
         reward = self._reward * float(int(action) == self._cue)
         return self._observation(), reward, self._step == self._num_steps, False, {}
 
-    def _observation(self) -> np.ndarray:
-        shape = self.observation_space.shape
-        assert shape is not None
-        observation = np.zeros(shape, np.float32)
+    def _observation(self):
+        observation = np.zeros(self.observation_space.shape, np.float32)
         if self._step == 0:
             observation[self._cue] = 6.0
         return observation
@@ -81,36 +65,35 @@ class CueEnv(gym.Env[np.ndarray, Any]):
 class PassThrough(VecEnvWrapper):
     """A wrapper that changes nothing; but `GruPPO` cannot know that."""
 
-    def reset(self) -> VecEnvObs:
+    def reset(self):
         return self.venv.reset()
 
-    def step_wait(self) -> VecEnvStepReturn:
+    def step_wait(self):
         return self.venv.step_wait()
 
 
 class Spy(BaseCallback):
     """Remembers every rollout, the weights before its update, and the videos it showed."""
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
-        self.rollouts: list[Episodes] = []
-        self.weights: list[dict[str, torch.Tensor]] = []
-        self.videos: list[list[int]] = []
-        self.steps_before_rollouts: list[int] = []
+        self.rollouts = []
+        self.weights = []
+        self.videos = []
+        self.steps_before_rollouts = []
         self.calls = 0
 
-    def _on_rollout_start(self) -> None:
+    def _on_rollout_start(self):
         self.steps_before_rollouts.append(self.num_timesteps)
         env = self.training_env.unwrapped
         if isinstance(env, Sb3VecEnvAdapter) and hasattr(env.env, "core"):
             self.videos.append([start.video_index for start in env.env.core.starts])
 
-    def _on_step(self) -> bool:
+    def _on_step(self):
         self.calls += 1
         return True
 
-    def _on_rollout_end(self) -> None:
-        assert isinstance(self.model, GruPPO)
+    def _on_rollout_end(self):
         self.rollouts.append(self.model.rollout_buffer.episodes())
         state = self.model.policy.state_dict()
         self.weights.append({name: value.clone() for name, value in state.items()})
@@ -119,41 +102,39 @@ class Spy(BaseCallback):
 class Recorder(KVWriter):
     """Keeps what is logged, one dict a dump."""
 
-    def __init__(self) -> None:
-        self.dumps: list[dict[str, Any]] = []
+    def __init__(self):
+        self.dumps = []
 
-    def write(
-        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
-    ) -> None:
+    def write(self, key_values, key_excluded, step=0):
         self.dumps.append(dict(key_values))
 
-    def close(self) -> None:
-        """Nothing is open."""
+    def close(self):
+        pass
 
 
 @pytest.fixture(scope="session")
-def cue_env() -> type[CueEnv]:
+def cue_env():
     """A toy whose best action is shown once, at the first step; see `CueEnv`."""
     return CueEnv
 
 
 @pytest.fixture(scope="session")
-def pass_through() -> type[PassThrough]:
+def pass_through():
     """A `VecEnvWrapper` that changes nothing."""
     return PassThrough
 
 
 @pytest.fixture
-def spy() -> type[Spy]:
+def spy():
     """A callback that remembers rollouts, weights and videos."""
     return Spy
 
 
 @pytest.fixture
-def assert_rollouts_equal() -> Callable[..., None]:
+def assert_rollouts_equal():
     """Compares what two spies saw, name by name."""
 
-    def compare(played: Spy, stepped: Spy, atol: float) -> None:
+    def compare(played, stepped, atol):
         assert len(played.rollouts) == len(stepped.rollouts)
         for one, other in zip(played.rollouts, stepped.rollouts, strict=True):
             if one.actions.dtype == torch.int64:
@@ -167,10 +148,10 @@ def assert_rollouts_equal() -> Callable[..., None]:
 
 
 @pytest.fixture
-def record() -> Callable[[GruPPO], list[dict[str, Any]]]:
+def record():
     """Replaces a model's logger; returns the list that its dumps go to."""
 
-    def attach(model: GruPPO) -> list[dict[str, Any]]:
+    def attach(model):
         recorder = Recorder()
         model.set_logger(Logger(folder=None, output_formats=[recorder]))
         return recorder.dumps
@@ -179,19 +160,13 @@ def record() -> Callable[[GruPPO], list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def make_policy() -> Callable[..., GruActorCriticPolicy]:
+def make_policy():
     """Makes a small policy with seeded weights; takes its arguments, `shape` and `actions`.
 
     `actions=None` makes one for continuous locations.
     """
 
-    def make(
-        *,
-        shape: tuple[int, ...] = (3, 2, 2),
-        actions: int | None = 5,
-        seed: int = 0,
-        **arguments: Any,
-    ) -> GruActorCriticPolicy:
+    def make(*, shape=(3, 2, 2), actions=5, seed=0, **arguments):
         anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -206,20 +181,20 @@ def make_policy() -> Callable[..., GruActorCriticPolicy]:
 
 
 @pytest.fixture
-def make_adapter(make_vector_env: Callable[..., Any]) -> Callable[..., Sb3VecEnvAdapter]:
+def make_adapter(make_vector_env):
     """Makes the environment over `InMemoryVideos` as an SB3 `VecEnv`; takes the rules."""
 
-    def make(num_envs: int = 3, **rules: Any) -> Sb3VecEnvAdapter:
+    def make(num_envs=3, **rules):
         return Sb3VecEnvAdapter(make_vector_env(num_envs, **rules))
 
     return make
 
 
 @pytest.fixture
-def make_model() -> Callable[..., GruPPO]:
+def make_model():
     """Makes a `GruPPO` with small networks; takes an SB3 `VecEnv` and its arguments."""
 
-    def make(env: Any, *, policy_kwargs: dict[str, Any] | None = None, **arguments: Any) -> GruPPO:
+    def make(env, *, policy_kwargs=None, **arguments):
         arguments = {"seed": 0, "device": "cpu", **arguments}
         return GruPPO(env=env, policy_kwargs={**SMALL, **(policy_kwargs or {})}, **arguments)
 

@@ -3,39 +3,35 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import CheckpointError
 from agents.evaluation import evaluate_agent
 from agents.inference import AdaFocus
-from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import save_policy
 
 N, T = 3, 4
 
 
-def _policy(shape, num_actions=49, **arguments):
-    """For continuous locations where there is no number of actions."""
-    anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, shape, np.float32),
-            anywhere if num_actions is None else spaces.Discrete(num_actions),
-            lambda _: 1e-3,
-            hidden_dim=32,
-            **arguments,
-        )
-        if num_actions is None:  # away from the middle, where a new policy looks
-            torch.nn.init.normal_(policy.actor.weight)
-    policy.set_training_mode(False)
-    return policy
+@pytest.fixture
+def policy_for(make_policy):
+    """Makes a policy that looks at more than one place; takes the shape that it sees."""
+
+    def make(shape, actions=49, **arguments):
+        sizes = {"channels": 32, "hidden_dim": 32, "seed": 2}
+        policy = make_policy(shape=shape, actions=actions, **sizes, **arguments)
+        if actions is None:  # away from the middle, where a new policy looks
+            generator = torch.Generator().manual_seed(0)
+            torch.nn.init.normal_(policy.actor.weight, generator=generator)
+        policy.set_training_mode(False)
+        return policy
+
+    return make
 
 
 @pytest.fixture
-def policy(tiny_recognizer):
-    return _policy(tiny_recognizer.map_shape())
+def policy(tiny_recognizer, policy_for):
+    return policy_for(tiny_recognizer.map_shape())
 
 
 @pytest.fixture
@@ -47,9 +43,10 @@ def frames(make_videos):
 @pytest.mark.parametrize(
     ("locations", "trained_in"), [("grid", "grid"), ("grid", "continuous"), ("continuous", "grid")]
 )
-def test_predict_gives_what_evaluation_gives(tiny_recognizer, make_videos, locations, trained_in):
-    num_actions = 49 if trained_in == "grid" else None
-    policy = _policy(tiny_recognizer.map_shape(), num_actions)
+def test_predict_gives_what_evaluation_gives(
+    tiny_recognizer, make_videos, policy_for, locations, trained_in
+):
+    policy = policy_for(tiny_recognizer.map_shape(), 49 if trained_in == "grid" else None)
     videos = make_videos(N)
     videos.frames = videos.frames[:, ::2].repeat_interleave(2, dim=1)  # no choice of frames
     env = PatchLocalizationVectorEnv.from_parts(
@@ -68,12 +65,12 @@ def test_predict_gives_what_evaluation_gives(tiny_recognizer, make_videos, locat
 
 @pytest.mark.parametrize(
     ("sees", "arguments"),
-    [("map", {}), ("vector", {"num_actions": None}), ("map", {"batch_norm": True})],
+    [("map", {}), ("vector", {"actions": None}), ("map", {"batch_norm": True})],
     ids=["grid", "continuous", "batch norm"],
 )
-def test_streams_give_what_predict_gives(tiny_recognizer, frames, sees, arguments):
+def test_streams_give_what_predict_gives(tiny_recognizer, frames, policy_for, sees, arguments):
     shape = tiny_recognizer.map_shape()
-    policy = _policy(shape if sees == "map" else shape[:1], **arguments)
+    policy = policy_for(shape if sees == "map" else shape[:1], **arguments)
     model = AdaFocus(tiny_recognizer, policy)
     logits, origins = model.predict(frames)
     state = None
@@ -126,12 +123,14 @@ def test_a_run_folder_is_loaded(tiny_recognizer, policy, frames, tmp_path):
         assert torch.equal(got, wanted)
 
 
-def test_parts_and_frames_that_do_not_fit_are_refused(tiny_recognizer, policy, frames, tmp_path):
-    other = _policy((7, 3, 3))
+def test_parts_and_frames_that_do_not_fit_are_refused(
+    tiny_recognizer, policy, policy_for, frames, tmp_path
+):
+    other = policy_for((7, 3, 3))
     with pytest.raises(ValueError, match=r"sees \(7, 3, 3\), but the recognizer's glances are"):
         AdaFocus(tiny_recognizer, other)
     with pytest.raises(ValueError, match=r"Discrete\(51\) are no actions of a 7x7 grid"):
-        AdaFocus(tiny_recognizer, _policy(tiny_recognizer.map_shape(), 51))
+        AdaFocus(tiny_recognizer, policy_for(tiny_recognizer.map_shape(), 51))
     tiny_recognizer.save(tmp_path / "recognizer")
     save_policy(other, tmp_path / "policy", recognizer_sha256="")
     with pytest.raises(CheckpointError, match="but the recognizer's glances are"):

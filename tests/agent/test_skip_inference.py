@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
 from adafocus_env.networks import FrozenNetworks
 from agents.flops import executed_multiply_adds
 from agents.inference import AdaFocus
-from agents.policies.gru_policy import GruActorCriticPolicy
 
 N, T = 5, 6
 
@@ -21,26 +19,25 @@ def frames():
     return blocks.repeat_interleave(8, -2).repeat_interleave(8, -1)
 
 
-def _policy(recognizer, told=0, bias=0.5):
-    channels, *places = recognizer.map_shape()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, (channels + told, *places), np.float32),
-            spaces.Discrete(50),
-            lambda _: 0.0,
-            channels=8,
-            hidden_dim=16,
-        )
-    policy.sees_cost = bool(told)
-    with torch.no_grad():
-        policy.actor.weight.mul_(5.0)
-        policy.actor.bias[-1] += bias
-    return policy.eval()
+@pytest.fixture
+def policy_for(make_policy):
+    """Makes a policy that skips some frames; takes the recognizer."""
+
+    def make(recognizer, told=0, bias=0.5):
+        channels, *places = recognizer.map_shape()
+        sizes = {"channels": 8, "hidden_dim": 16}
+        policy = make_policy(shape=(channels + told, *places), actions=50, **sizes)
+        policy.sees_cost = bool(told)
+        with torch.no_grad():
+            policy.actor.weight.mul_(5.0)
+            policy.actor.bias[-1] += bias
+        return policy.eval()
+
+    return make
 
 
 def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch(
-    tiny_recognizer, frames, monkeypatch
+    tiny_recognizer, frames, monkeypatch, policy_for
 ):
     batches = []
     focus = FrozenNetworks.focus
@@ -50,7 +47,7 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
         return focus(self, *args, **kwargs)
 
     monkeypatch.setattr(FrozenNetworks, "focus", remembered)
-    model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
+    model = AdaFocus(tiny_recognizer, policy_for(tiny_recognizer))
     _, origins = model.predict(frames)
     focused = (~origins.isnan().any(dim=2)).sum(dim=1)
     assert batches == [int(focused.sum())]
@@ -58,8 +55,8 @@ def test_videos_keep_different_numbers_of_frames_and_their_patches_are_one_batch
     assert 0 < int(focused.sum()) < N * T
 
 
-def test_a_skipped_frame_gives_the_classifier_zeros(tiny_recognizer, frames):
-    model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
+def test_a_skipped_frame_gives_the_classifier_zeros(tiny_recognizer, frames, policy_for):
+    model = AdaFocus(tiny_recognizer, policy_for(tiny_recognizer))
     logits, origins = model.predict(frames)
     focused = ~origins[..., 0].isnan()
     # 28 free pixels; 6 lines of the grid lie between 7 positions.
@@ -74,8 +71,8 @@ def test_a_skipped_frame_gives_the_classifier_zeros(tiny_recognizer, frames):
     torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0.0)
 
 
-def test_frames_pushed_one_by_one_are_skipped_alike(tiny_recognizer, frames):
-    model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer))
+def test_frames_pushed_one_by_one_are_skipped_alike(tiny_recognizer, frames, policy_for):
+    model = AdaFocus(tiny_recognizer, policy_for(tiny_recognizer))
     logits, origins = model.predict(frames)
     state = None
     for t in range(T):
@@ -87,8 +84,10 @@ def test_frames_pushed_one_by_one_are_skipped_alike(tiny_recognizer, frames):
 
 
 @pytest.mark.parametrize("bias", [-100.0, 0.5, 100.0], ids=["none", "some", "all"])
-def test_the_multiply_adds_it_reports_are_those_that_are_executed(tiny_recognizer, frames, bias):
-    model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer, bias=bias))
+def test_the_multiply_adds_it_reports_are_those_that_are_executed(
+    tiny_recognizer, frames, bias, policy_for
+):
+    model = AdaFocus(tiny_recognizer, policy_for(tiny_recognizer, bias=bias))
     executed = executed_multiply_adds(lambda: model.predict(frames))
     _, origins = model.predict(frames)
     reported = model.multiply_adds(origins)
@@ -107,10 +106,10 @@ def test_the_multiply_adds_it_reports_are_those_that_are_executed(tiny_recognize
         assert executed_multiply_adds(push_until) == pytest.approx(charged, rel=1e-9)
 
 
-def test_skipping_saves_the_focusers_share(tiny_recognizer, frames):
+def test_skipping_saves_the_focusers_share(tiny_recognizer, frames, policy_for):
     spent = []
     for bias in (-100.0, 100.0):
-        model = AdaFocus(tiny_recognizer, _policy(tiny_recognizer, bias=bias))
+        model = AdaFocus(tiny_recognizer, policy_for(tiny_recognizer, bias=bias))
         _, origins = model.predict(frames)
         spent.append(model.multiply_adds(origins))
     patches = torch.zeros(T, 3, 12, 12, dtype=torch.uint8)
@@ -119,12 +118,12 @@ def test_skipping_saves_the_focusers_share(tiny_recognizer, frames):
     assert saved == pytest.approx([focused] * N)
 
 
-def test_a_policy_of_random_costs_is_told_one(tiny_recognizer, frames):
-    policy = _policy(tiny_recognizer, told=1)
+def test_a_policy_of_random_costs_is_told_one(tiny_recognizer, frames, policy_for):
+    policy = policy_for(tiny_recognizer, told=1)
     with pytest.raises(ValueError, match=r"must be told one: give skip_cost=0\.05"):
         AdaFocus(tiny_recognizer, policy)
     with pytest.raises(ValueError, match=r"knows no costs of looks; leave out skip_cost=0\.1"):
-        AdaFocus(tiny_recognizer, _policy(tiny_recognizer), skip_cost=0.1)
+        AdaFocus(tiny_recognizer, policy_for(tiny_recognizer), skip_cost=0.1)
     origins = [
         AdaFocus(tiny_recognizer, policy, skip_cost=cost).predict(frames)[1] for cost in (0.0, 0.5)
     ]

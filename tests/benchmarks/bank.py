@@ -11,7 +11,6 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -24,11 +23,12 @@ from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_rec
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import BankBuilder, FeatureBank
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.networks import FrozenNetworks, Recognizer, RecognizerConfig
+from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.registry import algorithm_arguments
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 from published_loop import PublishedLoop
+from rows import NoiseVideos, Sizes, published_networks
 from train.evaluation.flops import multiply_adds
 
 ROWS = STEPS = 16
@@ -41,36 +41,6 @@ UPDATES: dict[str, tuple[int, int, str, dict[str, Any]]] = {
     "builtin": (64, 8, "paper", {"policy_kwargs": {"hidden_dim": 256}}),
     "builtin_demo": (256, 2, "demo", {}),
 }
-
-
-class DecodedVideos:
-    """Random clips that are in memory already."""
-
-    class_names = tuple(f"class {k}" for k in range(200))
-    frame_size = 224
-
-    def __init__(self, count: int, num_frames: int) -> None:
-        shape = (num_frames, 3, self.frame_size, self.frame_size)
-        self._frames = torch.randint(0, 256, shape, dtype=torch.uint8)
-        self.num_frames = num_frames
-        self.labels = np.arange(count)
-        self.label_sets = tuple((k,) for k in range(count))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def clip(self, index: int, episode_seed: int) -> Clip:
-        del episode_seed
-        return Clip(self._frames, index)
-
-    def target_centers(self, index: int) -> None:
-        del index
-
-    def video_name(self, index: int) -> str:
-        return str(index)
-
-    def identity(self) -> dict[str, Any]:
-        return {"preprocessing": {}, "dataset": {}}
 
 
 class KeptGlyphs(GlyphVideos):
@@ -105,10 +75,9 @@ class RandomNumbers(BankBuilder):
         return arrays
 
 
-def _full_size(count: int, num_frames: int) -> tuple[Recognizer, DecodedVideos]:
-    torch.manual_seed(0)
-    config = RecognizerConfig(class_names=DecodedVideos.class_names, num_frames=num_frames)
-    return Recognizer(config), DecodedVideos(count, num_frames)
+def _full_size(count: int, num_frames: int) -> tuple[Recognizer, NoiseVideos]:
+    sizes = Sizes(num_videos=count, num_frames=num_frames)
+    return published_networks(sizes)[0], NoiseVideos(sizes, 224)
 
 
 def _built(builder: BankBuilder) -> FeatureBank:
@@ -118,7 +87,7 @@ def _built(builder: BankBuilder) -> FeatureBank:
     return FeatureBank.open(builder.folder)
 
 
-def _random_bank(recognizer: Recognizer, videos: DecodedVideos) -> FeatureBank:
+def _random_bank(recognizer: Recognizer, videos: NoiseVideos) -> FeatureBank:
     positions = PatchGrid(7, 224, 128).all_offsets()
     return _built(RandomNumbers(tempfile.mkdtemp(), recognizer, videos, positions=positions))
 

@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
 from agents.gru_ppo.algorithm import GruPPO
-from agents.policies.gru_policy import GlanceMapEncoder
+from agents.policies.encoder import GlanceMapEncoder
 
 ROWS, STEPS, HIDDEN, ACTIONS = 16, 16, 1024, 49
 SHAPE = (1280, 7, 7)
@@ -105,6 +105,11 @@ def recurrent_ppo(*, shared: bool) -> RecurrentPPO:
             **kwargs,
         },
     )
+
+
+def made(name: str) -> Any:
+    """`"gru"`, `"contrib"` or `"contrib_shared"`."""
+    return gru_ppo() if name == "gru" else recurrent_ppo(shared=name == "contrib_shared")
 
 
 class Update:

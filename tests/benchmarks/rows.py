@@ -1,4 +1,4 @@
-"""What `make benchmark` times: each function returns ways of doing the same, by name."""
+"""What `make benchmark` times: tasks that do the same in two ways, ours and another."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
-from torch.distributions import Categorical
 
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, crop_patches, freeze
 from agents.inference import AdaFocus
-from agents.policies.distributions import inverse_cdf
+from agents.policies.distributions import GridDistribution, inverse_cdf
 from agents.policies.gru_policy import GruActorCriticPolicy
 from published_loop import PublishedLoop, crop_one_by_one
 from train.evaluation.flops import multiply_adds
@@ -41,6 +40,16 @@ class Sizes:
     num_classes: int = 200
 
 
+@dataclass(frozen=True)
+class Function:
+    """A task that is one function; see `tasks`."""
+
+    run: Way
+    multiply_adds: float = 0.0
+    dtype: str = "float32"
+    frames: int = 0
+
+
 class NoiseVideos:
     """Random frames that are in memory already: decoding is not what is timed."""
 
@@ -63,18 +72,22 @@ class NoiseVideos:
     def target_centers(self, index: int) -> None:
         return None
 
+    def video_name(self, index: int) -> str:
+        return str(index)
 
-def published_networks(
-    sizes: Sizes, device: str = "cpu"
-) -> tuple[Recognizer, GruActorCriticPolicy]:
+    def identity(self) -> dict[str, Any]:
+        return {"preprocessing": {}, "dataset": {}}
+
+
+def published_networks(sizes: Sizes) -> tuple[Recognizer, GruActorCriticPolicy]:
     """Glancer, focuser, classifier and policy at the published sizes, with random weights."""
     torch.manual_seed(0)
     names = tuple(f"class {k}" for k in range(sizes.num_classes))
     config = RecognizerConfig(names, num_frames=sizes.num_frames, patch_size=sizes.patch_size)
-    recognizer = Recognizer(config).to(device)
+    recognizer = Recognizer(config)
     freeze(recognizer)
     maps = spaces.Box(0.0, 6.0, recognizer.map_shape(), np.float32)
-    policy = GruActorCriticPolicy(maps, spaces.Discrete(49), lambda _: 3e-4).to(device)
+    policy = GruActorCriticPolicy(maps, spaces.Discrete(49), lambda _: 3e-4)
     return recognizer, policy
 
 
@@ -89,75 +102,78 @@ def needed_multiply_adds(
     return needed * sizes.num_videos
 
 
-def rollout_ways(
-    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes
-) -> tuple[Way, Way]:
-    """`rollout_play_vs_published`: ours, the published; actions and rewards of N episodes each.
+def rollout_task(way: int) -> Function:
+    """`rollout_play_vs_published`: ours or the published; actions and rewards of N episodes.
 
     Ours begins with the clips' bytes and includes their glances: playing begins the next episodes.
     The published loop is handed normalised clips.
     """
+    sizes = Sizes()
+    recognizer, policy = published_networks(sizes)
     videos = NoiseVideos(sizes, recognizer.config.frame_size)
-    env = PatchLocalizationVectorEnv.from_parts(recognizer, videos, num_envs=sizes.num_videos)
-    env.reset(seed=0)
-    loop = PublishedLoop(recognizer, policy)
-    device = recognizer.device
-    uniforms = torch.rand(sizes.num_videos, sizes.num_frames, device=device)
-    frames, labels = videos.frames.to(device), torch.from_numpy(videos.labels).to(device)
+    uniforms = torch.rand(sizes.num_videos, sizes.num_frames)
+    if way == 0:
+        env = PatchLocalizationVectorEnv.from_parts(recognizer, videos, num_envs=sizes.num_videos)
+        env.reset(seed=0)
+
+        @torch.no_grad()
+        def run() -> object:
+            distribution, _ = policy.evaluate_episodes(env.observe_episode())
+            return env.play(inverse_cdf(distribution.probs, uniforms))
+
+    else:
+        loop = PublishedLoop(recognizer, policy)
+        normal, labels = loop.normalize(videos.frames), torch.from_numpy(videos.labels)
+        free = videos.frame_size - sizes.patch_size
+        random_offsets = torch.randint(0, free, (*uniforms.shape, 2))
+
+        def run() -> object:
+            return loop.rollout(normal, labels, random_offsets, uniforms)
+
+    needed = needed_multiply_adds(recognizer, policy, sizes, rewards=True)
+    return Function(run, needed, frames=sizes.num_videos * sizes.num_frames)
+
+
+def predict_task(way: int, *, amp: str = "none") -> Function:
+    """`predict_vs_published`: ours from uint8 frames, the published loop from normalised ones."""
+    sizes = Sizes()
+    recognizer, policy = published_networks(sizes)
+    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames
+    ours, loop = AdaFocus(recognizer, policy, amp=amp), PublishedLoop(recognizer, policy)
     normal = loop.normalize(frames)
-    random_offsets = torch.randint(
-        0, videos.frame_size - sizes.patch_size, (*uniforms.shape, 2), device=device
+    return Function(
+        [lambda: ours.predict(frames), lambda: loop.predict(normal)][way],
+        needed_multiply_adds(recognizer, policy, sizes, rewards=False),
+        "bfloat16" if amp == "bf16" else "float32",
+        sizes.num_videos * sizes.num_frames,
     )
 
-    @torch.no_grad()
-    def play() -> object:
-        distribution, _ = policy.evaluate_episodes(env.observe_episode())
-        return env.play(inverse_cdf(distribution.probs, uniforms))
 
-    return play, lambda: loop.rollout(normal, labels, random_offsets, uniforms)
-
-
-def predict_ways(
-    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes, *, amp: str = "none"
-) -> tuple[Way, Way]:
-    """`predict_vs_published`: ours from uint8 frames, the published loop from normalised ones."""
-    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames.to(recognizer.device)
-    ours = AdaFocus(recognizer, policy, amp=amp)
-    loop = PublishedLoop(recognizer, policy)
-    normal = loop.normalize(frames)
-    return lambda: ours.predict(frames), lambda: loop.predict(normal)
-
-
-def skip_ways(
-    recognizer: Recognizer, policy: GruActorCriticPolicy, sizes: Sizes
-) -> tuple[Way, Way]:
+def skip_task(way: int) -> Function:
     """`predict_skipping_half_vs_plain`: a policy that skips half of the frames, one that cannot.
 
     Random weights skip at random, so the most probable action of every second frame is overruled.
     """
-    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames.to(recognizer.device)
-    skipping = GruActorCriticPolicy(
-        policy.observation_space, spaces.Discrete(50), lambda _: 3e-4
-    ).to(recognizer.device)
+    sizes = Sizes()
+    recognizer, policy = published_networks(sizes)
+    frames = NoiseVideos(sizes, recognizer.config.frame_size).frames
+    skipping = GruActorCriticPolicy(policy.observation_space, spaces.Discrete(50), lambda _: 3e-4)
     whole, half = skipping.evaluate_episodes, torch.arange(sizes.num_frames) % 2 == 1
 
     def every_second(observations: Tensor) -> Any:
         distribution, values = whole(observations)
         logits = distribution.logits.clone()
         logits[:, half, -1], logits[:, ~half, -1] = torch.inf, -torch.inf
-        return Categorical(logits=logits.nan_to_num(posinf=1e9, neginf=-1e9)), values
+        return GridDistribution(logits=logits.nan_to_num(posinf=1e9, neginf=-1e9)), values
 
-    skipping.evaluate_episodes = every_second  # type: ignore[method-assign]
-    ours, plain = AdaFocus(recognizer, skipping), AdaFocus(recognizer, policy)
-    return lambda: ours.predict(frames), lambda: plain.predict(frames)
+    skipping.evaluate_episodes = every_second
+    model = AdaFocus(recognizer, [skipping, policy][way])
+    return Function(lambda: model.predict(frames))
 
 
-def crop_ways(sizes: Sizes, frame_size: int = 224, device: str = "cpu") -> tuple[Way, Way]:
-    """`crops_batched_vs_per_image`: N * T patches of normalised frames."""
-    count = sizes.num_videos * sizes.num_frames
-    frames: Tensor = torch.randn(count, 3, frame_size, frame_size, device=device)
-    offsets = torch.randint(0, frame_size - sizes.patch_size, (count, 2), device=device)
-    return (
-        lambda: crop_patches(frames, offsets, sizes.patch_size),
-        lambda: crop_one_by_one(frames, offsets, sizes.patch_size),
-    )
+def crop_task(way: int) -> Function:
+    """`crops_batched_vs_per_image`: 64 * 16 patches of normalised frames."""
+    frames = torch.randn(64 * 16, 3, 224, 224)
+    offsets = torch.randint(0, 224 - 128, (len(frames), 2))
+    crop = [crop_patches, crop_one_by_one][way]
+    return Function(lambda: crop(frames, offsets, 128))

@@ -1,19 +1,13 @@
 """The loop that speed is compared to computes what the product computes."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore
-from adafocus_env.features import EpisodeStart, FeatureBank, LiveFeatures
-from adafocus_env.networks import Recognizer, crop_patches
+from adafocus_env.features import EpisodeStart, LiveFeatures
+from adafocus_env.networks import crop_patches
 from agents.inference import AdaFocus
 from agents.policies.distributions import inverse_cdf
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -23,7 +17,7 @@ N, T = 3, 4
 
 
 @pytest.fixture
-def policy(tiny_recognizer: Recognizer) -> GruActorCriticPolicy:
+def policy(tiny_recognizer):
     torch.manual_seed(1)
     return GruActorCriticPolicy(
         spaces.Box(0.0, 6.0, tiny_recognizer.map_shape(), np.float32),
@@ -33,9 +27,7 @@ def policy(tiny_recognizer: Recognizer) -> GruActorCriticPolicy:
     )
 
 
-def test_rollouts_of_the_published_loop_equal_play(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, make_videos: Callable[..., Any]
-) -> None:
+def test_rollouts_of_the_published_loop_equal_play(tiny_recognizer, policy, make_videos):
     grid = PatchGrid(7, 40, 12)
     videos = make_videos(N)
     core = PatchLocalizationCore(LiveFeatures(tiny_recognizer, videos), grid, grid, num_rows=N)
@@ -56,9 +48,7 @@ def test_rollouts_of_the_published_loop_equal_play(
     torch.testing.assert_close(published_rewards, played.rewards, rtol=0, atol=1e-5)
 
 
-def test_predictions_of_the_published_loop_equal_predict(
-    tiny_recognizer: Recognizer, policy: GruActorCriticPolicy, make_videos: Callable[..., Any]
-) -> None:
+def test_predictions_of_the_published_loop_equal_predict(tiny_recognizer, policy, make_videos):
     frames = make_videos(N).frames[:, :T]
     loop = PublishedLoop(tiny_recognizer, policy)
     logits, _ = AdaFocus(tiny_recognizer, policy).predict(frames)
@@ -67,11 +57,8 @@ def test_predictions_of_the_published_loop_equal_predict(
 
 
 def test_features_of_the_published_loop_are_those_of_a_bank(
-    tiny_recognizer: Recognizer,
-    make_videos: Callable[..., Any],
-    build_bank: Callable[..., FeatureBank],
-    tmp_path: Path,
-) -> None:
+    tiny_recognizer, make_videos, build_bank, tmp_path
+):
     videos, offsets = make_videos(1), PatchGrid(4, 40, 12).all_offsets()
     bank = build_bank(tmp_path, tiny_recognizer, videos, positions=offsets)
     seen = videos.clip(0, bank.episode_seed(0, 0)).frames
@@ -82,7 +69,7 @@ def test_features_of_the_published_loop_are_those_of_a_bank(
         torch.testing.assert_close(stored.take(name, clip)[0], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_crops_one_by_one_equal_the_batched_crops() -> None:
+def test_crops_one_by_one_equal_the_batched_crops():
     generator = torch.Generator().manual_seed(0)
     frames = torch.randn(5, 3, 20, 20, generator=generator)
     offsets = torch.randint(0, 13, (5, 2), generator=generator)

@@ -1,7 +1,5 @@
 """`make benchmark` writes the rows and fields that its readers expect."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -29,7 +27,7 @@ NAMES = {
 FIELDS = {"name", "ratio", "times_floor", "dtype", "threads", "device", "allocator", "n"}
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run(
         [sys.executable, str(RUN), *arguments],
@@ -40,14 +38,14 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_comparison_of_the_table_is_known(tmp_path: Path) -> None:
+def test_every_comparison_of_the_table_is_known(tmp_path):
     refused = _run(tmp_path, "no_such_row")
     assert refused.returncode != 0
     for name in NAMES:
         assert f"'{name}'" in refused.stderr, name
 
 
-def test_one_row_on_one_thread_is_measured_and_written(tmp_path: Path) -> None:
+def test_one_row_on_one_thread_is_measured_and_written(tmp_path):
     """Three processes, which mostly import: the one test that times anything."""
     done = _run(tmp_path, "bank_vs_live_builtin", "--repeats", "1", "--threads", "1")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,21 @@
 """Recorded arrays against computed ones: one report of all that differ."""
 
+from pathlib import Path
+
 import numpy as np
+import torch
+
+
+def recorded(name):
+    """The arrays of a recording of the published code."""
+    with np.load(Path(__file__).with_name(f"golden_{name}.npz")) as arrays:
+        return dict(arrays)
+
+
+def spread(count, most):
+    """Indices of the recorded elements of a flattened tensor, at most so many."""
+    chosen = min(most, count)
+    return torch.arange(chosen) * (count - 1) // max(1, chosen - 1)
 
 
 def assert_section_is_the_published_one(count, golden, computed, tolerance):

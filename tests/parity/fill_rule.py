@@ -5,21 +5,16 @@ both families (CPU, torch 2.15, float32) on networks and inputs that an integer 
 give. The rule is the recordings' own; nothing here may change without recording anew.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
-from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 POLICY_PREFIX = "focuser.policy.policy."
 
 
-def hashed(key: str, count: int) -> npt.NDArray[np.float64]:
+def hashed(key, count):
     """`count` numbers in [-1, 1) that belong to a key; exact on every machine."""
     u = np.arange(1, count + 1, dtype=np.uint32)
     u *= np.uint32(2654435761)
@@ -31,7 +26,7 @@ def hashed(key: str, count: int) -> npt.NDArray[np.float64]:
     return u / 2147483648.0 - 1.0
 
 
-def filled(key: str, shape: Sequence[int], *, seed: str = "") -> Tensor:
+def filled(key, shape, *, seed=""):
     """One weight or buffer.
 
     Args:
@@ -64,17 +59,12 @@ def filled(key: str, shape: Sequence[int], *, seed: str = "") -> Tensor:
     return torch.from_numpy(values.astype(np.float32)).view(tuple(shape))
 
 
-def filled_weights(shapes: Mapping[str, Sequence[int]], *, seed: str = "") -> dict[str, Tensor]:
-    """Every weight of a model by its canonical key."""
-    return {key: filled(key, shape, seed=seed) for key, shape in shapes.items()}
-
-
-def waves(num_videos: int, num_frames: int, side: int) -> Tensor:
+def waves(num_videos, num_frames, side):
     """Normalised frames `(B, T, 3, side, side)`, float32 in [-2, 2], at the times 0..T-1."""
     return waves_at(range(num_videos), range(num_frames), side)
 
 
-def waves_at(videos: Sequence[int], times: Sequence[float], side: int) -> Tensor:
+def waves_at(videos, times, side):
     """The same, of some videos at some times."""
     b, t, c, row, col = np.meshgrid(
         np.asarray(videos), np.asarray(times), *(np.arange(n) for n in (3, side, side)),
@@ -90,25 +80,25 @@ def waves_at(videos: Sequence[int], times: Sequence[float], side: int) -> Tensor
     return torch.from_numpy(x.astype(np.float32))
 
 
-def baseline_offsets(num_videos: int, num_frames: int, free: int) -> Tensor:
+def baseline_offsets(num_videos, num_frames, free):
     """(top, left) of the random patches, `(T, B, 2)`, within `0..free - 1`."""
     t, b = np.arange(num_frames)[:, None], np.arange(num_videos)[None]
     return _pairs((37 * t + 53 * b + 11) % free, (29 * t + 71 * b + 5) % free)
 
 
-def stage1_offsets(num_videos: int, num_frames: int, free: int) -> Tensor:
+def stage1_offsets(num_videos, num_frames, free):
     """(top, left) of stage 1's patches, `(B, T, 2)`, within `0..free - 1`."""
     b, t = np.arange(num_videos)[:, None], np.arange(num_frames)[None]
     return _pairs((41 * t + 23 * b + 7) % free, (19 * t + 61 * b + 3) % free)
 
 
-def log_prob_shift(num_videos: int, num_frames: int) -> npt.NDArray[np.float64]:
+def log_prob_shift(num_videos, num_frames):
     """`(T, B)`: added to stored log-probabilities so that clipping acts."""
     t, b = np.arange(num_frames)[:, None], np.arange(num_videos)[None]
     return 0.4 * np.cos(1.3 * t + 2.1 * b)
 
 
-def _pairs(top: npt.NDArray[np.int64], left: npt.NDArray[np.int64]) -> Tensor:
+def _pairs(top, left):
     return torch.from_numpy(np.stack([top, left], axis=-1))
 
 
@@ -117,12 +107,12 @@ def _pairs(top: npt.NDArray[np.int64], left: npt.NDArray[np.int64]) -> Tensor:
 MAP_CASES = ("single", "single_missing", "multi", "multi_missing", "multi_full")
 
 
-def map_labels(case: str) -> list[tuple[int, ...]]:
+def map_labels(case):
     """Labels of each sample."""
     return [_labels_of_row(case, i) for i in range(40)]
 
 
-def _labels_of_row(case: str, i: int) -> tuple[int, ...]:
+def _labels_of_row(case, i):
     if case == "single":
         return ((7 * i + i // 10) % 10,)
     if case == "single_missing":
@@ -135,7 +125,7 @@ def _labels_of_row(case: str, i: int) -> tuple[int, ...]:
     return tuple(sorted(labels))
 
 
-def map_scores(case: str) -> npt.NDArray[np.float32]:
+def map_scores(case):
     """Logits `(40, 10)`: noise, and 2 more for each true class."""
     # The sum is rounded twice, as it was recorded.
     scores = (3.0 * hashed(f"map_{case}", 400)).astype(np.float32).reshape(40, 10)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
+import torch
 from torch import Tensor
 
+import fill_rule
 from adafocus_env.data.clips import Clip
 from adafocus_env.envs import PatchGrid, PatchLocalizationCore
 from adafocus_env.features import EpisodeStart, LiveFeatures
 from adafocus_env.features.live import LiveEpisodes
-from adafocus_env.networks import AnyRecognizer, RecognizerConfig
+from adafocus_env.networks import RecognizerConfig
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,28 @@ class Case:
     glance_frames: Tensor | None = None
 
 
+def make_case(num_videos, num_frames, side, patch, grid_size, *, labels, actions):
+    """Frames and offsets of the rule."""
+    size, free = (num_videos, num_frames), side - patch
+    return Case(
+        frames=fill_rule.waves(*size, side),
+        labels=torch.tensor(labels),
+        grid_size=grid_size,
+        actions=actions,
+        baseline_offsets=fill_rule.baseline_offsets(*size, free),
+        stage1_offsets=fill_rule.stage1_offsets(*size, free),
+        log_prob_shift=torch.from_numpy(fill_rule.log_prob_shift(*size)),
+    )
+
+
 # Entries of a configuration under which frames count as normalised: mean 0, deviation 1/255.
-NORMALISED: dict[str, Any] = {
+NORMALISED = {
     "pixel_mean": (0.0, 0.0, 0.0),
     "pixel_std": (1 / 255.0, 1 / 255.0, 1 / 255.0),
 }
 
 
-def normalised_config(**entries: Any) -> RecognizerConfig:
+def normalised_config(**entries):
     """A configuration of the recurrent family under which frames count as normalised."""
     return RecognizerConfig(**entries, **NORMALISED)
 
@@ -54,7 +69,7 @@ def normalised_config(**entries: Any) -> RecognizerConfig:
 class _GivenClips:
     """The case's clips as a split of videos; an episode's seed is its video's index."""
 
-    def __init__(self, case: Case, class_names: tuple[str, ...]):
+    def __init__(self, case, class_names):
         self.class_names = class_names
         self.labels = case.labels.numpy()
         self.label_sets = tuple((int(label),) for label in self.labels)
@@ -62,27 +77,27 @@ class _GivenClips:
         self._frames, self._glance_frames = case.frames, case.glance_frames
         self.num_glance_frames = None if case.glance_frames is None else case.glance_frames.shape[1]
 
-    def __len__(self) -> int:
+    def __len__(self):
         return len(self.labels)
 
-    def clip(self, index: int, episode_seed: int) -> Clip:
+    def clip(self, index, episode_seed):
         seen = None if self._glance_frames is None else self._glance_frames[index]
         return Clip(self._frames[index], int(self.labels[index]), seen)
 
-    def target_centers(self, index: int):
+    def target_centers(self, index):
         return None
 
 
 class _FloatEpisodes(LiveEpisodes):
     """Keeps frames as they are; the product's are uint8."""
 
-    def __init__(self, source: LiveFeatures, num_rows: int):
+    def __init__(self, source, num_rows):
         super().__init__(source, num_rows)
         self._frames = self._frames.float()
 
 
 class _FloatFeatures(LiveFeatures):
-    def open(self, num_rows: int) -> LiveEpisodes:
+    def open(self, num_rows):
         return _FloatEpisodes(self, num_rows)
 
 
@@ -91,13 +106,13 @@ class _GivenBaseline(PatchLocalizationCore):
 
     given: Tensor  # (B, T, 2)
 
-    def reset_rows(self, rows: Any, starts: Any, skip_costs: Any = None):
+    def reset_rows(self, rows, starts, skip_costs=None):
         super().reset_rows(rows, starts, skip_costs)
         for row, start in zip(rows, starts, strict=True):
             self._random_offsets[row] = self.given[start.video_index]
 
 
-def make_core(case: Case, recognizer: AnyRecognizer, reward: str) -> PatchLocalizationCore:
+def make_core(case, recognizer, reward):
     """All videos of the case, each at its first frame."""
     videos = _GivenClips(case, recognizer.config.class_names)
     source = _FloatFeatures(recognizer, videos)

@@ -4,87 +4,32 @@ Every function takes networks and a `Case` and returns arrays under the names of
 `golden_actnet.npz`; only the golden test knows which numbers they should be.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
-
-import gymnasium as gym
-import numpy as np
 import torch
-from gymnasium import spaces
-from stable_baselines3.common.logger import Logger
-from torch import Tensor
 
+import fill_rule
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
-from agents.evaluation import Evaluation, evaluate_agent
-from agents.gru_ppo.algorithm import GruPPO
-from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.sb3.registry import algorithm_arguments
-from fill_rule import POLICY_PREFIX
-from given_case import Case, make_core
-
-Arrays = dict[str, Any]
-
-# Keys of the published policy section, in its order -> ours.
-POLICY_KEYS = {
-    "state_encoder.0.weight": "encoder.convolution.0.weight",
-    "state_encoder.3.weight": "encoder.linear.1.weight",
-    "state_encoder.3.bias": "encoder.linear.1.bias",
-    "gru.weight_ih_l0": "gru.weight_ih_l0",
-    "gru.weight_hh_l0": "gru.weight_hh_l0",
-    "gru.bias_ih_l0": "gru.bias_ih_l0",
-    "gru.bias_hh_l0": "gru.bias_hh_l0",
-    "actor.0.weight": "actor.weight",
-    "actor.0.bias": "actor.bias",
-    "critic.0.weight": "critic.weight",
-    "critic.0.bias": "critic.bias",
-}
+from adafocus_env.networks import Recognizer, freeze
+from agents.evaluation import evaluate_agent
+from given_case import make_core
+from published_policy import learn_once, uniforms_for
 
 
-def canonical_shapes(recognizer, policy):
-    """Shapes of all weights by the keys of the published model."""
-    shapes = {key: tuple(value.shape) for key, value in recognizer.state_dict().items()}
-    ours = policy.state_dict()
-    policy_shapes = {POLICY_PREFIX + k: tuple(ours[name].shape) for k, name in POLICY_KEYS.items()}
-    return {**shapes, **policy_shapes}
-
-
-def load_recognizer(config: RecognizerConfig, weights: Mapping[str, Tensor]) -> Recognizer:
-    """A frozen recognizer with published weights."""
+def make_recognizer(config, *, seed=""):
+    """A frozen recognizer with the weights of the rule."""
     recognizer = Recognizer(config)
+    state = recognizer.state_dict()
     recognizer.load_state_dict(
-        {key: value for key, value in weights.items() if not key.startswith(POLICY_PREFIX)}
+        {key: fill_rule.filled(key, value.shape, seed=seed) for key, value in state.items()}
     )
     freeze(recognizer)
     return recognizer
-
-
-def new_policy(map_shape, num_actions, **sizes):
-    """A policy as the preset `paper` makes it."""
-    arguments = algorithm_arguments("gru_ppo", "paper", {"policy_kwargs": sizes})
-    return GruActorCriticPolicy(
-        spaces.Box(0.0, 6.0, map_shape, np.float32),
-        spaces.Discrete(num_actions),
-        lambda _: arguments["learning_rate"],
-        **arguments["policy_kwargs"],
-    )
-
-
-def load_policy_weights(policy: GruActorCriticPolicy, weights: Mapping[str, Tensor]):
-    """Published weights into a policy; its scaling buffers keep their neutral values."""
-    renamed = {name: weights[POLICY_PREFIX + key] for key, name in POLICY_KEYS.items()}
-    missing, unexpected = policy.load_state_dict(renamed, strict=False)
-    assert not unexpected
-    assert set(missing) == {"scale_is_fitted", "encoder.mean", "encoder.std"}
 
 
 # --- a, b: glances, patches, rewards ---
 
 
 @torch.no_grad()
-def run_glances(case: Case, recognizer: Recognizer) -> Arrays:
+def run_glances(case, recognizer):
     """`a_*`, but whole: `map (B, T, C, h, w)`, `pooled`, logits of the stage-0 heads."""
     shape, frames = case.frames.shape[:2], case.frames.flatten(0, 1)
     glance_map, pooled = recognizer.glance(frames)
@@ -97,7 +42,7 @@ def run_glances(case: Case, recognizer: Recognizer) -> Arrays:
 
 
 @torch.no_grad()
-def run_looks(case: Case, recognizer: Recognizer) -> Arrays:
+def run_looks(case, recognizer):
     """Patch vectors and logits of the forced looks and of what each is compared with, `(T, B)`."""
     core = make_core(case, recognizer, "random")
     num_videos, num_frames = case.frames.shape[:2]
@@ -109,7 +54,7 @@ def run_looks(case: Case, recognizer: Recognizer) -> Arrays:
     other = features.focus(rows, steps, case.baseline_offsets.flatten(0, 1))
     other = other.unflatten(0, case.actions.shape)
     state = torch.zeros(num_videos, recognizer.config.hidden_dim)
-    logits: dict[str, list[Tensor]] = {"real": [], "random": [], "padding": []}
+    logits = {"real": [], "random": [], "padding": []}
     for t in range(num_frames):
         now = (torch.arange(num_videos), torch.full((num_videos,), t))
         for name, vectors in (("random", other[t]), ("padding", torch.zeros_like(real[t]))):
@@ -127,9 +72,9 @@ def run_looks(case: Case, recognizer: Recognizer) -> Arrays:
     }
 
 
-def run_rewards(case: Case, recognizer: Recognizer) -> Arrays:
+def run_rewards(case, recognizer):
     """Confidences and rewards of whole episodes, `(T, B)`, by the core and `REWARDS`."""
-    results: Arrays = {}
+    results = {}
     for reward in ("random", "padding", "prev", "conf"):
         outcome = make_core(case, recognizer, reward).play(case.actions.T)
         results[f"b_reward_{reward}"] = outcome.rewards.T
@@ -143,7 +88,7 @@ def run_rewards(case: Case, recognizer: Recognizer) -> Arrays:
 
 
 @torch.no_grad()
-def run_policy(case: Case, policy: GruActorCriticPolicy, glance_map: Tensor) -> Arrays:
+def run_policy(case, policy, glance_map):
     """`d_*`, `(T, B)`: whole episodes at once, and the acting policy step by step."""
     distribution, values = policy.evaluate_episodes(glance_map)
     actions = case.actions.T
@@ -158,20 +103,13 @@ def run_policy(case: Case, policy: GruActorCriticPolicy, glance_map: Tensor) -> 
         "d_argmax": best.indices[..., 0].T,
         "d_argmax_margin": (best.values[..., 0] - best.values[..., 1]).T,
         "d_act_logprobs": acted["log_probs"],
-        "act_values": acted["values"],
         "hidden_final": acted["policy_state"],
     }
 
 
-def uniforms_for(probs: Tensor, actions: Tensor) -> Tensor:
-    """Uniforms for which the inverse CDF of `probs (..., A)` gives `actions (...)`."""
-    upper = probs.cumsum(dim=-1).gather(-1, actions[..., None])[..., 0]
-    return upper - probs.gather(-1, actions[..., None])[..., 0] / 2
-
-
 @torch.no_grad()
 def act(case, policy, glance_map, uniforms):
-    """The policy acts step by step: `(T, B)` actions, values, log-probs; the last state."""
+    """The policy acts step by step: `(T, B)` actions and log-probs; the last state."""
     state = policy.initial_state(len(glance_map))
     starts = torch.ones(len(glance_map), dtype=torch.bool)
     steps = []
@@ -179,29 +117,10 @@ def act(case, policy, glance_map, uniforms):
         step = policy.step(glance_map[:, t], state, starts, uniforms=uniforms[:, t])
         state, starts = step.policy_state, torch.zeros_like(starts)
         steps.append(step)
-    names = ("actions", "values", "log_probs")
-    stacked = {name: torch.stack([getattr(step, name) for step in steps]) for name in names}
-    return {**stacked, "policy_state": state}
-
-
-class _SpacesOnly(gym.Env[np.ndarray, int]):
-    """What `GruPPO` must know of an environment when its rollouts are given."""
-
-    def __init__(self, policy: GruActorCriticPolicy, num_decisions: int):
-        self.observation_space = policy.observation_space
-        self.action_space = policy.action_space
-        self.num_decisions = num_decisions
-
-
-def make_learner(policy: GruActorCriticPolicy, num_decisions: int) -> GruPPO:
-    """`GruPPO` of the preset `paper` with a copy of the policy's weights."""
-    sizes = {name: policy.arguments()[name] for name in ("channels", "hidden_dim")}
-    arguments = algorithm_arguments("gru_ppo", "paper", {"policy_kwargs": sizes})
-    env = _SpacesOnly(policy, num_decisions)
-    learner = GruPPO(env=env, seed=0, device="cpu", **arguments)
-    learner.policy.load_state_dict(policy.state_dict())
-    learner.set_logger(Logger(folder=None, output_formats=[]))
-    return learner
+    actions, log_probs = (
+        torch.stack([getattr(step, name) for step in steps]) for name in ("actions", "log_probs")
+    )
+    return {"actions": actions, "log_probs": log_probs, "policy_state": state}
 
 
 def run_update(case, learner, glance_map, rewards, old_log_probs):
@@ -222,41 +141,25 @@ def run_update(case, learner, glance_map, rewards, old_log_probs):
     with torch.no_grad():
         distribution, values = policy.evaluate_episodes(glance_map)
         log_probs = distribution.log_prob(actions)
-    buffer = learner.rollout_buffer
-    buffer.reset()
-    buffer.add(
+    results, moved = learn_once(
+        learner,
         observations=glance_map,
         actions=actions,
         log_probs=old_log_probs.T,
         values=values,
         rewards=rewards.T,
     )
-    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
-    learner.train()
-    logged = learner.logger.name_to_value
-    after = dict(policy.named_parameters())
-    results: Arrays = {
-        "rtg_norm": buffer.episodes().returns.T,
+    results |= {
+        "rtg_norm": results["returns"].T,
         "values": values.T,
         "logprobs_new": log_probs.T,
         "entropy": distribution.entropy().T,
         "ratio": (log_probs.T - old_log_probs).exp(),
-        "loss": logged["train/loss"],
-        "mse": logged["train/value_loss"],
-        "policy_loss": logged["train/policy_gradient_loss"],
     }
-    for key, name in POLICY_KEYS.items():
-        grad = after[name].grad
-        assert grad is not None
-        results[f"grad::{key}"], results[f"param::{key}"] = grad.clone(), after[name].detach()
-        results[f"delta::{key}"] = after[name].detach() - before[name]
-    return {k: v.clone() if isinstance(v, Tensor) else v for k, v in results.items()}
+    return results, moved
 
 
-# --- c, g: stage 1; h: stage 3 ---
-
-
-def evaluate_policy(case: Case, recognizer: Recognizer, policy: GruActorCriticPolicy) -> Evaluation:
+def evaluate_policy(case, recognizer, policy):
     """`h_*`: `adafocus evaluate`'s loop over the case's videos."""
     env = PatchLocalizationVectorEnv.__new__(PatchLocalizationVectorEnv)
     env._attach(make_core(case, recognizer, "conf"), "disabled", None)

@@ -4,14 +4,10 @@ Every function returns arrays under the names of `golden_sthsth.npz`; only the g
 which numbers they should be.
 """
 
-from __future__ import annotations
-
 import copy
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
 import fill_rule
@@ -26,13 +22,11 @@ from adafocus_env.networks import (
 from given_case import NORMALISED, Case
 from train.checkpoints.published.weight_names import published_names
 
-Arrays = dict[str, Any]
-
 GLANCE_TIMES = tuple(1.5 * i + 0.25 for i in range(8))
 FOCUS_TIMES = tuple(range(12))
 
 
-def make_recognizer(**entries: Any) -> ShiftRecognizer:
+def make_recognizer(**entries):
     """The published networks of 174 classes, frozen, with the weights of the rule."""
     config = ShiftRecognizerConfig(
         class_names=tuple(f"class {k}" for k in range(174)), dropout=0.0, **NORMALISED, **entries
@@ -51,12 +45,12 @@ def make_recognizer(**entries: Any) -> ShiftRecognizer:
     return recognizer
 
 
-def glance_frames(num_videos: int) -> Tensor:
+def glance_frames(num_videos):
     """`(B, 8, 3, 224, 224)` normalised."""
     return fill_rule.waves_at(range(num_videos), GLANCE_TIMES, 224)
 
 
-def focus_frames(num_videos: int) -> Tensor:
+def focus_frames(num_videos):
     """`(B, 12, 3, 224, 224)` normalised."""
     return fill_rule.waves_at(range(num_videos), FOCUS_TIMES, 224)
 
@@ -76,7 +70,7 @@ def shift_case(focus_frames, glance_frames, labels, baseline_offsets):
 
 
 @torch.no_grad()
-def run_glances(frames: Tensor, recognizer: ShiftRecognizer) -> Arrays:
+def run_glances(frames, recognizer):
     """Section a, whole: `map (B, 8, C, h, w)`, `pooled (B, 8, C)`, `logits (B, 8, K)`."""
     glance_map, pooled = recognizer.glance(frames.flatten(0, 1))
     logits = recognizer.glancer(frames.flatten(0, 1))
@@ -108,7 +102,7 @@ def run_look(frames, offsets, pooled, recognizer):
     }
 
 
-def run_shift() -> Arrays:
+def run_shift():
     """Section g."""
     given = torch.arange(1.0, 513.0).view(8, 16, 2, 2).requires_grad_()
     shifted = shift_channels(given, 4)
@@ -149,23 +143,23 @@ def run_training_step(frames, pooled, labels, offsets, recognizer):
 class _Forced(np.random.Generator):
     """Draws what the recording drew."""
 
-    def __init__(self, segments: int):
+    def __init__(self, segments):
         super().__init__(np.random.PCG64(0))
         self._segments = segments
 
-    def integers(self, low: int, high: int, size: int | None = None) -> Any:
+    def integers(self, low, high, size=None):
         if size is None:
             return low + (3 * 37 + 5) % (high - low)
         return low + (37 * np.arange(size) + 11 * self._segments + 5) % (high - low)
 
 
-def run_sampling(lengths: np.ndarray) -> Arrays:
+def run_sampling(lengths):
     """Section h, counted from 1: one row for each length."""
 
-    def rows(choose: Any, segments: int) -> np.ndarray:
+    def rows(choose, segments):
         return np.stack([choose(int(n), segments) for n in lengths]) + 1
 
-    def drawn(name: str) -> Any:
+    def drawn(name: str):
         return lambda n, segments: SHIFT_SAMPLINGS[name](n, segments, _Forced(segments))
 
     rules = {
@@ -179,13 +173,13 @@ def run_sampling(lengths: np.ndarray) -> Arrays:
     return {f"h_{name}_{s}": rows(rule, s) for name, rule in rules.items() for s in (8, 12)}
 
 
-def _twice(num_video_frames: int, num_frames: int) -> Any:
+def _twice(num_video_frames, num_frames):
     """Two clips of a video: its segments' middles, then their beginnings; no command uses it."""
     beginnings = (num_video_frames / num_frames * np.arange(num_frames)).astype(np.int64)
     return np.concatenate([middle_indices(num_video_frames, num_frames), beginnings])
 
 
-def _ten_dense(num_video_frames: int, num_frames: int) -> Any:
+def _ten_dense(num_video_frames, num_frames):
     """Ten clips of every `64 // T`-th frame from evenly spread starts; no command uses it."""
     starts = np.linspace(0, max(1, 1 + num_video_frames - 64) - 1, 10).astype(np.int64)
     steps = np.arange(num_frames, dtype=np.int64) * (64 // num_frames)

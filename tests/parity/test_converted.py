@@ -9,11 +9,12 @@ import pytest
 import torch
 from rich.console import Console
 
-import published_run
 import published_shift_run
 from adafocus_env.networks import Recognizer, ShiftRecognizer
 from agents.policies.policy_files import load_policy
-from fill_rule import POLICY_PREFIX, filled, filled_weights
+from comparison import recorded
+from fill_rule import filled
+from published_policy import parameter_names
 from stage_runs import published_config
 from train.checkpoints.convert import run_convert
 from train.config.keys import ConfigError
@@ -41,12 +42,12 @@ def _assert_equal_weights(got, expected):
 
 
 def test_every_weight_of_an_actnet_file_arrives(networks, tmp_path):
-    weights = filled_weights(published_run.canonical_shapes(*networks))
+    weights, own = (network.state_dict() for network in networks)
 
     def below(prefix):
         return {n.removeprefix(prefix): v for n, v in weights.items() if n.startswith(prefix)}
 
-    policy = below(POLICY_PREFIX)
+    policy = {name: own[ours] for name, ours in parameter_names(networks[1]).items()}
     acting = {f"policy.policy_old.{name}": value for name, value in policy.items()}
     entries = {
         "epoch": 11,
@@ -109,9 +110,9 @@ def test_every_weight_of_a_something_something_file_arrives(folder, shift_recogn
 def test_a_converted_something_something_file_gives_the_recorded_logits_and_places(
     folder, shift_recognizer, shift_focus_frames, shift_glances
 ):
-    with np.load(Path(__file__).with_name("golden_sthsth.npz")) as arrays:
-        names = ("b_final_logits", "b_loc_offsets", "i_cont_loc")
-        logits, offsets, places = (arrays[name] for name in names)
+    arrays = recorded("sthsth")
+    names = ("b_final_logits", "b_loc_offsets", "i_cont_loc")
+    logits, offsets, places = (arrays[name] for name in names)
     loaded = ShiftRecognizer.load(folder / "ours" / "recognizer").eval()
     loaded.pixel_mean, loaded.pixel_std = shift_recognizer.pixel_mean, shift_recognizer.pixel_std
     at, pooled = torch.from_numpy(offsets[3]).long(), shift_glances["pooled"][:2]

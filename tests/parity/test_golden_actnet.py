@@ -21,7 +21,8 @@ import stage_runs
 from adafocus_env.envs import PatchGrid
 from agents.gru_ppo.episode_buffer import discounted_returns
 from agents.policies.gru_policy import GruActorCriticPolicy
-from comparison import assert_section_is_the_published_one
+from comparison import assert_section_is_the_published_one, spread
+from published_policy import make_learner, parameter_names
 from train.evaluation.metrics import mean_average_precision
 
 # How many arrays there are of each prefix, of the inputs' x and of all: 208.
@@ -78,35 +79,28 @@ def updates(case, networks, glances, looks):
     """Section e: an update, another one on the same rollout, and one whose ratios are clipped."""
     rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
     shifted = (log_probs + case.log_prob_shift).float()
-    learner = run.make_learner(networks[1], 4)
-    fresh = run.make_learner(networks[1], 4)
-    made = {
-        1: run.run_update(case, learner, glances["map"], rewards, log_probs),
-        2: run.run_update(case, learner, glances["map"], rewards, log_probs),
-        3: run.run_update(case, fresh, glances["map"], rewards, shifted),
-    }
+    learner, fresh = (make_learner(networks[1], 4) for _ in range(2))
+    made = [
+        run.run_update(case, learner, glances["map"], rewards, log_probs),
+        run.run_update(case, learner, glances["map"], rewards, log_probs),
+        run.run_update(case, fresh, glances["map"], rewards, shifted),
+    ]
     results = {
         "e_rtg_raw": discounted_returns(rewards.T, 0.7).T,
-        "e_param_names": np.array(list(run.POLICY_KEYS)),
+        "e_param_names": np.array(list(parameter_names(networks[1]))),
         "e1_logprobs_old": log_probs,
         "e3_logprobs_old": shifted,
         "e3_logprob_shift": case.log_prob_shift,
     }
-    for key in run.POLICY_KEYS:
-        count = made[1][f"grad::{key}"].numel()
-        chosen = min(64, count)
-        index = torch.arange(chosen) * (count - 1) // max(chosen - 1, 1)
-        results[f"e_index::{key}"] = index
-        for number, update in made.items():
-            for kind in ("grad", "param"):
-                whole = update[f"{kind}::{key}"]
-                results[f"e{number}_{kind}::{key}"] = whole.flatten()[index]
-    for number, update in made.items():
+    for number, (logged, moved) in enumerate(made, start=1):
+        results |= {f"e{number}_{name}": value for name, value in logged.items()}
         for kind in ("grad", "delta", "param"):
-            norms = [update[f"{kind}::{key}"].double().norm() for key in run.POLICY_KEYS]
+            whole = {key: values[kind].flatten() for key, values in moved.items()}
+            norms = [value.double().norm() for value in whole.values()]
             results[f"e{number}_{kind}_norm"] = torch.stack(norms)
-        scalars = {name: value for name, value in update.items() if "::" not in name}
-        results.update({f"e{number}_{name}": value for name, value in scalars.items()})
+            for key, value in whole.items():
+                index = results[f"e_index::{key}"] = spread(len(value), 64)
+                results[f"e{number}_{kind}::{key}"] = value[index]
     return results
 
 
@@ -198,11 +192,11 @@ def test_without_the_clamp_the_second_update_sees_other_log_probabilities(
     spaces = (networks[1].observation_space, networks[1].action_space)
     policy = GruActorCriticPolicy(*spaces, lambda _: 3e-4, **arguments)
     policy.load_state_dict(networks[1].state_dict())
-    learner = run.make_learner(policy, 4)
+    learner = make_learner(policy, 4)
     learner.policy.head = policy.head
     rewards, log_probs = looks["b_reward_random"], looks["d_act_logprobs"]
     for _ in range(2):
-        update = run.run_update(case, learner, glances["map"], rewards, log_probs)
+        update, _ = run.run_update(case, learner, glances["map"], rewards, log_probs)
     # float32's resolution is 2^-23, and log(2^-23) = -15.942.
     assert golden["e2_logprobs_new"].min() == pytest.approx(-15.9424, abs=1e-4)
     assert update["logprobs_new"].min() == pytest.approx(-17.2, abs=0.1)

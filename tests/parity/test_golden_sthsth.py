@@ -6,8 +6,6 @@ Weights and inputs come from `fill_rule`. Here: the inputs, a glances, b looks a
 f a stage-1 training step before the optimiser, g temporal shift, h frame indices.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,11 +13,10 @@ import torch
 import published_shift_run as run
 from adafocus_env.envs import ContinuousLocations, PatchGrid
 from adafocus_env.networks import FrozenNetworks
-from comparison import assert_section_is_the_published_one
+from comparison import assert_section_is_the_published_one, recorded, spread
 from given_case import make_core
 
-with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:
-    GOLDEN = dict(_arrays)
+GOLDEN = recorded("sthsth")
 # How many arrays begin with each prefix: 99; the other 565 are in test_golden_sthsth_policy.py.
 SECTIONS = {"x": 4, "labels": 1, "a_": 6, "b_": 48, "f_": 24, "g_": 3, "h_": 13}
 
@@ -96,10 +93,8 @@ def _training_step(step):
     for name in GOLDEN:
         kind, _, key = name.partition("::")
         if kind == "f_index":
-            count = grads[key].numel()
-            chosen = min(64, count)
-            index = torch.arange(chosen) * (count - 1) // max(1, chosen - 1)
-            results[name], results[f"f_grad::{key}"] = index, grads[key][index]
+            index = results[name] = spread(grads[key].numel(), 64)
+            results[f"f_grad::{key}"] = grads[key][index]
         elif kind == "f_buf":
             buffer = step["buffers"][key]
             results[name] = buffer[:: len(buffer) // 64]

@@ -7,7 +7,6 @@ log-probabilities, `b6_again` is a second update.
 """
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,11 +16,11 @@ import fill_rule
 import published_shift_policy as published
 import published_shift_run as run
 from adafocus_env.envs import ContinuousLocations
-from comparison import assert_section_is_the_published_one
+from comparison import assert_section_is_the_published_one, recorded, spread
 from given_case import make_core
+from published_policy import make_learner, parameter_names
 
-with np.load(Path(__file__).with_name("golden_sthsth.npz")) as _arrays:
-    GOLDEN = {name: _arrays[name] for name in _arrays.files if name[0] in "cdei"}
+GOLDEN = {name: array for name, array in recorded("sthsth").items() if name[0] in "cdei"}
 
 # How many arrays there are of each: 565.
 SECTIONS = {"c": 28, "d": 70, "e": 455, "i": 12}
@@ -40,7 +39,7 @@ def policies():
 @pytest.fixture(scope="session")
 def states(shift_glances):
     """`(6, 1, 10240, 7, 7)`."""
-    return published.policy_states(shift_glances["map"])
+    return shift_glances["map"].flatten(1, 2)[:, None]
 
 
 @pytest.fixture(scope="session")
@@ -117,27 +116,24 @@ def updates(policies, states, forced, looks):
         results.update({f"e_{tag}_{name}": value for name, value in update.items()})
 
     for kind, policy in policies.items():
-        weights = policy.state_dict()
         draws6 = forced[f"d_{kind}_action6"] if kind.startswith("d") else forced["d_raw6"]
         if kind in SAMPLED:
-            learner = published.make_learner(kind, 2, weights)
+            learner = make_learner(policy, 1, num_rows=2)
             rewards = looks[f"c_{kind}_reward"]
             drawn = forced[f"c_{kind}_sample"]
             record(f"{kind}_b2", published.run_update(learner, states[:2], drawn, rewards))
-        learner = published.make_learner(kind, 6, weights)
+        learner = make_learner(policy, 1, num_rows=6)
         record(f"{kind}_b6", published.run_update(learner, states, draws6, rewards6))
         if kind == "cont":
             record("cont_b6_again", published.run_update(learner, states, draws6, rewards6))
         if kind in ("cont", "d49"):
-            learner = published.make_learner(kind, 6, weights)
+            learner = make_learner(policy, 1, num_rows=6)
             record(f"{kind}_b6s", published.run_update(learner, states, draws6, rewards6, shift6))
-        names = published.parameter_names(policy)
-        results[f"e_param_names_{'bn' if policy.batch_norm else 'nobn'}"] = np.array(names)
-        parameters = policy.state_dict()
-        for name, own in published.published_policy_names(policy).items():
-            if name in names:
-                count = parameters[own].numel()
-                results[f"e_index::{name}::{count}"] = published.chosen(count)
+        names, parameters = parameter_names(policy), policy.state_dict()
+        results[f"e_param_names_{'bn' if policy.batch_norm else 'nobn'}"] = np.array(list(names))
+        for name, own in names.items():
+            count = parameters[own].numel()
+            results[f"e_index::{name}::{count}"] = spread(count, 32)
     return results
 
 

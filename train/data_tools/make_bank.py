@@ -73,11 +73,12 @@ def _build(
 
         def advance(count: int) -> None:
             nonlocal built
-            if count == 1:  # more at once were there already
-                built += 1
+            if count > 1:  # at once: they were there already
+                progress.found_done(count, None if built else "there already")
+                return
+            built += 1
             rate = built * layout.num_frames / (time.monotonic() - began)
-            for _ in range(count):
-                progress.advance(f"{rate:.0f} frames/s" if built else "there already")
+            progress.advance(f"{rate:.0f} frames/s")
 
         builder.build_shards(rank=rank, count=count, workers=config.num_workers, progress=advance)
 

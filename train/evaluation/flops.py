@@ -17,7 +17,7 @@ from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
@@ -32,6 +32,7 @@ from agents.flops import count_multiply_adds as _count
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
 from train.config.commands import FlopsConfig
@@ -39,6 +40,10 @@ from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.
 PARTS = ("glancer", "policy", "focuser", "classifier")
+_SIZES_OF_POLICIES = (
+    *("head", "recurrent", "channels", "hidden_dim"),
+    *("patch_grid", "head_dim", "head_kernel"),
+)
 # ActivityNet's and Mini-Kinetics's, where no class file says.
 DEFAULT_CLASSES = 200
 
@@ -200,16 +205,19 @@ def _configured_networks(config: FlopsConfig) -> tuple[AnyRecognizer, BasePolicy
         own = issubclass(algorithm, GruPPO)
         if config.locations == "continuous":  # SB3's algorithms act in a centred range
             acts = spaces.Box(0.0 if own else -1.0, 1.0, (2,), np.float32)
+        sizes = recognizer.config
+        cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
+        grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
+        kwargs = with_patch_grid(cls, kwargs, grid)
         if own:
             return recognizer, _new_policy(sees, acts, kwargs)
-    cls: type[Any] = policy_class(algorithm, arguments.get("policy"))
     return recognizer, cls(sees, acts, lambda _: 0.0, **kwargs)
 
 
 def _new_policy(
     observations: spaces.Box, actions: spaces.Space[Any], arguments: Mapping[str, Any]
 ) -> GruActorCriticPolicy:
-    sizes = {name: arguments[name] for name in ("channels", "hidden_dim") if name in arguments}
+    sizes = {name: arguments[name] for name in _SIZES_OF_POLICIES if name in arguments}
     return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)
 
 

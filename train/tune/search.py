@@ -103,7 +103,7 @@ class _Search:
         done = len(self._done())
         if done:
             log.info("%d of %d trials are there already", done, self._config.trials)
-            progress.advance(self._note(), count=min(done, self._config.trials))
+            progress.found_done(min(done, self._config.trials), self._note())
         while done < self._config.trials:
             # By the number of trials, so that an interrupted search goes on as it would have.
             state = np.random.SeedSequence([self._config.seed, done]).generate_state(1)

@@ -97,6 +97,12 @@ SPACES: dict[str, Space] = {
     "qrdqn": {**_Q_LEARNING, "policy_kwargs.n_quantiles": Choice((10, 25, 50))},
 }
 
+_SPATIAL: Space = {
+    "policy_kwargs.head_dim": Choice((16, 32, 64, 128)),
+    "policy_kwargs.head_kernel": Choice((1, 3)),
+    "policy_kwargs.dropout": Choice((0.0, 0.1, 0.3)),
+}
+
 
 def search_space(
     algo: AlgoConfig, fixed: Sequence[str], search: Mapping[str, Any] | None
@@ -111,7 +117,9 @@ def search_space(
     Raises:
         ConfigError: nothing is left to search, or values that are no list.
     """
-    table = {} if algo.class_path is not None else SPACES.get(algo.name, {})
+    table = {} if algo.class_path is not None else {**SPACES.get(algo.name, {})}
+    if table and _is_spatial(algo):
+        table |= _SPATIAL
     space = {name: item for name, item in table.items() if name not in fixed}
     for name, values in (search or {}).items():
         if values is None:
@@ -129,6 +137,12 @@ def search_space(
             "search={learning_rate: [0.001, 0.003]}"
         )
     return space
+
+
+def _is_spatial(algo: AlgoConfig) -> bool:
+    """Whether the policy scores positions: GruPPO's head, or SB3's policies of that name."""
+    head = algo.arguments.get("policy_kwargs", {}).get("head")
+    return head == "spatial" or str(algo.arguments.get("policy", "")).startswith("Spatial")
 
 
 def with_parameters(arguments: Mapping[str, Any], chosen: Mapping[str, Value]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from gymnasium import spaces
 from agents.baselines.blind_skipping import BlindSkipping, evenly_spread
 from agents.baselines.simple import RandomAgent, center_agent
 from agents.evaluation import evaluate_agent, replay_actions
-from agents.policies.gru_policy import GruActorCriticPolicy
 
 T = 4
 
@@ -57,29 +56,26 @@ def test_kept_frames_do_not_depend_on_the_batch(make_vector_env):
     assert 0 < first.focused().sum() < first.focused().size
 
 
-def _policy(shape):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, shape, np.float32),
-            spaces.Discrete(50),
-            lambda _: 0.0,
-            channels=4,
-            hidden_dim=8,
-        )
-        with torch.no_grad():  # so that some frames are skipped and some are not
+@pytest.fixture
+def skipping_policy(make_policy, bench):
+    """Skips some frames and not others; takes how many channels more than glances it sees."""
+
+    def make(told=0):
+        channels, *places = bench.single_observation_space.shape
+        policy = make_policy(shape=(channels + told, *places), actions=50, seed=1)
+        with torch.no_grad():
             policy.actor.weight.mul_(5.0)
             policy.actor.bias[-1] += 1.0
-    return policy
+        policy.sees_cost = bool(told)
+        return policy
+
+    return make
 
 
-def _shape(env, told):
-    shape = env.single_observation_space.shape
-    return (shape[0] + told, *shape[1:])
-
-
-def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(make_vector_env, bench):
-    policy = _policy(_shape(bench, 0))
+def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(
+    make_vector_env, bench, skipping_policy
+):
+    policy = skipping_policy()
     own = make_vector_env(3, locations="skip", autoreset_mode="disabled")
     here, there = evaluate_agent(bench, policy), evaluate_agent(own, policy)
     assert 0 < here.focused().sum() < here.focused().size
@@ -90,8 +86,8 @@ def test_a_policy_that_skips_is_judged_alike_wherever_its_actions_come_from(make
     np.testing.assert_allclose(again.logits, here.logits, atol=1e-5)
 
 
-def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(bench):
-    policy = _policy(_shape(bench, 0))
+def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(bench, skipping_policy):
+    policy = skipping_policy()
     own = evaluate_agent(bench, policy)
     all_frames = evaluate_agent(bench, BlindSkipping(policy, "random_skip", 1.0, T))
     assert all_frames.focused().all()
@@ -99,10 +95,9 @@ def test_frames_that_a_policy_would_skip_are_looked_at_where_it_would_look(bench
 
 
 def test_a_policy_of_random_costs_must_be_told_one_and_is_told_the_right_one(
-    make_vector_env, bench
+    make_vector_env, bench, skipping_policy
 ):
-    policy = _policy(_shape(bench, 1))
-    policy.sees_cost = True
+    policy = skipping_policy(told=1)
     with pytest.raises(ValueError, match=r"must be told one: use skip_cost=0\.05"):
         evaluate_agent(bench, policy)
     told = make_vector_env(3, locations="skip", skip_cost="random", autoreset_mode="disabled")

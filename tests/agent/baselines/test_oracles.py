@@ -31,9 +31,7 @@ def test_a_beam_of_one_is_the_greedy_oracle_and_a_wider_one_finds_more(env):
     assert _returns(env, 16).mean() > beam.rewards.sum(axis=1).mean()
 
 
-def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(
-    make_vector_env, make_videos, make_recognizer
-):
+def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(make_videos, make_recognizer):
     parts = make_recognizer(num_frames=2), make_videos(3, num_frames=2)
     rules = {"grid_size": 4, "reward": "conf", "autoreset_mode": "disabled"}
     few, env = (
@@ -48,11 +46,12 @@ def test_a_beam_that_keeps_all_finds_the_best_of_all_sequences(
         assert found[video] == pytest.approx(best, abs=1e-5)
 
 
-def test_planning_changes_nothing_in_the_episode(make_vector_env):
+def test_planning_and_trying_all_positions_change_nothing_in_the_episode(make_vector_env):
     planned, alone = make_vector_env(5, grid_size=4), make_vector_env(5, grid_size=4)
     for env in (planned, alone):
         env.reset(seed=0)
     BeamOracle(planned.core, 3).plan()
+    GreedyOracle(planned.core).predict(DARK)
     assert not planned.core.steps.any()
     one, other = (env.step(np.full(5, 7)) for env in (planned, alone))
     np.testing.assert_allclose(one[1], other[1], atol=1e-6)
@@ -69,5 +68,6 @@ def test_a_plan_is_followed_from_the_first_frame_only(env):
 def test_widths_and_locations_that_cannot_be_are_refused(env, make_vector_env):
     with pytest.raises(ValueError, match="got width 0"):
         BeamOracle(env.core, 0)
-    with pytest.raises(ValueError, match="locations='grid'"):
-        BeamOracle(make_vector_env(2, locations="continuous").core, 2)
+    for oracle in (lambda core: BeamOracle(core, 2), GreedyOracle):
+        with pytest.raises(ValueError, match="locations='grid'"):
+            oracle(make_vector_env(2, locations="continuous").core)

@@ -26,19 +26,14 @@ def _draw(agent, steps, rows=5):
     return np.stack([agent.predict(DARK[:rows])[0] for _ in range(steps)], axis=1)
 
 
-def test_random_actions_are_uniform_over_the_grid():
+def test_random_actions_are_uniform_over_the_grid_or_the_continuous_range():
     actions = _draw(RandomAgent(spaces.Discrete(49)), 2000).ravel()
     counts = np.bincount(actions, minlength=49)
     assert len(counts) == 49
     assert stats.chisquare(counts).pvalue > 1e-3
-
-
-def test_random_actions_are_uniform_over_the_continuous_range():
-    space = spaces.Box(0.0, 1.0, (2,), np.float32)
-    actions = _draw(RandomAgent(space), 1000).reshape(-1, 2)
+    actions = _draw(RandomAgent(spaces.Box(0.0, 1.0, (2,), np.float32)), 1000).reshape(-1, 2)
     assert actions.dtype == np.float32
-    assert all(space.contains(action) for action in actions[:50])
-    assert stats.kstest(actions[:, 0], "uniform").pvalue > 1e-3
+    assert stats.kstest(actions.ravel(), "uniform").pvalue > 1e-3
     assert abs(np.corrcoef(actions.T)[0, 1]) < 0.05
 
 
@@ -64,12 +59,6 @@ def test_without_episode_seeds_the_agents_seed_decides():
     assert not np.array_equal(one[0], one[1])
 
 
-def test_random_actions_are_the_same_when_the_best_action_is_asked_for():
-    one, other = RandomAgent(spaces.Discrete(49)), RandomAgent(spaces.Discrete(49))
-    expected = one.predict(DARK, deterministic=False)[0]
-    np.testing.assert_array_equal(other.predict(DARK, deterministic=True)[0], expected)
-
-
 def test_only_agents_of_chance_are_told_the_episodes(make_vector_env):
     core = make_vector_env(1).core
     assert isinstance(RandomAgent(spaces.Discrete(4)), SeededAgent)
@@ -77,26 +66,20 @@ def test_only_agents_of_chance_are_told_the_episodes(make_vector_env):
         assert not isinstance(agent, SeededAgent)
 
 
-@pytest.mark.parametrize(
-    # Row and column 3 of 7, 2 of 5; 1 of 4 and 3 of 8, the upper left of the four in the middle.
-    ("grid_size", "action"),
-    [(7, 24), (5, 12), (4, 5), (6, 14), (8, 27)],
-)
-def test_center_is_the_position_nearest_the_middle(make_vector_env, grid_size, action):
-    env = make_vector_env(5, grid_size=grid_size)
-    actions, state = center_agent(env.core).predict(DARK)
-    assert actions.tolist() == [action] * 5
-    assert state is None
-    assert env.action_space.contains(actions)
-
-
-def test_center_of_continuous_locations_is_one_half_and_a_fixed_agent_needs_nothing(
+def test_center_is_the_position_nearest_the_middle_or_one_half_and_a_fixed_agent_needs_nothing(
     make_vector_env,
 ):
-    env = make_vector_env(5, locations="continuous")
-    actions, _ = center_agent(env.core).predict(DARK)
-    assert actions.tolist() == [[0.5, 0.5]] * 5
-    assert env.action_space.contains(actions)
+    # Row and column 3 of 7; 1 of 4, the upper left of the four in the middle.
+    for rules, action in (
+        ({"grid_size": 7}, 24),
+        ({"grid_size": 4}, 5),
+        ({"locations": "continuous"}, [0.5, 0.5]),
+    ):
+        env = make_vector_env(5, **rules)
+        actions, state = center_agent(env.core).predict(DARK)
+        assert actions.tolist() == [action] * 5
+        assert state is None
+        assert env.action_space.contains(actions)
     agent = FixedAgent(np.int64(3))
     for rows in (1, 5):
         assert agent.predict(DARK[:rows], None, np.ones(rows, bool), True)[0].tolist() == [3] * rows
@@ -119,7 +102,7 @@ def test_a_sweep_of_four_frames_goes_through_the_corners(make_vector_env):
     assert actions[:, 1].tolist() == [0, 6, 0, 6, 42, 48]
 
 
-def test_a_sweep_of_more_frames_has_more_lines(make_vector_env, make_videos, make_recognizer):
+def test_a_sweep_of_more_frames_has_more_lines(make_videos, make_recognizer):
     env = PatchLocalizationVectorEnv.from_parts(
         make_recognizer(num_frames=8), make_videos(num_frames=8), num_envs=2, grid_size=7
     )
@@ -156,20 +139,3 @@ def test_the_oracle_takes_the_position_of_highest_confidence(make_vector_env):
             outcome.baseline_confidences, confidences.mean(dim=1), rtol=0.0, atol=1e-5
         )
     assert len(chosen) > 1
-
-
-def test_choosing_changes_nothing_in_the_episode(make_vector_env):
-    watched, alone = make_vector_env(5, grid_size=4), make_vector_env(5, grid_size=4)
-    oracle = GreedyOracle(watched.core)
-    for env in (watched, alone):
-        env.reset(seed=0)
-    for t in range(4):
-        oracle.predict(DARK)
-        one, other = (env.step(np.full(5, t)) for env in (watched, alone))
-        np.testing.assert_array_equal(one[0], other[0])
-        np.testing.assert_allclose(one[1], other[1], rtol=0.0, atol=1e-6)
-
-
-def test_the_oracle_refuses_continuous_locations(make_vector_env):
-    with pytest.raises(ValueError, match="locations='grid'"):
-        GreedyOracle(make_vector_env(2, locations="continuous").core)

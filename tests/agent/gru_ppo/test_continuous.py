@@ -3,33 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from stable_baselines3.common.vec_env import VecMonitor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 from agents.evaluation import evaluate_agent
-from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.resume import restore_training_state, training_state
 from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 N, T = 3, 4
 # So wide that a third of the samples falls outside the frame.
 WIDE = {"action_std": 0.5}
-
-
-@pytest.fixture
-def make_env_for(make_adapter, pass_through, tmp_path):
-    """The environment such that `GruPPO` plays it, or has to step."""
-
-    def make(way):
-        adapter = make_adapter(N, locations="continuous")
-        if way == "play":
-            return VecMonitor(adapter)
-        return pass_through(VecMonitor(adapter))
-
-    return make
 
 
 @pytest.mark.parametrize(("video_div", "batch_norm"), [(1, True), (2, False)], ids=str)
@@ -43,17 +28,13 @@ def test_stepping_equals_playing_where_a_decision_serves_several_frames(
     video_div,
     batch_norm,
 ):
-    recognizer = make_shift_recognizer()
-    videos = make_videos(num_frames=12, num_glance_frames=8)
+    parts = make_shift_recognizer(), make_videos(num_frames=12, num_glance_frames=8)
     rules = {"num_envs": N, "locations": "continuous", "video_div": video_div}
     played, stepped = spy(), spy()
     for watcher in (played, stepped):
-        rows = PatchLocalizationVectorEnv.from_parts(recognizer, videos, **rules)
-        env = Sb3VecEnvAdapter(rows)
-        model = make_model(
-            env if watcher is played else pass_through(env),
-            policy_kwargs={**WIDE, "batch_norm": batch_norm},
-        )
+        env = Sb3VecEnvAdapter(PatchLocalizationVectorEnv.from_parts(*parts, **rules))
+        env = env if watcher is played else pass_through(env)
+        model = make_model(env, policy_kwargs={**WIDE, "batch_norm": batch_norm})
         model.learn(3 * N * video_div, callback=watcher)
     assert played.rollouts[0].actions.shape == (N, video_div, 2)
     assert_rollouts_equal(played, stepped, atol=1e-4)
@@ -73,10 +54,12 @@ class _Boxes(BaseCallback):
 
 @pytest.mark.parametrize("way", ["play", "step"])
 def test_the_buffer_keeps_the_samples_and_the_environment_gets_them_clipped(
-    make_env_for, make_model, spy, way
+    make_adapter, pass_through, make_model, spy, way
 ):
     watcher, looker = spy(), _Boxes()
-    make_model(make_env_for(way), policy_kwargs={**WIDE}).learn(N * T, callback=[watcher, looker])
+    env = make_adapter(N, locations="continuous")
+    model = make_model(env if way == "play" else pass_through(env), policy_kwargs={**WIDE})
+    model.learn(N * T, callback=[watcher, looker])
     (rollout,) = watcher.rollouts
     outside = (rollout.actions < 0.0) | (rollout.actions > 1.0)
     assert 0 < outside.sum() < outside.numel()
@@ -87,14 +70,11 @@ def test_the_buffer_keeps_the_samples_and_the_environment_gets_them_clipped(
 
 @pytest.mark.parametrize("clip_log_probs", [False, True])
 def test_the_buffers_log_probs_are_of_the_samples_or_as_published_of_the_clipped_ones(
-    make_env_for, make_model, spy, clip_log_probs
+    make_adapter, make_model, spy, clip_log_probs
 ):
-    watcher = spy()
-    model = make_model(
-        make_env_for("play"),
-        learning_rate=0.0,
-        policy_kwargs={**WIDE, "clip_log_probs": clip_log_probs},
-    )
+    watcher, env = spy(), make_adapter(N, locations="continuous")
+    policy_kwargs = {**WIDE, "clip_log_probs": clip_log_probs}
+    model = make_model(env, learning_rate=0.0, policy_kwargs=policy_kwargs)
     model.learn(N * T, callback=watcher)
     (rollout,) = watcher.rollouts
     mean = model.policy.evaluate_episodes(rollout.observations)[0].best()
@@ -158,33 +138,3 @@ def test_an_interrupted_run_ends_with_the_weights_of_one_that_was_not(
     assert batch_norm == ("encoder.linear.2.running_mean" in expected)
     for name, value in resumed.policy.state_dict().items():
         assert torch.equal(value, expected[name]), name
-
-
-def test_a_saved_model_predicts_the_same(make_adapter, make_model, tmp_path):
-    env = make_adapter(N, locations="continuous")
-    model = make_model(env, policy_kwargs={"batch_norm": True}).learn(2 * N * T)
-    model.save(tmp_path / "model.zip")
-    loaded = GruPPO.load(tmp_path / "model.zip", env=env, device="cpu")
-    observations = np.random.default_rng(0).uniform(0, 6, (5, 48, 7, 7)).astype(np.float32)
-    one, other = (m.predict(observations, deterministic=True)[0] for m in (model, loaded))
-    np.testing.assert_array_equal(one, other)
-    loaded.learn(N * T, reset_num_timesteps=False)
-
-
-def test_it_learns_where_the_reward_is(cue_env, make_model):
-    class SpotEnv(cue_env):
-        """Pays most at row 0.7, column 0.3, where few samples are clipped."""
-
-        def __init__(self):
-            super().__init__(num_steps=1, fixed=2)
-            self.action_space = spaces.Box(0.0, 1.0, (2,), np.float32)
-
-        def step(self, action):
-            distance = float(np.square(np.asarray(action) - (0.7, 0.3)).sum())
-            return self._observation(), -distance, True, False, {}
-
-    rows = DummyVecEnv([SpotEnv] * 64)
-    model = make_model(rows, learning_rate=0.02, policy_kwargs={"action_std": 0.1})
-    model.learn(60 * 64)
-    place, _ = model.predict(SpotEnv().reset()[0], deterministic=True)
-    assert place.tolist() == pytest.approx([0.7, 0.3], abs=0.05)

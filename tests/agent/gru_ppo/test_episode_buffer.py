@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agents.gru_ppo.episode_buffer import (
     EpisodeBuffer,
@@ -49,13 +47,6 @@ def test_advantages_of_one_episode(gae_lambda, expected):
         torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.5, 1.0, 2.0]]), 0.5, gae_lambda
     )
     torch.testing.assert_close(advantages, torch.tensor([expected]))
-
-
-@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=1, max_size=6))
-def test_at_lambda_one_advantages_are_returns_minus_values(pairs):
-    rewards, values = torch.tensor(pairs, dtype=torch.float64).T[:, None]
-    expected = discounted_returns(rewards, 0.7) - values
-    torch.testing.assert_close(gae_advantages(rewards, values, 0.7, 1.0), expected)
 
 
 def test_normalised_returns_have_the_unbiased_deviation_over_all_steps():

@@ -5,14 +5,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
-from torch.nn import functional as F
 
 from agents.gru_ppo.process_group import ProcessGroup
 from agents.gru_ppo.rollout_cache import check_one_batch, rollout_statistics
-from agents.policies.gru_policy import GruActorCriticPolicy
 
 N, T = 3, 4
 NORMS = ("encoder.convolution.1.", "encoder.linear.2.")
@@ -29,20 +26,6 @@ def _statistics(policy):
     return {name: buffers[name].clone() for name in buffers if name.startswith(NORMS)}
 
 
-def _values_by_hand(policy, frames):
-    """Values of first steps `(N, 3, 2, 2)`, normalised over all of them."""
-    weights = policy.state_dict()
-    x = torch.einsum("nchw,oc->nohw", frames, weights["encoder.convolution.0.weight"][..., 0, 0])
-    mean = x.mean(dim=(0, 2, 3), keepdim=True)
-    variance = ((x - mean) ** 2).mean(dim=(0, 2, 3), keepdim=True)
-    x = ((x - mean) / (variance + 1e-5).sqrt()).relu().flatten(1)
-    x = x @ weights["encoder.linear.1.weight"].T + weights["encoder.linear.1.bias"]
-    mean, variance = x.mean(dim=0), ((x - x.mean(dim=0)) ** 2).mean(dim=0)
-    x = ((x - mean) / (variance + 1e-5).sqrt()).relu()
-    state = policy.gru(x[:, None])[0][:, 0]
-    return F.linear(state, policy.critic.weight, policy.critic.bias)[:, 0]
-
-
 def test_it_stands_before_either_activation_and_for_vectors_after_the_linear_layer(make_policy):
     encoder = make_policy(batch_norm=True).encoder
     assert [type(part).__name__ for part in encoder.convolution.children()] == [
@@ -55,48 +38,6 @@ def test_it_stands_before_either_activation_and_for_vectors_after_the_linear_lay
     assert [type(part).__name__ for part in encoder.linear][2] == "BatchNorm1d"
     variances = [name for name, _ in encoder.named_buffers() if "running_var" in name]
     assert variances == ["linear.2.running_var"]
-
-
-@pytest.mark.parametrize(
-    ("actions", "batch_norm", "count"),
-    [(49, True, 10_218_674), (None, True, 10_170_499), (None, False, 10_168_323)],
-    ids=["grid", "continuous", "continuous without"],
-)
-def test_the_published_policies_have_their_numbers_of_parameters(actions, batch_norm, count):
-    space = spaces.Box(0.0, 1.0, (2,), np.float32) if actions is None else spaces.Discrete(actions)
-    with torch.device("meta"):
-        policy = GruActorCriticPolicy(
-            spaces.Box(0.0, 6.0, (10240, 7, 7), np.float32),
-            space,
-            lambda _: 3e-4,
-            channels=64,
-            batch_norm=batch_norm,
-        )
-    assert sum(parameter.numel() for parameter in policy.parameters()) == count
-
-
-def test_in_training_all_frames_that_are_passed_in_are_normalised_together(make_policy):
-    policy = make_policy(batch_norm=True)
-    policy.set_training_mode(True)
-    first = _observations()[:, :1]
-    _, values = policy.evaluate_episodes(first)
-    torch.testing.assert_close(values[:, 0], _values_by_hand(policy, first[:, 0]))
-    _, with_later = policy.evaluate_episodes(_observations())
-    assert (with_later[:, 0] - values[:, 0]).abs().max() > 1e-3
-
-
-def test_in_evaluation_a_row_does_not_depend_on_the_others(make_policy):
-    policy = make_policy(batch_norm=True)
-    policy.set_training_mode(True)
-    policy.evaluate_episodes(_observations(1))  # moves the running statistics
-    policy.set_training_mode(False)
-    together = policy.evaluate_episodes(_observations())[1]
-    alone = torch.cat([policy.evaluate_episodes(row[None])[1] for row in _observations()])
-    torch.testing.assert_close(together, alone)
-    step = policy.step(
-        _observations()[:, 0], policy.initial_state(N), torch.ones(N).bool(), deterministic=True
-    )
-    torch.testing.assert_close(step.values, together[:, 0])
 
 
 def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy):
@@ -115,21 +56,6 @@ def test_acting_takes_the_statistics_of_training_and_keeps_none(make_policy):
     policy.set_training_mode(True)
     policy.evaluate_episodes(_observations())
     assert _statistics(policy)["encoder.linear.2.num_batches_tracked"] == 1
-
-
-def test_an_update_moves_the_running_statistics_once_by_a_tenth(make_adapter, make_model, spy):
-    watcher = spy()
-    model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
-    model.learn(N * T, callback=watcher)
-    (rollout,), (before,) = watcher.rollouts, watcher.weights
-    weight = before["encoder.convolution.0.weight"]
-    maps = torch.einsum("nchw,oc->nohw", rollout.observations.flatten(0, 1), weight[..., 0, 0])
-    moved = _statistics(model.policy)
-    torch.testing.assert_close(moved[f"{NORMS[0]}running_mean"], 0.1 * maps.mean(dim=(0, 2, 3)))
-    torch.testing.assert_close(
-        moved[f"{NORMS[0]}running_var"], 0.9 + 0.1 * maps.var(dim=(0, 2, 3), unbiased=True)
-    )
-    assert [moved[f"{norm}num_batches_tracked"].item() for norm in NORMS] == [1, 1]
 
 
 @pytest.mark.parametrize("locations", ["grid", "continuous"])
@@ -195,26 +121,18 @@ def test_settings_with_one_batch_are_taken_and_with_several_are_refused_with_the
             check_one_batch(**{**FITS, **changes})
 
 
-@pytest.mark.parametrize(
-    ("settings", "wrapped", "cure"),
-    [
-        ({"batch_episodes": 2}, False, "batch_episodes=3"),
-        ({"episodes_per_row": 2}, False, "episodes_per_row=1"),
-        ({"process_group": ProcessGroup(0, 2)}, False, "without torchrun"),
-        ({}, True, "leave out the wrapper"),
-    ],
-    ids=["minibatches", "several episodes", "processes", "steps"],
-)
-def test_the_algorithm_refuses_them_before_it_learns(
-    make_adapter, make_model, pass_through, settings, wrapped, cure
-):
+def test_the_algorithm_refuses_them_before_it_learns(make_adapter, make_model, pass_through):
     env = VecMonitor(make_adapter(N))
-    with pytest.raises(ValueError, match=cure):
-        make_model(
-            pass_through(env) if wrapped else env, policy_kwargs={"batch_norm": True}, **settings
-        )
-    make_model(pass_through(env) if wrapped else env, **settings)
-    model = make_model(make_adapter(N), policy_kwargs={"batch_norm": True})
+    for settings, cure in (
+        ({"batch_episodes": 2}, "batch_episodes=3"),
+        ({"episodes_per_row": 2}, "episodes_per_row=1"),
+        ({"process_group": ProcessGroup(0, 2)}, "without torchrun"),
+        ({"env": pass_through(env)}, "leave out the wrapper"),
+    ):
+        with pytest.raises(ValueError, match=cure):
+            make_model(**{"env": env, **settings}, policy_kwargs={"batch_norm": True})
+        make_model(**{"env": env, **settings})
+    model = make_model(env, policy_kwargs={"batch_norm": True})
     with pytest.raises(ValueError, match="leave out the wrapper"):
         model.set_env(pass_through(make_adapter(N)))
 

@@ -8,10 +8,8 @@ import torch
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.distributions import Categorical
 
 from agents.policies.distributions import (
-    GridHead,
     LocationDistribution,
     LocationHead,
     inverse_cdf,
@@ -60,20 +58,6 @@ def test_the_gradient_pulls_the_mean_to_the_sample_or_as_published_to_the_border
     assert outputs.grad.tolist() == [[pytest.approx(1.0), pytest.approx(slope, abs=1e-5)]]
 
 
-def test_the_expected_gradient_of_the_log_prob_is_0_for_samples_and_not_for_clipped_ones():
-    # Near the border, where clipping matters: only the former is a score function.
-    uniforms = ((torch.arange(4000) + 0.5) / 4000)[:, None].expand(-1, 2)
-    slopes = []
-    for clip_log_probs in (False, True):
-        outputs = torch.full((1, 2), 2.0, requires_grad=True)  # the mean is 0.88
-        head = LocationHead(0.25, clip_log_probs=clip_log_probs)
-        samples = head.distribution(outputs.detach().expand(4000, 2)).draw(uniforms)
-        head.distribution(outputs.expand(4000, 2)).log_prob(samples).mean().backward()
-        slopes.append(outputs.grad[0, 0].item())
-    assert slopes[0] == pytest.approx(0.0, abs=1e-3)
-    assert slopes[1] < -0.05
-
-
 @pytest.mark.parametrize(("std", "entropy"), [(0.25, 0.0652885), (0.1, -1.7672929)])
 def test_the_entropy_of_a_location_is_that_of_two_gaussians_wherever_the_mean_is(std, entropy):
     # 2 (1/2 + log(2 pi)/2 + log(std))
@@ -103,20 +87,6 @@ def test_uniforms_become_samples_where_the_gaussians_cumulated_probability_is_th
     assert torch.isfinite(_locations().log_prob(drawn)).all()
 
 
-def test_evenly_spread_uniforms_have_the_mean_and_the_deviation():
-    uniforms = ((torch.arange(20000) + 0.5) / 20000)[:, None].expand(-1, 2)
-    drawn = _locations(torch.tensor([[0.3, 0.9]]).expand(20000, 2)).draw(uniforms)
-    assert drawn.mean(dim=0).tolist() == pytest.approx([0.3, 0.9], abs=1e-3)
-    assert drawn.std(dim=0).tolist() == pytest.approx([0.25, 0.25], abs=1e-3)
-
-
-def test_whole_episodes_are_drawn_as_their_steps_are():
-    generator = torch.Generator().manual_seed(0)
-    mean, uniforms = torch.rand(2, 4, 6, 2, generator=generator)
-    steps = [_locations(mean[:, t]).draw(uniforms[:, t]) for t in range(6)]
-    assert torch.equal(_locations(mean).draw(uniforms), torch.stack(steps, dim=1))
-
-
 @pytest.mark.parametrize("num_actions", [16, 49])
 def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions):
     head = make_action_head(
@@ -130,17 +100,6 @@ def test_a_grid_takes_one_uniform_and_one_output_a_position(num_actions):
     assert head.within_bounds(drawn) is drawn
 
 
-@pytest.mark.parametrize("clamp_probs", [False, True])
-def test_a_grids_distribution_is_torchs(clamp_probs):
-    logits = torch.randn(3, 4, 9, generator=torch.Generator().manual_seed(0))
-    got = GridHead(9, clamp_probs=clamp_probs).distribution(logits)
-    expected = Categorical(logits=logits)
-    actions = torch.arange(12).view(3, 4) % 9
-    torch.testing.assert_close(got.log_prob(actions), expected.log_prob(actions))
-    torch.testing.assert_close(got.entropy(), expected.entropy())
-    assert torch.equal(got.best(), logits.argmax(dim=-1))
-
-
 def test_a_location_takes_two_uniforms_two_outputs_and_a_positive_deviation():
     anywhere = spaces.Box(0.0, 1.0, (2,), np.float32)
     head = make_action_head(anywhere, clamp_probs=True, action_std=0.25, clip_log_probs=False)
@@ -150,23 +109,18 @@ def test_a_location_takes_two_uniforms_two_outputs_and_a_positive_deviation():
             LocationHead(std, clip_log_probs=False)
 
 
-@pytest.mark.parametrize(
-    ("probs", "uniform", "action"),
-    [
-        ([0.25, 0.25, 0.5], 0.0, 0),
-        ([0.25, 0.25, 0.5], 0.2499, 0),
-        ([0.25, 0.25, 0.5], 0.25, 1),
-        ([0.25, 0.25, 0.5], 0.4999, 1),
-        ([0.25, 0.25, 0.5], 0.5, 2),
-        ([0.25, 0.25, 0.5], LARGEST_UNIFORM, 2),
+def test_the_action_at_a_uniform_is_where_the_cumulated_probabilities_pass_it():
+    quarters = [0.25, 0.25, 0.5]
+    for uniforms, actions in (((0.0, 0.2499), 0), ((0.25, 0.4999), 1), ((0.5, LARGEST_UNIFORM), 2)):
+        drawn = inverse_cdf(torch.tensor([quarters] * 2), torch.tensor(uniforms))
+        assert drawn.tolist() == [actions] * 2
+    for probs, uniform, action in (
         ([1.0], LARGEST_UNIFORM, 0),
         ([0.0, 0.5, 0.5], 0.0, 1),
         ([0.5, 0.5, 0.0], LARGEST_UNIFORM, 1),
         ([0.5, 0.0, 0.5], 0.5, 2),
-    ],
-)
-def test_action_at_a_uniform(probs, uniform, action):
-    assert inverse_cdf(torch.tensor([probs]), torch.tensor([uniform])).tolist() == [action]
+    ):
+        assert inverse_cdf(torch.tensor(probs), torch.tensor(uniform)).item() == action
 
 
 def test_probabilities_that_do_not_add_up_to_one_never_give_an_impossible_action():
@@ -176,21 +130,6 @@ def test_probabilities_that_do_not_add_up_to_one_never_give_an_impossible_action
     probs = torch.full((3, 49), 1 / 49)
     uniforms = torch.tensor([LARGEST_UNIFORM, 48.5 / 49, 47.5 / 49])
     assert inverse_cdf(probs, uniforms).tolist() == [48, 48, 47]
-
-
-def test_evenly_spread_uniforms_give_actions_as_often_as_they_are_probable():
-    probs = torch.tensor([0.1, 0.0, 0.65, 0.25])
-    uniforms = (torch.arange(1000) + 0.5) / 1000
-    counts = inverse_cdf(probs.expand(1000, 4), uniforms).bincount(minlength=4)
-    assert counts.tolist() == [100, 0, 650, 250]
-
-
-def test_whole_episodes_of_grid_actions_are_drawn_as_their_steps_are():
-    generator = torch.Generator().manual_seed(0)
-    probs = torch.rand(4, 6, 9, generator=generator).softmax(dim=-1)
-    uniforms = torch.rand(4, 6, generator=generator)
-    steps = [inverse_cdf(probs[:, t], uniforms[:, t]) for t in range(6)]
-    assert torch.equal(inverse_cdf(probs, uniforms), torch.stack(steps, dim=1))
 
 
 @given(

@@ -35,9 +35,28 @@ def _step_through(policy, observations, uniforms):
     return steps
 
 
-@pytest.mark.parametrize(("shape", "clamp_probs"), [((3, 2, 2), False), ((3,), True)])
-def test_a_whole_sequence_equals_its_steps(make_policy, shape, clamp_probs):
-    policy = make_policy(shape=shape, clamp_probs=clamp_probs)
+SPATIAL = {
+    "head": "spatial",
+    "patch_grid": {"grid_size": 4, "frame_size": 16, "patch_size": 6},
+    "head_dim": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments"),
+    [
+        ((3, 2, 2), {"clamp_probs": False}),
+        ((3,), {"clamp_probs": True}),
+        ((3, 2, 2), {"recurrent": False}),
+        ((3, 3, 2), {**SPATIAL, "actions": 16, "standardize": True}),
+        ((3, 2, 2), {**SPATIAL, "actions": 17, "recurrent": False, "batch_norm": True}),
+    ],
+    ids=["map", "vector", "no memory", "spatial", "spatial, skip, no memory"],
+)
+def test_a_whole_sequence_equals_its_steps(make_policy, shape, arguments):
+    policy = make_policy(shape=shape, **arguments)
+    policy.set_training_mode(False)
+    policy.fit_scale_once(_observations(shape)[:, 0])
     observations, uniforms = _observations(shape), _uniforms()
     steps = _step_through(policy, observations, uniforms)
     distribution, values = policy.evaluate_episodes(observations)
@@ -51,7 +70,7 @@ def test_a_whole_sequence_equals_its_steps(make_policy, shape, clamp_probs):
     step = steps[0]
     assert (step.actions.shape, step.actions.dtype) == ((N,), torch.int64)
     assert step.values.shape == step.log_probs.shape == (N,)
-    assert step.policy_state.shape == (N, 8)
+    assert step.policy_state.shape == (N, 8 * arguments.get("recurrent", True))
 
 
 def test_an_episode_start_forgets_the_state_of_its_row_alone(make_policy):

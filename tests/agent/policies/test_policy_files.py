@@ -38,6 +38,11 @@ def _change(folder, **entries):
 
 
 SWITCHES = {"standardize": True, "detach_value": True, "orthogonal": True, "clamp_probs": True}
+SPATIAL = {
+    "actions": 17,
+    "head": "spatial",
+    "patch_grid": {"grid_size": 4, "frame_size": 16, "patch_size": 6},
+}
 LOCATIONS = {"actions": None, "action_std": 0.1, "clip_log_probs": True}
 
 
@@ -48,8 +53,10 @@ LOCATIONS = {"actions": None, "action_std": 0.1, "clip_log_probs": True}
         ((3, 2, 2), SWITCHES),
         ((3, 2, 2), {"batch_norm": True}),
         ((3,), {**SWITCHES, **LOCATIONS}),
+        ((3, 2, 2), {**SWITCHES, **SPATIAL, "batch_norm": True, "dropout": 0.5}),
+        ((3, 2, 2), {**SPATIAL, "recurrent": False}),
     ],
-    ids=["vector", "all switches", "batch norm", "continuous"],
+    ids=["vector", "all switches", "batch norm", "continuous", "spatial", "spatial, no memory"],
 )
 def test_a_loaded_policy_equals_the_saved_one(make_policy, tmp_path, shape, arguments):
     policy = make_policy(shape=shape, **arguments)

@@ -27,19 +27,6 @@ def test_every_preset_makes_an_algorithm(make_adapter, preset, locations):
     assert model.num_timesteps == 8
 
 
-def test_the_preset_paper_has_the_published_constants():
-    arguments = algorithm_arguments("gru_ppo", "paper", {})
-    published = {"learning_rate": 3e-4, "gamma": 0.7, "ent_coef": 0.01, "vf_coef": 0.5}
-    assert arguments.items() >= {**published, "normalize_returns": True}.items()
-    policy = arguments["policy_kwargs"]
-    assert (policy["hidden_dim"], policy["clamp_probs"]) == (1024, True)
-    assert policy["clip_log_probs"]
-    assert policy["optimizer_kwargs"] == {"eps": 1e-8, "betas": (0.9, 0.999)}
-    assert not policy.get("detach_value", False)
-    assert not policy.get("standardize", False)
-    assert not policy.get("orthogonal", False)
-
-
 def test_overrides_go_before_the_preset_and_the_rest_stays():
     plain = algorithm_arguments("gru_ppo", "paper", {})
     changed = algorithm_arguments("gru_ppo", "paper", {"gamma": 0.5, "n_epochs": 3})

@@ -12,27 +12,24 @@ from agents.evaluation import evaluate_agent
 N, T = 3, 4
 
 
-class OneBroken:
-    """Wraps videos; the one of index 4 cannot be read."""
+@pytest.fixture
+def one_broken(make_videos):
+    """Videos of which that of index 4 cannot be read."""
+    videos = make_videos()
+    clip = videos.clip
 
-    def __init__(self, videos):
-        self._videos = videos
-
-    def __getattr__(self, name):
-        return getattr(self.__dict__["_videos"], name)
-
-    def __len__(self):
-        return len(self._videos)
-
-    def clip(self, index, episode_seed):
+    def read(index, episode_seed):
         if index == 4:
             raise VideoError("v4.mp4 cannot be read")
-        return self._videos.clip(index, episode_seed)
+        return clip(index, episode_seed)
+
+    videos.clip = read
+    return videos
 
 
 @pytest.fixture
-def loader(make_videos):
-    return ClipLoader(OneBroken(make_videos()), num_workers=2)
+def loader(one_broken):
+    return ClipLoader(one_broken, num_workers=2)
 
 
 def test_workers_load_the_clips_that_are_loaded_without_them(loader, make_videos):
@@ -61,14 +58,14 @@ def test_an_unreadable_video_is_an_error_only_where_it_is_needed(loader):
     assert len(loader.load([(2, 0)])) == 1
 
 
-def test_without_workers_nothing_is_loaded_ahead(make_videos):
-    loader = ClipLoader(OneBroken(make_videos()))
+def test_without_workers_nothing_is_loaded_ahead(one_broken):
+    loader = ClipLoader(one_broken)
     assert not loader.works_ahead
     loader.prefetch([(4, 0)])
     with pytest.raises(VideoError):
         loader.load([(4, 0)])
     with pytest.raises(ValueError, match="num_workers must be 0 or more, not -1"):
-        ClipLoader(make_videos(), -1)
+        ClipLoader(one_broken, -1)
 
 
 def _episodes(env):

@@ -82,11 +82,6 @@ def test_random_sampling_takes_one_frame_of_each_segment_by_the_episode_seed():
     assert len(chosen) == 3
 
 
-def test_unknown_split_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="train, val, test, not 'valid'"):
-        GlyphVideos("valid")
-
-
 def test_written_video_reads_back_as_the_frames_in_memory(tmp_path):
     centers = write_video("val", 4, tmp_path / "4.mp4")
     frames, _, expected_centers = render_video(VAL_SEED, 4)

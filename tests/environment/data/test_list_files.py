@@ -56,18 +56,15 @@ def test_a_path_may_contain_the_separator_and_lines_may_end_as_on_windows(list_f
 def test_a_bad_line_is_named_with_its_cure(list_file):
     for line, message in (
         ("a.mp4,12", "expected 'path,frames,label', got 'a.mp4,12'"),
-        ("a.mp4", "expected 'path,frames,label'"),
         (",12,1", "expected 'path,frames,label'"),
         ("a.mp4 12 1", "expected 'path,frames,label'"),
         ("a.mp4,twelve,1", "must be integers, got 'twelve' and '1'; expected 'path,frames,label'"),
         ("a.mp4,12,1.0", "must be integers, got '12' and '1.0'"),
         ("a.mp4,12,", "must be integers, got '12' and ''"),
         ("a.mp4,0,1", "at least one frame, got 0"),
-        ("a.mp4,-3,1", "at least one frame, got -3"),
         ("a.mp4,12,3", r"label 3 is not in 0\.\.2; is this the right class file\?"),
         ("a.mp4,12,-1", r"label -1 is not in 0\.\.2"),
         ("/etc/passwd,12,1", "leaves the data folder .*; use a path inside it"),
-        ("../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
         ("sub/../../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
         ("a\0.mp4,12,1", "use a path inside it"),
     ):
@@ -75,7 +72,7 @@ def test_a_bad_line_is_named_with_its_cure(list_file):
             _read(list_file, f"a.mp4,12,0\n\n{line}\n")
 
 
-def test_a_symlink_must_not_leave_the_folder(list_file):
+def test_a_symlink_must_not_leave_the_folder_nor_go_round_and_the_folder_may_be_one(list_file):
     inside, outside = list_file.parent / "videos", list_file.parent / "outside.mp4"
     outside.touch()
     (inside / "real.mp4").touch()
@@ -84,6 +81,13 @@ def test_a_symlink_must_not_leave_the_folder(list_file):
     assert _read(list_file, "good.mp4,12,1")[0].path.name == "real.mp4"
     with pytest.raises(ListFileError, match=r"val\.txt:1: .*leaves the data folder"):
         _read(list_file, "bad.mp4,12,1")
+    (inside / "round").symlink_to("round")
+    with pytest.raises(ListFileError, match=r"val\.txt:1: "):
+        _read(list_file, "round/../../x,12,0\n")
+    (list_file.parent / "link").symlink_to(inside)
+    list_file.write_text("a.mp4,12,0\n")
+    [record] = read_list_file(list_file, list_file.parent / "link", 3)
+    assert record.path == inside.resolve() / "a.mp4"
 
 
 def test_an_empty_missing_or_garbled_list_or_class_file_is_named(list_file, tmp_path):
@@ -159,15 +163,3 @@ def test_every_bad_line_is_found_and_the_good_ones_kept(list_file):
     contents = scan_list_file(list_file, list_file.parent, 3, ListFormat())
     assert [record.path.name for record in contents.records] == ["a", "d"]
     assert [problem.split(":")[1] for problem in contents.problems] == ["2", "3", "6"]
-
-
-def test_the_data_folder_may_be_a_link_but_none_that_goes_round(list_file, tmp_path):
-    link = tmp_path / "link"
-    link.symlink_to(list_file.parent / "videos")
-    list_file.write_text("a.mp4,12,0\n")
-    [record] = read_list_file(list_file, link, 3)
-    assert record.path == list_file.parent.resolve() / "videos" / "a.mp4"
-
-    (list_file.parent / "videos" / "round").symlink_to("round")
-    with pytest.raises(ListFileError, match=r"val\.txt:1: "):
-        _read(list_file, "round/../../x,12,0\n")

@@ -47,24 +47,6 @@ def test_clip_has_the_middle_frames_the_label_and_the_size(video_folder):
     assert _grey_levels(clip.frames) == [11, 2, 5, 8]
 
 
-def test_random_clips_depend_on_the_episode_seed_alone(video_folder):
-    videos = _open(video_folder, frame_sampling="random")
-    first = videos.clip(0, 1).frames
-    videos.clip(1, 2)
-    assert torch.equal(videos.clip(0, 1).frames, first)
-    assert not torch.equal(videos.clip(0, 3).frames, first)
-
-
-def test_keeping_decoded_videos_changes_no_clip(video_folder):
-    plain = _open(video_folder, frame_sampling="random")
-    kept = _open(video_folder, frame_sampling="random", keep_decoded=True)
-    for seed in (0, 1):
-        for index in range(len(plain)):
-            one, other = plain.clip(index, seed), kept.clip(index, seed)
-            assert torch.equal(one.frames, other.frames)
-            assert one.label == other.label
-
-
 class _Recorder:
     """A reader of grey frames that remembers what was asked of it."""
 
@@ -83,6 +65,20 @@ def _over(reader, num_video_frames, **options):
     return ListedVideos(
         [record], ("a", "b", "c"), reader, num_frames=4, transform=transform, **options
     )
+
+
+@pytest.mark.parametrize("sampling", ["center", "random"])
+def test_random_clips_depend_on_the_episode_seed_and_keeping_decoded_videos_changes_none(
+    video_folder, sampling
+):
+    plain, kept = (
+        _open(video_folder, frame_sampling=sampling, keep_decoded=keep) for keep in (False, True)
+    )
+    clips = [[videos.clip(0, seed).frames for seed in (0, 1, 0)] for videos in (plain, kept)]
+    for one, other in zip(*clips, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(clips[0][0], clips[0][2])
+    assert torch.equal(clips[0][0], clips[0][1]) == (sampling == "center")
 
 
 def test_kept_videos_are_decoded_once_and_whole():

@@ -48,10 +48,3 @@ def test_the_rules_follow_from_whether_there_are_frames_for_glances():
     assert sampling_rules(None) is FRAME_SAMPLINGS
     assert sampling_rules(8) is SHIFT_SAMPLINGS
     assert FRAME_SAMPLINGS.keys() == SHIFT_SAMPLINGS.keys()
-
-
-@pytest.mark.parametrize(("frames", "of"), [(0, 8), (8, 0)])
-def test_clips_without_frames_are_refused(frames, of):
-    for sampling in SHIFT_SAMPLINGS.values():
-        with pytest.raises(ValueError, match="at least one frame"):
-            sampling(of, frames, np.random.default_rng(0))

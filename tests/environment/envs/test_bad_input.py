@@ -10,7 +10,6 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import InvalidAction, ResetNeeded
 
 from adafocus_env.data import VideoError
 from adafocus_env.envs import (
@@ -23,7 +22,6 @@ from adafocus_env.envs.factory import ARGUMENTS, make_core, make_core_from_parts
 from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
-CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
 
 
 @pytest.fixture(params=["make", "make_vec"])
@@ -32,7 +30,9 @@ def make(request):
     return gym.make if request.param == "make" else gym.make_vec
 
 
-def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(make):
+def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(
+    make, tiny_recognizer, make_videos
+):
     for typo, cure in (
         ("grid_sise", r"did you mean grid_size\?"),
         ("render_mod", r"did you mean render_mode\?"),
@@ -42,9 +42,6 @@ def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(make):
     ):
         with pytest.raises(TypeError, match=f"unknown argument {typo}; .*{cure}"):
             make(GRID, **{typo: 5})
-
-
-def test_a_typo_beside_given_networks_is_refused_alike(tiny_recognizer, make_videos):
     for env_type in (PatchLocalizationEnv, PatchLocalizationVectorEnv):
         with pytest.raises(TypeError, match=r"grid_sise; did you mean grid_size\?"):
             env_type.from_parts(tiny_recognizer, make_videos(), grid_sise=5)
@@ -73,15 +70,11 @@ def test_a_bad_argument_is_refused_by_make(make):
         ({"split": "valid"}, "train, val, test, not 'valid'"),
         ({"dataset": "imagenet"}, "unknown dataset 'imagenet'; known are glyphs, videos"),
         ({"dataset": "videos"}, "needs data_dir=FOLDER"),
-        ({"grid_size": 11}, "grid_size must be 4 to 10, not 11"),
-        ({"patch_size": 113}, r"patch_size must be in 1\.\.112, not 113"),
         ({"num_frames": 0}, "num_frames"),
         ({"num_frames": -1}, "num_frames"),
     ):
         with pytest.raises(ValueError, match=message):
             make(GRID, **arguments)
-    with pytest.raises(ValueError, match="at least one row is needed, got 0"):
-        gym.make_vec(GRID, num_envs=0)
 
 
 def test_a_recognizer_that_does_not_fit_is_named(make, tiny_recognizer, tmp_path):
@@ -129,18 +122,10 @@ def test_videos_of_ones_own_give_episodes(make, own_videos):
     assert [bool(np.all(env.step(actions)[2])) for _ in range(4)] == [False, False, False, True]
 
 
-def test_a_bad_list_is_named_by_make(make, own_videos, data, tmp_path):
-    (tmp_path / "outside.mp4").touch()
-    (data / "videos" / "link.mp4").symlink_to(tmp_path / "outside.mp4")
-    for text, message in (
-        ("", r"val\.txt: the list file is empty"),
-        ("v0.mp4,12,0\nv1.mp4,12,7\n", r"val\.txt:2: label 7 is not in 0\.\.2"),
-        ("../v0.mp4,12,0\n", r"val\.txt:1: .*leaves the data folder"),
-        ("link.mp4,12,0\n", r"val\.txt:1: .*leaves the data folder"),
-    ):
-        (data / "val.txt").write_text(text)
-        with pytest.raises(ValueError, match=message):
-            make(GRID, **own_videos)
+def test_a_bad_list_is_named_by_make(make, own_videos, data):
+    (data / "val.txt").write_text("v0.mp4,12,0\nv1.mp4,12,7\n")
+    with pytest.raises(ValueError, match=r"val\.txt:2: label 7 is not in 0\.\.2"):
+        make(GRID, **own_videos)
     for lists in ({"list_flie": "x.txt"}, {"separators": " "}):
         with pytest.raises(TypeError, match="unexpected keyword argument"):
             make(GRID, lists=lists, **own_videos)
@@ -176,23 +161,3 @@ def test_an_unreadable_video_is_named_and_never_replaced(make, own_videos, data)
             env.reset(seed=0, options={"video_index": 1})
         _, info = env.reset(options={"video_index": 0})
         assert np.all(info["video_index"] == 0)
-
-
-@pytest.mark.parametrize(
-    ("env_id", "refused"),
-    [
-        (GRID, [(49, r"action 49 is not in 0\.\.48"), (1.5, "integer"), ([1], "integer actions")]),
-        (CONTINUOUS, [([0.5, 1.5], r"must lie in \[0, 1\]"), ([0.5], r"expected \(row, col\)")]),
-    ],
-)
-def test_bad_actions_and_steps_without_an_episode_are_refused_through_wrappers(env_id, refused):
-    env = gym.make(env_id, num_frames=1, disable_env_checker=True)
-    with pytest.raises(ResetNeeded):
-        env.step(0)
-    env.reset(seed=0)
-    for action, message in refused:
-        with pytest.raises(InvalidAction, match=message):
-            env.step(action)
-    env.step(env.action_space.sample())
-    with pytest.raises(ResetNeeded, match="are over"):
-        env.step(env.action_space.sample())

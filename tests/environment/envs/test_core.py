@@ -42,10 +42,10 @@ def _actions(core, seed=0):
     return places
 
 
-def _stacked(outcomes):
-    return {
-        name: torch.stack([vars(o)[name] for o in outcomes], dim=1) for name in vars(outcomes[0])
-    }
+def _stepped(core, looks, by="actions"):
+    """The outcomes of an episode's steps, as `play` gives them."""
+    outcomes = [vars(core.transition(**{by: looks[:, t]})) for t in range(4)]
+    return {name: torch.stack([one[name] for one in outcomes], dim=1) for name in outcomes[0]}
 
 
 @pytest.mark.parametrize(
@@ -61,8 +61,7 @@ def test_play_equals_stepping_through_the_episode(make_core, assert_equal, rules
     playing, stepping = make_core(**rules), make_core(**rules)
     actions = _actions(playing)
     played = playing.play(actions)
-    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
-    assert_equal(vars(played), stepped)
+    assert_equal(vars(played), _stepped(stepping, actions))
     assert played.confidences.std() > 0.05  # the numbers compared do vary
     assert playing.steps.tolist() == stepping.steps.tolist() == [4, 4, 4]
     assert int(played.offsets.max()) == 40 - rules.get("patch_size", 12)
@@ -74,8 +73,7 @@ def test_play_equals_stepping_on_a_gpu(make_core, tiny_recognizer, assert_equal)
     recognizer = copy.deepcopy(tiny_recognizer).to("cuda")
     playing, stepping = make_core(recognizer=recognizer), make_core(recognizer=recognizer)
     actions = _actions(playing)
-    stepped = _stacked([stepping.transition(actions[:, t]) for t in range(4)])
-    assert_equal(vars(playing.play(actions)), stepped)
+    assert_equal(vars(playing.play(actions)), _stepped(stepping, actions))
 
 
 @pytest.mark.parametrize("reward", ["random", "expected"])
@@ -84,8 +82,7 @@ def test_play_equals_stepping_at_any_pixel(make_core, assert_equal, reward):
     offsets = torch.randint(0, 29, (3, 4, 2), generator=torch.Generator().manual_seed(0))
     offsets[0, 0], offsets[2, 3] = 0, 28  # 40 - 12, the last that fits
     played = playing.play(offsets=offsets)
-    stepped = _stacked([stepping.transition(offsets=offsets[:, t]) for t in range(4)])
-    assert_equal(vars(played), stepped)
+    assert_equal(vars(played), _stepped(stepping, offsets, by="offsets"))
     assert torch.equal(played.offsets, offsets)
 
 
@@ -144,33 +141,7 @@ def test_observations_do_not_depend_on_the_label(make_core, make_videos):
         assert not torch.equal(first.confidences, second.confidences)
 
 
-@pytest.mark.parametrize("reward", ["random", "expected", "padding"])
-def test_a_baseline_leaves_the_classifier_state_untouched(make_core, reward):
-    plain, with_baseline = make_core(reward="conf"), make_core(reward=reward)
-    actions = _actions(plain)
-    for t in range(4):
-        expected, outcome = plain.transition(actions[:, t]), with_baseline.transition(actions[:, t])
-        assert torch.equal(outcome.logits, expected.logits)
-        assert torch.equal(outcome.confidences, expected.confidences)
-    assert torch.equal(plain.classifier_state, with_baseline.classifier_state)
-
-
-def test_baseline_starts_from_the_state_before_the_step(make_core):
-    # The random look's confidence is what one gets by looking there oneself.
-    watching = make_core(reward="random", baseline_positions="grid")
-    actions = _actions(watching)
-    for t in range(4):
-        looking = make_core(reward="conf")
-        for earlier in range(t):
-            looking.transition(actions[:, earlier])
-        instead = looking.transition(offsets=watching._random_offsets[:, t])
-        outcome = watching.transition(actions[:, t])
-        torch.testing.assert_close(
-            outcome.baseline_confidences, instead.confidences, rtol=0, atol=1e-5
-        )
-
-
-def test_confidences_at_all_positions_are_those_of_looking_there_and_expected_their_mean(make_core):
+def test_confidences_at_all_positions_are_those_of_looking_there(make_core):
     core = make_core(grid_size=4)
     core.transition(torch.tensor([3, 3, 3]))
     everywhere = confidences_at_all_positions(core)
@@ -181,12 +152,6 @@ def test_confidences_at_all_positions_are_those_of_looking_there_and_expected_th
         torch.testing.assert_close(everywhere[:, action], outcome.confidences, rtol=0, atol=1e-5)
     assert core.steps.tolist() == [1, 1, 1]
     assert torch.equal(confidences_at_all_positions(core), everywhere)
-
-    core = make_core(reward="expected", grid_size=5)
-    for action in (3, 17):
-        mean = confidences_at_all_positions(core).mean(dim=1)
-        outcome = core.transition(torch.full((3,), action))
-        torch.testing.assert_close(outcome.baseline_confidences, mean, rtol=0, atol=1e-5)
 
 
 def test_frozen_networks_do_not_change_by_a_bit(tiny_recognizer, make_core):
@@ -212,10 +177,9 @@ def test_frozen_networks_do_not_change_by_a_bit(tiny_recognizer, make_core):
 def test_new_episodes_in_some_rows_leave_the_others_as_they_are(make_core, assert_equal):
     disturbed, alone = make_core(), make_core()
     actions = _actions(disturbed)
-    disturbed.transition(actions[:, 0])
-    alone.transition(actions[:, 0])
+    for core in (disturbed, alone):
+        core.transition(actions[:, 0])
     disturbed.reset_rows([1], [EpisodeStart(4, 99)])
-    assert disturbed.steps.tolist() == [1, 0, 1]
     others = torch.tensor([0, 2])
     for t in (1, 2, 3):
         one, other = disturbed.transition(actions[:, t]), alone.transition(actions[:, t])
@@ -303,9 +267,10 @@ def test_bad_offsets_are_refused_as_are_both_or_neither_of_actions_and_offsets(m
         core.transition(actions, offsets=core.grid.offsets(actions))
 
 
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
+def test_unknown_rules_and_videos_that_do_not_fit_the_recognizer_are_refused(
+    make_core, tiny_recognizer, make_videos
+):
+    for rules, message in (
         ({"reward": "accuracy"}, "unknown reward 'accuracy'; known are random, expected"),
         ({"baseline_positions": "corner"}, "'pixel' or 'grid', not 'corner'"),
         ({"locations": "polar"}, "'grid', 'continuous' or 'skip', not 'polar'"),
@@ -313,37 +278,16 @@ def test_bad_offsets_are_refused_as_are_both_or_neither_of_actions_and_offsets(m
         ({"grid_size": 3}, "grid_size must be 4 to 10, not 3"),
         ({"patch_size": 41}, r"patch_size must be in 1\.\.40, not 41"),
         ({"patch_size": 0}, r"patch_size must be in 1\.\.40, not 0"),
-    ],
-    ids=str,
-)
-def test_unknown_rules_are_refused(make_core, rules, message):
-    with pytest.raises(ValueError, match=message):
-        make_core(**rules)
-
-
-def test_micro_batches_change_no_number(make_core, monkeypatch, assert_equal):
-    actions = _actions(make_core())
-    whole = make_core(reward="expected").play(actions)
-    monkeypatch.setattr("adafocus_env.networks.frozen._PIXELS_AT_ONCE", {"cpu": 7 * 12 * 12})
-    monkeypatch.setattr("adafocus_env.networks.frozen._IMAGES_AT_ONCE", 1)
-    parts = make_core(reward="expected").play(actions)
-    assert_equal(vars(parts), vars(whole))
-
-
-@pytest.mark.parametrize(
-    ("videos", "message"),
-    [
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_core(**rules)
+    for sizes, message in (
         ({"num_classes": 4}, "knows 3 classes .* videos have 4; .*trained on these videos"),
         ({"frame_size": 48}, "takes frames of 40 pixels, the videos give 48"),
         ({"num_videos": 0}, "the split has no videos"),
-    ],
-    ids=str,
-)
-def test_videos_that_do_not_fit_the_recognizer_are_refused(
-    tiny_recognizer, make_videos, videos, message
-):
-    with pytest.raises(ValueError, match=message):
-        LiveFeatures(tiny_recognizer, make_videos(**videos))
+    ):
+        with pytest.raises(ValueError, match=message):
+            LiveFeatures(tiny_recognizer, make_videos(**sizes))
 
 
 def test_a_frame_is_shown_as_it_was_sampled(make_core, make_videos):

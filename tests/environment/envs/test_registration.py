@@ -62,6 +62,11 @@ def test_make_works_with_no_arguments(env_id, action_space):
     assert info["label"] == info["video_index"] % 10
     flags = [env.step(env.action_space.sample())[2] for _ in range(8)]
     assert flags == [False] * 7 + [True]
+    if env_id == SKIP:
+        _, info = env.reset()
+        assert info["skip_cost"] == 0.05
+        _, reward, _, _, info = env.step(49)
+        assert (reward, info["skipped"]) == (0.0, True)
 
 
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])

@@ -1,18 +1,16 @@
 """The environments over a recognizer of the Something-Something family."""
 
-import dataclasses
-
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES
 from adafocus_env.data.glyphs.videos import GlyphVideos
-from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv
+from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.envs.factory import make_core_from_parts
 from adafocus_env.features import EpisodeStart
-from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 DIVISIONS = [1, 2, 4]
 
@@ -100,34 +98,16 @@ def test_the_next_episode_leaves_what_a_whole_one_brought(recognizer, videos):
     assert torch.equal(confidences, before)
 
 
-class _OneVideo:
-    """Videos of which one is kept and all others are replaced by noise."""
-
-    def __init__(self, videos, kept):
-        self._videos, self._kept = videos, kept
-
-    def __getattr__(self, name):
-        return getattr(self.__dict__["_videos"], name)
-
-    def __len__(self):
-        return len(self._videos)
-
-    def clip(self, index, episode_seed):
-        clip = self._videos.clip(index, episode_seed)
-        if index == self._kept:
-            return clip
-        return dataclasses.replace(
-            clip, frames=255 - clip.frames, glance_frames=255 - clip.glance_frames
-        )
-
-
 @pytest.mark.parametrize("video_div", [1, 4])
 def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
-    recognizer, videos, video_div
+    recognizer, videos, make_videos, video_div
 ):
+    others = make_videos(num_frames=12, num_glance_frames=8)
+    others.frames = 255 - others.frames
+    others.frames[1] = videos.frames[1]
     actions = torch.arange(3 * video_div).view(3, video_div) * 11 % 49
     together = _core(recognizer, videos, 3, video_div=video_div)
-    beside_others = _core(recognizer, _OneVideo(videos, 1), 3, video_div=video_div)
+    beside_others = _core(recognizer, others, 3, video_div=video_div)
     expected, got = together.play(actions).logits, beside_others.play(actions).logits
     assert torch.equal(got[1], expected[1])
     assert (got[0] - expected[0]).abs().max() > 1e-2
@@ -137,10 +117,6 @@ def test_the_other_videos_of_a_batch_change_nothing_in_a_videos_logits(
     torch.testing.assert_close(alone.play(actions[1:2]).logits[0], expected[1], rtol=0.0, atol=1e-5)
 
 
-def _make(env_id, folder, **rules):
-    return gym.make(f"AdaFocus/{env_id}", recognizer=folder, **rules)
-
-
 @pytest.mark.parametrize(
     ("env_id", "rules"),
     [
@@ -148,40 +124,13 @@ def _make(env_id, folder, **rules):
         ("PatchLocalizationContinuous-v0", {"video_div": 2, "observation": "vector"}),
     ],
 )
-def test_vector_rows_equal_single_environments(folder, assert_equal, env_id, rules):
-    vector = gym.make_vec(f"AdaFocus/{env_id}", num_envs=2, recognizer=folder, **rules)
-    singles = [_make(env_id, folder, **rules) for _ in range(2)]
-    observations, _ = vector.reset(seed=5)
-    starts = [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)]
-    assert_equal(np.stack(starts), observations)
-    space = vector.action_space
-    space.seed(0)
-    for _ in range(rules["video_div"]):
-        actions = space.sample()
-        _, rewards, ended, _, infos = vector.step(actions)
-        steps = [env.step(action) for env, action in zip(singles, actions, strict=True)]
-        assert_equal(np.array([step[1] for step in steps]), rewards)
-        assert [step[2] for step in steps] == ended.tolist()
-        last = infos.get("final_info", infos)
-        assert [step[4]["frame_index"] for step in steps] == last["frame_index"].tolist()
-    assert ended.all()
-
-
-@pytest.mark.parametrize("grid_size", [4, 10])
-def test_sb3s_adapter_and_every_grid_size(recognizer, videos, grid_size):
-    env = PatchLocalizationVectorEnv.from_parts(
-        recognizer, videos, num_envs=2, video_div=2, grid_size=grid_size
+def test_a_native_vector_equals_sync(folder, assert_equal_to_sync, env_id, rules):
+    env_id, rules = f"AdaFocus/{env_id}", {"recognizer": folder, "num_envs": 2, **rules}
+    sync = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
+    assert_equal_to_sync(
+        gym.make_vec(env_id, **rules),
+        gym.make_vec(env_id, vectorization_mode="sync", **sync, **rules),
     )
-    adapted = Sb3VecEnvAdapter(env)
-    assert adapted.action_space == gym.spaces.Discrete(grid_size**2)
-    adapted.seed(0)
-    assert adapted.reset().shape == (2, 192, 7, 7)
-    last = np.full(2, grid_size**2 - 1)
-    _, _, dones, infos = adapted.step(last)
-    assert not dones.any()
-    # 40 - 12 = 28 free pixels.
-    assert infos[0]["patch_box"].tolist() == [28, 28, 12, 12]
-    assert adapted.step(last)[2].all()
 
 
 def test_a_rendered_frame_is_the_middle_one_of_its_division(recognizer, videos):

@@ -2,53 +2,20 @@
 
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.error import InvalidAction
-from torch import Tensor
 
-from adafocus_env.envs import GridOrSkip, PatchGrid, PatchLocalizationVectorEnv
+from adafocus_env.envs import GridOrSkip, PatchGrid
 from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.skip_cost import SkipCost, append_cost, cost_at, cost_level
 from adafocus_env.seeding import Purpose, episode_rng
 
-SKIP = "AdaFocus/PatchLocalizationSkip-v0"
 N, T, LAST = 3, 4, 49
 SKIPPING: dict[str, Any] = {"locations": "skip", "reward": "skip"}
 # In rows 0 and 2 some frames are skipped, in row 1 all.
 ACTIONS = np.array([[10, LAST, 0, LAST], [LAST] * 4, [48, 24, LAST, 3]])
-
-
-def _stepped(env, actions):
-    """An episode step by step, as `play` gives it."""
-    rewards, infos = [], []
-    for t in range(T):
-        _, reward, _, _, info = env.step(actions[:, t])
-        rewards.append(reward)
-        infos.append(info)
-    names = [name for name in infos[0] if not name.startswith("_")]
-    stacked = {name: np.stack([info[name] for info in infos], axis=1) for name in names}
-    stacked["is_success"] = infos[-1]["is_success"]
-    return {"rewards": np.stack(rewards, axis=1), "infos": stacked}
-
-
-class FocusedPairs:
-    """Remembers every call of the focuser."""
-
-    def __init__(self, env, monkeypatch):
-        self.calls: list[list[tuple[int, int, int, int]]] = []
-        features = env.core.features
-        focus = features.focus
-
-        def remembered(rows, steps, offsets):
-            table = torch.cat([rows[:, None], steps[:, None], offsets], dim=1)
-            self.calls.append([tuple(line) for line in table.tolist()])
-            vectors: Tensor = focus(rows, steps, offsets)
-            return vectors
-
-        monkeypatch.setattr(features, "focus", remembered)
 
 
 def test_the_last_action_looks_nowhere():
@@ -71,86 +38,63 @@ def test_the_last_action_looks_nowhere():
 
 
 @pytest.mark.parametrize("way", ["play", "step"])
-def test_the_focuser_runs_on_exactly_the_focused_patches(make_vector_env, monkeypatch, way):
+def test_the_focuser_runs_on_exactly_the_focused_patches(
+    make_vector_env, monkeypatch, step_through, way
+):
     env = make_vector_env(N, **SKIPPING, autoreset_mode="disabled")
     env.reset(seed=6)
-    focused = FocusedPairs(env, monkeypatch)
-    if way == "play":
-        env.play(ACTIONS)
-    else:
-        _stepped(env, ACTIONS)
+    calls, focus = [], env.core.features.focus
+
+    def remembered(rows, steps, offsets):
+        table = torch.cat([rows[:, None], steps[:, None], offsets], dim=1)
+        calls.append([tuple(line) for line in table.tolist()])
+        return focus(rows, steps, offsets)
+
+    monkeypatch.setattr(env.core.features, "focus", remembered)
     # 28 free pixels: action 10 at 28 // 6, 3 * 28 // 6; 24 in the middle; 48 in the last corner.
     kept = [(0, 0, 4, 14), (0, 2, 0, 0), (2, 0, 28, 28), (2, 1, 14, 14), (2, 3, 0, 14)]
     if way == "play":
-        assert focused.calls == [kept]
+        env.play(ACTIONS)
+        assert calls == [kept]
     else:
-        by_step = [[look for look in kept if look[1] == t] for t in range(T)]
-        assert focused.calls == by_step
+        step_through(env, ACTIONS)
+        assert calls == [[look for look in kept if look[1] == t] for t in range(T)]
 
-    focused.calls.clear()
+    calls.clear()
     env.reset(seed=6)
     assert env.play(np.full((N, T), LAST)).rewards.tolist() == [[0.0] * T] * N
-    assert focused.calls == []  # not even with nothing
+    assert calls == []  # not even with nothing
 
 
 @pytest.mark.parametrize(
     ("reward", "skip_cost"), [("skip", 0.125), ("random", "random"), ("conf", 0.0)]
 )
 def test_playing_with_skipped_frames_equals_stepping(
-    make_vector_env, assert_equal, reward, skip_cost
+    make_vector_env, assert_equal, step_through, reward, skip_cost
 ):
     rules = {"locations": "skip", "reward": reward, "skip_cost": skip_cost}
     playing, stepping = (make_vector_env(N, **rules, autoreset_mode="disabled") for _ in range(2))
     assert_equal(playing.reset(seed=6), stepping.reset(seed=6))
     assert_equal(playing.observe_episode()[:, 0].numpy(), stepping.core.observe().numpy())
-    played, stepped = playing.play(ACTIONS), _stepped(stepping, ACTIONS)
-    assert_equal(played.rewards.double().numpy(), stepped["rewards"])
-    assert_equal(played.infos, stepped["infos"])
-
-
-@pytest.mark.parametrize("skip_cost", [0.125, "random"])
-def test_a_row_with_skipped_frames_equals_the_single_environment(
-    make_env, make_vector_env, assert_equal, skip_cost
-):
-    rules = {**SKIPPING, "skip_cost": skip_cost}
-    vector = make_vector_env(N, **rules, autoreset_mode="disabled")
-    singles = [make_env(**rules) for _ in range(N)]
-    observations, infos = vector.reset(seed=6)
-    for row, env in enumerate(singles):
-        observation, info = env.reset(seed=6 + row)
-        assert_equal(observations[row], observation)
-        assert info["skip_cost"] == infos["skip_cost"][row]
-    for t in range(T):
-        observations, rewards, _, _, infos = vector.step(ACTIONS[:, t])
-        for row, env in enumerate(singles):
-            observation, reward, _, _, info = env.step(ACTIONS[row, t])
-            assert_equal(observations[row], observation)
-            assert rewards[row] == pytest.approx(reward, abs=1e-5)
-            for name in ("skipped", "skip_cost", "patch_box"):
-                assert_equal(infos[name][row], np.asarray(info[name])[()])
+    played = playing.play(ACTIONS)
+    assert_equal((played.rewards.double().numpy(), played.infos), step_through(stepping, ACTIONS))
 
 
 def test_a_skipped_frame_is_worth_exactly_nothing_and_a_look_what_it_adds_less_its_cost(
     make_vector_env,
 ):
-    env = make_vector_env(N, **SKIPPING, skip_cost=0.125, autoreset_mode="disabled")
-    skipping = make_vector_env(N, **SKIPPING, autoreset_mode="disabled")
+    env, skipping = (
+        make_vector_env(N, **SKIPPING, skip_cost=0.125, autoreset_mode="disabled") for _ in range(2)
+    )
     for other in (env, skipping):
         other.reset(seed=6)
-    actions = np.array([[7, LAST], [24, LAST], [40, LAST]])
-    for t in range(2):
-        _, rewards, _, _, infos = env.step(actions[:, t])
-        if t == 0:
-            _, _, _, _, without = skipping.step(np.full(N, LAST))
-            np.testing.assert_allclose(
-                rewards, infos["confidence"] - without["confidence"] - 0.125, atol=1e-6
-            )
-            np.testing.assert_allclose(
-                infos["baseline_confidence"], without["confidence"], atol=1e-6
-            )
-        else:
-            assert rewards.tolist() == [0.0] * N
-            assert infos["baseline_confidence"].tolist() == infos["confidence"].tolist()
+    _, rewards, _, _, infos = env.step(np.array([7, 24, 40]))
+    without = skipping.step(np.full(N, LAST))[4]["confidence"]
+    np.testing.assert_allclose(rewards, infos["confidence"] - without - 0.125, atol=1e-6)
+    np.testing.assert_allclose(infos["baseline_confidence"], without, atol=1e-6)
+    _, rewards, _, _, infos = env.step(np.full(N, LAST))
+    assert rewards.tolist() == [0.0] * N
+    assert infos["baseline_confidence"].tolist() == infos["confidence"].tolist()
     assert infos["skipped"].tolist() == [True] * N
     assert infos["patch_box"].tolist() == [[0, 0, 0, 0]] * N
 
@@ -237,30 +181,6 @@ def test_frames_can_be_skipped_by_offsets_where_no_action_does(make_vector_env, 
             by_offset.play(offsets=np.zeros((N, T, 2), np.int64), focused=focused)
 
 
-@pytest.mark.parametrize("skip_cost", [0.125, "random"])
-def test_skipping_on_a_bank_equals_skipping_on_live_features(
-    make_recognizer, make_videos, build_bank, tmp_path_factory, skip_cost
-):
-    recognizer, videos = make_recognizer(), make_videos()
-    clip = videos.clip
-    videos.clip = lambda index, _: clip(index, 0)  # whatever the episode: a bank holds one clip
-    folder = tmp_path_factory.mktemp("bank") / "val"
-    built = build_bank(folder, recognizer, videos, positions=PatchGrid(7, 40, 12).all_offsets())
-    rules = {**SKIPPING, "skip_cost": skip_cost, "baseline_positions": "grid"}
-    options = {"video_index": np.arange(N), "episode_seed": np.zeros(N, np.int64)}
-
-    def play(bank):
-        env = PatchLocalizationVectorEnv.from_parts(
-            recognizer, videos, num_envs=N, autoreset_mode="disabled", bank=bank, **rules
-        )
-        env.reset(seed=0, options=options)
-        return env.play(ACTIONS)
-
-    live, banked = play(None), play(built)
-    np.testing.assert_allclose(banked.rewards, live.rewards, atol=2e-3)
-    assert banked.rewards[1].tolist() == [0.0] * T
-
-
 def test_a_skipped_frame_shows_no_patch(make_env):
     env = make_env(**SKIPPING, render_mode="rgb_array")
     env.reset(seed=6)
@@ -279,13 +199,3 @@ def test_cost_levels_are_the_inverse_of_the_draw():
     expected = torch.tensor([[[[0.0, 0.0]], [[3.0, 3.0]]], [[[0.0, 0.0]], [[6.0, 6.0]]]])
     torch.testing.assert_close(shown, expected)
     assert SkipCost(0.25).of_episode(3) == 0.25
-
-
-def test_make_skips_frames_with_no_arguments():
-    env = gym.make(SKIP)
-    assert env.action_space == gym.spaces.Discrete(50)
-    _, info = env.reset(seed=0)
-    assert info["skip_cost"] == 0.05
-    _, reward, _, _, info = env.step(49)
-    assert reward == 0.0
-    assert info["skipped"] is True

@@ -1,23 +1,19 @@
 """Episodes on a feature bank are those on live features, within float16's precision."""
 
-import warnings
+import copy
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
 
-from adafocus_env.data import VideoError, VideoOptions, Videos, open_videos
+from adafocus_env.data import VideoError, VideoOptions, open_videos
 from adafocus_env.data.glyphs.localization import SPLITS
 from adafocus_env.data.glyphs.videos import GlyphVideos
-from adafocus_env.data.media.decoding import VideoFile
-from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
-from adafocus_env.envs.lookahead import confidences_at_all_positions
+from adafocus_env.envs import REWARDS, PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.features import FeatureBank
 from adafocus_env.networks import Recognizer
 
@@ -27,55 +23,30 @@ MAP_ATOL = 2.0**-9
 CONFIDENCE_ATOL = 2e-3
 
 
-class BankClips:
-    """Videos whose clips are those that a bank holds, for the live side of a comparison."""
-
-    def __init__(self, videos, bank):
-        self._videos = videos
-        self._bank = bank
-
-    def __getattr__(self, name):
-        return getattr(self._videos, name)
-
-    def __len__(self):
-        return len(self._videos)
-
-    def clip(self, index, episode_seed):
-        view = self._bank.view_of(episode_seed)
-        return self._videos.clip(index, self._bank.episode_seed(index, view))
-
-
-class NoClips(BankClips):
-    """Videos whose files are gone."""
-
-    def clip(self, index, episode_seed):
-        raise VideoError(f"video {index} is gone")
-
-
 @dataclass(frozen=True)
 class Banked:
     """A bank and what it was made of."""
 
     bank: FeatureBank
     recognizer: Recognizer
-    videos: Videos
+    videos: Any
 
     def vector(self, *, live=False, gone=False, **rules):
-        videos: Any = NoClips(self.videos, self.bank) if gone else self.videos
-        return PatchLocalizationVectorEnv.from_parts(
-            self.recognizer,
-            BankClips(self.videos, self.bank) if live else videos,
-            **({} if live else {"bank": self.bank}),
-            **{"num_envs": N, "baseline_positions": "grid", **rules},
-        )
+        """On the bank, or live on the clips that it holds; gone: the videos' files are."""
+        videos = copy.copy(self.videos)
+        if live:
+            videos.clip = self._clip
+        elif gone:
+            videos.clip = self._no_clip
+        rules = {"baseline_positions": "grid", "bank": None if live else self.bank, **rules}
+        return PatchLocalizationVectorEnv.from_parts(self.recognizer, videos, num_envs=N, **rules)
 
-    def single(self, *, live=False, **rules):
-        return PatchLocalizationEnv.from_parts(
-            self.recognizer,
-            BankClips(self.videos, self.bank) if live else self.videos,
-            **({} if live else {"bank": self.bank}),
-            **{"baseline_positions": "grid", **rules},
-        )
+    def _clip(self, index, episode_seed):
+        view = self.bank.view_of(episode_seed)
+        return self.videos.clip(index, self.bank.episode_seed(index, view))
+
+    def _no_clip(self, index, episode_seed):
+        raise VideoError(f"video {index} is gone")
 
 
 def _build(build, folder, recognizer, videos, views=1):
@@ -83,27 +54,6 @@ def _build(build, folder, recognizer, videos, views=1):
     grid = PatchGrid(7, sizes.frame_size, sizes.patch_size)
     bank = build(folder, recognizer, videos, positions=grid.all_offsets(), views=views)
     return Banked(bank, recognizer, videos)
-
-
-def _glyphs(folder):
-    return GlyphVideos("val")
-
-
-def _video_files(folder):
-    return open_videos("videos", "train", VideoOptions(4, 40), data_dir=folder)
-
-
-def _frame_folders(folder):
-    for path in (folder / "videos").iterdir():
-        frames = folder / "frames" / path.stem
-        if not frames.is_dir():
-            frames.mkdir(parents=True)
-            for number, frame in VideoFile(path).read():
-                cv2.imwrite(str(frames / f"image_{number + 1:05d}.jpg"), frame[..., ::-1])
-    return open_videos("videos", "val", VideoOptions(4, 40, media="frames"), data_dir=folder)
-
-
-SOURCES = {"built_in": _glyphs, "video_files": _video_files, "frame_folders": _frame_folders}
 
 
 @pytest.fixture(scope="module")
@@ -114,18 +64,22 @@ def tiny(build_bank, tiny_recognizer, make_videos, tmp_path_factory):
     )
 
 
-@pytest.fixture(scope="module", params=SOURCES)
+@pytest.fixture(scope="module", params=["built_in", "video_files"])
 def banked(request, build_bank, tiny_recognizer, glyph_recognizer, video_folder, tmp_path_factory):
-    """The built-in videos (five of them), video files, and folders of frames."""
+    """The built-in videos (five of them), and video files."""
     recognizer = glyph_recognizer if request.param == "built_in" else tiny_recognizer
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(SPLITS, "val", (SPLITS["val"][0], 5))
-        videos = SOURCES[request.param](video_folder)
+    videos = open_videos("videos", "train", VideoOptions(4, 40), data_dir=video_folder)
+    if request.param == "built_in":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(SPLITS, "val", (SPLITS["val"][0], 5))
+            videos = GlyphVideos("val")
     return _build(build_bank, tmp_path_factory.mktemp("bank") / "val", recognizer, videos)
 
 
 def _actions(env, seed):
-    return np.random.default_rng(seed).integers(0, 49, (N, env.num_decisions))
+    """Where an action skips, a third of them do."""
+    actions = np.random.default_rng(seed).integers(0, 49, (N, env.num_decisions))
+    return np.where(actions % 3 == 0, 49, actions) if env.core.can_skip else actions
 
 
 def _assert_close(got, expected):
@@ -174,49 +128,20 @@ def test_episodes_on_a_bank_are_live_ones(banked):
     _assert_stepped_alike(*make)
 
 
-@pytest.mark.parametrize(("reward", "observation"), [*zip(REWARDS, cycle(["map", "vector"]))])
-def test_every_reward_and_observation_is_there(tiny, reward, observation):
-    rules = {"reward": reward, "observation": observation}
+@pytest.mark.parametrize(
+    "rules",
+    [
+        *(
+            {"reward": name, "observation": seen}
+            for name, seen in zip(REWARDS, cycle(["map", "vector"]))
+        ),
+        *({"locations": "skip", "reward": "skip", "skip_cost": cost} for cost in (0.1, "random")),
+    ],
+    ids=str,
+)
+def test_every_reward_and_observation_is_there(tiny, rules):
     _assert_played_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
     _assert_stepped_alike(tiny.vector(**rules), tiny.vector(live=True, **rules))
-
-
-def test_playing_on_a_bank_equals_stepping_on_it(tiny, assert_equal):
-    playing, stepping = tiny.vector(), tiny.vector()
-    playing.reset(seed=2)
-    stepping.reset(seed=2)
-    actions = _actions(playing, 3)
-    played = playing.play(actions)
-    rewards = np.stack([stepping.step(action)[1] for action in actions.T], axis=1)
-    assert_equal(played.rewards.double().numpy(), rewards)
-
-
-def test_a_single_environment_on_a_bank_is_a_live_one(banked):
-    bank, live = banked.single(), banked.single(live=True)
-    for seed in (4, None):
-        (one, info), (other, live_info) = bank.reset(seed=seed), live.reset(seed=seed)
-        assert info == live_info
-        for action in (0, 24, 48):
-            np.testing.assert_allclose(one, other, rtol=0, atol=MAP_ATOL)
-            one, reward, *flags, info = bank.step(action)
-            other, live_reward, *live_flags, live_info = live.step(action)
-            assert reward == pytest.approx(live_reward, abs=CONFIDENCE_ATOL)
-            assert flags == live_flags
-            _assert_close(info, live_info)
-
-
-def test_the_greedy_oracle_sees_what_it_sees_live(tiny):
-    bank, live = tiny.vector(gone=True), tiny.vector(live=True)
-    bank.reset(seed=6)
-    live.reset(seed=6)
-    for action in _actions(bank, 1).T:
-        one = confidences_at_all_positions(bank.core)
-        other = confidences_at_all_positions(live.core)
-        assert one.shape == (N, 49)
-        assert float(other.std(dim=1).min()) > 1e-3
-        torch.testing.assert_close(one, other, rtol=0, atol=CONFIDENCE_ATOL)
-        bank.step(action)
-        live.step(action)
 
 
 def test_no_video_is_read_but_for_drawing(tiny):
@@ -265,20 +190,11 @@ def test_observations_are_copies(tiny):
     torch.testing.assert_close(env.observe_episode(), whole, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("observation", ["map", "vector"])
-def test_gymnasiums_checker_has_nothing_to_say_about_a_bank(tiny, observation):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        # It makes no second environment, because this one has no id.
-        warnings.filterwarnings("ignore", message=".*alternative render modes.*spec.*")
-        check_env(tiny.single(observation=observation))
-
-
 def test_observations_stay_within_a_bound_that_float16_would_round_up(
     build_bank, make_recognizer, make_videos, tmp_path
 ):
     recognizer = make_recognizer(activation_cap=0.3)  # 0.30005 in float16
-    env = _build(build_bank, tmp_path / "val", recognizer, make_videos(2)).single()
+    env = _build(build_bank, tmp_path / "val", recognizer, make_videos(2)).vector()
     observation, _ = env.reset(seed=0)
     assert observation.max() > 0.29
     assert env.observation_space.contains(observation)

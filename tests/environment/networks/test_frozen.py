@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from adafocus_env.envs import PatchGrid, PatchLocalizationCore, shipped_recognizer
-from adafocus_env.features import EpisodeStart, LiveFeatures
+from adafocus_env.envs.factory import make_core_from_parts, shipped_recognizer
+from adafocus_env.features import EpisodeStart
 from adafocus_env.networks import FrozenNetworks, Recognizer, crop_patches, freeze
 from adafocus_env.networks import frozen as frozen_module
 
@@ -61,13 +61,12 @@ def test_it_sees_the_same_at_other_sizes_and_with_every_backbone(make_recognizer
     ):
         recognizer = make_recognizer(**entries)
         _assert_sees_the_same(FrozenNetworks(recognizer), recognizer, frames, offsets)
-    assert _norms(FrozenNetworks(recognizer)) == []
+    for network in _networks(FrozenNetworks(recognizer)):
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def _norms(frozen):
-    networks = [frozen._network(name) for name in ("glancer", "focuser")]
-    modules = [item for network in networks for item in network.named_modules()]
-    return [name for name, module in modules if isinstance(module, nn.BatchNorm2d)]
+def _networks(frozen):
+    return frozen._network("glancer"), frozen._network("focuser")
 
 
 def test_the_recognizer_stays_as_it_was(make_recognizer, frames, offsets):
@@ -147,19 +146,17 @@ def test_weights_made_in_inference_mode_are_folded_too(make_recognizer, frames, 
         _assert_sees_the_same(frozen, recognizer, frames, offsets)
 
 
-def test_training_the_classifier_folds_nothing_anew(make_recognizer, frames, offsets):
-    recognizer = make_recognizer()
-    frozen = FrozenNetworks(recognizer)
-    networks = (frozen._network("glancer"), frozen._network("focuser"))
-    with torch.no_grad():
-        recognizer.classifier.fc.bias.add_(1.0)
-    assert (frozen._network("glancer"), frozen._network("focuser")) == networks
-
-
-def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(make_recognizer):
+def test_frozen_forms_share_folded_copies_until_glancer_or_focuser_change_or_are_gone(
+    make_recognizer,
+):
     recognizer = make_recognizer()
     one, other = FrozenNetworks(recognizer), FrozenNetworks(recognizer)
-    assert one._network("focuser") is other._network("focuser")
+    networks = _networks(one)
+    assert _networks(other) == networks
+    with torch.no_grad():
+        recognizer.classifier.fc.bias.add_(1.0)
+    assert _networks(one) == networks
+    del networks
     gc.collect()
     count = len(frozen_module._FOLDED)
     del recognizer, one, other
@@ -167,34 +164,26 @@ def test_frozen_forms_share_the_folded_copies_and_free_them_with_the_recognizer(
     assert len(frozen_module._FOLDED) == count - 1
 
 
-@pytest.mark.parametrize(
-    ("count", "side", "group", "sizes"),
-    [
+def test_no_part_is_below_sixteen_images_unless_there_are_fewer():
+    for count, side, group, sizes in (
         (4, 224, 1, [4]),
         (31, 224, 1, [31]),
         (32, 224, 1, [16, 16]),
         (50, 128, 1, [16, 17, 17]),
         (1000, 32, 1, [333, 333, 334]),
-        (12, 144, 12, [12]),
         (60, 144, 12, [24, 36]),
         (18, 144, 3, [18]),
-    ],
-)
-def test_no_part_is_below_sixteen_images_unless_there_are_fewer(count, side, group, sizes):
-    parts = list(frozen_module._parts(count, side, torch.device("cpu"), group))
-    assert [part.stop - part.start for part in parts] == sizes
-    assert parts[0].start == 0
-    assert parts[-1].stop == count
+    ):
+        parts = list(frozen_module._parts(count, side, torch.device("cpu"), group))
+        assert [part.stop - part.start for part in parts] == sizes
+        assert (parts[0].start, parts[-1].stop) == (0, count)
 
 
-def _shipped_rewards(make_videos, **options):
-    recognizer = Recognizer.load(shipped_recognizer())
+def _shipped_rewards(make_videos, device="cpu", **rules):
+    recognizer = Recognizer.load(shipped_recognizer(), device=device)
     videos = make_videos(8, num_classes=10, num_frames=8, frame_size=112)
     videos.class_names = recognizer.config.class_names
-    grid = PatchGrid(7, 112, 32)
-    core = PatchLocalizationCore(
-        LiveFeatures(recognizer, videos, **options), grid, grid, num_rows=8
-    )
+    core = make_core_from_parts(recognizer, videos, num_rows=8, **rules)
     core.reset_rows(range(8), [EpisodeStart(row, row) for row in range(8)])
     actions = torch.randint(0, 49, (8, 8), generator=torch.Generator().manual_seed(3))
     return core.play(actions).rewards
@@ -234,11 +223,7 @@ def test_rewards_on_a_gpu_are_within_their_tolerance_of_the_cpus(make_videos, am
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     expected = _shipped_rewards(make_videos)
-    recognizer_load = Recognizer.load
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Recognizer, "load", lambda folder: recognizer_load(folder, device="cuda"))
-        got = _shipped_rewards(make_videos, amp=amp)
+    got = _shipped_rewards(make_videos, device="cuda", amp=amp)
     torch.testing.assert_close(got.cpu(), expected, rtol=0, atol=tolerance)
 
 

@@ -1,12 +1,9 @@
 """The published networks at full size, with random weights (PUBLISHED.md, Networks and Costs)."""
 
-import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 from torch.utils.flop_counter import FlopCounterMode
 
-from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
 
 
@@ -50,18 +47,3 @@ def test_one_frame_costs_the_published_multiply_adds(published):
     assert gigamacs(published.focus, patch) == pytest.approx(1.334575, rel=1e-4)
     state = (torch.zeros(1, size) for size in (1280, 2048, 1024))
     assert gigamacs(published.classify_step, *state) == pytest.approx(0.013574, rel=1e-4)
-
-
-def test_environment_steps_at_the_published_size(published, make_videos):
-    videos = make_videos(1, num_classes=200, num_frames=16, frame_size=224)
-    env = PatchLocalizationEnv.from_parts(published, videos)
-    assert env.observation_space.shape == (1280, 7, 7)
-    assert env.action_space == spaces.Discrete(49)
-    assert env.num_decisions == 16
-    observation, _ = env.reset(seed=0)
-    assert env.observation_space.contains(observation)
-    observation, reward, terminated, _, info = env.step(40)
-    assert env.observation_space.contains(observation)
-    assert np.isfinite(reward)
-    assert not terminated
-    assert info["patch_box"].tolist() == [80, 80, 128, 128]  # row 5, column 5

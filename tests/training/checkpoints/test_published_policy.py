@@ -90,6 +90,19 @@ def test_the_activitynet_familys_files_cannot_hold_what_its_network_has_not(kind
         policy_to_published(_policy(**KINDS[kind]), FILE)
 
 
+SPATIAL = {
+    "head": "spatial",
+    "patch_grid": {"grid_size": 4, "frame_size": 16, "patch_size": 6},
+}
+
+
+@pytest.mark.parametrize("arguments", [SPATIAL, {"recurrent": False}], ids=["head", "no memory"])
+def test_no_published_file_holds_another_head_or_a_policy_without_memory(arguments):
+    for family in ("recurrent", "temporal_shift"):
+        with pytest.raises(CheckpointError, match=r"has free logits and a GRU; .*head=flat"):
+            policy_to_published(_policy(16, **arguments), FILE, family=family)
+
+
 def test_outputs_that_are_no_grid_and_no_location_are_refused():
     weights = policy_to_published(_policy(16), FILE)
     weights["actor.0.weight"] = weights["actor.0.weight"][:15]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
-from train.evaluation.report.figures import CAPTIONS
+from train.evaluation.report.figures import CAPTIONS, _accuracy_per_step
 from train.evaluation.report.tables import comparison_tables
 from train.evaluation.report.text import write_csv, write_report
 
@@ -130,6 +130,18 @@ def test_all_tables_fit_a_terminal_of_80_columns(report, policy_row):
     assert "-.3873" in printed
 
 
+def test_in_60_columns_intervals_are_left_out_and_numbers_stay_whole(
+    benchmark_result, policy_row, tmp_path
+):
+    printed = io.StringIO()
+    result = benchmark_result(policy_row("greedy_oracle"))
+    write_report(result, tmp_path, Console(file=printed, width=60), brief=True)
+    assert all(len(line) <= 60 for line in printed.getvalue().splitlines())
+    row = next(line.split() for line in printed.getvalue().splitlines() if "greedy" in line)
+    assert row == ["greedy_oracle", ".0601", ".978", ".991", ".72", ".134"]
+    assert "no room for 95 % of it, 95 %: the report has them" in printed.getvalue()
+
+
 def test_a_collapse_of_a_learned_policy_is_warned_of(report, policy_row):
     habits = {**policy_row("")["diagnostics"], "collapsed": True, "top_position_share": 0.97}
     markdown, printed = report(policy_row("ppo", learned=True, diagnostics=habits), brief=True)
@@ -157,3 +169,10 @@ def test_the_csv_has_a_line_for_each_video_and_draw(make_vector_env, tmp_path):
     assert tops == evaluation.boxes[3, :, 0].tolist()
     assert row["correct"] == str(int(row["prediction"] == row["label"]))
     assert rows[10]["policy"] == "=evil,name"
+
+
+def test_the_names_of_seven_policies_stand_below_a_figure_and_those_of_six_in_it(policy_row):
+    rows = [policy_row(f"policy {i}") for i in range(7)]
+    few, many = _accuracy_per_step(rows[:6]), _accuracy_per_step(rows)
+    assert (len(few.legends), len(many.legends)) == (0, 1)
+    assert many.get_figheight() == pytest.approx(few.get_figheight() + 7 * 0.2)

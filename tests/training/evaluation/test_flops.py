@@ -76,6 +76,16 @@ def test_small_parts_cost_what_their_shapes_say(count):
     assert parts["policy"] == 3 * policy
 
 
+def test_the_spatial_head_costs_a_convolution_its_averages_and_its_frame(count):
+    overrides = ["num_frames=3", "action_dim=25", "++algo.policy_kwargs.head=spatial"]
+    overrides += ["++algo.policy_kwargs.recurrent=false", "++algo.policy_kwargs.head_dim=8"]
+    cells, means, scores = 48 * 8 * 49, 8 * 49 * 25, 8 * 25
+    frame, value = 48 * 8, 48 * 8 + 8
+    assert count(*overrides)["multiply_adds_per_video"]["policy"] == 3 * (
+        cells + means + scores + frame + value
+    )
+
+
 def test_classes_are_counted_by_the_class_file(count, video_folder):
     assert count()["num_classes"] == 10  # the built-in videos
     assert count("experiment=videos")["num_classes"] == 200

@@ -144,6 +144,16 @@ def opened(browser, report):
     return browser
 
 
+@pytest.fixture
+def narrow(browser, report):
+    """The same page on a telephone, 390 pixels wide and 700 high."""
+    size = {"width": 390, "height": 700, "deviceScaleFactor": 1}
+    browser.send("Emulation.setDeviceMetricsOverride", **size, mobile=True)
+    browser.open(report)
+    yield browser
+    browser.send("Emulation.clearDeviceMetricsOverride")
+
+
 def test_the_page_opens_without_a_complaint_and_asks_for_nothing_else(opened, report):
     assert opened.place() == ("0", "0")
     opened.press("ArrowRight")
@@ -242,3 +252,52 @@ def test_text_stands_out_from_the_background(opened, scheme):
     ink, paper = (opened.value(f"({brightness})('{n}')") for n in ("color", "backgroundColor"))
     assert abs(ink - paper) > 150
     assert (paper > ink) == (scheme == "light")
+
+
+def test_on_a_telephone_tables_scroll_in_their_frames_and_no_column_is_lost(narrow):
+    assert narrow.value("document.documentElement.scrollWidth") == 390
+    frame = "document.querySelector('.wide')"
+    assert narrow.value(f"{frame}.scrollWidth > {frame}.clientWidth + 100")
+    assert narrow.value(f"{frame}.querySelectorAll('thead th').length") == 9
+    places = f"""(() => {{
+      const row = {frame}.querySelector('tbody tr').cells;
+      return [row[0], row[row.length - 1]].map((cell) => cell.getBoundingClientRect());
+    }})()"""
+    inside = f"{places}.map((place) => place.left >= 0 && place.right <= 390)"
+    assert narrow.value(inside) == [True, False]
+    narrow.value(f"{frame}.scrollLeft = 1000")
+    assert narrow.value(inside) == [True, True]  # the name stays beside the last number
+    narrow.value(f"{frame}.focus()")
+    narrow.press("ArrowRight")
+    assert narrow.place() == ("0", "0")  # in a table the key scrolls
+
+
+def test_on_a_telephone_policies_are_side_by_side_and_the_controls_stay_in_sight(narrow):
+    place = "((name) => document.querySelector(name).getBoundingClientRect())"
+    tops = "[...document.querySelectorAll('.panel canvas')].map(e => e.getBoundingClientRect().top)"
+    assert len(set(narrow.value(tops))) == 1
+    assert (
+        narrow.value("document.querySelectorAll('.panel')[1].getBoundingClientRect().right") < 390
+    )
+    narrow.value("document.getElementById('panels').scrollIntoView()")
+    narrow.value("window.scrollBy(0, 200)")
+    assert narrow.value(f"{place}('#panels').top") < -100
+    for control in ("#video", "#back", "#play", "#forward", "#frame", "#where"):
+        box = f"{place}('{control}')"
+        assert (
+            narrow.value(f"[{box}.top >= 0, {box}.bottom < 150, {box}.right <= 390]") == [True] * 3
+        )
+    on_top = "document.elementFromPoint(...(({x, y}) => [x + 5, y + 5])(%s)).id"
+    assert narrow.value(on_top % f"{place}('#forward')") == "forward"
+
+
+def test_without_javascript_all_but_the_player_is_there_and_the_page_says_so(browser, report):
+    browser.send("Emulation.setScriptExecutionDisabled", value=True)
+    browser.open(report)
+    shown = browser.value("document.body.innerText")
+    images = browser.value("[...document.images].map((image) => image.naturalWidth > 0)")
+    browser.send("Emulation.setScriptExecutionDisabled", value=False)
+    assert "JavaScript is off, so the player is missing: 5 videos" in shown
+    assert "Keys:" not in shown
+    assert ".0601" in shown
+    assert images == [True] * 4

@@ -78,23 +78,121 @@ def test_names_and_paths_in_brackets_are_shown_as_they_are(terminal):
     assert "results are in runs/s1 [a=b]" in file.getvalue()
 
 
-def test_a_bar_moves_within_a_unit_and_knows_the_time_left_of_slow_ones():
-    clock = iter([0.0, *([0.0] * 3), *[400.0 * step for step in range(1, 20)]])
-    console = Console(file=io.StringIO(), force_terminal=True)
-    console.get_time = lambda: next(clock)
-    display = ProgressDisplay(console)
-    progress = display._progress
-    task = progress.add_task("stage", total=6, note="")
-    part = ProgressPart(progress, task)
-    part.advance(count=2)  # done by an earlier run
-    for _ in part.follow("ab", 2):
-        pass
-    part.advance("loss 1.5")
-    (bar,) = progress.tasks
-    assert (bar.completed, bar.fields["note"]) == (3, "loss 1.5")
-    part.within(0.5)
-    assert bar.completed == 3.5
-    assert bar.time_remaining is not None
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+    def pass_(self, seconds):
+        """Let time pass."""
+        self.now += seconds
+
+
+@pytest.fixture
+def clock():
+    """A clock that stands still."""
+    return Clock()
+
+
+def test_a_bar_moves_within_a_unit_and_counts_no_unit_of_an_earlier_run_as_quick(clock):
+    display = ProgressDisplay(Console(file=io.StringIO(), force_terminal=True), clock=clock)
+    with display.part("stage", total=6) as part:
+        part.found_done(2)
+        (bar,) = display._progress.tasks
+        assert (bar.completed, bar.time_remaining) == (2, None)
+        items = part.follow("ab", 2)
+        next(items)
+        clock.pass_(400.0)
+        next(items)
+        assert (bar.completed, bar.time_remaining) == (2.5, 2800.0)  # seven more halves
+        clock.pass_(400.0)
+        part.advance("loss 1.5")
+        assert (bar.completed, bar.fields["note"], bar.time_remaining) == (3, "loss 1.5", 2400.0)
+
+
+def test_a_log_tells_of_a_long_part_after_three_seconds_and_then_every_ten(clock):
+    file = io.StringIO()
+    display = ProgressDisplay(Console(file=file), clock=clock)
+    with display.part("stage 1", total=4) as part:
+        for epoch in range(4):
+            for _ in part.follow(range(10), 10):
+                clock.pass_(2.0)
+            part.advance(f"loss [{epoch}]")
+    assert file.getvalue().splitlines() == [
+        "  stage 1: 0.2 of 4 after 4 s, about 76 s left",
+        "  stage 1: 0.7 of 4 after 14 s, about 66 s left",
+        "  stage 1: 1.2 of 4 after 24 s, about 56 s left, loss [0]",
+        "  stage 1: 1.7 of 4 after 34 s, about 46 s left, loss [0]",
+        "  stage 1: 2.2 of 4 after 44 s, about 36 s left, loss [1]",
+        "  stage 1: 2.7 of 4 after 54 s, about 26 s left, loss [1]",
+        "  stage 1: 3.2 of 4 after 64 s, about 16 s left, loss [2]",
+        "  stage 1: 3.7 of 4 after 74 s, about 6 s left, loss [2]",
+        "stage 1: 80.0 s, loss [3]",
+    ]
+
+
+def test_a_log_says_nothing_in_between_of_a_part_that_takes_ten_seconds(clock):
+    file = io.StringIO()
+    display = ProgressDisplay(Console(file=file), clock=clock)
+    with display.part("center", total=10) as part:
+        for _ in range(10):
+            clock.pass_(1.0)
+            part.advance()
+    assert file.getvalue() == "center: 10.0 s\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "line"),
+    [
+        (60.0, "  bank: 1 of 3 after 60 s, about 2 min left"),
+        (3600.0, "  bank: 1 of 3 after 60 min, about 2.0 h left"),
+    ],
+)
+def test_a_part_of_slow_units_is_estimated_by_the_first(clock, seconds, line):
+    file = io.StringIO()
+    display = ProgressDisplay(Console(file=file), clock=clock)
+    with display.part("bank", total=3) as part:
+        clock.pass_(seconds)
+        part.advance()
+    assert file.getvalue().splitlines()[0] == line
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_bar_takes_one_line_of_any_terminal_and_its_numbers_stay_whole(width, clock):
+    display = ProgressDisplay(
+        Console(file=io.StringIO(), width=width, force_terminal=True), clock=clock
+    )
+    names = ("stage 3: classifier, random", "benchmark: gru_ppo[preset=paper,seed=1]")
+    for name in names:
+        with display.part(name, total=2000) as part:
+            clock.pass_(65.0)
+            part.advance("loss 0.659, val top-1 0.776, mAP 0.879", count=1000)
+    seen = Console(file=io.StringIO(), width=width)
+    seen.print(display._progress.get_renderable())
+    lines = seen.file.getvalue().splitlines()
+    assert len(lines) == len(names)
+    for line in lines:
+        assert len(line) <= width
+        assert "01:05" in line
+        assert ("1000/2000" if width >= 60 else " 50%") in line
+        assert ("loss 0" in line) == (width >= 60)
+    assert names[0] in lines[0]
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_list_of_files_stays_in_its_columns(width):
+    file = io.StringIO()
+    heading = "What to look at in outputs/[a] folder with a long name of sixty letters and more:"
+    display = ProgressDisplay(Console(file=file, width=width))
+    display.list_files(heading, {"stage2/policy": "the policy [a] that was learned", "b.md": "b"})
+    first, *lines = file.getvalue().splitlines()
+    assert first == heading
+    assert all(len(line) <= width for line in lines)
+    assert lines[0].startswith("  stage2/policy  the policy [a]")
+    assert lines[-1].split() == ["b.md", "b"]
 
 
 def test_parts_of_a_unit_are_said_as_they_are_taken():

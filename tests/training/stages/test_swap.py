@@ -47,6 +47,8 @@ CASES = [
         "algo.policy_kwargs.features_extractor_kwargs={channels: 4, features_dim: 8}",
     ],
     ["dqn", "observation=map"],
+    ["gru_ppo", "algo.policy_kwargs.head=spatial"],
+    ["recurrent_ppo", "algo.policy=SpatialLstmPolicy"],
 ]
 
 

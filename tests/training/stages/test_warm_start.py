@@ -18,17 +18,28 @@ def _policy(env, **arguments):
     return policy
 
 
-@pytest.fixture
-def plain(make_vector_env):
+SPATIAL = {
+    "head": "spatial",
+    "patch_grid": {"grid_size": 7, "frame_size": 40, "patch_size": 12},
+}
+
+
+def _plain(env, **arguments):
     """Acts on 49 positions, and is sure of them."""
     torch.manual_seed(3)
-    env = make_vector_env(3)
     env.reset(seed=0)
-    policy = _policy(env)
+    policy = _policy(env, **arguments)
     policy.fit_scale_once(env.core.observe())
     with torch.no_grad():
-        policy.actor.weight.mul_(10.0)
+        outputs = policy.actor.score if arguments else policy.actor
+        outputs.weight.mul_(10.0)
     return policy
+
+
+@pytest.fixture
+def plain(make_vector_env):
+    """The published network."""
+    return _plain(make_vector_env(3))
 
 
 @pytest.fixture
@@ -40,10 +51,12 @@ def skip_env(make_vector_env):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("arguments", [{}, SPATIAL], ids=["flat", "spatial"])
 def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time_at_any_cost(
-    plain, skip_env
+    make_vector_env, skip_env, arguments
 ):
-    policy = _policy(skip_env)
+    plain = _plain(make_vector_env(3), **arguments)
+    policy = _policy(skip_env, **arguments)
     start_from(policy, plain, skip_env)
     observations = skip_env.observe_episode()
     probs = policy.evaluate_episodes(observations)[0].probs
@@ -51,7 +64,7 @@ def test_it_looks_where_the_earlier_one_looked_and_skips_half_of_the_time_at_any
     assert (probs[..., :49].argmax(-1) == before.argmax(-1)).all()
     odds = (probs[:, 0, -1] / (1 - probs[:, 0, -1])).log().mean()
     assert odds.item() == pytest.approx(0.0, abs=1e-4)
-    policy = _policy(skip_env)
+    policy = _policy(skip_env, **arguments)
     start_from(policy, plain, skip_env)
     glances = skip_env.observe_episode()[:, :, :-1]
     free, dear = (
@@ -73,3 +86,5 @@ def test_it_may_also_start_from_one_of_its_own_kind(skip_env, changed):
 def test_other_sizes_are_refused(plain, skip_env):
     with pytest.raises(ConfigError, match=r"use the same algo\.policy_kwargs"):
         start_from(_policy(skip_env, hidden_dim=16), plain, skip_env)
+    with pytest.raises(ConfigError, match=r"use the same algo\.policy_kwargs\.head"):
+        start_from(_policy(skip_env, **SPATIAL), plain, skip_env)

@@ -216,6 +216,12 @@ def test_a_dotted_name_goes_into_the_mapping_and_changes_nothing_else():
     assert given["policy_kwargs"] == {"net_arch": [8], "n_quantiles": 25}
 
 
+def test_the_spatial_head_has_parameters_of_its_own():
+    for arguments in ({"policy_kwargs": {"head": "spatial"}}, {"policy": "SpatialPolicy"}):
+        added = search_space(AlgoConfig("ppo", None, arguments), [], None).keys() - SPACES["ppo"]
+        assert added == {f"policy_kwargs.{n}" for n in ("head_dim", "head_kernel", "dropout")}
+
+
 def test_a_class_of_ones_own_needs_values_of_ones_own():
     own = AlgoConfig("ppo", None, {}, "my_package.MyPPO")
     with pytest.raises(ConfigError, match="nothing to search for algo=ppo"):

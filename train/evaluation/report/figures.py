@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,10 @@ CAPTIONS = {
         "the frame. Each map has a scale of its own; its largest share is written above it."
     ),
 }
+_WIDTH = 6.4  # inches, of every figure, so that all have letters of one size in the report
 _MAPS_IN_A_LINE = 4
+_LETTERS_ABOVE_A_MAP = 20
+_NAMES_IN_A_PLOT = 6  # more would hide it
 _MARKERS = {RANDOM_SKIP: "v", UNIFORM_SKIP: "s"}
 
 
@@ -66,7 +70,7 @@ def _accuracy_per_step(policies: Sequence[Policy]) -> Figure:
     for policy, style in _styles(policies):
         _line(axes, policy["top1_per_step"], policy["name"], style)
     axes.set_ylim(0.0, 1.02)
-    axes.legend()
+    _legend(axes)
     return figure
 
 
@@ -75,7 +79,7 @@ def _reward_per_step(policies: Sequence[Policy]) -> Figure:
     for policy, style in _styles(policies):
         _line(axes, policy["reward_per_step"], policy["name"], style)
     axes.axhline(0.0, color="0.6", linewidth=0.8)
-    axes.legend()
+    _legend(axes)
     return figure
 
 
@@ -96,8 +100,7 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
             label = f"{family}, conditional exit" if policy is members[0] else None
             x, y = _columns(points)
             axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend()
+    _legend(axes)
     return figure
 
 
@@ -121,7 +124,7 @@ def _locations(policies: Sequence[Policy]) -> Figure:
 
     columns = min(len(policies), _MAPS_IN_A_LINE)
     lines = -(-len(policies) // columns)
-    figure = Figure(figsize=(2.1 * columns, 2.4 * lines), layout="constrained")
+    figure = Figure(figsize=(_WIDTH / _MAPS_IN_A_LINE * columns, 2.0 * lines), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False)
     for axes in grid.flat[len(policies) :]:
@@ -129,7 +132,9 @@ def _locations(policies: Sequence[Policy]) -> Figure:
     for axes, policy in zip(grid.flat, policies, strict=False):
         shares = np.array(policy["diagnostics"]["location_histogram"])
         axes.imshow(shares, cmap="viridis", vmin=0.0)
-        axes.set_title(f"{policy['name']}\nmost {shares.max():.0%}", fontsize=9)
+        axes.set_title(
+            f"{fill(policy['name'], _LETTERS_ABOVE_A_MAP)}\nmost {shares.max():.0%}", fontsize=9
+        )
         axes.set_xticks([])
         axes.set_yticks([])
     return figure
@@ -140,7 +145,7 @@ def _plot(x: str, y: str) -> tuple[Figure, Axes]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 4.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_xlabel(x)
@@ -149,13 +154,32 @@ def _plot(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def _legend(axes: Axes) -> None:
+    """The names of what is drawn: in the plot, or below it where they are many."""
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) > _NAMES_IN_A_PLOT:
+        figure = axes.get_figure(root=True)
+        assert figure is not None
+        figure.set_figheight(figure.get_figheight() + 0.2 * len(names))
+        figure.legend(handles, names, loc="outside lower center", fontsize="small")
+    elif names:
+        axes.legend()
+
+
 def _styles(policies: Sequence[Policy]) -> list[tuple[Policy, dict[str, Any]]]:
-    """Each policy with its colour, the same in all figures; oracles are dashed."""
+    """Each policy with its colour and mark, the same in all figures; oracles are dashed."""
     return [
-        (policy, {"color": f"C{i % 10}", "linestyle": "--" if policy["knows_label"] else "-"})
+        (
+            policy,
+            {
+                "color": f"C{i % 10}",
+                "marker": "os^D"[i // 10 % 4],  # after ten policies the colours begin anew
+                "linestyle": "--" if policy["knows_label"] else "-",
+            },
+        )
         for i, policy in enumerate(policies)
     ]
 
 
 def _line(axes: Axes, values: Sequence[float], name: str, style: Mapping[str, Any]) -> None:
-    axes.plot(range(1, len(values) + 1), values, marker="o", markersize=4, label=name, **style)
+    axes.plot(range(1, len(values) + 1), values, markersize=4, label=name, **style)

@@ -90,6 +90,9 @@
     draw(chart, "circle", { cx: x(frame), cy: y(values[frame]), r: 3.5, class: "now" });
   }
 
+  // Without the sign of a zero: "-0.000" looks as if something were wrong.
+  const digits = (value, count) => value.toFixed(count).replace(/^-(0\.0*)$/, "$1");
+
   function paintBars(bars, top, label) {
     bars.replaceChildren();
     for (const [index, probability] of top) {
@@ -98,7 +101,7 @@
       add(bar, "i").style.width = `${100 * probability}%`;
       const line = add(bar, "span");
       add(line, "b", `${right ? "✓ " : ""}${data.class_names[index]}`);
-      add(line, "span", probability.toFixed(2));
+      add(line, "span", digits(probability, 2));
     }
   }
 
@@ -110,7 +113,7 @@
       paintCurve(chart, looks.confidences);
       facts.textContent =
         (looks.boxes[frame][2] === 0 ? "skipped, " : "") +
-        `confidence ${looks.confidences[frame].toFixed(2)}, reward ${looks.rewards[frame].toFixed(3)}`;
+        `confidence ${digits(looks.confidences[frame], 2)}, reward ${digits(looks.rewards[frame], 3)}`;
       paintBars(bars, looks.top[frame], shown.label);
     });
     byId("video").selectedIndex = video;
@@ -155,10 +158,12 @@
     " ": togglePlay,
   };
   document.addEventListener("keydown", (event) => {
-    // Lists, sliders and buttons have uses of their own for these keys.
-    if (event.target.matches("select, input, button") || event.ctrlKey || event.altKey) return;
+    // Lists, sliders, buttons and tables have uses of their own for these keys.
+    if (event.target.closest("select, input, button, .wide")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
     const act = keys[event.key] || (player.contains(event.target) && playerKeys[event.key]);
     if (act) { event.preventDefault(); act(); }
   });
+  player.hidden = false; // it is of no use to a reader without scripts
   show(0, 0);
 })();

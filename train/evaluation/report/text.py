@@ -39,7 +39,7 @@ def write_report(
     tables, more, warned = result_tables(result), comparison_tables(result), warnings(result)
     learned = {policy["name"] for policy in result["policies"] if policy["learned"]}
     for table in tables if brief else [*tables, *more]:
-        console.print(_rich_table(table, learned))
+        console.print(_rich_table(table, console.width, learned))
     for line in warned:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
     lines = ["# Benchmark", "", context_line(result), ""]
@@ -65,7 +65,7 @@ def write_evaluation(result: Mapping[str, Any], folder: Path, console: Console) 
     """
     tables, notes = _evaluation_tables(result), _evaluation_notes(result)
     for table in tables:
-        console.print(_rich_table(table))
+        console.print(_rich_table(table, console.width))
     console.print("")
     for note in notes:
         console.print(note, highlight=False, markup=False)
@@ -182,13 +182,18 @@ def write_csv(evaluations: Mapping[str, Evaluation], path: Path) -> None:
                 )
 
 
-def _rich_table(table: TextTable, learned: Collection[str] = ()) -> Table:
+def _rich_table(table: TextTable, width: int, learned: Collection[str] = ()) -> Table:
     drawn = Table(title=f"\n{table.title}", box=None, pad_edge=False, title_justify="left")
-    shown = [i for i, name in enumerate(table.head) if name not in table.too_wide]
+    possible = [i for i, name in enumerate(table.head) if name not in table.too_wide]
+    shown = _fitting(table, possible, width)
+    if shown != possible:
+        missing = ", ".join(table.head[i].strip() for i in possible if i not in shown)
+        drawn.caption = escape(f"no room for {missing}: the report has them")
+        drawn.caption_justify = "left"
+    # A long name may take two lines; a number must stay whole.
+    names = max((len(row[0]) for row in table.rows), default=0)
     for i in shown:
         named = i == 0 and table.named
-        # A long name may take two lines; a number must stay whole.
-        names = max((len(row[0]) for row in table.rows), default=0)
         drawn.add_column(
             table.head[i].strip(),
             justify="left" if named or "%" in table.head[i] else "right",
@@ -200,6 +205,18 @@ def _rich_table(table: TextTable, learned: Collection[str] = ()) -> Table:
         style = "bold green" if row[0] in learned else None
         drawn.add_row(*(escape(row[i]) for i in shown), style=style)
     return drawn
+
+
+def _fitting(table: TextTable, possible: Sequence[int], width: int) -> list[int]:
+    """The columns that a line has room for: intervals go first, then the last ones."""
+    widths = [max(map(len, column)) for column in zip(table.head, *table.rows, strict=True)]
+    if table.named:
+        widths[0] = min(widths[0], _NAME_WIDTH)
+    shown = list(possible)
+    while len(shown) > 1 and sum(widths[i] + 2 for i in shown) - 2 > width:
+        intervals = [i for i in shown[1:] if "%" in table.head[i]]
+        shown.remove((intervals or shown)[-1])
+    return shown
 
 
 def _markdown(table: TextTable) -> list[str]:

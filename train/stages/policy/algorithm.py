@@ -18,8 +18,9 @@ from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import atomic_path
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
+from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
-from agents.sb3.registry import algorithm_arguments, algorithm_class
+from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
 from train.checkpoints.load import ZIP_FILE
 from train.config.commands import Stage2Config
@@ -63,6 +64,8 @@ def prepare_algorithm(
         class_path=algo.class_path,
         num_decisions=env.num_decisions,
     )
+    policy = policy_class(algorithm, arguments.get("policy"))
+    arguments["policy_kwargs"] = with_patch_grid(policy, arguments["policy_kwargs"], env.patch_grid)
     processes = context.processes
     if issubclass(algorithm, GruPPO):
         arguments["process_group"] = processes.process_group

@@ -92,7 +92,7 @@ class KeepBestPolicy(BaseCallback):
         self.epochs_done = state["epochs_done"]
         self.best_return = state["best_return"]
         self._shown = self.epochs_done
-        self._progress.advance(count=self.epochs_done)
+        self._progress.found_done(self.epochs_done)
 
     def _end_epoch(self, epoch: int) -> None:
         if epoch <= self.epochs_done:  # where a continued run begins

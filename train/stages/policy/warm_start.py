@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.policies.distributions import GridDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.spatial_head import SpatialScorer
 from train.config.keys import ConfigError
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,11 @@ def start_from(
     Raises:
         ConfigError: the two have other sizes.
     """
+    if policy.is_spatial != earlier.is_spatial:
+        raise ConfigError(
+            f"policy= has head={'spatial' if earlier.is_spatial else 'flat'} and here it is the "
+            "other one; use the same algo.policy_kwargs.head"
+        )
     own, other = policy.state_dict(), earlier.state_dict()
     observations = env.core.observe().to(policy.device)
     policy.fit_scale_once(observations)
@@ -43,15 +49,34 @@ def start_from(
             continue
         _copy(name, target, other[name])
     if policy.head.num_outputs == earlier.head.num_outputs + 1:
-        policy.actor.weight[:-1].mul_(_CALM)
-        policy.actor.bias[:-1].mul_(_CALM)
-        policy.actor.weight[-1] = 0.0
-        policy.actor.bias[-1] = 0.0
+        skip_bias = _calm_and_never_skipping(policy.actor)
         first, _ = policy.evaluate_episodes(observations[:, None])
         assert isinstance(first, GridDistribution)
         probs = first.probs[:, 0]
-        policy.actor.bias[-1] = ((1.0 - probs[:, -1]) / probs[:, -1]).log().mean()
+        skip_bias += ((1.0 - probs[:, -1]) / probs[:, -1]).log().mean()
     log.info("started from a policy of %d outputs", earlier.head.num_outputs)
+
+
+def _calm_and_never_skipping(actor: nn.Module) -> Tensor:
+    """Scale the logits of the positions and make that of skipping 0 everywhere.
+
+    Returns:
+        a view of the bias of skipping.
+    """
+    assert isinstance(actor, (SpatialScorer, nn.Linear))
+    if isinstance(actor, SpatialScorer):
+        assert actor.skip is not None
+        positions: tuple[Tensor, ...] = (actor.score.weight, actor.bias)
+        positions += () if actor.places is None else (actor.places.weight,)
+        skipping: tuple[Tensor, Tensor] = (actor.skip.score.weight, actor.skip.score.bias)
+    else:
+        positions = (actor.weight[:-1], actor.bias[:-1])
+        skipping = (actor.weight[-1:], actor.bias[-1:])
+    for values in positions:
+        values.mul_(_CALM)
+    for values in skipping:
+        values.zero_()
+    return skipping[1]
 
 
 def _copy(name: str, target: Tensor, source: Tensor) -> None:

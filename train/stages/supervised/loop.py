@@ -83,7 +83,7 @@ def fit(
     _check_classes(train_videos, val_videos)
     fitting = _Fitting(stage, train_videos, val_videos, context)
     if fitting.next_epoch:
-        progress.advance(count=fitting.next_epoch)
+        progress.found_done(fitting.next_epoch)
     for epoch in range(fitting.next_epoch, context.config.need("epochs")):
         progress.advance(fitting.run_epoch(epoch, progress))
     assert fitting.best is not None
