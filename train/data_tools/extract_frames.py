@@ -46,7 +46,7 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
     target.mkdir(parents=True, exist_ok=True)
     with _alone_in(target):
         try:
-            plan = plan_extraction(source, target, settings)
+            plan = plan_extraction(source, target, settings, config.decode_timeout)
             jobs = plan.jobs
             there = {job: frames_extracted(job) for job in jobs}
         except ValueError as error:

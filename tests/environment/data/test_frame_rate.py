@@ -13,9 +13,14 @@ VARIABLE = (
     *(1588, 1620, 1643, 1784, 1909, 2046, 2141, 2275, 2341, 2424, 2554, 2591, 2653),
 )
 VARIABLE_TIMES = [Fraction(time, 1000) for time in VARIABLE]
-# As MP4 says them: to the next frame, and of the last as of the one before.
-VARIABLE_DURATIONS = [b - a for a, b in itertools.pairwise(VARIABLE_TIMES)]
-VARIABLE_DURATIONS.append(VARIABLE_DURATIONS[-1])
+# As that file says them: from decoding to decoding, as MP4 does.
+VARIABLE_DURATIONS = [
+    Fraction(length, 1000)
+    for length in (
+        *(91, 91, 125, 125, 153, 40, 135, 24, 152, 63, 141, 54, 79, 135, 55, 58, 77, 32, 96, 23),
+        *(110, 137, 125, 95, 141, 83, 66, 130, 134, 40),
+    )
+]
 
 
 def _constant(count, rate):
