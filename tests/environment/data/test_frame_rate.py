@@ -1,6 +1,5 @@
 """The frames that another rate shows, recorded from ffmpeg 9.0.2 on videos of numbered frames."""
 
-import itertools
 from fractions import Fraction
 
 import pytest
