@@ -26,6 +26,7 @@ from adafocus_env.data.lists.dataset_files import (
 )
 from adafocus_env.data.lists.list_files import ListFileError, read_class_file, read_list_file
 from adafocus_env.data.lists.listed_videos import CROPS, ListedVideos
+from adafocus_env.data.media.stall import DECODE_TIMEOUT
 from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.transforms import ClipTransform
 
@@ -53,6 +54,8 @@ class VideoOptions:
             published, or else video files.
         frame_rate: frames a second to read video files at; None is each file's own rate. The frame
             counts in the lists are those at this rate.
+        decode_timeout: seconds without a packet after which a video file is given up; None: never.
+        index_folder: where indices of long video files are kept; None: nowhere.
         train_sampling: `"random"` or `"dense"`.
         eval_sampling: `"center"` (published validation), `"test"` or `"dense"`.
     """
@@ -65,6 +68,8 @@ class VideoOptions:
     keep_decoded: bool = False
     media: str | None = None
     frame_rate: float | None = None
+    decode_timeout: float | None = DECODE_TIMEOUT
+    index_folder: Path | None = None
     train_sampling: str = "random"
     eval_sampling: str = "center"
     num_glance_frames: int | None = None
@@ -153,6 +158,8 @@ def open_videos(
         lists=lists,
         media=options.media,
         frame_rate=options.frame_rate,
+        decode_timeout=options.decode_timeout,
+        index_folder=options.index_folder,
     )
     return _open_files(files, split, options)
 

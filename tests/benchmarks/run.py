@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import gymnasium
 import stable_baselines3
@@ -73,6 +74,10 @@ COMPARISONS = (
     Comparison(
         "collect_vs_recurrent_ppo_shared", "rollout_contrib_shared", "rollout_gru", allocators=_BOTH
     ),
+    Comparison("decode_long_vs_read_through", "decode_long_through", "decode_long_ours"),
+    Comparison("decode_short_vs_read_through", "decode_short_through", "decode_short_ours"),
+    Comparison("count_frames", "count_through", "count_ours"),
+    Comparison("file_to_class_long", "class_published", "class_ours"),
 )
 
 
@@ -166,6 +171,7 @@ def _machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "opencv": cv2.__version__,
+        "pyav": av.__version__,
         "gymnasium": gymnasium.__version__,
         "stable_baselines3": stable_baselines3.__version__,
     }

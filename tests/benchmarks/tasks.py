@@ -41,3 +41,15 @@ for _name, _banked in (("bank", True), ("live", False)):
 for _name in ("gru", "contrib", "contrib_shared"):
     _add(f"update_{_name}", "recurrent_ppo", lambda ppo, name=_name: ppo.Update(ppo.made(name)))
     _add(f"rollout_{_name}", "recurrent_ppo", lambda ppo, name=_name: ppo.Rollout(ppo.made(name)))
+
+for _length in ("long", "short"):
+    for _name in ("ours", "through"):
+        _add(
+            f"decode_{_length}_{_name}",
+            "media",
+            lambda media, name=_name, length=_length: media.decode_task(name, length),
+        )
+for _name in ("ours", "through"):
+    _add(f"count_{_name}", "media", lambda media, name=_name: media.count_task(name))
+for _name in ("ours", "published"):
+    _add(f"class_{_name}", "media", lambda media, name=_name: media.class_task(name))

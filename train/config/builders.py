@@ -7,6 +7,7 @@ from typing import Any
 from adafocus_env.data import VideoOptions, Videos, find_files, open_videos
 from adafocus_env.data.catalog import TASKS
 from adafocus_env.data.lists.list_files import read_class_file
+from adafocus_env.data.media.packet_index import INDEX_FOLDER
 from adafocus_env.networks import AnyRecognizerConfig, RecognizerConfig, ShiftRecognizerConfig
 from agents.sb3.registry import CUSTOM, algorithm_arguments
 from train.config.keys import ConfigError
@@ -67,6 +68,8 @@ def open_split(config: VideosSection, split: str, *, training: bool, num_frames:
         keep_decoded=config.keep_decoded,
         media=config.media,
         frame_rate=config.frame_rate,
+        decode_timeout=config.decode_timeout,
+        index_folder=config.output_dir / INDEX_FOLDER,
         train_sampling=config.train_sampling,
         eval_sampling=config.eval_sampling,
     )

@@ -162,9 +162,15 @@ class ClassesSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameRateSection(Section):
-    """How often a video is looked at."""
+    """How video files are read."""
 
     frame_rate: float | None = key(None, "frames a second of a video; null: its own", above=0)
+    decode_timeout: float | None = key(
+        60.0,
+        "seconds without a packet after which a video is given up; null: never",
+        above=0,
+        identity="nothing",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
+from adafocus_env.data.media.packet_index import INDEX_FOLDER
 from adafocus_env.files import write_json
 from train.config.commands import CheckDataConfig
 from train.config.keys import ConfigError
@@ -40,6 +41,8 @@ def run_check_data(config: CheckDataConfig, display: ProgressDisplay) -> None:
         lists=config.lists,
         media=config.media,
         frame_rate=config.frame_rate,
+        decode_timeout=config.decode_timeout,
+        index_folder=config.output_dir / INDEX_FOLDER,
     )
     findings = Findings()
     contents = check_lists(files, findings)

@@ -11,7 +11,8 @@ import cv2
 from adafocus_env.data import DataFiles, VideoError
 from adafocus_env.data.lists.list_files import VideoRecord
 from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
-from adafocus_env.data.media.video_files import OpenVideo, VideoFileReader
+from adafocus_env.data.media.stall import watched
+from adafocus_env.data.media.video_files import VideoFileReader
 
 
 @dataclass(frozen=True)
@@ -87,16 +88,26 @@ def _check_folder(job: VideoJob, reader: FrameFolderReader) -> VideoCheck:
 
 def _check_file(job: VideoJob, reader: VideoFileReader) -> VideoCheck:
     path, num_frames = reader.find(job.record.path), job.record.num_frames
-    with OpenVideo(path, reader.frame_rate) as video:
-        promised = video.frames_promised
-        sizes = {frame.shape[:2] for _, frame in video.read(range(num_frames))}
-    warning = None
-    if promised > 2 + 1.1 * num_frames:
+    return watched(path, reader.decode_timeout, lambda: _decode_all(job, reader, path, num_frames))
+
+
+def _decode_all(job: VideoJob, reader: VideoFileReader, path: Path, num_frames: int) -> VideoCheck:
+    video = reader.open(path)
+    sizes = {frame.shape[:2] for _, frame in video.read(range(num_frames))}
+    there, aspect = video.num_frames, video.pixel_aspect
+    warnings = []
+    if there > 2 + 1.1 * num_frames:
         rate = "its own rate" if reader.frame_rate is None else f"frame_rate={reader.frame_rate:g}"
-        warning = (
-            f"{path}: the list says {num_frames} frames but the video has about {promised} at "
-            f"{rate}; the rest is never used; set frame_rate= to the list's, or correct the list"
+        warnings.append(
+            f"the list says {num_frames} frames but the video has {there} at {rate}; the rest is "
+            "never used; set frame_rate= to the list's, or correct the list"
         )
+    if aspect != 1:
+        warnings.append(
+            f"its pixels are not square ({aspect.numerator}:{aspect.denominator}); frames are "
+            "taken as they are stored; write the video anew if that is not wanted"
+        )
+    warning = f"{path}: {'; '.join(warnings)}" if warnings else None
     return VideoCheck(_wrong_size(path, sizes, job.frame_size), warning, path.stat().st_size)
 
 

@@ -26,6 +26,7 @@ from train.data_tools.worker_pool import run_all
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "extract_frames.json"
+_NAMES_SHOWN = 5
 _LOCK_FILE = ".extract-frames.lock"
 
 
@@ -43,7 +44,8 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
     target.mkdir(parents=True, exist_ok=True)
     with _alone_in(target):
         try:
-            jobs = plan_extraction(source, target, settings)
+            plan = plan_extraction(source, target, settings, config.decode_timeout)
+            jobs = plan.jobs
             there = {job: frames_extracted(job) for job in jobs}
         except ValueError as error:
             raise ConfigError(str(error)) from error
@@ -51,6 +53,8 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
         pending = [job for job in jobs if there[job] is None]
         results = {job: Extracted(count) for job, count in there.items() if count is not None}
         display.console.print(f"videos: {len(jobs)}, extracted already: {len(results)}")
+        if plan.left_out:
+            display.console.print(_left_out(plan.left_out, source))
         results |= run_all(
             extract_video,
             pending,
@@ -59,7 +63,7 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
             title="extract frames",
             estimate=lambda done, rest: _check_disk(done, rest, target, display),
         )
-    _report(results, source, config.output_dir, display)
+    _report(results, plan.left_out, source, config.output_dir, display)
 
 
 def _check_disk(
@@ -93,7 +97,11 @@ def _check_disk(
 
 
 def _report(
-    results: dict[ExtractJob, Extracted], source: Path, folder: Path, display: ProgressDisplay
+    results: dict[ExtractJob, Extracted],
+    left_out: Sequence[Path],
+    source: Path,
+    folder: Path,
+    display: ProgressDisplay,
 ) -> None:
     """Write how many frames each video has, and which videos failed.
 
@@ -109,7 +117,8 @@ def _report(
     failed = [
         {"video": str(job.video), "reason": result.error} for job, result in ordered if result.error
     ]
-    write_json(folder / REPORT_FILE, {"frames": frames, "failed": failed})
+    others = [str(path.relative_to(source)) for path in left_out]
+    write_json(folder / REPORT_FILE, {"frames": frames, "failed": failed, "left_out": others})
     display.console.print(
         f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
     )
@@ -118,6 +127,13 @@ def _report(
             f"{len(failed)} of {len(results)} videos failed, the first with: "
             f"{failed[0]['reason']}; all of them are in {folder / REPORT_FILE}"
         )
+
+
+def _left_out(others: Sequence[Path], source: Path) -> str:
+    """A line about files that are no videos."""
+    named = ", ".join(str(path.relative_to(source)) for path in others[:_NAMES_SHOWN])
+    more = ", ..." if len(others) > _NAMES_SHOWN else ""
+    return f"left out, as they are no videos: {len(others)} files ({named}{more})"
 
 
 def _height(value: int | str | None) -> int | None:

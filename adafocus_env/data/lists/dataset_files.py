@@ -9,6 +9,7 @@ from typing import Any
 
 from adafocus_env.data.lists.list_files import ListFormat
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE, FrameFolderReader
+from adafocus_env.data.media.stall import DECODE_TIMEOUT
 from adafocus_env.data.media.video_files import VideoFileReader
 
 MEDIA = ("frames", "videos")
@@ -134,12 +135,16 @@ class DataFiles:
         lists: their names.
         media: `"frames"` or `"videos"`.
         frame_rate: frames a second to read video files at.
+        decode_timeout: seconds without a packet after which a video file is given up; None: never.
+        index_folder: where indices of long video files are kept; None: nowhere.
     """
 
     data_dir: Path
     lists: VideoLists
     media: str
     frame_rate: float | None = None
+    decode_timeout: float | None = DECODE_TIMEOUT
+    index_folder: Path | None = None
 
     @property
     def class_file(self) -> Path:
@@ -160,7 +165,12 @@ class DataFiles:
         """Reads frames of the videos that the lists name."""
         if self.media == "frames":
             return FrameFolderReader(self.root.resolve(), self.lists.image_template)
-        return VideoFileReader(self.root.resolve(), self.frame_rate)
+        return VideoFileReader(
+            self.root.resolve(),
+            self.frame_rate,
+            decode_timeout=self.decode_timeout,
+            index_folder=self.index_folder,
+        )
 
 
 def find_files(
@@ -170,6 +180,8 @@ def find_files(
     lists: Mapping[str, Any] | VideoLists | None = None,
     media: str | None = None,
     frame_rate: float | None = None,
+    decode_timeout: float | None = DECODE_TIMEOUT,
+    index_folder: Path | None = None,
 ) -> DataFiles:
     """Where the files of a data set on disk are; see `open_videos` for the arguments.
 
@@ -188,7 +200,8 @@ def find_files(
         )
     names = lists if isinstance(lists, VideoLists) else replace(PRESETS[dataset], **(lists or {}))
     media = media or ("frames" if dataset in _PUBLISHED else "videos")
-    files = DataFiles(Path(data_dir or ""), names, media, frame_rate)
+    folder = Path(data_dir or "")
+    files = DataFiles(folder, names, media, frame_rate, decode_timeout, index_folder)
     if data_dir is None:
         train, val = (names.list_file.replace("{split}", split) for split in ("train", "val"))
         raise ValueError(

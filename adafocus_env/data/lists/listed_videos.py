@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Clip, VideoError, dataset_identity, to_clip_tensor
 from adafocus_env.data.lists.list_files import ListFileError, VideoRecord
-from adafocus_env.data.media.video_files import Frame
+from adafocus_env.data.media.display import Frame
 from adafocus_env.data.sampling.segments import fixed_sampling
 from adafocus_env.data.sampling.shift import sampling_rules
 from adafocus_env.data.transforms import ClipTransform

@@ -15,8 +15,11 @@ from typing import Any
 import cv2
 
 from adafocus_env.data.clips import VideoError
+from adafocus_env.data.media.container_heads import is_video_file
+from adafocus_env.data.media.decoding import VideoFile
+from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
-from adafocus_env.data.media.video_files import VIDEO_SUFFIXES, Frame, OpenVideo
+from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
 from adafocus_env.files import differences, read_json, write_json
 
 RECORD_FILE = "extracted.json"
@@ -43,16 +46,29 @@ class ExtractSettings:
 
     def record(self) -> dict[str, Any]:
         """What is written beside the frames, and compared when a run is started again."""
-        return {**asdict(self), "subsampling": "4:4:4", "opencv": cv2.__version__}
+        return {
+            **asdict(self),
+            "subsampling": "4:4:4",
+            "opencv": cv2.__version__,
+            "decoder": CONVERSION,
+        }
 
 
 @dataclass(frozen=True)
 class ExtractJob:
-    """One video and the folder of its frames."""
+    """One video and the folder of its frames.
+
+    Attributes:
+        video: the file.
+        folder: where its frames go.
+        settings: how they are written.
+        decode_timeout: seconds without a packet after which it is given up; None: never.
+    """
 
     video: Path
     folder: Path
     settings: ExtractSettings
+    decode_timeout: float | None = DECODE_TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -70,17 +86,39 @@ class Extracted:
     error: str | None = None
 
 
-def plan_extraction(source: Path, target: Path, settings: ExtractSettings) -> list[ExtractJob]:
+@dataclass(frozen=True)
+class ExtractPlan:
+    """What is to be done.
+
+    Attributes:
+        jobs: one a video, by name.
+        left_out: files below the source that are no videos, by name.
+    """
+
+    jobs: list[ExtractJob]
+    left_out: list[Path]
+
+
+def plan_extraction(
+    source: Path,
+    target: Path,
+    settings: ExtractSettings,
+    decode_timeout: float | None = DECODE_TIMEOUT,
+) -> ExtractPlan:
     """A job for each video below `source`: its folder is its path below `target`, no extension.
+
+    What has a video's extension, or begins as a container does, is a video.
 
     Raises:
         ValueError: there is no video, or two would get the same folder or one inside the other's.
     """
-    videos = sorted(_find_videos(source))
+    videos, left_out = _find_videos(source)
     if not videos:
-        raise ValueError(f"{source} holds no videos ({', '.join(VIDEO_SUFFIXES)})")
+        raise ValueError(f"{source} holds no videos; files of other kinds: {len(left_out)}")
     jobs = [
-        ExtractJob(video, target / video.relative_to(source).with_suffix(""), settings)
+        ExtractJob(
+            video, target / video.relative_to(source).with_suffix(""), settings, decode_timeout
+        )
         for video in videos
     ]
     owners: dict[Path, Path] = {}
@@ -98,7 +136,7 @@ def plan_extraction(source: Path, target: Path, settings: ExtractSettings) -> li
                     f"the frames of {job.video} would lie in {parent}, the folder of the frames of "
                     f"{owners[parent]}; rename one"
                 )
-    return jobs
+    return ExtractPlan(jobs, left_out)
 
 
 def frames_extracted(job: ExtractJob) -> int | None:
@@ -143,7 +181,9 @@ def extract_video(job: ExtractJob) -> Extracted:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        num_frames, num_bytes = _write_frames(job, part)
+        num_frames, num_bytes = watched(
+            job.video, job.decode_timeout, lambda: _write_frames(job, part)
+        )
         record = {**job.settings.record(), "num_frames": num_frames}
         write_json(part / RECORD_FILE, record)
         part.rename(job.folder)
@@ -158,14 +198,14 @@ def _write_frames(job: ExtractJob, folder: Path) -> tuple[int, int]:
     """Frames written, and the bytes they take on disk."""
     num_frames = num_bytes = 0
     quality = [cv2.IMWRITE_JPEG_QUALITY, job.settings.quality, *_SUBSAMPLING]
-    with OpenVideo(job.video, job.settings.frame_rate) as video:
-        for index, frame in video.read():
-            scaled = scale_to_height(frame, job.settings.height)
-            _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), quality)
-            (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
-            num_frames += 1
-            num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
-        video.check_end()
+    video = VideoFile(job.video, job.settings.frame_rate)
+    for index, frame in video.read():
+        scaled = scale_to_height(frame, job.settings.height)
+        _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), quality)
+        (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
+        num_frames += 1
+        num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
+    video.check_end()
     return num_frames, num_bytes
 
 
@@ -181,13 +221,19 @@ def scale_to_height(frame: Frame, height: int | None) -> Frame:
     return scaled
 
 
-def _find_videos(source: Path) -> list[Path]:
-    """The video files below a folder; links are followed, but no folder twice."""
-    videos, seen = [], set()
+def _find_videos(source: Path) -> tuple[list[Path], list[Path]]:
+    """The video files below a folder, and other files; links are followed, but no folder twice.
+
+    `._name` files are what macOS writes beside files on other disks; hidden ones are not named.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    seen = set()
     for folder, subfolders, names in os.walk(source, followlinks=True):
         seen.add(os.path.realpath(folder))
         subfolders[:] = [
             name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
         ]
-        videos += [Path(folder, n) for n in names if Path(n).suffix.lower() in VIDEO_SUFFIXES]
-    return [video for video in videos if video.is_file()]
+        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+            (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return sorted(videos), sorted(others)

@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.video_files import VIDEO_SUFFIXES, Frame, stays_inside
+from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
+from adafocus_env.data.media.display import Frame
+from adafocus_env.data.media.open_video import stays_inside
 
 IMAGE_TEMPLATE = "image_{:05d}.jpg"  # of every published data set; the first frame is 1
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.extract_frames import (
     ExtractJob,
     ExtractSettings,
@@ -18,7 +19,6 @@ from adafocus_env.data.media.extract_frames import (
     scale_to_height,
 )
 from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
-from adafocus_env.data.media.video_files import OpenVideo
 
 AS_IT_IS = ExtractSettings(height=None)
 
@@ -49,7 +49,7 @@ def test_each_frame_becomes_a_numbered_jpeg(job):
 def test_jpeg_k_shows_what_decoding_frame_k_shows(job, frame_rate):
     job = ExtractJob(job.video, job.folder, ExtractSettings(None, frame_rate))
     count = extract_video(job).num_frames
-    decoded = [frame for _, frame in OpenVideo(job.video, frame_rate).read()]
+    decoded = [frame for _, frame in VideoFile(job.video, frame_rate).read()]
     assert len(decoded) == count
     read = FrameFolderReader(job.folder.resolve()).read(job.folder, range(count))
     for (_, jpeg), frame in zip(read, decoded, strict=True):
@@ -85,13 +85,13 @@ def test_a_video_that_breaks_off_or_is_none_fails_and_leaves_no_folder(video_fra
     result = extract_video(ExtractJob(whole, tmp_path / "target" / "half", AS_IT_IS))
     assert result.num_frames == 0
     assert "half.avi: the video breaks off after" in result.error
-    assert "of 12 frames; replace it" in result.error
+    assert "frames; replace it" in result.error
     assert _names(tmp_path / "target") == []
 
-    for content in (b"", b"no video\n" * 50):
+    for content, why in ((b"", "the file is empty"), (b"no video\n" * 50, "no video file")):
         whole.write_bytes(content)
         result = extract_video(ExtractJob(whole, tmp_path / "target" / "half", AS_IT_IS))
-        assert result.error == f"{whole}: OpenCV cannot decode this file; is it a complete video?"
+        assert result.error.startswith(f"{whole}: {why}")
         assert _names(tmp_path / "target") == []
 
 
@@ -102,7 +102,7 @@ def test_names_mean_nothing_but_themselves_and_must_be_text(job):
     job.video.rename(job.video.with_name("\udce9.mp4"))
     results = {
         planned.folder.name: extract_video(planned)
-        for planned in plan_extraction(job.video.parent, job.folder.parent, AS_IT_IS)
+        for planned in plan_extraction(job.video.parent, job.folder.parent, AS_IT_IS).jobs
     }
     assert "the file name is no UTF-8 text; rename it" in results.pop("\udce9").error
     assert {result.num_frames for result in results.values()} == {12}
@@ -119,9 +119,19 @@ def _plan(tmp_path, *names):
 
 
 def test_folders_have_the_videos_paths_without_extension(tmp_path):
-    jobs = _plan(tmp_path, "b.mkv", "sub/a.1.mp4", "sub/A.WEBM", "notes.txt", "sub/c.avi", "d.jpg")
-    folders = [str(job.folder.relative_to(tmp_path / "target")) for job in jobs]
+    names = ("b.mkv", "sub/a.1.mp4", "sub/A.WEBM", "notes.txt", "sub/c.MoV", "d.jpg", "._b.mkv")
+    plan = _plan(tmp_path, *names)
+    folders = [str(job.folder.relative_to(tmp_path / "target")) for job in plan.jobs]
     assert folders == ["b", "sub/A", "sub/a.1", "sub/c"]
+    assert [path.name for path in plan.left_out] == ["d.jpg", "notes.txt"]
+
+
+def test_a_video_is_known_by_its_head_under_any_suffix_but_sound_is_left_out(job):
+    for name in ("clip.bin", "clip2", "song.m4a"):
+        shutil.copy(job.video, job.video.with_name(name))
+    plan = plan_extraction(job.video.parent, job.folder.parent, AS_IT_IS)
+    assert [planned.video.name for planned in plan.jobs] == ["clip.bin", "clip2", "v0.mp4"]
+    assert [path.name for path in plan.left_out] == ["song.m4a"]
 
 
 def test_linked_folders_are_followed_but_none_twice(tmp_path):
@@ -130,7 +140,7 @@ def test_linked_folders_are_followed_but_none_twice(tmp_path):
     (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
-    assert [job.folder.name for job in _plan(tmp_path)] == ["v"]
+    assert [job.folder.name for job in _plan(tmp_path).jobs] == ["v"]
 
 
 def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path):
@@ -138,7 +148,7 @@ def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path):
         [
             (("a.mp4", "a.mkv"), r"a\.mkv and .*a\.mp4 would both be extracted to .*/a; remove"),
             (("a.mp4", "a/b.mp4"), r"frames of .*a/b\.mp4 would lie in .*target/a, the folder of"),
-            (("notes.txt",), r"holds no videos \(\.mp4, \.mkv, \.webm, \.avi\)"),
+            (("notes.txt",), "holds no videos; files of other kinds: 1"),
         ]
     ):
         with pytest.raises(ValueError, match=message):

@@ -7,7 +7,8 @@ import torch
 
 from adafocus_env.data.glyphs.localization import SPLITS, render_video, write_video
 from adafocus_env.data.glyphs.videos import GlyphVideos
-from adafocus_env.data.media.video_files import OpenVideo, write_mp4
+from adafocus_env.data.media.decoding import VideoFile
+from adafocus_env.data.media.video_files import write_mp4
 
 VAL_SEED = SPLITS["val"][0]
 MIDDLE_FRAMES = [1, 3, 5, 7, 9, 11, 13, 15]  # floor(16 / 8 * (i + 1/2)) = 2 i + 1
@@ -85,7 +86,7 @@ def test_written_video_reads_back_as_the_frames_in_memory(tmp_path):
     centers = write_video("val", 4, tmp_path / "4.mp4")
     frames, _, expected_centers = render_video(VAL_SEED, 4)
     np.testing.assert_array_equal(centers, expected_centers)
-    read = np.stack([frame for _, frame in OpenVideo(tmp_path / "4.mp4").read()])
+    read = np.stack([frame for _, frame in VideoFile(tmp_path / "4.mp4").read()])
     assert read.shape == frames.shape
     # distances[i, j]: read frame i to drawn frame j. The codec smooths the pixel noise, whose mean
     # size is 6.4 levels; neighbouring frames are about 18 levels apart.

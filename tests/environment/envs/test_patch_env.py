@@ -8,7 +8,7 @@ import pytest
 from gymnasium import spaces
 from gymnasium.error import InvalidAction
 
-from adafocus_env.data.media.video_files import OpenVideo
+from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.envs import REWARDS
 
 RESET_TYPES = dict.fromkeys(("video_index", "frame_index", "label"), int)
@@ -198,7 +198,7 @@ def test_record_video_writes_every_frame_of_an_episode(glyph_recognizer_folder, 
         recorder.step(24)
     recorder.close()
     [video] = (tmp_path / "new").glob("*.mp4")
-    frames = [frame for _, frame in OpenVideo(video).read()]
+    frames = [frame for _, frame in VideoFile(video).read()]
     assert len(frames) == 4  # before the first look, and after each of the three
     image = env.render()
     assert frames[-1].shape == image.shape

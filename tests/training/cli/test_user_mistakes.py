@@ -59,7 +59,11 @@ def test_a_mistake_is_refused_in_one_line_with_the_cure(
     [
         ("val.txt", "val/00000.mp4,16,10\n", "val.txt:1: label 10 is not in 0..9"),
         ("classes.txt", "", "classes.txt: the class file is empty"),
-        ("videos/val/00003.mp4", "no video", "00003.mp4: OpenCV cannot decode this file"),
+        (
+            "videos/val/00003.mp4",
+            "no video",
+            "00003.mp4: no video file: it does not begin as any known",
+        ),
     ],
 )
 def test_bad_data_is_named(refused, tiny_videos, tmp_path, file, content, message):
