@@ -1,19 +1,27 @@
-"""The demo: all four stages and the benchmark on the built-in videos, in one process."""
+"""The demo: all four stages and the benchmark on the built-in videos.
+
+Small networks leave half of two cores idle: threads wait for each other after every layer. So parts
+that need nothing of each other run side by side, in processes of their own.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+import torch
+from rich.console import Console
 from rich.table import Table
 
 from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
+from adafocus_env.envs.factory import choose_device
 from adafocus_env.files import read_json
 from adafocus_env.networks import Recognizer
 from agents.flops import RunningMultiplyAdds
@@ -30,6 +38,7 @@ from train.config.compose import Composed, compose_command
 from train.config.sections import RunSection
 from train.data_tools.make_bank import run_bank
 from train.data_tools.make_videos import make_videos
+from train.data_tools.worker_pool import WorkerPool
 from train.evaluation.benchmark import run_benchmark
 from train.evaluation.shipped_policy import RESULT_FILE, judge_shipped_policy
 from train.runs.context import RunContext
@@ -40,6 +49,61 @@ from train.stages.stage2_policy import run_stage2
 from train.stages.stage3_classifier import run_stage3
 
 C = TypeVar("C", bound=RunSection)
+Stage = Callable[[C, RunContext[C], ProgressDisplay], Any]
+_OpenVideos = dict[tuple[str, bool, int], Videos]
+
+
+@dataclass(frozen=True, eq=False)
+class Part(Generic[C]):
+    """A run of one stage, ready to start here or in another process.
+
+    Attributes:
+        name: in the table of the demo's work.
+        config: of the stage.
+        folder: its run folder.
+        stage: a function of a module.
+    """
+
+    name: str
+    config: C
+    folder: Path
+    stage: Stage[C]
+
+    def run(self, videos: _OpenVideos | None, display: ProgressDisplay) -> Work:
+        """Run it; says what it took."""
+        context = RunContext(self.config, self.folder, videos)
+        began, counter = time.monotonic(), RunningMultiplyAdds()
+        try:
+            with counter:
+                self.stage(self.config, context, display)
+        finally:
+            context.close()
+        return Work(self.name, time.monotonic() - began, counter.total)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a part took: wall-clock seconds, and multiply-adds."""
+
+    name: str
+    seconds: float
+    multiply_adds: float
+
+
+_SIDE_BY_SIDE = 2  # parts at a time
+_BACKBONES = {"focuser": {"pretrain_glancer": False}, "glancer": {"pretrain_glancer": True}}
+_LINE = 1000  # a worker's lines are not broken
+
+_videos: _OpenVideos = {}  # of a worker, for the next part that it runs
+
+
+def _run_in_worker(part: Part[Any]) -> tuple[Work, str]:
+    """Run a part in a worker; what it would have printed is handed back."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE))
+    printed = io.StringIO()
+    work = part.run(_videos, ProgressDisplay(Console(file=printed, width=_LINE)))
+    lines = (line.rstrip() for line in printed.getvalue().splitlines())
+    return work, "\n".join(line for line in lines if not line.startswith(" "))
 
 
 class Demo:
@@ -54,66 +118,58 @@ class Demo:
         self.config = composed.read(DemoConfig, "demo")
         self._composed = composed
         self._display = display
-        self._videos: dict[tuple[str, bool, int], Videos] = {}
+        self._videos: _OpenVideos = {}
         self._began = time.monotonic()
-        self._work: list[tuple[str, float, float]] = []  # part, seconds, multiply-adds
+        self.work: list[Work] = []
 
-    def run(
-        self,
-        part: str,
-        command: str,
-        kind: type[C],
-        stage: Callable[[C, RunContext[C], ProgressDisplay], Any],
-        **values: Any,
-    ) -> str:
-        """Run one stage in `outputs/demo/PART`; returns that folder for the next stages."""
+    def part(
+        self, folder: str, command: str, kind: type[C], stage: Stage[C], **values: Any
+    ) -> Part[C]:
+        """A stage in `outputs/demo/FOLDER`, with what the demo was told and other values."""
         config = self._composed.read(kind, command, **values)
-        context = RunContext(config, self.config.output_dir / part, self._videos)
-        return self._run(part or command, config, context, stage)
+        return Part(folder or command, config, self.config.output_dir / folder, stage)
+
+    def run(self, part: Part[C]) -> str:
+        """Run a part here; returns its folder for the next stages."""
+        self.work.append(part.run(self._videos, self._display))
+        return str(part.folder)
+
+    def run_side_by_side(self, title: str, *parts: Part[Any]) -> list[str]:
+        """Run parts that need nothing of each other, two at a time where there are two cores."""
+        on_cpu = choose_device(parts[0].config.device).type == "cpu"
+        if not on_cpu or (os.cpu_count() or 1) < _SIDE_BY_SIDE:
+            return [self.run(part) for part in parts]
+        with (
+            WorkerPool(_SIDE_BY_SIDE) as pool,
+            self._display.part(f"{title}, side by side", len(parts)) as progress,
+        ):
+            for _, (work, printed) in pool.run(_run_in_worker, parts):
+                self.work.append(work)
+                self._display.say(printed)
+                progress.advance()
+        return [str(part.folder) for part in parts]
 
     @property
     def judged_split(self) -> str:
         """The videos that the benchmark is about."""
         return self._composed.read(BenchmarkConfig, "benchmark").split
 
-    def judge_memory(self) -> str:
+    def memory_part(self) -> Part[BenchmarkConfig]:
         """Judge the shipped policy of `glyphs_memory`, whatever the demo was told to do else."""
         told = self._composed.read(BenchmarkConfig, "benchmark")
         composed = compose_command("benchmark", ["experiment=glyphs_memory"])
+        folder = self.config.output_dir / "memory"
         judged = composed.read(
             BenchmarkConfig,
             "benchmark",
             resume="shipped",
             policies=["random", "learned"],
-            output_dir=str(self.config.output_dir / "memory"),
+            output_dir=str(folder),
             device=told.device,
             seed=told.seed,
             draws=told.draws,
         )
-        context = RunContext(judged, judged.output_dir)
-        return self._run("memory", judged, context, judge_shipped_policy)
-
-    def _run(
-        self,
-        title: str,
-        config: C,
-        context: RunContext[C],
-        stage: Callable[[C, RunContext[C], ProgressDisplay], Any],
-    ) -> str:
-        try:
-            with self.measured(title):
-                stage(config, context, self._display)
-        finally:
-            context.close()
-        return str(context.folder)
-
-    @contextmanager
-    def measured(self, part: str) -> Iterator[None]:
-        """Note the time that a part takes, and its multiply-adds."""
-        began, counter = time.monotonic(), RunningMultiplyAdds()
-        with counter:
-            yield
-        self._work.append((part, time.monotonic() - began, counter.total))
+        return Part("memory", judged, folder, judge_shipped_policy)
 
     def work_table(self) -> Table:
         """What every part took. The multiply-adds are comparable between machines."""
@@ -121,10 +177,11 @@ class Demo:
         table.add_column("part")
         for name in ("seconds", "10^9 multiply-adds", "10^9 a second"):
             table.add_column(name, justify="right")
-        everything = "all", time.monotonic() - self._began, sum(work for *_, work in self._work)
-        for part, seconds, work in (*self._work, everything):
-            rate = f"{work / 1e9 / seconds:.1f}" if work else ""
-            table.add_row(part, f"{seconds:.1f}", f"{work / 1e9:.1f}" if work else "", rate)
+        total = sum(work.multiply_adds for work in self.work)
+        for work in (*self.work, Work("all", time.monotonic() - self._began, total)):
+            billions = work.multiply_adds / 1e9
+            counted = [f"{billions:.1f}", f"{billions / work.seconds:.1f}"] if billions else []
+            table.add_row(work.name, f"{work.seconds:.1f}", *counted)
         return table
 
 
@@ -137,47 +194,45 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     parts = Demo(composed, display)
     config = parts.config
     data_dir = config.output_dir / "videos" if config.data_dir is None else Path(config.data_dir)
-    with parts.measured("videos"):
-        make_videos(data_dir, display, workers=os.cpu_count() or 1)
+    began = time.monotonic()
+    make_videos(data_dir, display, workers=os.cpu_count() or 1)
+    parts.work.append(Work("videos", time.monotonic() - began, 0.0))
     data = {"data_dir": str(data_dir)}
+    backbones = [
+        parts.part(f"stage0_{name}", "stage0", Stage0Config, run_stage0, **values, **data)
+        for name, values in _BACKBONES.items()
+    ]
+    folders = parts.run_side_by_side("stage 0", *backbones)
     pretrained = {
-        f"pretrained_{name}": parts.run(
-            f"stage0_{name}",
-            "stage0",
-            Stage0Config,
-            run_stage0,
-            pretrain_glancer=name == "glancer",
-            **data,
-        )
-        for name in ("glancer", "focuser")
+        f"pretrained_{name}": folder for name, folder in zip(_BACKBONES, folders, strict=True)
     }
-    stage1 = parts.run("stage1", "stage1", Stage1Config, run_stage1, **pretrained, **data)
+    stage1 = parts.run(
+        parts.part("stage1", "stage1", Stage1Config, run_stage1, **pretrained, **data)
+    )
     if config.ship:
         Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
-    bank = config.output_dir / "bank"
-    for split in dict.fromkeys(("train", "val", parts.judged_split)):
-        values = {"resume": stage1, "split": split, "target": str(bank), **data}
-        parts.run(f"bank_{split}", "bank", BankConfig, run_bank, **values)
-    data["features"] = f"bank:{bank}"
-    stage2 = parts.run("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)
+    target = config.output_dir / "bank"
+    banks = []
+    for split in dict.fromkeys(("train", parts.judged_split, "val")):
+        values = {"resume": stage1, "split": split, "target": str(target), **data}
+        banks.append(parts.part(f"bank_{split}", "bank", BankConfig, run_bank, **values))
+    *_, memory = parts.run_side_by_side("banks", *banks, parts.memory_part())
+    data["features"] = f"bank:{target}"
+    stage2 = parts.run(
+        parts.part("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)
+    )
     looks = {"random": "random", "center": "center", "learned": stage2}
-    runs = {
-        name: parts.run(
-            f"stage3_{name}",
-            "stage3",
-            Stage3Config,
-            run_stage3,
-            resume=stage2,
-            policy=policy,
-            **data,
+    classifiers = []
+    for name, policy in looks.items():
+        values = {"resume": stage2, "policy": policy, **data}
+        classifiers.append(
+            parts.part(f"stage3_{name}", "stage3", Stage3Config, run_stage3, **values)
         )
-        for name, policy in looks.items()
-    }
-    memory = parts.judge_memory()
+    runs = dict(zip(looks, map(parts.run, classifiers), strict=True))
     other_tasks = [read_json(Path(memory) / RESULT_FILE)]
     judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
     benchmark = partial(run_benchmark, brief=True, other_tasks=other_tasks)
-    parts.run("", "benchmark", BenchmarkConfig, benchmark, **judged)
+    parts.run(parts.part("", "benchmark", BenchmarkConfig, benchmark, **judged))
     display.console.print(parts.work_table())
     _say_what_to_look_at(config.output_dir, display)
 
