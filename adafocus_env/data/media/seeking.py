@@ -53,8 +53,14 @@ class OrderedFrames:
         return self._due is not None
 
     def take(self, pictures: Iterable[VideoFrame]) -> None:
-        """Keep those that are wanted."""
+        """Keep those that are wanted.
+
+        Raises:
+            Distrust: a picture is damaged; how it is mended depends on what was decoded before.
+        """
         for picture in pictures:
+            if picture.is_corrupt:
+                raise Distrust
             number = self._numbers.get(-1 if picture.pts is None else picture.pts)
             if number is not None:
                 self._found[number] = self._display(picture)
