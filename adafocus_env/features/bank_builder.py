@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,7 @@ class BankBuilder:
                 "adafocus_env": adafocus_env.__version__,
                 "torch": torch.__version__,
                 "opencv": cv2.__version__,
+                "pyav": version("av"),
                 "device": source.device.type,
             },
         }

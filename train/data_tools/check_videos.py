@@ -93,7 +93,7 @@ def _check_file(job: VideoJob, reader: VideoFileReader) -> VideoCheck:
 
 def _decode_all(job: VideoJob, reader: VideoFileReader, path: Path, num_frames: int) -> VideoCheck:
     video = reader.open(path)
-    sizes = {frame.shape[:2] for _, frame in video.read(range(num_frames))}
+    sizes = {frame.shape[:2] for _, frame in video.read(range(num_frames), peek=True)}
     there, aspect = video.num_frames, video.pixel_aspect
     warnings = []
     if there > 2 + 1.1 * num_frames:

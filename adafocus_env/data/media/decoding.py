@@ -8,9 +8,7 @@ them, or those of a file whose index cannot be trusted (`PacketIndex`), by readi
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,40 +20,23 @@ from adafocus_env.data.media.frame_rate import exact_rate
 from adafocus_env.data.media.frame_times import count_frames, frames_shown
 from adafocus_env.data.media.open_video import check_file, open_video
 from adafocus_env.data.media.packet_index import (
-    PacketIndex,
     index_of,
-    picture_packets,
     version_of,
 )
 from adafocus_env.data.media.reading_through import decoded, numbered_frames
+from adafocus_env.data.media.seeking import (
+    Distrust,
+    OrderedFrames,
+    check_same,
+    seek,
+    stretches,
+)
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.packet import Packet
-    from av.video.frame import VideoFrame
-    from av.video.stream import VideoStream
 
 _READ_ON = 8  # packets to the next one needed; beyond, seeking costs less than reading them
 _DENSE = 2  # of fewer frames than one in so many an index says how to reach them
-
-
-class _Distrust(Exception):  # noqa: N818  # no error: another way is taken
-    """The file does not behave as its index says."""
-
-
-@dataclass(frozen=True)
-class _Stretch:
-    """Packets from one at which decoding may begin to the last that is needed behind it.
-
-    Attributes:
-        first: position of the first.
-        last: position of the last.
-        frames: position of a wanted packet -> its frame's number.
-    """
-
-    first: int
-    last: int
-    frames: dict[int, int]
 
 
 class VideoFile:
@@ -65,6 +46,12 @@ class VideoFile:
         path: of the video file.
         frame_rate: R, frames a second to read it at; None is its own rate.
         index_folder: where indices of long videos are kept, see `index_of`.
+
+    Attributes:
+        path: as given.
+        frames_read: number of the last frame that was read, from 1.
+        pixel_aspect: width of a pixel by its height, as the file says; frames are not stretched by
+            it. 1 before the first frame was read.
 
     Raises:
         VideoError: no such file, or none that holds its own frames; see `open_video`.
@@ -84,6 +71,8 @@ class VideoFile:
         self._version = version_of(path)
         self._display = DisplayConversion(path)
         self.frames_read = 0
+        self.pixel_aspect = Fraction(1)
+        self._count = 0  # where reading has come to the end
 
     @property
     def num_frames(self) -> int:
@@ -92,22 +81,19 @@ class VideoFile:
         Raises:
             VideoError: the file cannot be opened, or holds no frame.
         """
-        count = count_frames(self.path, self._index_folder)
+        count = self._count or count_frames(self.path, self._index_folder)
         if not count:
             raise VideoError(f"{self.path}: no frame of this video can be decoded; replace it")
         return count if self._frame_rate is None else len(self._shown(self._frame_rate))
 
-    @property
-    def pixel_aspect(self) -> Fraction:
-        """Width of a pixel by its height, as the file says; frames are not stretched by it."""
-        with open_video(self.path) as (_, stream):
-            return stream.sample_aspect_ratio or Fraction(1)
-
-    def read(self, indices: Iterable[int] | None = None) -> Iterator[tuple[int, Frame]]:
+    def read(
+        self, indices: Iterable[int] | None = None, *, peek: bool = False
+    ) -> Iterator[tuple[int, Frame]]:
         """Frames by number.
 
         Args:
             indices: 0-based frames at the asked rate, in any order; None is all of them.
+            peek: see whether there is a frame behind the last one; if not, `num_frames` is known.
 
         Yields:
             (index, `(H, W, 3)` uint8 RGB) of each distinct index, ascending. The array is new where
@@ -121,7 +107,7 @@ class VideoFile:
         if wanted == []:
             return
         if self._frame_rate is None:
-            yield from self._own_frames(wanted)
+            yield from self._own_frames(wanted, peek)
             return
         sources = self._shown(self._frame_rate)
         if wanted is None:
@@ -151,7 +137,9 @@ class VideoFile:
         """The frame at the video's own rate that each frame at the asked rate is."""
         return frames_shown(self.path, exact_rate(frame_rate), self._index_folder)
 
-    def _own_frames(self, wanted: list[int] | None) -> Iterator[tuple[int, Frame]]:
+    def _own_frames(
+        self, wanted: list[int] | None, peek: bool = False
+    ) -> Iterator[tuple[int, Frame]]:
         """Frames at the video's own rate; ascending numbers, or all."""
         given = 0
         if wanted is not None and _DENSE * len(wanted) <= wanted[-1]:
@@ -160,17 +148,21 @@ class VideoFile:
                     yield number, frame
                     given += 1
                 return
-            except _Distrust:
+            except Distrust:
                 self._check_unchanged()
-        yield from self._read_through(wanted if wanted is None else wanted[given:])
+        yield from self._read_through(wanted if wanted is None else wanted[given:], peek)
 
-    def _read_through(self, wanted: list[int] | None) -> Iterator[tuple[int, Frame]]:
+    def _read_through(
+        self, wanted: list[int] | None, peek: bool = False
+    ) -> Iterator[tuple[int, Frame]]:
         """All frames up to the last wanted one are decoded, the wanted ones converted."""
         asked = itertools.count() if wanted is None else iter(wanted)
         due = next(asked, None)
         end = 0
         with open_video(self.path) as (container, stream):
-            for number, picture in numbered_frames(container, stream):
+            self.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
+            pictures = numbered_frames(container, stream)
+            for number, picture in pictures:
                 end = number + 1
                 if due is not None and number > due:
                     raise VideoError(
@@ -182,6 +174,8 @@ class VideoFile:
                     yield number, self._display(picture)
                     due = next(asked, None)
                     if due is None:
+                        # Nothing is decoded for this where the last frame was wanted.
+                        self._count = end if peek and next(pictures, None) is None else 0
                         break
         self._check_unchanged()
         if due is not None and (wanted is not None or end == 0):
@@ -191,39 +185,40 @@ class VideoFile:
         """The wanted frames from the packets at which decoding may begin before them.
 
         Raises:
-            _Distrust: the index cannot be trusted, or packets or frames are not where it says.
+            Distrust: the index cannot be trusted, or packets or frames are not where it says.
         """
         with open_video(self.path) as (container, stream):
+            self.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             index = index_of(self.path, self._index_folder, (container, stream))
             if not index.why_counted and wanted[-1] >= len(index.order):
                 raise VideoError(self._too_short(len(index.order), wanted[-1]))
             if index.why_read_through:
-                raise _Distrust
+                raise Distrust
             unused = index.unused
             packets: Iterator[Packet[Any]] = iter(())  # it may have been read to its end
             position = -_READ_ON
-            for stretch in _stretches(index, wanted):
+            for stretch in stretches(index, wanted):
                 if stretch.first - position >= _READ_ON:
-                    packets, position = _seek(container, stream, index, stretch.first)
-                frames = _Ordered(index, stretch, self._display)
+                    packets, position = seek(container, stream, index, stretch.first)
+                frames = OrderedFrames(index, stretch, self._display)
                 for packet in packets:
                     if position >= stretch.first and (
                         position in stretch.frames or not unused[position]
                     ):
-                        _check_same(index, position, packet)
+                        check_same(index, position, packet)
                         frames.take(decoded(stream, packet))
                     position += 1
                     if position > stretch.last:
                         break
                 if position <= stretch.last:
-                    raise _Distrust
+                    raise Distrust
                 yield from frames.ready()
                 if frames.missing:
                     frames.take(decoded(stream, None))
                     yield from frames.ready()
                     stream.codec_context.flush_buffers()
                 if frames.missing:
-                    raise _Distrust
+                    raise Distrust
         self._check_unchanged()
 
     def _check_unchanged(self) -> None:
@@ -247,72 +242,3 @@ class VideoFile:
             f"{self.path}: the video ends after {readable} readable frames{rate} but frame {wanted}"
             f" is needed; {cure}"
         )
-
-
-class _Ordered:
-    """Collects the wanted frames of a stretch, and gives them in order."""
-
-    def __init__(self, index: PacketIndex, stretch: _Stretch, display: DisplayConversion):
-        self._numbers = {int(index.pts[p]): n for p, n in stretch.frames.items()}
-        self._wanted = iter(sorted(stretch.frames.values()))
-        self._due = next(self._wanted, None)
-        self._found: dict[int, Frame] = {}
-        self._display = display
-
-    @property
-    def missing(self) -> bool:
-        """Whether a frame has not come out of the decoder yet."""
-        return self._due is not None
-
-    def take(self, pictures: Iterable[VideoFrame]) -> None:
-        """Keep those that are wanted."""
-        for picture in pictures:
-            number = self._numbers.get(-1 if picture.pts is None else picture.pts)
-            if number is not None:
-                self._found[number] = self._display(picture)
-
-    def ready(self) -> Iterator[tuple[int, Frame]]:
-        """Those that no wanted one is missing before."""
-        while self._due in self._found:
-            assert self._due is not None
-            yield self._due, self._found.pop(self._due)
-            self._due = next(self._wanted, None)
-
-
-def _stretches(index: PacketIndex, wanted: list[int]) -> list[_Stretch]:
-    """What is to be decoded for some frames, in the order of the file."""
-    keys = index.keys.tolist()
-    found: dict[int, dict[int, int]] = {}
-    for number in wanted:
-        position = int(index.order[number])
-        first = keys[bisect_right(keys, position) - 1]
-        found.setdefault(first, {})[position] = number
-    return [_Stretch(first, max(frames), frames) for first, frames in sorted(found.items())]
-
-
-def _seek(
-    container: InputContainer, stream: VideoStream, index: PacketIndex, first: int
-) -> tuple[Iterator[Packet[Any]], int]:
-    """Packets from a little before `first` on, and the position of the next one."""
-    import av
-
-    # MP4 seeks by decoding times, Matroska by display times, MPEG-TS finds about either.
-    for target in sorted({int(index.dts[first]), int(index.pts[first])}, reverse=True):
-        try:
-            container.seek(target, stream=stream)
-            packets = picture_packets(container, stream)
-            for packet in packets:
-                position = index.positions.get(packet.pts)
-                if position is None:
-                    continue
-                if position > first:
-                    break
-                return itertools.chain([packet], packets), position
-        except av.error.FFmpegError as error:
-            raise _Distrust from error
-    raise _Distrust
-
-
-def _check_same(index: PacketIndex, position: int, packet: Packet[Any]) -> None:
-    if (packet.pts, packet.size) != (index.pts[position], index.sizes[position]):
-        raise _Distrust

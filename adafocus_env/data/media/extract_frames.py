@@ -224,7 +224,7 @@ def scale_to_height(frame: Frame, height: int | None) -> Frame:
 def _find_videos(source: Path) -> tuple[list[Path], list[Path]]:
     """The video files below a folder, and other files; links are followed, but no folder twice.
 
-    `._name` files are what macOS writes beside files on other disks; hidden ones are not named.
+    `._name` files, which macOS writes beside files on other disks, are neither.
     """
     videos: list[Path] = []
     others: list[Path] = []
@@ -234,6 +234,6 @@ def _find_videos(source: Path) -> tuple[list[Path], list[Path]]:
         subfolders[:] = [
             name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
         ]
-        for path in (Path(folder, name) for name in names if not name.startswith(".")):
+        for path in (Path(folder, name) for name in names if not name.startswith("._")):
             (videos if path.is_file() and is_video_file(path) else others).append(path)
     return sorted(videos), sorted(others)

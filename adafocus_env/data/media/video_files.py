@@ -72,9 +72,9 @@ class VideoFileReader:
         Raises:
             VideoError: there is none or there are several, or a link leaves the data folder.
         """
-        if path.exists():
-            return stays_inside(path, self._root)
-        found = self._with_suffix(path)
+        found = [path.name] if path.is_file() else self._with_suffix(path)
+        if not found and path.exists():
+            found = [path.name]  # a folder or a pipe: opening it says so
         if not found:
             raise VideoError(
                 f"{path}: no such video file, nor with {', '.join(VIDEO_SUFFIXES[:4])} or another "

@@ -124,6 +124,11 @@ def test_a_video_that_is_not_there_or_there_twice_is_named(find):
         find("v_abc.mp4", "v_abc.webm")
 
 
+def test_a_folder_of_frames_beside_its_video_is_not_the_video(find, tmp_path):
+    (tmp_path / "videos" / "v_abc").mkdir()
+    assert find("v_abc.MoV", "._v_abc.mp4").name == "v_abc.MoV"
+
+
 def test_a_link_out_of_the_folder_and_a_name_that_is_no_text_are_refused(find, tmp_path):
     (tmp_path / "outside.mp4").touch()
     (tmp_path / "videos" / "v_abc.mp4").symlink_to(tmp_path / "outside.mp4")

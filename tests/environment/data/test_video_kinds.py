@@ -285,6 +285,24 @@ def test_a_playlist_and_what_names_other_files_is_not_followed(folder):
             list(VideoFile(path).read())
 
 
+def test_pixels_that_are_not_square_are_said_and_not_corrected(folder):
+    video = VideoFile(write(folder / "wide.mp4", times=range(3), change=_pixels_are_not_square))
+    assert {frame.shape for _, frame in video.read()} == {(64, 96, 3)}
+    assert video.pixel_aspect == Fraction(64, 45)
+
+
+def test_a_list_that_names_all_frames_knows_their_number_from_reading(folder, monkeypatch):
+    from adafocus_env.data.media import decoding
+
+    path = write(folder / "peeked.mp4", times=range(6))
+    video, longer = VideoFile(path), VideoFile(path)
+    list(video.read(range(6), peek=True))
+    list(longer.read(range(5), peek=True))
+    assert longer.num_frames == 6
+    monkeypatch.setattr(decoding, "count_frames", None)  # nothing more is opened
+    assert video.num_frames == 6
+
+
 def test_another_rate_gives_the_same_frames_by_any_choice_of_them(folder):
     path = write(folder / "rate.mp4", **_x264("keyint=12:scenecut=0"))
     whole = [number(frame) for _, frame in VideoFile(path, 5).read()]
