@@ -60,6 +60,7 @@ def finished_run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", _of("python"))
 def test_a_program_runs(program, finished_run, monkeypatch):
     monkeypatch.chdir(finished_run)

@@ -1,6 +1,7 @@
 """The recognizer that ships with the package: what it can do, and on which videos."""
 
 import numpy as np
+import pytest
 
 from adafocus_env.data import GlyphVideos, ListedVideos
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
@@ -12,6 +13,8 @@ from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
+
+pytestmark = pytest.mark.slow
 
 
 def _evaluate_random(videos):

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = ["scipy", "matplotlib", "torchmetrics", "accelerate", "sb3_contrib", "pandas", "optuna"]
 MAIN = "from train.cli.main import main"
 

@@ -20,6 +20,8 @@ from train.checkpoints.convert import run_convert
 from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
 
+pytestmark = pytest.mark.slow
+
 SHIFT_EXPERIMENT = "sthsth_v1_patch144"
 SHIFT_KEYS = json.loads(Path(__file__).with_name("checkpoint_keys_sthsth.json").read_text())
 # Sections of that list, and what the keys of their entries begin with in the rule.

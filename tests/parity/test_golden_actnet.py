@@ -25,6 +25,8 @@ from comparison import assert_section_is_the_published_one, spread
 from published_policy import make_learner, parameter_names
 from train.evaluation.metrics import mean_average_precision
 
+pytestmark = pytest.mark.slow
+
 # How many arrays there are of each prefix, of the inputs' x and of all: 208.
 SECTIONS = {"x": 2, "a": 5, "b": 42, "c": 4, "d": 8, "e": 115, "f": 20, "g": 9, "h": 3}
 

@@ -16,6 +16,8 @@ from adafocus_env.networks import FrozenNetworks
 from comparison import assert_section_is_the_published_one, recorded, spread
 from given_case import make_core
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = recorded("sthsth")
 # How many arrays begin with each prefix: 99; the other 565 are in test_golden_sthsth_policy.py.
 SECTIONS = {"x": 4, "labels": 1, "a_": 6, "b_": 48, "f_": 24, "g_": 3, "h_": 13}

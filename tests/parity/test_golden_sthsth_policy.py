@@ -20,6 +20,8 @@ from comparison import assert_section_is_the_published_one, recorded, spread
 from given_case import make_core
 from published_policy import make_learner, parameter_names
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = {name: array for name, array in recorded("sthsth").items() if name[0] in "cdei"}
 
 # How many arrays there are of each: 565.

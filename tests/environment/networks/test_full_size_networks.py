@@ -6,6 +6,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adafocus_env.networks import Recognizer, RecognizerConfig, freeze
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def published():

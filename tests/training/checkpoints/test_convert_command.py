@@ -5,12 +5,15 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 
 from adafocus_env.networks import Recognizer, RecognizerConfig, placeholder_class_names
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
+
+pytestmark = pytest.mark.slow
 
 # Names and shapes of a published file: 200 classes, 49 actions, hidden size 1024.
 KEYS = json.loads((Path(__file__).parent / "published_keys.json").read_text())

@@ -16,9 +16,12 @@ FLAGS = [
     *("--disable-dev-shm-usage", "--disable-extensions", "--remote-debugging-pipe"),
 ]
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"
+    ),
+]
 
 
 class Browser:
