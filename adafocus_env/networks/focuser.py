@@ -32,6 +32,29 @@ def crop_patches(
     return windows[index, :, offsets[:, 0], offsets[:, 1]]
 
 
+def patch_overlaps(
+    offsets: Tensor, *, patch_size: int, frame_size: int, map_size: tuple[int, ...]
+) -> list[Tensor]:
+    """How far patches reach over the cells of a map of the whole frame, axis by axis.
+
+    Args:
+        offsets: `(A, 2)` (top, left) in pixels.
+        patch_size: side of the patches in pixels.
+        frame_size: side of the frame in pixels.
+        map_size: (h, w) cells, which part the frame evenly.
+
+    Returns:
+        `(A, h)` and `(A, w)` pixels, float64.
+    """
+    overlaps = []
+    for axis, cells in enumerate(map_size):
+        edges = torch.arange(cells + 1, dtype=torch.float64) * frame_size / cells
+        start = offsets[:, axis, None].double()
+        covered = (start + patch_size).minimum(edges[1:]) - start.maximum(edges[:-1])
+        overlaps.append(covered.clamp(min=0.0))
+    return overlaps
+
+
 class Focuser(nn.Module):
     """Patches to pooled features.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adafocus_env.envs import PatchLocalizationCore
 from adafocus_env.networks import AnyRecognizer
+from adafocus_env.networks.focuser import patch_overlaps
 from agents.baselines.simple import BaselineAgent, actions_of_positions
 
 
@@ -80,10 +81,8 @@ def patch_coverage(
         frame_size: side of the frame in pixels.
         map_size: (h, w) cells, which part the frame evenly.
     """
-    sides = []
-    for axis, cells in enumerate(map_size):
-        edges = torch.arange(cells + 1, dtype=torch.float64) * frame_size / cells
-        start = offsets[:, axis, None].double()
-        covered = (start + patch_size).minimum(edges[1:]) - start.maximum(edges[:-1])
-        sides.append(covered.clamp(min=0.0) * cells / frame_size)
+    overlaps = patch_overlaps(
+        offsets, patch_size=patch_size, frame_size=frame_size, map_size=map_size
+    )
+    sides = [pixels * cells / frame_size for pixels, cells in zip(overlaps, map_size, strict=True)]
     return torch.einsum("ah,aw->ahw", *sides).flatten(1).float()

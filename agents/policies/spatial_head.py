@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
+from adafocus_env.networks.focuser import patch_overlaps
 
 _NUMBERS = ("grid_size", "frame_size", "patch_size")
 
@@ -52,14 +53,11 @@ def patch_coverage(grid: PatchGrid, map_size: tuple[int, ...]) -> Tensor:
     Returns:
         `(A, h * w)`, fractions of the patch's area; each row sums to 1.
     """
-    corners = grid.all_offsets().double()
-    lines = []
-    for axis, cells in enumerate(map_size):
-        edges = torch.linspace(0.0, grid.frame_size, cells + 1, dtype=torch.float64)
-        begin = corners[:, axis, None].maximum(edges[:-1])
-        end = (corners[:, axis, None] + grid.patch_size).minimum(edges[1:])
-        lines.append((end - begin).clamp(min=0.0) / grid.patch_size)
-    rows, columns = lines
+    size = grid.patch_size
+    overlaps = patch_overlaps(
+        grid.all_offsets(), patch_size=size, frame_size=grid.frame_size, map_size=map_size
+    )
+    rows, columns = (pixels / size for pixels in overlaps)
     return (rows[:, :, None] * columns[:, None, :]).flatten(1).float()
 
 
