@@ -32,9 +32,8 @@ from adafocus_env.features.bank_files import (
 )
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.files import differences, write_json
+from adafocus_env.files import CheckpointError, differences, write_json
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.seeding import derive_episode_seed
 
 log = logging.getLogger(__name__)
