@@ -12,6 +12,7 @@ from typing import Any
 from adafocus_env import files
 from train.config.keys import ConfigError, keys_of
 from train.config.sections import ResumeSection
+from train.runs.lock import LOCK_FILE
 from train.runs.saved_config import (
     CONFIG_FILE,
     DATA,
@@ -24,6 +25,7 @@ STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
 OUTPUTS = Path("outputs")
+_RECORDS = (CONFIG_FILE, LOCK_FILE, "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def refuse_to_lose(folder: Path, command: str, *, finished: bool = True) -> None
     Raises:
         ConfigError: there is something to lose, or nobody knows what, because it is damaged.
     """
+    if not folder.is_dir() or all(_is_record(path) for path in folder.iterdir()):
+        return
     saved = saved_config(folder)
     if saved is None:
         return
@@ -115,6 +119,11 @@ def refuse_to_lose(folder: Path, command: str, *, finished: bool = True) -> None
             f"{folder} holds a finished {command}; choose another output_dir, or delete the folder "
             "to make it again"
         )
+
+
+def _is_record(path: Path) -> bool:
+    """Whether it says what a run did, and is no result of it."""
+    return path.name in _RECORDS or path.suffix == ".log"
 
 
 def shared_stamp() -> str:

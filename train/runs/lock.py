@@ -26,13 +26,14 @@ def in_use(folder: Path, command: str, key: str) -> Iterator[None]:
     a larger run may hold what that run holds.
 
     Args:
-        folder: made if missing.
+        folder: made if missing, and removed if nothing was written into it then.
         command: that writes, for the message to others.
         key: of the command line that names the folder, for the message.
 
     Raises:
         ConfigError: another process writes there; the message says which.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK_FILE
     with _locked(path, key) as file:
@@ -44,6 +45,8 @@ def in_use(folder: Path, command: str, key: str) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+            if is_new and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def _locked(path: Path, key: str) -> TextIO:
