@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json
 
 _LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
+_LONGEST_LINE = 200  # letters
 
 
 class CheckpointError(ValueError):
@@ -86,6 +87,12 @@ def read_limited(path: Path, limit: int, cure: str) -> bytes:
             f"{path} has {size} bytes, and no such file has more than {limit}; {cure}"
         )
     return path.read_bytes()
+
+
+def first_line(error: Exception) -> str:
+    """What another library says, without the tables and hints that follow."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:_LONGEST_LINE].rstrip(" :")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

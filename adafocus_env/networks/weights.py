@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from adafocus_env.files import CheckpointError
 from adafocus_env.networks.weight_report import compare_weights
 
 _CURE = "use an undamaged copy"
+_OF_A_SMALL_NETWORK, _OF_A_TENSOR = 2**22, 2**10  # numbers
+_MAKE_TENSORS = (torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn)
+
+
+class NoMoreNumbers(TorchFunctionMode):
+    """Within it networks cannot be made of sizes that fill a memory, or of layers without end.
+
+    Args:
+        most: numbers in all tensors together, beside those of a small network.
+    """
+
+    def __init__(self, most: int):
+        super().__init__()
+        self._left = most + _OF_A_SMALL_NETWORK
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Count what is about to be made.
+
+        Raises:
+            ValueError: it is too much.
+        """
+        given = kwargs or {}
+        if func in _MAKE_TENSORS:
+            size = given.get("size", args[0] if args and not isinstance(args[0], int) else args)
+            self._left -= max(_OF_A_TENSOR, math.prod(size))
+            if self._left < 0:
+                raise ValueError("the sizes need more weights than the file has")
+        return func(*args, **given)
 
 
 def read_weights(path: Path, expected: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
