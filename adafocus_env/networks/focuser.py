@@ -74,9 +74,8 @@ class Focuser(nn.Module):
         self.feature_map = built.feature_map
 
     def class_head(self) -> nn.Module:
-        """The head of stage 0, which only `forward` uses."""
-        head: nn.Module = self.net.get_submodule("fc")
-        return head
+        """The head of stage 0, which only `forward` uses. It is the last layer everywhere."""
+        return [layer for layer in self.net.modules() if isinstance(layer, nn.Linear)][-1]
 
     def pooled(self, frames: Tensor) -> Tensor:
         """What the head sees of normalised frames `(N, 3, H, W)`: `(N, F)`."""

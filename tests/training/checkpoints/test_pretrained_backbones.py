@@ -122,6 +122,13 @@ def test_torchvision_weights_are_read_but_for_their_1000_classes(imagenet_file, 
     assert got["net.classifier.1.weight"].shape == (3, 1280)
 
 
+def test_a_network_that_is_published_as_a_glancer_is_a_focuser_with_the_same_file(imagenet_file):
+    focuser = _load(imagenet_file, "focuser", name="mobilenet_v2")
+    glancer = _load(imagenet_file, name="mobilenet_v2")
+    assert torch.equal(focuser.net.features[18][0].weight, glancer.net.features[18][0].weight)
+    assert focuser.class_head().out_features == 3
+
+
 def test_torchvision_weights_of_another_network_are_an_error_by_name(imagenet_file):
     with pytest.raises(CheckpointError) as error:
         _load(imagenet_file, "focuser", name="resnet50")

@@ -26,7 +26,8 @@ def published_names(names: Iterable[str]) -> dict[str, str]:
 
     Returns:
         ours -> `glancer.net.*`, `focuser.net.base_model.*` or `classifier.*` (the file's entry
-        `fc`). The focuser's own head is left out: published files do not have it.
+        `fc`). The focuser's own head is left out: published files do not have it. So is all of a
+        focuser that is no ResNet.
     """
     found = {name: _published_name(name) for name in names}
     return {name: published for name, published in found.items() if published is not None}
@@ -67,7 +68,8 @@ def _published_name(name: str) -> str | None:
     if part == "glancer":
         return f"glancer.{_mobilenet_name(rest)}"
     child, rest = rest.removeprefix("net.").split(".", 1)
-    return None if child == "fc" else f"focuser.net.base_model.{_CHILDREN[child]}.{rest}"
+    place = _CHILDREN.get(child)  # none of the head's, and of no other network than a ResNet
+    return None if place is None else f"focuser.net.base_model.{place}.{rest}"
 
 
 def _mobilenet_name(name: str) -> str:
