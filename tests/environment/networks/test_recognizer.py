@@ -88,7 +88,7 @@ def test_weights_that_are_damaged_or_of_other_names_or_sizes_are_refused(
             Recognizer.load(saved)
     make_recognizer(hidden_dim=24).save(tmp_path / "other")
     file.write_bytes((tmp_path / "other" / file.name).read_bytes())
-    with pytest.raises(CheckpointError, match=r"(72, 176\) in the file but \(48, 176\) here"):
+    with pytest.raises(CheckpointError, match=r"\(72, 176\) in the file but \(48, 176\) here"):
         Recognizer.load(saved)
     file.write_bytes(whole)
     tensors = load_file(file)
