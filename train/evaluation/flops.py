@@ -32,6 +32,7 @@ from agents.baselines.simple import RandomOffsets
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.observations import zeros
 from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
@@ -111,7 +112,7 @@ def multiply_adds(
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
-            observation = torch.zeros(1, *policy.observation_space.shape)
+            observation = zeros(policy.observation_space, 1)
             starts = torch.ones(1, dtype=torch.bool)
             counts["policy"] = _count(
                 lambda: other.step(observation, other.initial_state(1), starts, deterministic=True)
@@ -191,7 +192,7 @@ def _configured_networks(config: FlopsConfig) -> tuple[AnyRecognizer, BasePolicy
 
 
 def _new_policy(
-    observations: spaces.Box, actions: spaces.Space[Any], arguments: Mapping[str, Any]
+    observations: spaces.Space[Any], actions: spaces.Space[Any], arguments: Mapping[str, Any]
 ) -> GruActorCriticPolicy:
     sizes = {name: arguments[name] for name in _SIZES_OF_POLICIES if name in arguments}
     return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)
