@@ -21,6 +21,7 @@ from train.config.learning import (
     ClassifierSection,
     FeaturesSection,
     GridSection,
+    LooksSection,
     PlayedSection,
     PolicyFramesSection,
     ScheduleSection,
@@ -154,8 +155,19 @@ class Stage0Config(ResumeSection, BackbonesSection):
     processes=True,
 )
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(ResumeSection, BackbonesSection, ClassifierSection):
+class Stage1Config(ResumeSection, BackbonesSection, ClassifierSection, LooksSection, GridSection):
     """Stage 1."""
+
+    patch_positions: Literal["pixel", "grid"] = key(
+        "pixel", "where the random patches lie: anywhere, as published, or on the grid"
+    )
+
+    def _check(self) -> None:
+        if self.looks_per_frame > 1 and self.family != "recurrent":
+            raise ConfigError(
+                f"looks_per_frame={self.looks_per_frame} is for family=recurrent: with "
+                "temporal shift a decision serves several frames"
+            )
 
 
 @command(
