@@ -57,7 +57,7 @@ def test_before_the_digit_is_seen_the_classes_are_equal_and_afterwards_one_is_su
     for evaluation in played.values():
         seen = np.maximum.accumulate(on_target(evaluation, videos), axis=1)
         logs = log_likelihoods(evaluation)
-        assert -2.45 < logs[~seen].mean() < -2.25
+        assert -2.5 < logs[~seen].mean() < -2.1
         assert logs[seen].mean() > -0.06
         assert evaluation.correct()[:, -1][seen[:, -1]].all()
 

@@ -21,7 +21,7 @@ from adafocus_env.data.glyphs.search import (
     search_layout,
 )
 from adafocus_env.data.glyphs.videos import GlyphVideos
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from adafocus_env.features import EpisodeStart
 from adafocus_env.features.source import RecognizerSource
 from adafocus_env.seeding import Purpose, episode_rng
@@ -39,7 +39,7 @@ class LayoutAgent(Oracle):
             the cells are not the grid's positions.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         super().__init__(core)
         shown = core.grid.grid_size, core.source.patch_size
         if shown != (GRID, CELL):
