@@ -263,6 +263,19 @@ class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, 
 
 
 @command(
+    "check-bank",
+    "train.data_tools.check_bank:run_check_bank",
+    "compare the files of a bank with their checksums",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class CheckBankConfig(Section):
+    """The bank."""
+
+    source: str | None = path("FOLDER", "the bank's folder; all splits in it are checked")
+
+
+@command(
     "evaluate",
     "train.evaluation.evaluate:run_evaluate",
     "judge one policy with one recognizer by the published protocol",
