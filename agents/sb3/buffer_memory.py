@@ -46,7 +46,7 @@ class BufferSize:
 def buffer_size(
     algorithm: type[BaseAlgorithm],
     arguments: Mapping[str, Any],
-    observation_space: spaces.Box,
+    observation_space: spaces.Space[Any],
     action_space: spaces.Space[Any],
     *,
     num_rows: int,
@@ -62,7 +62,7 @@ def buffer_size(
         num_rows: N.
         num_decisions: T.
     """
-    observation = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    observation = _bytes_of(observation_space)
     action = int(np.prod(action_space.shape or (1,))) * np.dtype(action_space.dtype).itemsize
     if issubclass(algorithm, OffPolicyAlgorithm):
         steps = max(_argument(algorithm, arguments, "buffer_size") // num_rows, 1) * num_rows
@@ -107,6 +107,12 @@ def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
         raise ValueError(
             f"a {size} does not fit into the {decimal(available)} that are free; {cure}"
         )
+
+
+def _bytes_of(space: spaces.Space[Any]) -> int:
+    """Of one observation."""
+    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
+    return sum(int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in parts)
 
 
 def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:

@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
+from adafocus_env.envs import EpisodeVectorEnv, PatchGrid
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
@@ -134,7 +134,7 @@ def runs_per_video(recognizer: AnyRecognizer) -> dict[str, int]:
 
 
 def inference_multiply_adds(
-    recognizer: AnyRecognizer, agent: Baseline | BasePolicy, env: PatchLocalizationVectorEnv
+    recognizer: AnyRecognizer, agent: Baseline | BasePolicy, env: EpisodeVectorEnv
 ) -> dict[str, float]:
     """Multiply-adds of one video by part, of any agent; what it computes by itself is `policy`.
 
@@ -153,9 +153,7 @@ def inference_multiply_adds(
         counts["focuser"] *= env.core.grid.num_actions
         counts["classifier"] *= env.core.grid.num_actions * beam
     elif not isinstance(agent, RandomOffsets):
-        seen = env.single_observation_space
-        assert seen.shape is not None
-        dark = np.zeros((1, *seen.shape), np.float32)
+        dark = np.zeros((1, *env.core.source.observation_shape), np.float32)
         starts = np.ones(1, dtype=np.bool_)
         thinking = executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
         counts |= {"policy": thinking * env.num_decisions} if thinking else {}

@@ -13,8 +13,8 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import atomic_path
+from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.policies.spatial_head import with_patch_grid
@@ -28,6 +28,9 @@ from train.runs.context import RunContext
 from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
+
+# SB3's policies of the same kind for observations by name.
+_OF_DICTS = {"MlpPolicy": "MultiInputPolicy", "MlpLstmPolicy": "MultiInputLstmPolicy"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class PreparedAlgorithm:
 
 
 def prepare_algorithm(
-    config: Stage2Config, context: RunContext[Stage2Config], env: PatchLocalizationVectorEnv
+    config: Stage2Config, context: RunContext[Stage2Config], env: VectorEnvironment
 ) -> PreparedAlgorithm:
     """The configured algorithm on an environment.
 
@@ -63,6 +66,9 @@ def prepare_algorithm(
         class_path=algo.class_path,
         num_decisions=env.num_decisions,
     )
+    if isinstance(env.single_observation_space, spaces.Dict):
+        named = arguments.get("policy")
+        arguments |= {"policy": _OF_DICTS[named]} if named in _OF_DICTS else {}
     policy = policy_class(algorithm, arguments.get("policy"))
     arguments["policy_kwargs"] = with_patch_grid(policy, arguments["policy_kwargs"], env.patch_grid)
     processes = context.processes
@@ -74,7 +80,6 @@ def prepare_algorithm(
             "algo=gru_ppo, which trains in several"
         )
     observations = env.single_observation_space
-    assert isinstance(observations, spaces.Box)
     size = buffer_size(
         algorithm,
         arguments,
@@ -87,7 +92,7 @@ def prepare_algorithm(
         place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
         check_buffer(size, place, _cure(algorithm))
         log.info("%s on %s", size, place)
-        if len(observations.shape) == 1:
+        if len(observations.shape or ()) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
@@ -171,7 +176,7 @@ def refuse_to_continue(config: Stage2Config, reason: str | None) -> None:
         )
 
 
-def _vec_env(env: PatchLocalizationVectorEnv, *, centered: bool) -> VecEnv:
+def _vec_env(env: VectorEnvironment, *, centered: bool) -> VecEnv:
     vec_env: VecEnv = Sb3VecEnvAdapter(env)
     if centered and isinstance(env.single_action_space, spaces.Box):
         vec_env = CenteredActions(vec_env)
