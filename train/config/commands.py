@@ -28,6 +28,7 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
+from train.config.own_clips import AnnotationsSection
 from train.config.sections import (
     ClassesSection,
     FrameRateSection,
@@ -94,6 +95,17 @@ class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
     height: int | str | None = key(
         360, "height of the frames in pixels, or none: as they are", written="N|none"
     )
+
+
+@command(
+    "make-lists",
+    "train.data_tools.make_lists.command:run_make_lists",
+    "write the list files of your own clips, from class folders or others' annotations",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class MakeListsConfig(FilesSection, AnnotationsSection, FrameRateSection, WorkersSection):
+    """The lists."""
 
 
 @command(
