@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,8 +112,8 @@ def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
 
 def _bytes_of(space: spaces.Space[Any]) -> int:
     """Of one observation."""
-    parts = space.spaces.values() if isinstance(space, spaces.Dict) else [space]
-    return sum(int(np.prod(part.shape)) * np.dtype(part.dtype).itemsize for part in parts)
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    return sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
 
 
 def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:

@@ -16,7 +16,6 @@ from train.config.judging import (
 )
 from train.config.keys import ConfigError, Key, key, path, recipe
 from train.config.learning import (
-    GLANCES,
     AlgorithmSection,
     BackbonesSection,
     ClassifierSection,
@@ -208,11 +207,6 @@ class Stage2Config(
     )
 
     def _check(self) -> None:
-        if self.env == "patch" and self.observation not in GLANCES:
-            raise ConfigError(
-                f"observation={self.observation} is unknown; known are map, vector; parts are "
-                "named with env=active"
-            )
         if self.env == "active" and self.policy is not None:
             raise ConfigError("stage2 starts from policy=RUN with env=patch only")
         if self.skip_cost is not None and self.locations != "skip":

@@ -171,7 +171,8 @@ class LoopSection(LocationsSection, LooksSection):
                     f"{'stop=true' if self.stop else 'env=active'}: use locations=grid"
                 )
             return
-        given = {"look_cost": self.look_cost > 0, "stop": self.stop}
+        more = self.looks_per_frame > 1
+        given = {"look_cost": self.look_cost > 0, "stop": self.stop, "looks_per_frame": more}
         wrong = [name for name, is_given in given.items() if is_given]
         if wrong:
             raise ConfigError(f"{wrong[0]}= is for the closed loop: env=active")
@@ -259,6 +260,13 @@ class AlgorithmSection(LocationsSection):
         "env=active: all of [glance,patch,origin,belief,progress], or those named",
         written="map|vector|[NAME,...]",
     )
+
+    def _check(self) -> None:
+        if getattr(self, "env", "patch") == "patch" and self.observation not in GLANCES:
+            raise ConfigError(
+                f"observation={self.observation} is unknown; known are map, vector; parts are "
+                "named with env=active"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

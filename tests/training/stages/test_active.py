@@ -15,6 +15,7 @@ ACTIVE = ("env=active", "reward=information")
     [
         (("look_cost=0.1",), "look_cost= is for the closed loop: env=active"),
         (("stop=true",), "stop= is for the closed loop: env=active"),
+        (("looks_per_frame=2",), "looks_per_frame= is for the closed loop: env=active"),
         (("observation=[glance,belief]",), "parts are named with env=active"),
         ((*ACTIVE, "looks_per_frame=0"), "looks_per_frame=0 must be at least 1"),
         ((*ACTIVE, "look_cost=-1"), "look_cost=-1 must be 0 or more"),

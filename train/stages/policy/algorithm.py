@@ -18,6 +18,7 @@ from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.policies.spatial_head import with_patch_grid
+from agents.policies.spatial_policy import SpatialPolicy
 from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
@@ -69,6 +70,11 @@ def prepare_algorithm(
     if isinstance(env.single_observation_space, spaces.Dict):
         named = arguments.get("policy")
         arguments |= {"policy": _OF_DICTS[named]} if named in _OF_DICTS else {}
+        if issubclass(policy_class(algorithm, arguments.get("policy")), SpatialPolicy):
+            raise ConfigError(
+                f"algo.policy={algo.arguments['policy']} reads glances alone; with env=active use "
+                "algo=gru_ppo algo.preset=loop, or leave algo.policy"
+            )
     policy = policy_class(algorithm, arguments.get("policy"))
     arguments["policy_kwargs"] = with_patch_grid(policy, arguments["policy_kwargs"], env.patch_grid)
     processes = context.processes
