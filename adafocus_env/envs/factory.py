@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +15,7 @@ from gymnasium import spaces
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import PatchGrid, make_locations
+from adafocus_env.envs.arguments import arguments_of
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
 from adafocus_env.features.bank import FeatureBank, open_bank
@@ -25,24 +24,25 @@ from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
 from adafocus_env.shipped import shipped_recognizer
+from adafocus_env.values import FrameRate, Frames, Processes
 
 
 def choose_device(device: str) -> torch.device:
-    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device.
+    """`"auto"` is a GPU where there is one, else the CPU; `"cpu"`, `"cuda"` or `"cuda:N"`.
 
     Raises:
-        ValueError: no device of that name, or no GPU.
+        ValueError: no device of that name, or no such GPU.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device {device!r} was asked for, but torch finds no GPU; use auto or cpu"
-        )
+    if re.fullmatch("cpu|cuda(:[0-9]{1,4})?", device) is None:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1")
+    chosen = torch.device(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        found = f"GPUs 0 to {count - 1}" if count else "no GPU"
+        cure = "one of them" if count else "auto or cpu"
+        raise ValueError(f"device {device!r} was asked for, but torch finds {found}; use {cure}")
     return chosen
 
 
@@ -57,16 +57,16 @@ def make_core(
     num_rows: int,
     dataset: str = "glyphs",
     split: str = "val",
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     lists: dict[str, Any] | None = None,
     media: str | None = None,
-    frame_rate: float | None = None,
+    frame_rate: FrameRate | None = None,
     augment: bool | None = None,
     crop: bool = True,
     flip: bool = True,
     crops: Literal["same", "independent"] = "same",
-    recognizer: str | None = None,
-    num_frames: int | None = None,
+    recognizer: str | Path | None = None,
+    num_frames: Frames | None = None,
     device: str = "auto",
     features: str = "live",
     **rules: Any,
@@ -95,7 +95,7 @@ def make_core_from_parts(
     videos: Videos,
     *,
     num_rows: int,
-    video_div: int | None = None,
+    video_div: Frames | None = None,
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
@@ -107,7 +107,7 @@ def make_core_from_parts(
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
-    num_workers: int = 0,
+    num_workers: Processes = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos, and perhaps a bank, that are already there."""
     recognizer = recognizer.divided(video_div)
@@ -181,31 +181,9 @@ def _require_grid(locations: str, baseline_positions: str) -> None:
         )
 
 
-def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
-
-
-# The arguments of `from_parts` and of `make`, under the names that the two functions above give.
-RULES = tuple(name for name in _keywords(make_core_from_parts) if name != "num_rows")
-ARGUMENTS = tuple(
-    name for name in (*_keywords(make_core), *RULES) if name not in ("num_rows", "bank")
-)
-
-
-def check_arguments(given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse arguments that there are not.
-
-    Raises:
-        TypeError: the message names the argument, and the nearest one that there is.
-    """
-    for name in given:
-        if name == "max_episode_steps":
-            raise TypeError(
-                "max_episode_steps: an episode always has exactly one step for each of its frames, "
-                "and all rows end together; use num_frames= for shorter clips"
-            )
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            cure = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
-            raise TypeError(f"unknown argument {name}; {cure}")
+# The arguments of `from_parts` and of `make` with their types, as the two functions above say them.
+RULES = {**arguments_of(make_core_from_parts), "bank": Any}
+ARGUMENTS = {**arguments_of(make_core), **RULES}
+for _name in ("num_rows", "bank"):
+    del ARGUMENTS[_name]
+del RULES["num_rows"]

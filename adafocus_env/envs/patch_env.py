@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import PatchGrid, every_action
+from adafocus_env.envs.arguments import check_arguments
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import EpisodeSampler
 from adafocus_env.envs.factory import (
     ARGUMENTS,
     RULES,
-    check_arguments,
     make_core,
     make_core_from_parts,
     observation_space,
@@ -202,7 +202,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, *, render_mode: Literal["rgb_array"] | None = None, **arguments: Any):
-        check_arguments(arguments, (*ARGUMENTS, "render_mode"))
+        arguments = check_arguments(arguments, {**ARGUMENTS, "render_mode": Any})
         self._attach(make_core(num_rows=1, **arguments), render_mode)
 
     @classmethod
@@ -223,7 +223,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             **rules: those arguments that are about neither recognizer nor videos, as in `make`;
                 and `bank`, a `FeatureBank`.
         """
-        check_arguments(rules, (*RULES, "render_mode"))
+        rules = check_arguments(rules, {**RULES, "render_mode": Any})
         env = cls.__new__(cls)
         env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)
         return env

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import PatchGrid, every_action
+from adafocus_env.envs.arguments import check_arguments
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import RowSamplers
 from adafocus_env.envs.factory import (
     ARGUMENTS,
     RULES,
-    check_arguments,
     make_core,
     make_core_from_parts,
     observation_space,
@@ -31,9 +31,10 @@ from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.envs.reset_options import integer_option, read_reset_options
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.values import Count
 
 Observation = npt.NDArray[np.float32]
-_OWN_ARGUMENTS = ("num_envs", "autoreset_mode", "render_mode")
+_OWN_ARGUMENTS = {"num_envs": Count, "autoreset_mode": Any, "render_mode": Any}
 
 
 class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
@@ -76,8 +77,10 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         render_mode: str | None = None,
         **arguments: Any,
     ):
-        check_arguments(arguments, (*ARGUMENTS, *_OWN_ARGUMENTS))
-        self._attach(make_core(num_rows=num_envs, **arguments), autoreset_mode, render_mode)
+        known = {**ARGUMENTS, **_OWN_ARGUMENTS}
+        arguments = check_arguments({"num_envs": num_envs, **arguments}, known)
+        core = make_core(num_rows=arguments.pop("num_envs"), **arguments)
+        self._attach(core, autoreset_mode, render_mode)
 
     @classmethod
     def from_parts(
@@ -91,9 +94,9 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         **rules: Any,
     ) -> PatchLocalizationVectorEnv:
         """A vector environment over networks and videos that are already there."""
-        check_arguments(rules, (*RULES, *_OWN_ARGUMENTS))
+        rules = check_arguments({"num_envs": num_envs, **rules}, {**RULES, **_OWN_ARGUMENTS})
         env = cls.__new__(cls)
-        core = make_core_from_parts(recognizer, videos, num_rows=num_envs, **rules)
+        core = make_core_from_parts(recognizer, videos, num_rows=rules.pop("num_envs"), **rules)
         env._attach(core, autoreset_mode, render_mode)
         return env
 

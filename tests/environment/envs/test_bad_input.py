@@ -10,7 +10,9 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from adafocus_env import memory
 from adafocus_env.data import VideoError
 from adafocus_env.envs import (
     REWARDS,
@@ -75,6 +77,53 @@ def test_a_bad_argument_is_refused_by_make(make):
     ):
         with pytest.raises(ValueError, match=message):
             make(GRID, **arguments)
+
+
+# For each type that an argument may be of: values of other types, and of the type but too large.
+OTHERS = {
+    int: ([2.5, "7", True, np.float32(3), [3]], 10**9),
+    float: (["5", True, [1.0], b"1"], 1e9),
+    bool: ([1, 0.0, "yes", []], None),
+    str: ([3, True, 2.5, ["map"], b"map", {}], None),
+    Path: ([3, True, ["a"], b"a"], None),
+    dict: (["list_file", 3, [], True], None),
+}
+
+
+def test_every_argument_of_another_type_or_too_large_is_refused_by_name(make):
+    single = make is gym.make
+    for name, hint in {**ARGUMENTS, **({} if single else {"num_envs": int})}.items():
+        told = repr(hint)
+        kinds = (dict, Path, bool, int, float, str)
+        kind = next(kind for kind in kinds if kind.__name__ in told or kind is str)
+        values, large = OTHERS[kind]
+        for value in values:
+            with pytest.raises((TypeError, ValueError), match=f"^{name}="):
+                make(GRID, **{name: value})
+        if large is not None and name not in ("grid_size", "patch_size", "skip_cost"):
+            with pytest.raises(ValueError, match=f"^{name}=.*less than or equal to"):
+                make(GRID, **{name: large})
+    for name in ("frame_rate", "skip_cost"):
+        for value in (float("nan"), float("inf"), -1.0):
+            with pytest.raises(ValueError, match=f"^{name}="):
+                make(GRID, **{name: value})
+    env = make(GRID, num_frames=np.int64(2), device=torch.device("cpu"))
+    assert env.unwrapped.num_decisions == 2
+
+
+def test_more_rows_than_memory_holds_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 3_000_000)
+    gym.make_vec(GRID, num_envs=7, device="cpu")  # each 8 frames of 37,632 bytes, maps of 9,408
+    with pytest.raises(ValueError, match=r"clips of 8 videos .*: 0\.00301 GB .* fewer \(num_envs"):
+        gym.make_vec(GRID, num_envs=8, device="cpu")
+
+
+def test_a_device_that_networks_do_not_run_on_is_refused_in_one_line(make):
+    for device in ("mps", "meta", "cpu:1", "gpu", "", "cuda:-1", "xla:0"):
+        with pytest.raises(ValueError, match=f"unknown device '{device}'; use auto, cpu, cuda or"):
+            make(GRID, device=device)
+    with pytest.raises(ValueError, match=r"device 'cuda:99' was asked for, but torch .*; use"):
+        make(GRID, device="cuda:99")
 
 
 def test_a_recognizer_that_does_not_fit_is_named(make, tiny_recognizer, tmp_path):

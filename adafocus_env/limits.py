@@ -1,0 +1,10 @@
+"""The largest numbers that can be meant. More is refused before memory or hours go into it."""
+
+FRAMES = 4096  # of a clip
+SIDE = 4096  # of a picture, in pixels
+UNITS = 2**16  # of a layer
+VIDEO_FRAMES = 10_000_000  # of a video: four days
+FRAME_RATE = 1000  # frames a second
+PROCESSES = 1024
+COUNT = 1_000_000  # of anything else
+SEED = 2**32 - 1  # what NumPy's oldest generator takes
