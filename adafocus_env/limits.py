@@ -6,5 +6,6 @@ UNITS = 2**16  # of a layer
 VIDEO_FRAMES = 10_000_000  # of a video: four days
 FRAME_RATE = 1000  # frames a second
 PROCESSES = 1024
+SECONDS = 7 * 24 * 3600  # of waiting
 COUNT = 1_000_000  # of anything else
 SEED = 2**32 - 1  # what NumPy's oldest generator takes

@@ -146,7 +146,7 @@ def _height(value: int | str | None) -> int | None:
     """Hydra reads `none` as text."""
     if value is None or value == "none":
         return None
-    if isinstance(value, str) or value < 1:
+    if isinstance(value, str):
         raise ConfigError(f"height={value} must be a number of pixels, or none")
     return value
 

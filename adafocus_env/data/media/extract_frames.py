@@ -26,6 +26,7 @@ from adafocus_env.files import differences, read_json, write_json
 RECORD_FILE = "extracted.json"
 _UNFINISHED = ".extracting-"
 _DISK_BLOCK = 4096
+_CHECKED_AT = 1000  # frames of a video: then the room for the others is looked at
 # Full colour resolution: at quality 95 the frames differ half as much from the video's (1.8 grey
 # levels on the built-in videos, 3.3 with OpenCV's 4:2:0), and are a third larger.
 _SUBSAMPLING = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -205,8 +206,24 @@ def _write_frames(job: ExtractJob, folder: Path) -> Extracted:
         (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
         num_frames += 1
         num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
+        if num_frames == _CHECKED_AT:
+            _check_disk(job, folder, video.num_frames * num_bytes // num_frames - num_bytes)
     video.check_end()
     return Extracted(num_frames, num_bytes, video.pixel_aspect)
+
+
+def _check_disk(job: ExtractJob, folder: Path, num_bytes: int) -> None:
+    """Refuse a video whose frames would fill the disk, before they do.
+
+    Raises:
+        OSError: the rest needs more than there is.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise OSError(
+            f"the frames of {job.video} will take {num_bytes / 1e9:.3g} GB more and "
+            f"{free / 1e9:.3g} GB are free; name another target=, or a lower frame_rate= or height="
+        )
 
 
 def scale_to_height(frame: Frame, height: int | None) -> Frame:

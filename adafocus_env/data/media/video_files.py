@@ -21,6 +21,7 @@ from adafocus_env.data.clips import VideoError
 from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
+from adafocus_env.data.media.nearest import nearest
 from adafocus_env.data.media.open_video import stays_inside
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
 
@@ -78,7 +79,7 @@ class VideoFileReader:
         if not found:
             raise VideoError(
                 f"{path}: no such video file, nor with {', '.join(VIDEO_SUFFIXES[:4])} or another "
-                "video's extension behind it; correct the list or bring the video"
+                f"video's extension behind it{nearest(path)}; correct the list or bring the video"
             )
         if len(found) > 1:
             names = ", ".join(str(path.with_name(name)) for name in found)

@@ -175,9 +175,9 @@ def test_a_bad_list_is_named_by_make(make, own_videos, data):
     (data / "val.txt").write_text("v0.mp4,12,0\nv1.mp4,12,7\n")
     with pytest.raises(ValueError, match=r"val\.txt:2: label 7 is not in 0\.\.2"):
         make(GRID, **own_videos)
-    for lists in ({"list_flie": "x.txt"}, {"separators": " "}):
-        with pytest.raises(TypeError, match="unexpected keyword argument"):
-            make(GRID, lists=lists, **own_videos)
+    for name, near in (("list_flie", "list_file"), ("separators", "separator")):
+        with pytest.raises(TypeError, match=rf"lists has no {name!r}; did you mean {near}"):
+            make(GRID, lists={name: "x"}, **own_videos)
     with (data / "classes.txt").open("a") as file:
         file.write("class 3\n")
     (data / "val.txt").write_text("v0.mp4,12,0\n")
