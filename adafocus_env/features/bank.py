@@ -18,9 +18,8 @@ from adafocus_env.features.bank_files import (
     shard_file,
 )
 from adafocus_env.features.stored_features import StoredFeatures, joined
-from adafocus_env.files import differences
+from adafocus_env.files import CheckpointError, differences
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)

@@ -13,6 +13,7 @@ from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
+from adafocus_env.schema import Units
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RecognizerConfig(RecognizerSizes):
 
     family: ClassVar[str] = "recurrent"
 
-    hidden_dim: int = 1024
+    hidden_dim: Units = 1024
 
 
 class Recognizer(RecognizerBase):
