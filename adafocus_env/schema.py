@@ -10,7 +10,6 @@ from typing import Annotated, Any, TypeVar
 from pydantic import ConfigDict, FailFast, Field, TypeAdapter, ValidationError, with_config
 from pydantic_core import ErrorDetails, to_json
 
-from adafocus_env import limits
 from adafocus_env.files import CheckpointError, read_json
 
 T = TypeVar("T")
@@ -21,10 +20,6 @@ partial = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Far above what anybody has, and far below what fills a memory.
-Side = Annotated[int, Field(ge=1, le=limits.SIDE)]  # pixels
-Frames = Annotated[int, Field(ge=1, le=limits.FRAMES)]
-Units = Annotated[int, Field(ge=1, le=limits.UNITS)]
 Names = Annotated[tuple[str, ...], Field(min_length=1, max_length=2**16), FailFast()]
 Mean = Annotated[float, Field(ge=-10, le=10)]  # of a colour in [0, 1], if shifted at all
 Spread = Annotated[float, Field(ge=1e-4, le=1e4)]

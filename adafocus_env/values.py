@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from adafocus_env import limits
 
 Count = Annotated[int, Field(ge=1, le=limits.COUNT)]
+Side = Annotated[int, Field(ge=1, le=limits.SIDE)]  # pixels
 Frames = Annotated[int, Field(ge=1, le=limits.FRAMES)]
 Units = Annotated[int, Field(ge=1, le=limits.UNITS)]
 Processes = Annotated[int, Field(ge=0, le=limits.PROCESSES)]

@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from adafocus_env.schema import Frames, Mean, Names, Side, Spread, closed
+from adafocus_env.schema import Mean, Names, Spread, closed
+from adafocus_env.values import Frames, Side
 
 
 @closed

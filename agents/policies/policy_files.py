@@ -24,7 +24,8 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from adafocus_env.files import CheckpointError, atomic_path, first_line, write_json
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
-from adafocus_env.schema import Units, closed, read_checked
+from adafocus_env.schema import closed, read_checked
+from adafocus_env.values import Units
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import NAMED_CLASSES
 
