@@ -42,7 +42,8 @@ def check_arguments(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1)
             cure = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
-            raise TypeError(f"unknown argument {name}; {cure}")
+            # Python's own words, which TorchRL looks for: it tries arguments of Atari's.
+            raise TypeError(f"got an unexpected keyword argument '{name}'; {cure}")
         checked[name] = value.item() if isinstance(value, np.generic) else value
         if isinstance(value, torch.device):
             checked[name] = str(value)

@@ -31,5 +31,5 @@ def nearest(path: Path) -> str:
     # Another number is another video.
     words = re.sub(r"\d+", "", path.name)
     others = [name for name in names if re.sub(r"\d+", "", name) != words]
-    found = [*same, *begins, *difflib.get_close_matches(path.name, others, n=1)]
+    found = [*same, *begins, *difflib.get_close_matches(path.name, others, n=1, cutoff=0.8)]
     return f"; did you mean {path.with_name(found[0])}, which is there?" if found else ""

@@ -42,10 +42,10 @@ def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(
         ("bank", ""),
         ("seed", "known are dataset, split, data_dir"),
     ):
-        with pytest.raises(TypeError, match=f"unknown argument {typo}; .*{cure}"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{typo}'; .*{cure}"):
             make(GRID, **{typo: 5})
     for env_type in (PatchLocalizationEnv, PatchLocalizationVectorEnv):
-        with pytest.raises(TypeError, match=r"grid_sise; did you mean grid_size\?"):
+        with pytest.raises(TypeError, match=r"'grid_sise'; did you mean grid_size\?"):
             env_type.from_parts(tiny_recognizer, make_videos(), grid_sise=5)
 
 
@@ -133,7 +133,7 @@ def test_a_recognizer_that_does_not_fit_is_named(make, tiny_recognizer, tmp_path
 
     shutil.copytree(shipped_recognizer(), tmp_path / "broken")
     (tmp_path / "broken" / "recognizer.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"broken.recognizer\.safetensors does not fit"):
+    with pytest.raises(CheckpointError, match=r"broken.recognizer\.safetensors holds no"):
         make(GRID, recognizer=str(tmp_path / "broken"))
 
     shutil.copytree(shipped_recognizer(), tmp_path / "other")
