@@ -13,8 +13,8 @@ import torch
 from adafocus_env.values import check_value
 
 
-def arguments_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a function's keyword-only arguments, by name."""
+def keywords_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword-only arguments of a function by name, with their types."""
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return {item.name: hints[item.name] for item in parameters if item.kind is item.KEYWORD_ONLY}

@@ -1,6 +1,7 @@
 """The environments in the hands of others: Gymnasium, CleanRL-style loops, RL Zoo, TorchRL.
 
-A test is skipped, with a message, where the other package is not installed; `.ci/run` installs them.
+A test is skipped, with a message, where the other package is not installed; `.ci/run` installs
+them.
 """
 
 import os
