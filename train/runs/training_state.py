@@ -13,7 +13,6 @@ import torch
 
 from adafocus_env.files import atomic_path, remove_parts, write_json
 from adafocus_env.networks import CheckpointError
-from train.config.keys import ConfigError
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
 
@@ -50,7 +49,6 @@ def load_state(folder: Path, command: str, processes: Processes) -> dict[str, An
 
     Raises:
         CheckpointError: the file is of another stage, or cannot be read.
-        ConfigError: the run had another number of processes.
     """
     path = folder / STATE_FILE
     if processes.is_main:
@@ -65,15 +63,17 @@ def load_state(folder: Path, command: str, processes: Processes) -> dict[str, An
     if saved_command != command:
         raise CheckpointError(f"{path} belongs to {saved_command}, not to {command}")
     if count != processes.count:
-        raise ConfigError(
-            f"{path} was written by {count} processes and this run has {processes.count}; "
-            f"start it with --nproc-per-node and --nnodes as before"
-        )
+        log.info("begun with %d processes, going on with %d", count, processes.count)
     return state
 
 
 def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
-    """Set this process's generators (Python, NumPy, torch) as they were when saved."""
+    """Set this process's generators (Python, NumPy, torch) as they were when saved.
+
+    A process more than there were then has begun streams of its own.
+    """
+    if processes.rank >= len(state["random"]):
+        return
     own = state["random"][processes.rank]
     version, words, gauss = own["python"]
     random.setstate((version, tuple(words), gauss))

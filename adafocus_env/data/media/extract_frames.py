@@ -7,6 +7,7 @@ it, which is renamed. So a run may be killed at any moment and started again.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -97,10 +98,12 @@ class ExtractPlan:
     Attributes:
         jobs: one a video, by name.
         left_out: files below the source that are no videos, by name.
+        outside: links that leave the source, by name: nothing of them is read.
     """
 
     jobs: list[ExtractJob]
     left_out: list[Path]
+    outside: list[Path]
 
 
 def plan_extraction(
@@ -116,8 +119,8 @@ def plan_extraction(
     Raises:
         ValueError: there is no video, or two would get the same folder or one inside the other's.
     """
-    videos, left_out = _find_videos(source)
-    if not videos:
+    videos, left_out, outside = _find_videos(source)
+    if not videos and not outside:
         raise ValueError(f"{source} holds no videos; files of other kinds: {len(left_out)}")
     jobs = [
         ExtractJob(
@@ -140,7 +143,7 @@ def plan_extraction(
                     f"the frames of {job.video} would lie in {parent}, the folder of the frames of "
                     f"{owners[parent]}; rename one"
                 )
-    return ExtractPlan(jobs, left_out)
+    return ExtractPlan(jobs, left_out, outside)
 
 
 def frames_extracted(job: ExtractJob) -> int | None:
@@ -181,8 +184,7 @@ def extract_video(job: ExtractJob) -> Extracted:
     Raises:
         OSError: the frames cannot be written.
     """
-    part = job.folder.with_name(f"{_UNFINISHED}{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
+    part = job.folder.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
     part.mkdir(parents=True)
     try:
         written = watched(job.video, job.decode_timeout, lambda: _write_frames(job, part))
@@ -238,19 +240,33 @@ def scale_to_height(frame: Frame, height: int | None) -> Frame:
     return scaled
 
 
-def _find_videos(source: Path) -> tuple[list[Path], list[Path]]:
-    """The video files below a folder, and other files; links are followed, but no folder twice.
+def _find_videos(source: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """The video files below a folder, other files, and links that leave it.
 
-    `._name` files, which macOS writes beside files on other disks, are neither.
+    Links within it are followed, but no folder twice. `._name` files, which macOS writes beside
+    files on other disks, are nothing.
     """
     videos: list[Path] = []
     others: list[Path] = []
-    seen = set()
+    outside: list[Path] = []
+    root = source.resolve()
+    seen = {root}
     for folder, subfolders, names in os.walk(source, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        subfolders[:] = [
-            name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
-        ]
+        outside += [path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)]
+        below = [path for name in subfolders if (path := Path(folder, name)) not in outside]
+        subfolders.clear()
+        for path in sorted(below, key=lambda path: (path.is_symlink(), path)):
+            if (real := path.resolve()) not in seen:
+                seen.add(real)
+                subfolders.append(path.name)
         for path in (Path(folder, name) for name in names if not name.startswith("._")):
-            (videos if path.is_file() and is_video_file(path) else others).append(path)
-    return sorted(videos), sorted(others)
+            if path not in outside:
+                (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return sorted(videos), sorted(others), sorted(outside)
+
+
+def _leaves(path: Path, root: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # links that go round
+        return True
