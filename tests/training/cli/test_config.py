@@ -316,13 +316,35 @@ def test_known_keys_and_hydras_own_are_left_to_hydra(override, read):
 
 @pytest.mark.parametrize(
     "path",
-    ["a b/[1]", "a=b", "it's (new)", "{x}", "a,b", "2024", "~/runs", "j\u00fcrgen/\\x", '"', "a'"],
+    [
+        "a b/[1]",
+        "a=b",
+        "it's (new)",
+        "{x}",
+        "a,b",
+        "2024",
+        "~/runs",
+        "日本語",
+        "j\u00fcrgen/\\x",
+        '"',
+        "a'",
+    ],
 )
 def test_paths_need_no_quotes_whatever_they_are_called(make_config, path):
     (given,) = read_overrides("stage2", [f"resume={path}"], sweep=False)
     assert make_config("stage2", given).resume == path
     (given,) = read_overrides("stage2", [f"features=bank:{path}"], sweep=False)
     assert make_config("stage2", given).features == f"bank:{path}"
+    (given,) = read_overrides("stage2", [f"lists.video_dir={path}"], sweep=False)
+    assert make_config("stage2", given).lists == {"video_dir": path}
+
+
+def test_a_path_with_a_reference_to_no_key_is_one_line():
+    message = r"output_dir=P/\$\{x\}: \$\{x\} would stand for .* no such key; rename"
+    with pytest.raises(ConfigError, match=message):
+        read_overrides("stage2", ["output_dir=P/${x}"], sweep=False)
+    given = ["output_dir=runs/${seed}"]
+    assert read_overrides("stage2", given, sweep=False) == ["output_dir='runs/${seed}'"]
 
 
 def test_paths_of_a_sweep_are_separated_by_commas():
