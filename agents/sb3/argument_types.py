@@ -66,7 +66,8 @@ POLICY_KWARGS: dict[str, Any] = {
     **dict.fromkeys(("share_features_extractor", "normalize_images"), bool),
     **dict.fromkeys(("shared_lstm", "enable_critic_lstm"), bool),
     **dict.fromkeys(("features_extractor_kwargs", "optimizer_kwargs"), dict | None),
-    **dict.fromkeys(("lstm_kwargs", "patch_grid"), dict | None),
+    "lstm_kwargs": dict[Literal["bias", "dropout"], bool | _Fraction] | None,
+    "patch_grid": dict | None,
     **dict.fromkeys(("activation_fn", "optimizer_class", "features_extractor_class"), str | type),
 }
 

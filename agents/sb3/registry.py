@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
@@ -136,6 +137,9 @@ _NOT_SETTABLE = {
 }
 
 
+# What is made with an argument's entries.
+_BUFFERS = {"replay_buffer_kwargs": ReplayBuffer, "rollout_buffer_kwargs": RolloutBuffer}
+
 # Arguments that count steps, and so may count episodes.
 _IN_STEPS = (
     *("n_steps", "batch_size", "learning_starts", "buffer_size", "train_freq"),
@@ -214,6 +218,10 @@ def algorithm_arguments(
     numbers = {key: _number(key, value, algorithm, num_decisions) for key, value in merged.items()}
     if _is_known(algorithm):
         check_types(numbers, ARGUMENTS)
+        _check_batch(algorithm, numbers)
+        for part, cls in _BUFFERS.items():
+            if numbers.get(part):
+                _check_names(cls, numbers[part], f"entry of {part}")
     if _is_known(policy):
         check_types(policy_kwargs, POLICY_KWARGS, "algo.policy_kwargs.")
         _check_inner_names(policy, policy_kwargs)
@@ -286,6 +294,18 @@ def _check_names(constructor: Callable[..., Any], arguments: Mapping[str, Any], 
         if name in _NOT_SETTABLE:
             raise ValueError(f"{what} {name!r} cannot be set: {_NOT_SETTABLE[name]}")
         _lookup({key: None for key in parameters if key not in _NOT_SETTABLE}, name, what)
+
+
+def _check_batch(algorithm: type[BaseAlgorithm], numbers: Mapping[str, Any]) -> None:
+    """Refuse minibatches whose advantages cannot be normalised."""
+    normalizes = inspect.signature(algorithm).parameters.get("normalize_advantage")
+    if numbers.get("batch_size") != 1 or normalizes is None:
+        return
+    if numbers.get("normalize_advantage", normalizes.default):
+        raise ValueError(
+            "algo.batch_size=1: the advantage of one step cannot be normalised; use 2 or more, or "
+            "algo.normalize_advantage=false"
+        )
 
 
 def _check_inner_names(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -191,6 +192,8 @@ def _check_readable(override: str) -> None:
     """Refuse what Hydra cannot read; the message shows how to quote it."""
     try:
         OverridesParser.create().parse_override(override)
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{reprlib.repr(override)} cannot be read: {error}") from error
     except HydraException as error:
         name, _, value = override.partition("=")
         quoted = f"{name}={_with_quoted_items(value)}"

@@ -149,6 +149,9 @@ def test_what_policies_hand_on_is_checked_too():
     for name, value, message in (
         ("gamma", "lin_0.9", "gamma='lin_0.9' cannot fall over training"),
         ("learning_rate", "2T", "learning_rate='2T' is no number"),
+        ("rollout_buffer_kwargs", {"foo": 1}, "unknown entry of rollout_buffer_kwargs 'foo'"),
+        ("policy_kwargs", {"lstm_kwargs": {"foo": 1}}, "lstm_kwargs"),
+        ("batch_size", 1, "batch_size=1: the advantage of one step cannot be normalised"),
         ("n_steps", "0T", "n_steps=0 should be greater than or equal to 1"),
         ("n_steps", 10**9, "n_steps=1000000000 should be less than or equal to 1000000"),
     ):

@@ -20,10 +20,16 @@ from adafocus_env.envs import (
     PatchLocalizationVectorEnv,
     shipped_recognizer,
 )
-from adafocus_env.envs.factory import arguments_of, make_core, make_core_from_parts
+from adafocus_env.envs.factory import (
+    arguments_of,
+    make_active_core,
+    make_core,
+    make_core_from_parts,
+)
 from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
+ACTIVE = "AdaFocus/ActiveVision-v0"
 
 
 @pytest.fixture(params=["make", "make_vec"])
@@ -92,20 +98,27 @@ OTHERS = {
 }
 
 
-def test_every_argument_of_another_type_or_too_large_is_refused_by_name(make):
-    single = make is gym.make
-    arguments = {**arguments_of(make_core_from_parts), **({} if single else {"num_envs": int})}
+@pytest.mark.parametrize(
+    ("env_id", "build"), [(GRID, make_core_from_parts), (ACTIVE, make_active_core)]
+)
+def test_every_argument_of_another_type_or_too_large_is_refused_by_name(make, env_id, build):
+    arguments = arguments_of(build)
+    arguments |= {} if make is gym.make else {"num_envs": int}
     for name, hint in arguments.items():
         told = repr(hint)
         kinds = (dict, Path, bool, int, float, str)
         kind = next(kind for kind in kinds if kind.__name__ in told or kind is str)
         values, large = OTHERS[kind]
         for value in values:
-            with pytest.raises((TypeError, ValueError), match=f"^{name}="):
-                make(GRID, **{name: value})
-        if large is not None and name not in ("grid_size", "patch_size", "skip_cost"):
+            if (name, value) != ("observation", ["map"]):
+                with pytest.raises((TypeError, ValueError), match=f"^{name}="):
+                    make(env_id, **{name: value})
+        if large is not None and name not in ("grid_size", "patch_size", "skip_cost", "look_cost"):
             with pytest.raises(ValueError, match=f"^{name}=.*less than or equal to"):
-                make(GRID, **{name: large})
+                make(env_id, **{name: large})
+
+
+def test_numbers_are_finite_and_numpys_and_a_device_are_taken_as_jsons(make):
     for name in ("frame_rate", "skip_cost"):
         for value in (float("nan"), float("inf"), -1.0):
             with pytest.raises(ValueError, match=f"^{name}="):

@@ -57,14 +57,14 @@ def test_a_run_of_one_process_goes_on_with_two(
     tiny, handed_on, run_command, run_two, cut, tmp_path
 ):
     source = f"recognizer={handed_on['stage1']}"
-    given = ["stage2", *tiny, source, "epochs=4", "eval_freq=2", "algo.preset=paper"]
+    given = ["stage2", *tiny, source, "epochs=2", "eval_freq=2", "algo.preset=paper"]
     run_command(*given, f"output_dir={tmp_path / 'one'}")
-    # Two updates an epoch: the third epoch is begun.
-    cut(Adam, "step", 5, run_command, *given, f"output_dir={tmp_path / 'two'}")
+    # Two updates an epoch: the second epoch is begun.
+    cut(Adam, "step", 3, run_command, *given, f"output_dir={tmp_path / 'two'}")
     run_two("adafocus", *given, "resume=auto", "output_dir=two", cwd=tmp_path)
     log = (tmp_path / "two" / "stage2.log").read_text()
     assert "begun with 1 processes, going on with 2" in log
-    assert "continuing after epoch 2 of 4" in log
+    assert "continuing after epoch 1 of 2" in log
     one, two = (
         load_file(tmp_path / run / "policy" / "policy.safetensors") for run in ("one", "two")
     )
