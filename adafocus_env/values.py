@@ -14,7 +14,7 @@ Side = Annotated[int, Field(ge=1, le=limits.SIDE)]  # pixels
 Frames = Annotated[int, Field(ge=1, le=limits.FRAMES)]
 Units = Annotated[int, Field(ge=1, le=limits.UNITS)]
 Processes = Annotated[int, Field(ge=0, le=limits.PROCESSES)]
-FrameRate = Annotated[float, Field(gt=0, le=limits.FRAME_RATE)]
+FrameRate = Annotated[float, Field(ge=limits.LOWEST_FRAME_RATE, le=limits.FRAME_RATE)]
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _adapters: dict[Any, TypeAdapter[Any]] = {}  # making one takes longer than using it

@@ -338,7 +338,7 @@ class RecordConfig(ComparisonSection):
         "null: record.mp4 in the run folder",
         identity="nothing",
     )
-    fps: float = key(2.5, "frames a second", above=0, at_most=limits.FRAME_RATE)
+    fps: float = key(2.5, "frames a second", at_least=0.01, at_most=limits.FRAME_RATE)
     reward: str | None = None
 
 

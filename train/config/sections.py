@@ -18,6 +18,10 @@ LISTS = (
     *("multi_label", "image_template", "first_frame", "min_frames", "num_classes"),
 )
 FRAMES: dict[str, Any] = {"at_least": 1, "at_most": limits.FRAMES}
+FRAME_RATE: dict[str, Any] = {
+    "at_least": limits.LOWEST_FRAME_RATE,
+    "at_most": limits.FRAME_RATE,
+}
 PIXELS: dict[str, Any] = {"at_least": 1, "at_most": limits.SIDE}
 # Keys that only the networks of one family have.
 _OF_FAMILY = {
@@ -168,9 +172,7 @@ class ClassesSection(Section):
 class FrameRateSection(Section):
     """How video files are read."""
 
-    frame_rate: float | None = key(
-        None, "frames a second of a video; null: its own", above=0, at_most=limits.FRAME_RATE
-    )
+    frame_rate: float | None = key(None, "frames a second of a video; null: its own", **FRAME_RATE)
     decode_timeout: float | None = key(
         60.0,
         "seconds without a packet after which a video is given up; null: never",

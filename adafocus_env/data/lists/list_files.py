@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adafocus_env import limits
+from adafocus_env.data.media.nearest import nearest
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,9 @@ def read_class_file(path: Path, *, num_classes: int | None = None) -> tuple[str,
             two of the same name.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"class file {path} does not exist; it names one class a line")
+        raise FileNotFoundError(
+            f"class file {path} does not exist{nearest(path)}; it names one class a line"
+        )
     names = [line.strip() for line in _read_lines(path)]
     while names and not names[-1]:
         names.pop()
@@ -158,7 +161,9 @@ def scan_list_file(
         ListFileError: the file is no UTF-8 text.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"list file {path} does not exist; it holds one video a line")
+        raise FileNotFoundError(
+            f"list file {path} does not exist{nearest(path)}; it holds one video a line"
+        )
     root = root.resolve()
     found: list[VideoRecord] = []
     wrong: dict[int, str] = {}  # line -> what is wrong with it

@@ -404,7 +404,7 @@ def test_a_key_that_is_no_field_and_one_that_must_be_given_are_named(compose_con
         ("fc_lr=nan", "fc_lr=nan must be a number, 0 or more"),
         ("dropout=1.5", "dropout"),
         ("lr_steps=[10,0]", r"lr_steps=\(10, 0\) must be at least 1"),
-        ("frame_rate=100000", "frame_rate=100000 must be above 0, at most 1000"),
+        ("frame_rate=100000", "frame_rate=100000 must be 0.001 to 1000"),
         ("frame_rate=nan", "frame_rate"),
         ("fps=inf", "fps"),
         ("fps=1e9", "fps"),

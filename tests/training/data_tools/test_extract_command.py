@@ -102,7 +102,7 @@ def test_a_bad_key_is_named(extract):
     for override, message in (
         ("height=high", "height=high must be a number of pixels, or none"),
         ("height=0", "height=0 must be 1 to 4096"),
-        ("frame_rate=0", "frame_rate=0 must be above 0"),
+        ("frame_rate=0", "frame_rate=0 must be 0.001 to 1000"),
         ("source=nothing_here", "source=nothing_here is no folder"),
         ("target=null", "extract-frames needs target=..."),
     ):
