@@ -248,11 +248,11 @@ def _find_videos(source: Path) -> tuple[list[Path], list[Path], list[Path]]:
     """
     videos: list[Path] = []
     others: list[Path] = []
-    outside: list[Path] = []
+    outside: set[Path] = set()
     root = source.resolve()
     seen = {root}
     for folder, subfolders, names in os.walk(source, followlinks=True):
-        outside += [path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)]
+        outside |= {path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)}
         below = [path for name in subfolders if (path := Path(folder, name)) not in outside]
         subfolders.clear()
         for path in sorted(below, key=lambda path: (path.is_symlink(), path)):

@@ -44,9 +44,11 @@ class FrameFolderReader:
         folder = self.find(path)
         for index in sorted({int(i) for i in indices}):
             image = self.image(folder, index)
-            if not image.exists():
-                raise VideoError(self._missing(folder, image))
-            yield index, read_image(image)
+            try:
+                frame = read_image(image)
+            except FileNotFoundError:
+                raise VideoError(self._missing(folder, image)) from None
+            yield index, frame
 
     def identity(self) -> dict[str, Any]:
         """See `Videos.identity`."""
@@ -115,10 +117,13 @@ def read_image(path: Path) -> Frame:
     (The published code opens images with PIL, which does not follow them either.)
 
     Raises:
-        VideoError: the file cannot be read, is empty, broken off, or no image.
+        FileNotFoundError: no such file.
+        VideoError: it cannot be read, is empty, broken off, or no image.
     """
     try:
         data = path.read_bytes()
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror}); check its rights") from error
     cure = "extract the video's frames again"
