@@ -29,6 +29,7 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
+from train.config.own_clips import AnnotationsSection
 from train.config.sections import (
     FRAMES,
     PIXELS,
@@ -100,6 +101,17 @@ class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
         written="N|none",
         **PIXELS,
     )
+
+
+@command(
+    "make-lists",
+    "train.data_tools.make_lists.command:run_make_lists",
+    "write the list files of your own clips, from class folders or others' annotations",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class MakeListsConfig(FilesSection, AnnotationsSection, FrameRateSection, WorkersSection):
+    """The lists."""
 
 
 @command(

@@ -6,7 +6,6 @@ it, which is renamed. So a run may be killed at any moment and started again.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from dataclasses import asdict, dataclass
@@ -17,11 +16,11 @@ from typing import Any
 import cv2
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.container_heads import is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
+from adafocus_env.data.media.video_files import find_videos
 from adafocus_env.files import differences, read_json, write_json
 
 RECORD_FILE = "extracted.json"
@@ -119,14 +118,14 @@ def plan_extraction(
     Raises:
         ValueError: there is no video, or two would get the same folder or one inside the other's.
     """
-    videos, left_out, outside = _find_videos(source)
-    if not videos and not outside:
-        raise ValueError(f"{source} holds no videos; files of other kinds: {len(left_out)}")
+    found = find_videos(source)
+    if not found.videos and not found.outside:
+        raise ValueError(f"{source} holds no videos; files of other kinds: {len(found.others)}")
     jobs = [
         ExtractJob(
             video, target / video.relative_to(source).with_suffix(""), settings, decode_timeout
         )
-        for video in videos
+        for video in found.videos
     ]
     owners: dict[Path, Path] = {}
     for job in jobs:
@@ -143,7 +142,7 @@ def plan_extraction(
                     f"the frames of {job.video} would lie in {parent}, the folder of the frames of "
                     f"{owners[parent]}; rename one"
                 )
-    return ExtractPlan(jobs, left_out, outside)
+    return ExtractPlan(jobs, found.others, found.outside)
 
 
 def frames_extracted(job: ExtractJob) -> int | None:
@@ -238,35 +237,3 @@ def scale_to_height(frame: Frame, height: int | None) -> Frame:
     way = cv2.INTER_AREA if height < old_height else cv2.INTER_CUBIC
     scaled: Frame = cv2.resize(frame, (width, height), interpolation=way).astype("uint8")
     return scaled
-
-
-def _find_videos(source: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """The video files below a folder, other files, and links that leave it.
-
-    Links within it are followed, but no folder twice. `._name` files, which macOS writes beside
-    files on other disks, are nothing.
-    """
-    videos: list[Path] = []
-    others: list[Path] = []
-    outside: set[Path] = set()
-    root = source.resolve()
-    seen = {root}
-    for folder, subfolders, names in os.walk(source, followlinks=True):
-        outside |= {path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)}
-        below = [path for name in subfolders if (path := Path(folder, name)) not in outside]
-        subfolders.clear()
-        for path in sorted(below, key=lambda path: (path.is_symlink(), path)):
-            if (real := path.resolve()) not in seen:
-                seen.add(real)
-                subfolders.append(path.name)
-        for path in (Path(folder, name) for name in names if not name.startswith("._")):
-            if path not in outside:
-                (videos if path.is_file() and is_video_file(path) else others).append(path)
-    return sorted(videos), sorted(others), sorted(outside)
-
-
-def _leaves(path: Path, root: Path) -> bool:
-    try:
-        return path.is_symlink() and not path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError):  # links that go round
-        return True

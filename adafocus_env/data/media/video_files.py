@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
+from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES, is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.nearest import nearest
@@ -101,6 +101,51 @@ class VideoFileReader:
                     names.setdefault(stem, []).append(name)
             known = self._names[path.parent] = changed, names
         return known[1].get(path.name, [])
+
+
+class FoundVideos(NamedTuple):
+    """What lies below a folder, each by name.
+
+    Attributes:
+        videos: video files.
+        others: files that are none.
+        outside: links that leave the folder: nothing of them is read.
+    """
+
+    videos: list[Path]
+    others: list[Path]
+    outside: list[Path]
+
+
+def find_videos(source: Path) -> FoundVideos:
+    """The video files below a folder. Links within it are followed, but no folder twice.
+
+    `._name` files, which macOS writes beside files on other disks, are nothing.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    outside: set[Path] = set()
+    root = source.resolve()
+    seen = {root}
+    for folder, subfolders, names in os.walk(source, followlinks=True):
+        outside |= {path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)}
+        below = [path for name in subfolders if (path := Path(folder, name)) not in outside]
+        subfolders.clear()
+        for path in sorted(below, key=lambda path: (path.is_symlink(), path)):
+            if (real := path.resolve()) not in seen:
+                seen.add(real)
+                subfolders.append(path.name)
+        for path in (Path(folder, name) for name in names if not name.startswith("._")):
+            if path not in outside:
+                (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return FoundVideos(sorted(videos), sorted(others), sorted(outside))
+
+
+def _leaves(path: Path, root: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # links that go round
+        return True
 
 
 def write_mp4(
