@@ -1,11 +1,20 @@
-"""What the arguments of SB3's algorithms and policies may be; SB3 itself computes with anything."""
+"""What the arguments of SB3's algorithms and policies may be, and how text says them.
+
+SB3 itself computes with anything.
+"""
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.utils import LinearSchedule
 
 from adafocus_env.values import Count, Units, check_value
 
@@ -17,6 +26,12 @@ _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Layers = list[Units] | tuple[Units, ...]
 _OwnFrequency = tuple[Count, Literal["step", "episode"]]
+
+# Arguments that count steps, and so may count episodes.
+_IN_STEPS = (
+    *("n_steps", "batch_size", "learning_starts", "buffer_size", "train_freq"),
+    "target_update_interval",
+)
 
 # Of the algorithms in `ALGORITHMS`, SAC and TD3.
 ARGUMENTS: dict[str, Any] = {
@@ -102,3 +117,48 @@ def check_types(values: Mapping[str, Any], types: Mapping[str, Any], prefix: str
                 raise ValueError(str(error)) from None
         if name in _INNER and isinstance(value, Mapping):
             check_types(value, _INNER[name], f"{prefix}{name}.")
+
+
+def number_of(name: str, value: Any, algorithm: type[BaseAlgorithm], num_decisions: int) -> Any:
+    """An argument's number: that of episodes in steps, that which a schedule begins with.
+
+    Raises:
+        ValueError: a text that is neither, where one is needed, or where it cannot be.
+    """
+    if isinstance(value, list):
+        return tuple(value)
+    if not isinstance(value, str) or name in ("policy", "target_entropy"):
+        return value
+    if name == "ent_coef" and (auto := re.fullmatch(r"auto(?:_(.+))?", value)):
+        return 1.0 if auto[1] is None else _float(auto[1], name, value)
+    episodes = re.fullmatch(r"(\d{1,9})T", value)
+    if episodes and name in _IN_STEPS:
+        return int(episodes[1]) * num_decisions
+    if not value.startswith("lin_"):
+        return _float("", name, value)
+    parameter = inspect.signature(algorithm).parameters.get(name)
+    falls = parameter is None or re.search("Schedule|Callable", str(parameter.annotation))
+    if not falls:
+        raise ValueError(f"algo.{name}={value!r} cannot fall over training; give a number")
+    return _float(value[4:], name, value)
+
+
+def _float(text: str, name: str, value: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(
+            f"algo.{name}={value!r} is no number; for a falling one write lin_0.001, say, and for "
+            f"steps ({', '.join(_IN_STEPS)}) 2T for those of two episodes"
+        ) from None
+
+
+def as_argument(name: str, given: Any, number: Any) -> Any:
+    """An argument as SB3 takes it."""
+    if name == "action_noise":  # of continuous locations: (row, column)
+        return NormalActionNoise(np.zeros(2), np.full(2, float(number)))
+    if not isinstance(given, str) or name in ("policy", "target_entropy"):
+        return number
+    if given.startswith("auto"):
+        return given
+    return LinearSchedule(number, 0.0, 1.0) if given.startswith("lin_") else number

@@ -5,21 +5,23 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
-from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.utils import LinearSchedule
 
 from agents.policies.glance_extractor import GlanceMapExtractor
 from agents.policies.spatial_policy import FrameMeanExtractor, SpatialPolicy
-from agents.sb3.argument_types import ARGUMENTS, POLICY_KWARGS, check_types
+from agents.sb3.argument_types import (
+    ARGUMENTS,
+    POLICY_KWARGS,
+    as_argument,
+    check_types,
+    number_of,
+)
 
 # Imported when asked for: sb3-contrib may not be installed.
 ALGORITHMS: dict[str, str] = {
@@ -140,12 +142,6 @@ _NOT_SETTABLE = {
 # What is made with an argument's entries.
 _BUFFERS = {"replay_buffer_kwargs": ReplayBuffer, "rollout_buffer_kwargs": RolloutBuffer}
 
-# Arguments that count steps, and so may count episodes.
-_IN_STEPS = (
-    *("n_steps", "batch_size", "learning_starts", "buffer_size", "train_freq"),
-    "target_update_interval",
-)
-
 
 def algorithm_class(name: str, class_path: str | None = None) -> type[BaseAlgorithm]:
     """The class of an algorithm.
@@ -215,7 +211,9 @@ def algorithm_arguments(
     if issubclass(policy, SpatialPolicy):
         merged["policy"] = policy
     _check_names(policy, policy_kwargs, "entry of policy_kwargs")
-    numbers = {key: _number(key, value, algorithm, num_decisions) for key, value in merged.items()}
+    numbers = {
+        key: number_of(key, value, algorithm, num_decisions) for key, value in merged.items()
+    }
     if _is_known(algorithm):
         check_types(numbers, ARGUMENTS)
         _check_batch(algorithm, numbers)
@@ -225,7 +223,7 @@ def algorithm_arguments(
     if _is_known(policy):
         check_types(policy_kwargs, POLICY_KWARGS, "algo.policy_kwargs.")
         _check_inner_names(policy, policy_kwargs)
-    arguments = {key: _value(key, merged[key], number) for key, number in numbers.items()}
+    arguments = {key: as_argument(key, merged[key], number) for key, number in numbers.items()}
     arguments["policy_kwargs"] = {
         key: _class_or_value(key, value) for key, value in policy_kwargs.items()
     }
@@ -323,51 +321,6 @@ def _check_inner_names(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> N
 def _is_known(cls: type[Any]) -> bool:
     """Whether a class is SB3's, sb3-contrib's or ours, and not of the user's own."""
     return cls.__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib", "agents")
-
-
-def _number(name: str, value: Any, algorithm: type[BaseAlgorithm], num_decisions: int) -> Any:
-    """An argument's number: that of episodes in steps, that which a schedule begins with.
-
-    Raises:
-        ValueError: a text that is neither, where one is needed, or where it cannot be.
-    """
-    if isinstance(value, list):
-        return tuple(value)
-    if not isinstance(value, str) or name in ("policy", "target_entropy"):
-        return value
-    if name == "ent_coef" and (auto := re.fullmatch(r"auto(?:_(.+))?", value)):
-        return 1.0 if auto[1] is None else _float(auto[1], name, value)
-    episodes = re.fullmatch(r"(\d{1,9})T", value)
-    if episodes and name in _IN_STEPS:
-        return int(episodes[1]) * num_decisions
-    if not value.startswith("lin_"):
-        return _float("", name, value)
-    parameter = inspect.signature(algorithm).parameters.get(name)
-    falls = parameter is None or re.search("Schedule|Callable", str(parameter.annotation))
-    if not falls:
-        raise ValueError(f"algo.{name}={value!r} cannot fall over training; give a number")
-    return _float(value[4:], name, value)
-
-
-def _float(text: str, name: str, value: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(
-            f"algo.{name}={value!r} is no number; for a falling one write lin_0.001, say, and for "
-            f"steps ({', '.join(_IN_STEPS)}) 2T for those of two episodes"
-        ) from None
-
-
-def _value(name: str, given: Any, number: Any) -> Any:
-    """An argument as SB3 takes it."""
-    if name == "action_noise":  # of continuous locations: (row, column)
-        return NormalActionNoise(np.zeros(2), np.full(2, float(number)))
-    if not isinstance(given, str) or name in ("policy", "target_entropy"):
-        return number
-    if given.startswith("auto"):
-        return given
-    return LinearSchedule(number, 0.0, 1.0) if given.startswith("lin_") else number
 
 
 def _class_or_value(name: str, value: Any) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 from adafocus_env.data import DataFiles, VideoError
 from adafocus_env.data.lists.list_files import ListContents, VideoRecord
 from adafocus_env.data.media.frame_folders import FrameFolderReader
+from adafocus_env.data.media.video_files import VideoFileReader
 
 _Place = tuple[str, VideoRecord]
 
@@ -29,18 +30,30 @@ def find_copies(files: DataFiles, contents: Mapping[str, ListContents]) -> list[
     for split, content in contents.items():
         for record in content.records:
             try:
-                found = reader.find(record.path)
-                if isinstance(reader, FrameFolderReader):
-                    read[record.path] = [reader.image(found, i) for i in range(record.num_frames)]
-                else:
-                    read[record.path] = [found]
-                _sizes(read[record.path])
+                read[record.path] = _files(reader, record)
             except (VideoError, OSError):
                 continue  # it is reported as unreadable
             places.append((split, record))
     groups = _alike(places, lambda path: _sizes(read[path]))
     groups = [same for group in groups for same in _alike(group, lambda p: _digest(read[p]))]
     return [_line(files, group) for group in groups]
+
+
+def _files(reader: FrameFolderReader | VideoFileReader, record: VideoRecord) -> list[Path]:
+    """What is read of a video.
+
+    Raises:
+        VideoError: it is not there.
+        OSError: a frame of it is not there.
+    """
+    found = reader.find(record.path)
+    if not isinstance(reader, FrameFolderReader):
+        return [found]
+    images = []
+    for index in range(record.num_frames):
+        images.append(reader.image(found, index))
+        images[-1].stat()  # the list may promise millions
+    return images
 
 
 def _alike(places: Iterable[_Place], of: Callable[[Path], Hashable]) -> list[list[_Place]]:
