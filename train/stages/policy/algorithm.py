@@ -29,11 +29,12 @@ from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
 
-# How SB3, sb3-contrib and torch refuse arguments of a constructor.
+# How SB3, sb3-contrib and torch refuse arguments, beside a ValueError, which says it.
 _REFUSALS = (
-    *(AssertionError, TypeError, ValueError, AttributeError, KeyError, IndexError),
+    *(AssertionError, TypeError, AttributeError, KeyError, IndexError),
     *(RuntimeError, ArithmeticError),
 )
+
 
 @dataclass(frozen=True)
 class PreparedAlgorithm:
