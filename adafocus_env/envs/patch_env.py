@@ -301,6 +301,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
             return None
         return self._view.draw(0)
 
+    def close(self) -> None:
+        """End the processes that load clips (`num_workers`)."""
+        self.core.source.close()
+
     def _observation(self) -> Observation:
         observation: Observation = self.core.observe()[0].cpu().numpy()
         return observation

@@ -359,6 +359,10 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             "_final_info": mask.copy(),
         }
 
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the processes that load clips (`num_workers`); called by `close`."""
+        self.core.source.close()
+
     def _observation(self) -> Observation:
         observation: Observation = self.core.observe().cpu().numpy()
         return observation

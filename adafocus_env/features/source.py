@@ -123,6 +123,9 @@ class FeatureSource(Protocol):
         """Room for the clips of `num_rows` rows; nothing is loaded yet."""
         ...
 
+    def close(self) -> None:
+        """End what works for it in the background, if anything does."""
+
 
 class RecognizerSource(FeatureSource):
     """What live and banked features share: a split, a recognizer and its classifier.
