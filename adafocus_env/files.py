@@ -38,10 +38,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, str(part)):
+        if error.filename is None or str(error.filename).startswith(str(part)):
             error.filename = str(path)
         raise
-    except Exception as error:
+    except Exception as error:  # of torch, OpenCV, safetensors: what they say is not why
         refusal = refusal_to_write(part)
         if refusal is None:
             raise
@@ -52,11 +52,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink()
 
 
-def refusal_to_write(path: Path) -> OSError | None:
-    """Why the system takes no more at the end of an unfinished file; None where it does.
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system say which file it is about, which those of writing do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
-    What torch and OpenCV say of a file that they could not write is not why.
-    """
+
+def refusal_to_write(path: Path) -> OSError | None:
+    """Why the system takes no more at the end of an unfinished file; None where it does."""
     try:
         with path.open("ab") as file:
             file.write(bytes(_PROBE))
@@ -75,7 +83,7 @@ def remove_parts(path: Path) -> None:
 
 def remove_parts_below(folder: Path) -> None:
     """Remove what killed processes left in a folder that no other process writes into."""
-    for part in folder.rglob(".*.part"):
+    for part in folder.rglob(".*.part*"):
         if part.is_file():
             part.unlink(missing_ok=True)
 

@@ -4,8 +4,8 @@ What a command writes is whole or not there whenever it is killed, so nothing is
 other libraries would hold that up, or fill the terminal. A thread of its own is told of the signal
 by the C library, also while the main thread is in the middle of an import or of a matrix product;
 it ends the workers and the process, while the main thread stands still, whatever locks it holds:
-so that thread imports nothing and takes no lock of Python's libraries. Only what is imported at once
-is imported here: nothing may be slow before the signals are answered.
+so that thread imports nothing and takes no lock of Python's libraries. Only what is imported at
+once is imported here: nothing may be slow before the signals are answered.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from types import FrameType
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _FLUSHED_WITHIN = 1.0  # seconds; the main thread may have stopped while it writes
@@ -120,7 +119,7 @@ def _descendants() -> list[int]:
     return found
 
 
-def _stand_still(number: int, frame: FrameType | None) -> None:
+def _stand_still(*_signal_and_frame: object) -> None:
     """What the main thread does until the process has ended."""
     while True:
         time.sleep(1)

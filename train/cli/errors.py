@@ -32,7 +32,7 @@ def one_line(error: Exception, folder: Path | None = None) -> str:
 
 def _of_system(error: OSError, folder: Path | None) -> str:
     named = error.filename if isinstance(error.filename, str) else None
-    place, reason = named or (f"a file in {folder}" if folder else "a file"), error.strerror
+    place, reason = named or "a file", error.strerror
     if error.errno == errno.ENOENT and folder is not None and not folder.exists():
         return f"{folder} was removed while the command ran; {how_to_go_on()}"
     if error.errno in _FULL:

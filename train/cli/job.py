@@ -6,8 +6,10 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import traceback
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +62,7 @@ def run_job(cfg: DictConfig) -> int:
             if not rank:
                 remove_parts_below(folder)
             keep_freed_memory()
-            with _display(quiet=bool(rank)) as display:
+            with _threads_leave_disks_to_the_command(), _display(quiet=bool(rank)) as display:
                 _start(name, config, Composed(cfg, tuple(hydra.overrides.task)), display)
     except BrokenPipeError:
         return NOBODY_READS
@@ -82,7 +84,7 @@ def _how_to_go_on(name: str, folder: Path, sweep: str | None) -> str:
     if name in STAGES and (folder / STATE_FILE).is_file():
         return f"the same command with output_dir={folder} resume=auto goes on"
     if name in STAGES:
-        return "there is nothing yet for resume=auto to go on with: run the same command again"
+        return "run the same command again (resume=auto has nothing to go on with yet)"
     if name == "tune":
         return f"the same command with output_dir={folder} goes on"
     return "run the same command again"
@@ -107,6 +109,22 @@ def _start(name: str, config: Any, composed: Any, display: ProgressDisplay) -> N
         finally:
             context.close()
         display.say(f"results are in {config.output_dir}")
+
+
+@contextmanager
+def _threads_leave_disks_to_the_command() -> Iterator[None]:
+    """Let a thread that cannot write events end silently: TensorBoard tells the next who writes."""
+    before = threading.excepthook
+
+    def tell(thread: threading.ExceptHookArgs) -> None:
+        if not isinstance(thread.exc_value, OSError):
+            before(thread)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _display(*, quiet: bool) -> ProgressDisplay:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
+
+from adafocus_env.files import naming
 
 
 class LogFile(logging.FileHandler):
@@ -14,4 +17,5 @@ class LogFile(logging.FileHandler):
         Raises:
             OSError: the disk is full.
         """
-        raise  # noqa: PLE0704
+        with naming(Path(self.baseFilename)):
+            raise
