@@ -125,6 +125,7 @@ class FeatureSource(Protocol):
 
     def close(self) -> None:
         """End what works for it in the background, if anything does."""
+        ...
 
 
 class RecognizerSource(FeatureSource):
@@ -175,6 +176,9 @@ class RecognizerSource(FeatureSource):
         self.num_patch_features = recognizer.focuser.num_features
         self.state_size = recognizer.state_size
         self.device = recognizer.device
+
+    def close(self) -> None:
+        """Nothing works in the background."""
 
 
 class RecognizerEpisodes(EpisodeFeatures):

@@ -12,6 +12,7 @@ from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.baselines.saliency import SaliencyAgent
+from agents.baselines.searching import ExpertAgent, RandomDiscs
 from agents.baselines.simple import (
     Agent,
     FixedAgent,
@@ -35,7 +36,8 @@ class BaselineEntry:
         make: builds the agent.
         argument: what the number after the colon is, or None where there is no colon.
         by_chance: whether another draw gives other looks.
-        knows_label: an oracle: it tries every position and is no policy that could be used.
+        knows_label: an oracle: it tries every position or knows the picture, and is no policy that
+            could be used.
     """
 
     make: Make
@@ -66,6 +68,11 @@ BASELINES: dict[str, BaselineEntry] = {
     "beam_oracle": BaselineEntry(
         lambda core, _, number: BeamOracle(core, number), argument="WIDTH", knows_label=True
     ),
+    # Of glyphs_search alone.
+    "expert": BaselineEntry(
+        lambda core, _, __: ExpertAgent(core), by_chance=True, knows_label=True
+    ),
+    "random_discs": BaselineEntry(lambda core, _, __: RandomDiscs(core), by_chance=True),
 }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
+from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES, is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.open_video import stays_inside
@@ -104,6 +104,24 @@ class VideoFileReader:
                     names.setdefault(stem, []).append(name)
             known = self._names[path.parent] = changed, names
         return known[1].get(path.name, [])
+
+
+def find_videos(source: Path) -> tuple[list[Path], list[Path]]:
+    """The video files below a folder, and other files; links are followed, but no folder twice.
+
+    `._name` files, which macOS writes beside files on other disks, are neither.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    seen = set()
+    for folder, subfolders, names in os.walk(source, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = [
+            name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
+        ]
+        for path in (Path(folder, name) for name in names if not name.startswith("._")):
+            (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return sorted(videos), sorted(others)
 
 
 def write_mp4(

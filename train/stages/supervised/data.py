@@ -33,7 +33,8 @@ class Chance:
     """The random numbers that belong to N clips, float64 in [0, 1), for the stages that need them.
 
     Attributes:
-        places: `(N, T, 2)` row and column of a random patch in each frame.
+        places: `(N, T, 2)` row and column of a random patch in each frame; with several looks at
+            a frame T counts looks, here and below.
         skips: `(N, T)` decides for each frame whether it is skipped.
         shares: `(N,)` decides for each clip how many of its frames are.
     """
@@ -118,9 +119,10 @@ class LabelledClips:
     So neither the number of workers or processes nor the batch size changes a clip.
     """
 
-    def __init__(self, videos: Videos, seed: int):
+    def __init__(self, videos: Videos, seed: int, looks_per_frame: int = 1):
         self.videos = videos
         self.seed = seed
+        self._looks_per_frame = looks_per_frame
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -132,32 +134,35 @@ class LabelledClips:
         try:
             for number, batch in enumerate(keys):
                 loader.prefetch(list(chain(*keys[number : number + 1 + _BATCHES_AHEAD])))
-                yield _collate(loader.load(batch), batch)
+                yield self._collate(loader.load(batch), batch)
         finally:
             loader.close()
 
     def _key(self, epoch: int, index: int) -> ClipKey:
         return index, derive_episode_seed(self.seed, epoch, index)
 
-
-def _collate(clips: Sequence[Clip], keys: Sequence[ClipKey]) -> Batch:
-    seen = [clip.glance_frames for clip in clips if clip.glance_frames is not None]
-    chances = [_draw_chance(seed, len(c.frames)) for c, (_, seed) in zip(clips, keys, strict=True)]
-    return Batch(
-        torch.stack([clip.frames for clip in clips]),
-        torch.tensor([clip.label for clip in clips]),
-        _stack_chances(chances),
-        torch.tensor([index for index, _ in keys]),
-        torch.stack(seen) if seen else None,
-    )
+    def _collate(self, clips: Sequence[Clip], keys: Sequence[ClipKey]) -> Batch:
+        seen = [clip.glance_frames for clip in clips if clip.glance_frames is not None]
+        chances = [
+            _draw_chance(episode_seed, len(clip.frames) * self._looks_per_frame)
+            for clip, (_, episode_seed) in zip(clips, keys, strict=True)
+        ]
+        return Batch(
+            torch.stack([clip.frames for clip in clips]),
+            torch.tensor([clip.label for clip in clips]),
+            _stack_chances(chances),
+            torch.tensor([index for index, _ in keys]),
+            torch.stack(seen) if seen else None,
+        )
 
 
 class BankedClips:
     """As `LabelledClips`, of a bank: a clip's seed chooses one of the video's views."""
 
-    def __init__(self, source: BankFeatures, seed: int):
+    def __init__(self, source: BankFeatures, seed: int, looks_per_frame: int = 1):
         self.videos = source.videos
         self.seed = seed
+        self._looks_per_frame = looks_per_frame
         self._source = source
 
     def __len__(self) -> int:
@@ -166,7 +171,7 @@ class BankedClips:
     def load(self, epoch: int, batches: Sequence[list[int]], workers: int) -> Iterator[Batch]:
         """The features of the clips of these indices; workers have nothing to do."""
         del workers
-        count = self._source.num_decisions
+        count = self._source.num_decisions * self._looks_per_frame
         for batch in batches:
             seeds = [derive_episode_seed(self.seed, epoch, index) for index in batch]
             features = self._source.open(len(batch))
@@ -180,15 +185,17 @@ class BankedClips:
             )
 
 
-def clips_of(split: Videos | BankFeatures, seed: int) -> LabelledClips | BankedClips:
+def clips_of(
+    split: Videos | BankFeatures, seed: int, looks_per_frame: int = 1
+) -> LabelledClips | BankedClips:
     """The clips of a split, of which either the videos or a bank are there."""
     if isinstance(split, BankFeatures):
-        return BankedClips(split, seed)
-    return LabelledClips(split, seed)
+        return BankedClips(split, seed, looks_per_frame)
+    return LabelledClips(split, seed, looks_per_frame)
 
 
 def _draw_chance(episode_seed: int, count: int) -> Chance:
-    """The random numbers of one clip of `count` frames."""
+    """The random numbers of one clip of `count` looks."""
     places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
     share, *skips = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
     return Chance(torch.from_numpy(places), torch.from_numpy(np.array(skips)), torch.tensor(share))
@@ -240,7 +247,7 @@ def load_batches(
     share = share or Share()
     generator = torch.Generator().manual_seed(derive_episode_seed(clips.seed, epoch) % 2**63)
     if train:  # one order for all processes; each takes its part of every batch
-        torch.empty((), dtype=torch.int64).random_(generator=generator)  # a DataLoader drew one
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # as DataLoader does
         whole = BatchSampler(RandomSampler(clips, generator=generator), batch_size, drop_last=True)
         own = BatchSamplerShard(whole, share.count, share.rank, split_batches=True)
         part_size = batch_size // (share.count * share.parts)
