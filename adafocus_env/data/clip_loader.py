@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -108,6 +109,7 @@ def _open_worker(videos: Videos) -> None:
     follow_parent()
     _videos = videos
     torch.set_num_threads(1)
+    gc.freeze()  # what it inherited is no garbage, nor looked through for any
 
 
 def _load_in_worker(key: ClipKey) -> _Parts:
