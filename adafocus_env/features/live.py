@@ -72,6 +72,10 @@ class LiveFeatures(RecognizerSource):
         """Room for the clips of `num_rows` rows."""
         return LiveEpisodes(self, num_rows)
 
+    def close(self) -> None:
+        """End the processes that load clips."""
+        self.clips.close()
+
 
 class LiveEpisodes(RecognizerEpisodes):
     """N rows of clips on the recognizer's device, with the glances of all their frames."""
