@@ -28,9 +28,11 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
-from train.config.own_clips import AnnotationsSection
+from train.config.own_clips import AnnotationsSection, UnlabelledSection
 from train.config.sections import (
     ClassesSection,
+    DeviceSection,
+    FitSection,
     FrameRateSection,
     NewNetworksSection,
     PolicySection,
@@ -318,6 +320,21 @@ class BenchmarkConfig(ComparisonSection, ScoringSection, SelectSection):
     player_videos: tuple[int, ...] | None = key(
         None, "videos in the report's player, such as [0,5]; null: 12 of them"
     )
+
+
+@command(
+    "predict",
+    "train.evaluation.predict:run_predict",
+    "name what videos show that nobody has labelled",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(
+    UnlabelledSection, ResumeSection, FitSection, FrameRateSection, SkipCostSection, DeviceSection
+):
+    """The answers."""
+
+    fps: float = key(2.5, "frames a second", above=0)
 
 
 @command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from train.config.keys import ConfigError, key, path
 from train.config.sections import Section
@@ -52,3 +53,14 @@ class AnnotationsSection(Section):
             raise ConfigError(f"columns has no {unknown[0]!r}; known are {', '.join(LIST_COLUMNS)}")
         if self.columns and not {"path", "label"} <= set(self.columns):
             raise ConfigError("columns= needs at least {path: NAME, label: NAME}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabelledSection(Section):
+    """Videos that nobody has labelled."""
+
+    input: str | None = path("FILE|FOLDER", "a video, or a folder of videos at any depth")
+    looks: Literal["none", "mp4", "gif", "png"] = key(
+        "none",
+        "also draw where the policy looks: a video, or a picture of every frame, a file each",
+    )
