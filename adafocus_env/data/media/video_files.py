@@ -8,7 +8,9 @@ one conversion (`display`), at the video's own or another rate (`frame_rate`).
 
 from __future__ import annotations
 
+import gc
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,13 @@ class VideoFileReader:
     def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
         """Frames of the video that a list calls `path`; see `listed_videos`."""
         video = self.find(path)
-        yield from watched(video, self.decode_timeout, lambda: list(self.open(video).read(indices)))
+        frames = watched(video, self.decode_timeout, lambda: deque(self.open(video).read(indices)))
+        if gc.get_freeze_count():  # a loading process, where it takes a millisecond
+            # PyAV's containers are reference cycles: until they are collected, each holds its
+            # decoder's pictures, 50 MB where they have 1920 x 1080 pixels.
+            gc.collect()
+        while frames:  # whoever takes one may let go of it: they are large
+            yield frames.popleft()
 
     def open(self, video: Path) -> VideoFile:
         """A file that `find` has found.

@@ -300,9 +300,7 @@ def test_whole_episodes_are_refused_with_the_way_to_step(make_loops):
 def test_an_action_beyond_the_one_that_stops_is_refused(make_loop):
     env = make_loop(stop=True)
     env.reset(seed=0)
-    with pytest.raises(
-        InvalidAction, match="action 50 .* which ends the episode"
-    ):
+    with pytest.raises(InvalidAction, match=r"action 50 .* which ends the episode"):
         env.step(50)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from adafocus_env.data import Videos
+from adafocus_env.data.clip_loader import begin_loading
 from adafocus_env.envs.skip_cost import RANDOM, cost_at
 from adafocus_env.features import BankEpisodes, BankFeatures, EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
@@ -256,6 +257,7 @@ def load_batches(
         num_workers=0 if isinstance(clips, BankedClips) else workers,
         collate_fn=clips.collate,
         generator=generator,
+        worker_init_fn=begin_loading,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)
