@@ -85,16 +85,19 @@ class ClipTransform:
         if self.fit == "pad":
             frames = _padded(frames)
         height, width = frames.shape[-2:]
+        fitted: Tensor
         if self.augment:
             box = _multi_scale_crop(
                 height, width, self.frame_size, crop_rng, square=self.fit != "squash"
             )
-            return F.resized_crop(frames, *box, size, antialias=True)
-        if self.fit == "crop":
+            fitted = F.resized_crop(frames, *box, size, antialias=True)
+        elif self.fit == "crop":
             # Published resize before the centre crop: shorter side 256 for a 224 crop.
             frames = F.resize(frames, [self.frame_size * 256 // 224], antialias=True)
-            return F.center_crop(frames, size)
-        return F.resize(frames, size, antialias=True)
+            fitted = F.center_crop(frames, size)
+        else:
+            fitted = F.resize(frames, size, antialias=True)
+        return fitted
 
 
 def _padded(frames: Tensor) -> Tensor:
@@ -102,7 +105,8 @@ def _padded(frames: Tensor) -> Tensor:
     height, width = frames.shape[-2:]
     side = max(height, width)
     left, top = (side - width) // 2, (side - height) // 2
-    return F.pad(frames, [left, top, side - width - left, side - height - top])
+    padded: Tensor = F.pad(frames, [left, top, side - width - left, side - height - top])
+    return padded
 
 
 def _multi_scale_crop(
