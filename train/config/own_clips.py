@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from adafocus_env import limits
 from train.config.keys import ConfigError, key, path
 from train.config.sections import Section
 
@@ -42,7 +43,7 @@ class AnnotationsSection(Section):
     split: float = key(
         0.8, "share of each class for training, where there is no val", above=0, written="X"
     )
-    seed: int = key(0, "of the split", at_least=0)
+    seed: int = key(0, "of the split", at_least=0, at_most=limits.SEED)
     skip_bad: bool = key(False, "true: clips that are missing or broken are no failure")
 
     def _check(self) -> None:
