@@ -88,7 +88,7 @@ def _videos(source: Path) -> list[Path]:
         if not source.exists():
             raise ConfigError(f"input={source} does not exist; it is a video or a folder of videos")
         return [source]
-    videos, _ = find_videos(source)
+    videos = find_videos(source).videos
     if not videos:
         raise ConfigError(f"input={source} holds no video")
     return videos
