@@ -95,7 +95,7 @@ def write_pictures(target: Path, pictures: Sequence[Image], *, fps: float) -> No
         if target.suffix.lower() == ".gif":
             part.write_bytes(gif_bytes([halved(picture) for picture in pictures], fps))
         else:
-            named = part.with_suffix(".mp4")  # OpenCV tells the format by the name
+            named = Path(f"{part}.mp4")  # OpenCV tells the format by the name
             try:
                 write_mp4(named, pictures, fps)
                 named.replace(part)

@@ -15,6 +15,7 @@ from scipy.special import softmax
 from adafocus_env.data import Videos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.envs.rendering import corners, draw_step
+from adafocus_env.files import atomic_path
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation
 
@@ -41,7 +42,9 @@ def write_policy_video(
     frames = [frame for video in pictures for frame in video]
     write_mp4(folder / "policies.mp4", frames, FRAMES_PER_SECOND)
     still = _still(pictures[0], len(evaluations))
-    cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
+    _, png = cv2.imencode(".png", cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
+    with atomic_path(folder / "policies.png") as part:
+        part.write_bytes(png.tobytes())
 
 
 def side_by_side(

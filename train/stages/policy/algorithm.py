@@ -14,7 +14,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, first_line
 from adafocus_env.memory import check_room
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
@@ -29,6 +29,12 @@ from train.runs.context import RunContext
 from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
+
+# How SB3, sb3-contrib and torch refuse arguments, beside a ValueError, which says it.
+_REFUSALS = (
+    *(AssertionError, TypeError, AttributeError, KeyError, IndexError),
+    *(RuntimeError, ArithmeticError),
+)
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,17 @@ def prepare_algorithm(
     vec_env = _vec_env(env, centered=not issubclass(algorithm, GruPPO))
     try:
         model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)
-    except AssertionError as error:  # so SB3 says that it does not act in such a space
-        other = "grid" if config.locations == "continuous" else "continuous"
+    except _REFUSALS as error:
+        if "action spaces" in str(error):
+            other = "grid" if config.locations == "continuous" else "continuous"
+            raise ConfigError(
+                f"algo={algo.name} cannot use locations={config.locations} ({first_line(error)}); "
+                f"try locations={other}"
+            ) from error
+        given = ", ".join(f"algo.{name}={value}" for name, value in algo.arguments.items())
         raise ConfigError(
-            f"algo={algo.name} cannot use locations={config.locations} ({error}); "
-            f"try locations={other}"
+            f"algo={algo.name} cannot be made of its arguments ({first_line(error)}); given are "
+            f"{given or 'those of its preset'}"
         ) from error
     model.policy.sees_cost = env.shows_cost  # type: ignore[assignment]
     vec_env.seed(config.seed + processes.rank * env.num_envs)
