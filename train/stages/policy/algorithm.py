@@ -13,12 +13,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import atomic_path, first_line
 from adafocus_env.memory import check_room
+from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.policies.spatial_head import with_patch_grid
+from agents.policies.spatial_policy import SpatialPolicy
 from agents.sb3.buffer_memory import BufferSize, buffer_size
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
@@ -30,6 +31,8 @@ from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
 
+# SB3's policies of the same kind for observations by name.
+_OF_DICTS = {"MlpPolicy": "MultiInputPolicy", "MlpLstmPolicy": "MultiInputLstmPolicy"}
 # How SB3, sb3-contrib and torch refuse arguments, beside a ValueError, which says it.
 _REFUSALS = (
     *(AssertionError, TypeError, AttributeError, KeyError, IndexError),
@@ -51,7 +54,7 @@ class PreparedAlgorithm:
 
 
 def prepare_algorithm(
-    config: Stage2Config, context: RunContext[Stage2Config], env: PatchLocalizationVectorEnv
+    config: Stage2Config, context: RunContext[Stage2Config], env: VectorEnvironment
 ) -> PreparedAlgorithm:
     """The configured algorithm on an environment.
 
@@ -70,6 +73,14 @@ def prepare_algorithm(
         class_path=algo.class_path,
         num_decisions=env.num_decisions,
     )
+    if isinstance(env.single_observation_space, spaces.Dict):
+        named = arguments.get("policy")
+        arguments |= {"policy": _OF_DICTS[named]} if named in _OF_DICTS else {}
+        if issubclass(policy_class(algorithm, arguments.get("policy")), SpatialPolicy):
+            raise ConfigError(
+                f"algo.policy={algo.arguments['policy']} reads glances alone; with env=active use "
+                "algo=gru_ppo algo.preset=loop, or leave algo.policy"
+            )
     policy = policy_class(algorithm, arguments.get("policy"))
     arguments["policy_kwargs"] = with_patch_grid(policy, arguments["policy_kwargs"], env.patch_grid)
     processes = context.processes
@@ -81,7 +92,6 @@ def prepare_algorithm(
             "algo=gru_ppo, which trains in several"
         )
     observations = env.single_observation_space
-    assert isinstance(observations, spaces.Box)
     size = buffer_size(
         algorithm,
         arguments,
@@ -94,7 +104,7 @@ def prepare_algorithm(
         place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
         check_room(f"a {size}", size.num_bytes, place, _cure(algorithm))
         log.info("%s on %s", size, place)
-        if len(observations.shape) == 1:
+        if len(observations.shape or ()) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
@@ -184,7 +194,7 @@ def refuse_to_continue(config: Stage2Config, reason: str | None) -> None:
         )
 
 
-def _vec_env(env: PatchLocalizationVectorEnv, *, centered: bool) -> VecEnv:
+def _vec_env(env: VectorEnvironment, *, centered: bool) -> VecEnv:
     vec_env: VecEnv = Sb3VecEnvAdapter(env)
     if centered and isinstance(env.single_action_space, spaces.Box):
         vec_env = CenteredActions(vec_env)
