@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from adafocus_env import limits
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.oracles import BeamOracle, GreedyOracle
@@ -23,6 +25,7 @@ from agents.baselines.simple import (
     center_agent,
 )
 
+_DIGITS = 9  # more are never meant
 Baseline = Agent | RandomOffsets
 # Core, recognizer, and the number after the colon (0 where the name has none).
 Make = Callable[[EpisodeCore, AnyRecognizer, int], Baseline]
@@ -35,6 +38,7 @@ class BaselineEntry:
     Attributes:
         make: builds the agent.
         argument: what the number after the colon is, or None where there is no colon.
+        at_most: largest such number.
         by_chance: whether another draw gives other looks.
         knows_label: an oracle: it tries every position or knows the picture, and is no policy that
             could be used.
@@ -42,6 +46,7 @@ class BaselineEntry:
 
     make: Make
     argument: str | None = None
+    at_most: int = limits.COUNT
     by_chance: bool = False
     knows_label: bool = False
 
@@ -66,7 +71,10 @@ BASELINES: dict[str, BaselineEntry] = {
     "sweep": BaselineEntry(lambda core, _, __: SweepAgent(core)),
     "saliency": BaselineEntry(lambda core, recognizer, _: SaliencyAgent(core, recognizer)),
     "beam_oracle": BaselineEntry(
-        lambda core, _, number: BeamOracle(core, number), argument="WIDTH", knows_label=True
+        lambda core, _, number: BeamOracle(core, number),
+        argument="WIDTH",
+        at_most=1024,  # sequences, of each of which every position is tried
+        knows_label=True,
     ),
     # Of glyphs_search alone.
     "expert": BaselineEntry(
@@ -88,7 +96,7 @@ def find_baseline(name: str) -> BaselineEntry | None:
     """The entry of a name such as `center` or `fixed:24`; None where there is none.
 
     Raises:
-        ValueError: the number after the colon is missing, not wanted or none.
+        ValueError: the number after the colon is missing, not wanted, none or too large.
     """
     stem, colon, number = name.partition(":")
     entry = BASELINES.get(stem)
@@ -98,6 +106,8 @@ def find_baseline(name: str) -> BaselineEntry | None:
         raise ValueError(f"{name}: {stem} takes nothing after its name")
     if entry.argument is not None and not (number.isascii() and number.isdigit()):
         raise ValueError(f"{name}: write {stem}:{entry.argument}, such as {stem}:4")
+    if entry.argument is not None and (len(number) > _DIGITS or int(number) > entry.at_most):
+        raise ValueError(f"{reprlib.repr(name)}: {entry.argument} is at most {entry.at_most}")
     return entry
 
 
