@@ -173,8 +173,10 @@ def is_sealed(path: Path) -> bool | None:
 
 
 def first_line(error: Exception) -> str:
-    """What another library says, without the tables and hints that follow."""
+    """What another library says, without the tables and hints that follow it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "Weights only load failed" in lines[0]:  # torch goes on with how to run what is in the file
+        return "it is damaged, or holds more than weights"
     return lines[0][:_LONGEST_LINE].rstrip(" :")
 
 

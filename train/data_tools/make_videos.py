@@ -55,7 +55,7 @@ def _make_videos(data_dir: Path, display: ProgressDisplay, workers: int) -> None
     """`make_videos` in a folder that no other process writes to."""
     description = {"dataset": "glyphs", "splits": {k: list(v) for k, v in SPLITS.items()}}
     done_file = data_dir / _DONE_FILE
-    if done_file.is_file() and read_json(done_file) == description:
+    if done_file.is_file() and read_json(done_file, f"delete {data_dir}") == description:
         log.info("built-in videos are in %s already", data_dir)
         return
     there = [path for path in data_dir.iterdir() if path.name != LOCK_FILE]

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import ActiveVisionVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.blind_skipping import UNIFORM_SKIP, BlindSkipping
 from agents.baselines.registry import Baseline, make_baseline
 from agents.baselines.simple import RandomOffsets
-from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
+from agents.loops import check_loop_policy
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
@@ -27,6 +28,7 @@ from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
 from train.evaluation.statistics import as_draws, each_draw
 from train.runs.context import RunContext
+from train.runs.environments import make_environment
 from train.runs.progress import ProgressDisplay
 
 _ROWS = 64
@@ -140,9 +142,12 @@ class Evaluator:
                 )
         grid = self.env.core.grid
         checkpoints = [
-            load_fitting_policy(path, grid, self.recognizer, trust=config.trust)
+            load_fitting_policy(path, grid, self.recognizer, trust=config.trust, env=config.env)
             for path in entry.checkpoints
         ]
+        if isinstance(self.env, ActiveVisionVectorEnv):
+            for checkpoint in checkpoints:
+                check_loop_policy(checkpoint, self.env)
         own = None
         if entry.own is not None:
             place = str(self.recognizer.device)
@@ -222,8 +227,14 @@ class Evaluator:
         """What a policy costs that focuses on this share of the frames."""
         agent = self._agent(self.env, policy.entry, policy.first)
         counts = inference_multiply_adds(self.recognizer, agent, self.env)
+        looks = self.env.core.looks_per_frame
+        for part in counts.keys() - {"glancer"}:
+            counts[part] *= looks
         every = counts["focuser"]
-        counts["focuser"] *= focused_share
+        # Where an episode has ended nothing runs any more; where a frame is skipped, all but one.
+        left_out = ("focuser", "classifier", "policy") if self._config.stop else ("focuser",)
+        for part in counts.keys() & set(left_out):
+            counts[part] *= focused_share
         by_part = {part: count / 1e9 for part, count in counts.items()}
         return Costs(by_part, every / 1e9, self._executed(policy, focused_share))
 
@@ -255,17 +266,17 @@ class Evaluator:
         )
         return counted / 1e9 / count
 
-    def _make_env(self, recognizer: AnyRecognizer, episodes: int) -> PatchLocalizationVectorEnv:
+    def _make_env(self, recognizer: AnyRecognizer, episodes: int) -> VectorEnvironment:
         """The split before a recognizer, for `evaluate_agent`; not more rows than episodes."""
-        return PatchLocalizationVectorEnv.from_parts(
+        return make_environment(
+            self._config,
             recognizer,
             self.videos,
             num_envs=min(self._config.batch_size or _ROWS, episodes),
             autoreset_mode="disabled",
-            locations=self._config.locations,
-            skip_cost=self._config.skip_cost if self._config.locations == "skip" else None,
-            # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
-            reward=self._config.reward or "conf",
+            observation="map",
+            skip_cost=self._config.skip_cost,
+            reward=self._config.reward,  # without one nobody reads them
             **self._rules,
         )
 
@@ -284,7 +295,7 @@ class Evaluator:
         return focused if len(focused) == count else [float(np.mean(focused))] * count
 
     def _agent(
-        self, env: PatchLocalizationVectorEnv, entry: PolicyEntry, learned: BasePolicy | None
+        self, env: VectorEnvironment, entry: PolicyEntry, learned: BasePolicy | None
     ) -> Baseline | BasePolicy:
         """Who says where to look in an environment."""
         return make_baseline(entry.stem, env.core, self.recognizer) if learned is None else learned

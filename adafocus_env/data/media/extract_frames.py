@@ -155,8 +155,10 @@ def frames_extracted(job: ExtractJob) -> int | None:
         return None
     try:
         record = read_json(job.folder / RECORD_FILE)
-        num_frames = int(record.pop("num_frames"))
-    except (OSError, ValueError, KeyError, TypeError):
+        num_frames = record.pop("num_frames", None)
+        if type(num_frames) is not int or num_frames < 0:
+            raise ValueError(f"num_frames={num_frames}")
+    except (OSError, ValueError):
         raise ValueError(
             f"{job.folder} exists but holds no {RECORD_FILE} of this command: it was made by "
             "something else; remove it or name another target="
