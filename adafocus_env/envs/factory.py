@@ -21,6 +21,7 @@ from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
 from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_features import BankFeatures
+from adafocus_env.features.judges import Judges
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
@@ -99,17 +100,19 @@ def make_core_from_parts(
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
+    focus_size: int | None = None,
     observation: Literal["map", "vector"] = "map",
     reward: str = "random",
     baseline_positions: Literal["pixel", "grid"] = "pixel",
     skip_cost: float | Literal["random"] | None = None,
     bank: FeatureBank | None = None,
+    judges: Judges | None = None,
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
     num_workers: int = 0,
 ) -> PatchLocalizationCore:
-    """The core over networks and videos, and perhaps a bank, that are already there."""
+    """The core over networks and videos, perhaps a bank and judges, that are already there."""
     recognizer = recognizer.divided(video_div)
     config = recognizer.config
     grid = PatchGrid(
@@ -121,6 +124,8 @@ def make_core_from_parts(
             recognizer,
             videos,
             patch_size=patch_size,
+            focus_size=focus_size,
+            judges=judges,
             observation=observation,
             amp=amp,
             compile=compile,
@@ -128,6 +133,11 @@ def make_core_from_parts(
         )
     else:
         _require_grid(locations, baseline_positions)
+        if focus_size is not None:
+            raise ValueError(
+                "focus_size is for the focuser, whose features a bank holds; leave it out, or use "
+                "features='live'"
+            )
         if amp != "none" or compile:
             raise ValueError(
                 "amp and compile are for the networks, and a bank's features were computed by them "
@@ -139,6 +149,7 @@ def make_core_from_parts(
             bank,
             positions=grid.all_offsets(),
             patch_size=patch_size,
+            judges=judges,
             observation=observation,
             bank_device=bank_device,
         )
@@ -189,7 +200,7 @@ def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
 # The arguments of `from_parts` and of `make`, under the names that the two functions above give.
 RULES = tuple(name for name in _keywords(make_core_from_parts) if name != "num_rows")
 ARGUMENTS = tuple(
-    name for name in (*_keywords(make_core), *RULES) if name not in ("num_rows", "bank")
+    name for name in (*_keywords(make_core), *RULES) if name not in ("num_rows", "bank", "judges")
 )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
 Sizes = TypeVar("Sizes", bound="RecognizerSizes")
+_NEW = object()
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class RecognizerSizes:
         *("pixel_mean", "pixel_std"),
     )
     focus_entries: ClassVar[tuple[str, ...]] = ("focuser", "pixel_mean", "pixel_std")
+    # Entries that came later, and what they mean where files and fingerprints lack them.
+    as_before: ClassVar[Mapping[str, Any]] = {"classifier": "gru"}
 
     class_names: tuple[str, ...]
     num_frames: int = 16
@@ -71,6 +74,11 @@ class RecognizerSizes:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    def described(self) -> dict[str, Any]:
+        """All entries; without those that earlier versions had not, where they are as then."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if self.as_before.get(k, _NEW) != v}
 
     @classmethod
     def from_json(cls: type[Sizes], values: Mapping[str, Any]) -> Sizes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from adafocus_env.envs import PatchLocalizationCore
 from adafocus_env.networks import AnyRecognizer
+from agents.baselines.motion import MotionAgent
 from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.baselines.saliency import SaliencyAgent
 from agents.baselines.simple import (
@@ -32,16 +33,18 @@ class BaselineEntry:
     """One name.
 
     Attributes:
-        make: builds the agent.
+        make: builds the agent; None for what is no agent of one environment, see `why_not`.
         argument: what the number after the colon is, or None where there is no colon.
         by_chance: whether another draw gives other looks.
         knows_label: an oracle: it tries every position and is no policy that could be used.
+        why_not: why nothing makes it: the benchmark plays it.
     """
 
-    make: Make
+    make: Make | None
     argument: str | None = None
     by_chance: bool = False
     knows_label: bool = False
+    why_not: str = ""
 
 
 def _fixed(core: PatchLocalizationCore, position: int) -> FixedAgent:
@@ -52,6 +55,8 @@ def _fixed(core: PatchLocalizationCore, position: int) -> FixedAgent:
         )
     return FixedAgent(actions_of_positions(core, np.array(position)))
 
+
+BEST_FIXED, CROSS_ORACLE, FULL_FRAME = "best_fixed", "cross_oracle", "full_frame"
 
 BASELINES: dict[str, BaselineEntry] = {
     "random": BaselineEntry(
@@ -65,6 +70,12 @@ BASELINES: dict[str, BaselineEntry] = {
     "saliency": BaselineEntry(lambda core, recognizer, _: SaliencyAgent(core, recognizer)),
     "beam_oracle": BaselineEntry(
         lambda core, _, number: BeamOracle(core, number), argument="WIDTH", knows_label=True
+    ),
+    "motion": BaselineEntry(lambda core, _, __: MotionAgent(core)),
+    BEST_FIXED: BaselineEntry(None, why_not="its position is chosen on the training split"),
+    FULL_FRAME: BaselineEntry(None, argument="SIZE", why_not="its focuser sees whole frames"),
+    CROSS_ORACLE: BaselineEntry(
+        None, knows_label=True, why_not="two classifiers choose looks for each other"
     ),
 }
 
@@ -114,6 +125,11 @@ def make_baseline(name: str, core: PatchLocalizationCore, recognizer: AnyRecogni
     entry = find_baseline(name)
     if entry is None:
         raise ValueError(f"unknown policies [{name!r}]; {known_names(name)}")
+    if entry.make is None:
+        raise ValueError(
+            f"{name} is no agent of one environment: {entry.why_not}; 'adafocus benchmark "
+            f"policies=[{name}]' plays it"
+        )
     number = int(name.partition(":")[2] or 0)
     return entry.make(core, recognizer, number)
 

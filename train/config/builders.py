@@ -36,7 +36,9 @@ def recognizer_config(
         "activation_cap": config.activation_cap,
     }
     if config.family == RecognizerConfig.family:
-        return RecognizerConfig(hidden_dim=config.need("hidden_dim"), **shared)
+        return RecognizerConfig(
+            hidden_dim=config.need("hidden_dim"), classifier=config.classifier, **shared
+        )
     try:
         return ShiftRecognizerConfig(
             num_glance_frames=config.need("num_glance_frames"),

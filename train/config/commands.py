@@ -19,6 +19,7 @@ from train.config.learning import (
     AlgorithmSection,
     BackbonesSection,
     ClassifierSection,
+    CrossFitSection,
     FeaturesSection,
     GridSection,
     PlayedSection,
@@ -170,6 +171,7 @@ class Stage2Config(
     AlgorithmSection,
     ScheduleSection,
     PlayedSection,
+    CrossFitSection,
     PolicyFramesSection,
     PolicySection,
 ):

@@ -175,6 +175,18 @@ class FeaturesSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossFitSection(Section):
+    """Who judges training videos."""
+
+    cross_fit: tuple[str, ...] | None = key(
+        None,
+        "runs of stage 1 on parts of the training videos: each of these is judged by the first of "
+        "them that has not learned from it; null: by the classifier of resume=",
+        written="[RUN,...]",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlayedSection(LocationsSection, SkipCostSection, FeaturesSection, PrecisionSection):
     """The environment."""
 

@@ -213,6 +213,9 @@ class NetworksSection(ClipSection):
     focuser: str = key(help="backbone of the focuser", written="NAME")
     glance_size: int = key(help="side of a frame as the glancer sees it")
     glance_resize: str = key(help="how it is made", written="nearest|area")
+    classifier: Literal["gru", "mean"] = key(
+        "gru", "recurrent: what reads the frames; mean: a hidden layer of hidden_dim, for few clips"
+    )
     hidden_dim: int | None = key(None, "recurrent: size of the classifier's state", at_least=1)
     video_div: int | None = key(
         None,
@@ -227,6 +230,11 @@ class NetworksSection(ClipSection):
     )
 
     def _check(self) -> None:
+        if self.family != "recurrent" and self.classifier != "gru":
+            raise ConfigError(
+                f"classifier={self.classifier} is for family=recurrent; leave it out, or choose "
+                "another model="
+            )
         for family, names in _OF_FAMILY.items():
             for name in names:
                 value = getattr(self, name)

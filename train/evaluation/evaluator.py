@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,22 +14,30 @@ from stable_baselines3.common.policies import BasePolicy
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.blind_skipping import UNIFORM_SKIP, BlindSkipping
-from agents.baselines.registry import Baseline, make_baseline
-from agents.baselines.simple import RandomOffsets
+from agents.baselines.oracles import GreedyOracle
+from agents.baselines.registry import (
+    BEST_FIXED,
+    CROSS_ORACLE,
+    FULL_FRAME,
+    Baseline,
+    make_baseline,
+)
+from agents.baselines.simple import RandomOffsets, center_agent
 from agents.evaluation import Evaluation, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
 from train.config.learning import MetricsSection
+from train.evaluation import cross_oracle
 from train.evaluation.flops import Costs, inference_multiply_adds
+from train.evaluation.judged_split import JudgedSplit, find_best_fixed
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
 from train.evaluation.statistics import as_draws, each_draw
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
-_ROWS = 64
 _COUNTED_VIDEOS = 16
 
 
@@ -63,12 +71,15 @@ class PolicyResult:
         own: the same looks with the policy's own stage-3 classifier, or `common` without one.
         has_own: whether there was one.
         seconds: wall-clock time of `common`, decoding included.
+        random: random looks before the classifiers of `common`, where these are not the common
+            one; else None.
     """
 
     common: Evaluation
     own: Evaluation
     has_own: bool
     seconds: float
+    random: Evaluation | None = None
 
     @property
     def focused_share(self) -> float:
@@ -77,7 +88,7 @@ class PolicyResult:
 
     def same_classifier(self) -> PolicyResult:
         """As if there were no classifier of its own."""
-        return PolicyResult(self.common, self.common, has_own=False, seconds=self.seconds)
+        return replace(self, own=self.common, has_own=False)
 
     def seen(self) -> Evaluation:
         """Rewards by the common recognizer, all else by the policy's own."""
@@ -108,11 +119,13 @@ class Evaluator:
         training: bool = False,
     ):
         self.recognizer = recognizer
-        self.videos = context.open_split(split, training=training)
+        self._split = JudgedSplit(context, split, training=training)
+        self.videos = self._split.videos
         check_classes(recognizer, self.videos)
+        self._context = context
         self._config = context.config
-        self._rules = context.rules(split)
-        self.env = self._make_env(recognizer, len(self.videos))
+        self._best_fixed: int | None = None
+        self.env = self._split.env(recognizer, len(self.videos))
 
     @classmethod
     def open(cls, entries: Sequence[PolicyEntry], context: RunContext[JudgingSection]) -> Evaluator:
@@ -131,7 +144,12 @@ class Evaluator:
             ValueError: such as `fixed:49` on a grid of 49 positions.
         """
         config = self._config
-        if not entry.checkpoints:
+        if entry.stem == CROSS_ORACLE and config.halves is None:
+            raise ConfigError(
+                "cross_oracle needs halves=[RUN,RUN], two runs of stage 1 on two halves of the "
+                "training videos; 'adafocus run' makes them"
+            )
+        if entry.baseline is not None and entry.baseline.make is not None:
             agent = make_baseline(entry.stem, self.env.core, self.recognizer)
             if isinstance(agent, RandomOffsets) and config.features != "live":
                 raise ConfigError(
@@ -171,9 +189,13 @@ class Evaluator:
             title: of the progress bar.
         """
         entry, seed = policy.entry, self._config.seed
-        draws = draws if entry.by_chance else 1
         count = len(self.videos) if videos is None else len(videos)
-        env = self.env if videos is None else self._make_env(self.recognizer, count)
+        if entry.stem == CROSS_ORACLE:
+            return self._cross_judged(display, videos, count, draws, title)
+        if entry.stem == BEST_FIXED and self._best_fixed is None:
+            self._best_fixed = find_best_fixed(self.recognizer, self._context, display, title)
+        draws = draws if entry.by_chance else 1
+        env = self._env_of(entry, count)
         policies: Sequence[BasePolicy | None] = policy.checkpoints or [None]
         episodes = count * draws * len(policies) * (1 if policy.own is None else 2)
         with display.part(f"{title}: {entry.name}", episodes) as progress:
@@ -200,7 +222,7 @@ class Evaluator:
             common = as_draws(parts)
             if policy.own is None:
                 return PolicyResult(common, common, has_own=False, seconds=seconds)
-            env = self._make_env(policy.own, count)
+            env = self._split.env_of(entry, policy.own, count)
             replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
             return PolicyResult(common, as_draws(replayed), has_own=True, seconds=seconds)
 
@@ -220,8 +242,9 @@ class Evaluator:
 
     def costs(self, policy: LoadedPolicy, focused_share: float) -> Costs:
         """What a policy costs that focuses on this share of the frames."""
-        agent = self._agent(self.env, policy.entry, policy.first)
-        counts = inference_multiply_adds(self.recognizer, agent, self.env)
+        env = self._env_of(policy.entry, len(self.videos))
+        agent = self._agent(env, policy.entry, policy.first)
+        counts = inference_multiply_adds(self.recognizer, agent, env)
         every = counts["focuser"]
         counts["focuser"] *= focused_share
         by_part = {part: count / 1e9 for part, count in counts.items()}
@@ -237,7 +260,7 @@ class Evaluator:
             "dataset": config.dataset,
             "reward": config.reward,
             "features": config.features,
-            "baseline_positions": self._rules["baseline_positions"],
+            "baseline_positions": self._split.rules["baseline_positions"],
             "recognizer_sha256": self.recognizer.fingerprint(),
             **self._map_rule,
         }
@@ -247,7 +270,7 @@ class Evaluator:
         if focused_share < 1.0:
             count = min(_COUNTED_VIDEOS, len(self.videos))
         videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
-        env = self._make_env(self.recognizer, 1)
+        env = self._env_of(entry, 1)
         agent = self._blindly(self._agent(env, entry, policy.first), entry, focused_share)
         seed, cost = self._config.seed, entry.skip_cost
         counted = executed_multiply_adds(
@@ -255,19 +278,37 @@ class Evaluator:
         )
         return counted / 1e9 / count
 
-    def _make_env(self, recognizer: AnyRecognizer, episodes: int) -> PatchLocalizationVectorEnv:
-        """The split before a recognizer, for `evaluate_agent`; not more rows than episodes."""
-        return PatchLocalizationVectorEnv.from_parts(
-            recognizer,
-            self.videos,
-            num_envs=min(self._config.batch_size or _ROWS, episodes),
-            autoreset_mode="disabled",
-            locations=self._config.locations,
-            skip_cost=self._config.skip_cost if self._config.locations == "skip" else None,
-            # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
-            reward=self._config.reward or "conf",
-            **self._rules,
-        )
+    def _env_of(self, entry: PolicyEntry, episodes: int) -> PatchLocalizationVectorEnv:
+        """As a policy sees the split before the common recognizer."""
+        if episodes == len(self.videos) and not entry.stem.startswith(FULL_FRAME):
+            return self.env
+        return self._split.env_of(entry, self.recognizer, episodes)
+
+    def _cross_judged(
+        self,
+        display: ProgressDisplay,
+        videos: Sequence[int] | None,
+        count: int,
+        draws: int,
+        title: str,
+    ) -> PolicyResult:
+        """Two classifiers' oracles, each judged by the other one."""
+        config, place = self._config, str(self.recognizer.device)
+        halves = [
+            self._split.env(load_configured(run, "halves", config, place), count)
+            for run in config.halves or ()
+        ]
+        began = time.perf_counter()
+        with display.part(f"{title}: {CROSS_ORACLE}", count * cross_oracle.EPISODES) as progress:
+            found = cross_oracle.cross_oracle(
+                halves,
+                seed=config.seed,
+                draws=draws,
+                videos=videos,
+                progress=lambda done: progress.advance(count=done),
+            )
+        took = time.perf_counter() - began
+        return PolicyResult(found.oracle, found.oracle, False, took, found.random)
 
     def _focused_shares(
         self, entry: PolicyEntry, before: Mapping[str, PolicyResult]
@@ -287,7 +328,16 @@ class Evaluator:
         self, env: PatchLocalizationVectorEnv, entry: PolicyEntry, learned: BasePolicy | None
     ) -> Baseline | BasePolicy:
         """Who says where to look in an environment."""
-        return make_baseline(entry.stem, env.core, self.recognizer) if learned is None else learned
+        if learned is not None:
+            return learned
+        if entry.stem == CROSS_ORACLE:
+            return GreedyOracle(env.core)
+        if entry.stem == BEST_FIXED:
+            assert self._best_fixed is not None
+            return make_baseline(f"fixed:{self._best_fixed}", env.core, self.recognizer)
+        if entry.stem.partition(":")[0] == FULL_FRAME:
+            return center_agent(env.core)
+        return make_baseline(entry.stem, env.core, self.recognizer)
 
     def _blindly(
         self, agent: Baseline | BasePolicy, entry: PolicyEntry, share: float

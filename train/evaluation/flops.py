@@ -99,19 +99,24 @@ def run_flops(config: FlopsConfig, display: ProgressDisplay) -> None:
 
 
 def multiply_adds(
-    recognizer: AnyRecognizer, policy: BasePolicy | None = None
+    recognizer: AnyRecognizer, policy: BasePolicy | None = None, *, focus_size: int | None = None
 ) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
     Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
     reward baseline's patch is not part of inference. Nothing is computed: copies of the networks on
     the meta device, which have shapes and no weights, take the CPU's way through a GRU.
+
+    Args:
+        recognizer: whose networks.
+        policy: None for none.
+        focus_size: side of what the focuser sees in pixels; None: the recognizer's patches.
     """
     config = recognizer.config
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         copied = build_recognizer(config).eval()
         frames = _dark(copied.glance_group, config.frame_size)
-        patches = _dark(copied.focus_group, config.patch_size)
+        patches = _dark(copied.focus_group, focus_size or config.patch_size)
         counts = {
             "glancer": _count(lambda: copied.glance(frames)) / copied.glance_group,
             "focuser": _count(lambda: copied.focus(patches)) / copied.focus_group,
@@ -170,7 +175,12 @@ def inference_multiply_adds(
     """
     if isinstance(agent, BasePolicy):
         return dict(multiply_adds(recognizer, agent))
-    counts = dict(multiply_adds(recognizer))
+    source = env.core.source
+    counts = dict(
+        multiply_adds(
+            recognizer, focus_size=getattr(source, "focus_size", None) or source.patch_size
+        )
+    )
     beam = agent.width if isinstance(agent, BeamOracle) else 1
     if isinstance(agent, Oracle):
         counts["focuser"] *= env.core.grid.num_actions

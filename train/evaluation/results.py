@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from agents.baselines.registry import BEST_FIXED
 from agents.evaluation import Evaluation
 from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
@@ -21,7 +22,7 @@ from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
 # What paired differences and the regret are taken to.
-_REFERENCES = ("random", "center")
+_REFERENCES = ("random", "center", BEST_FIXED, "motion")
 _ORACLE = "greedy_oracle"
 _SEED_FIELDS = ("return_mean", "reward_mean", "top1", "map")
 
@@ -117,8 +118,11 @@ class Results:
         entries = {other: item.entry for other, item in self.measured.items()}
         here = results[name]
         others = [other for other in compared_with(name, entries) if other in results]
+        seen = {other: results[other].seen() for other in others}
+        if here.random is not None:  # no other looks were before the same classifiers
+            others, seen = ["random"], {"random": here.random}
         regret = None
-        if _ORACLE in results and name != _ORACLE:
+        if _ORACLE in results and name != _ORACLE and here.random is None:
             regret = difference_to(results[_ORACLE].common, here.common)["return"]
         blind: dict[str, str] = {}
         for other in others:
@@ -126,9 +130,7 @@ class Results:
             if frames is not None:
                 blind.setdefault(frames.way, other)
         return {
-            "differences": {
-                other: difference_to(here.seen(), results[other].seen()) for other in others
-            },
+            "differences": {name: difference_to(here.seen(), seen[name]) for name in others},
             "blind_references": blind,
             "regret": regret,
         }
