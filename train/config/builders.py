@@ -62,7 +62,7 @@ def open_split(config: VideosSection, split: str, *, training: bool, num_frames:
     options = VideoOptions(
         num_frames=num_frames,
         frame_size=config.frame_size,
-        augment=training,
+        augment=training and config.augment,
         crop=config.crop,
         flip=config.flip,
         crops=config.crops,

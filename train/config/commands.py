@@ -24,6 +24,7 @@ from train.config.learning import (
     GridSection,
     PlayedSection,
     PolicyFramesSection,
+    PretrainedSection,
     ScheduleSection,
     SelectSection,
     SkipCostSection,
@@ -35,7 +36,6 @@ from train.config.sections import (
     PolicySection,
     RecognizerSection,
     ResumeSection,
-    RunSection,
     Section,
     VideosSection,
     WorkersSection,
@@ -155,7 +155,9 @@ class Stage0Config(ResumeSection, BackbonesSection):
     processes=True,
 )
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(ResumeSection, BackbonesSection, ClassifierSection):
+class Stage1Config(
+    ResumeSection, BackbonesSection, ClassifierSection, GridSection, FeaturesSection
+):
     """Stage 1."""
 
 
@@ -242,7 +244,7 @@ class Stage3Config(
     processes=True,
 )
 @dataclass(frozen=True, kw_only=True)
-class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, RunSection):
+class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, PretrainedSection):
     """The bank."""
 
     target: str | None = path(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from train.config.keys import ConfigError, key, path, recipe
-from train.config.sections import NewNetworksSection, PrecisionSection, Section
+from train.config.sections import NewNetworksSection, PrecisionSection, RunSection, Section
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ class MetricsSection(Section):
 class SelectSection(MetricsSection):
     """Which weights are kept."""
 
-    select_by: Literal["top1", "map"] = key(
-        "top1", "weights are chosen by it on the validation split"
+    select_by: Literal["top1", "map", "confidence"] = key(
+        "top1",
+        "weights are chosen by it on the validation split; confidence: in the true class, mean "
+        "over the frames",
     )
 
 
@@ -84,8 +86,8 @@ class SupervisedSection(ScheduleSection, SelectSection, PrecisionSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackbonesSection(SupervisedSection, NewNetworksSection):
-    """Backbones that are trained, and from where."""
+class PretrainedSection(RunSection, NewNetworksSection):
+    """New networks, and where their backbones come from."""
 
     pretrained_glancer: str | None = path(
         "RUN|FILE",
@@ -95,6 +97,12 @@ class BackbonesSection(SupervisedSection, NewNetworksSection):
         "RUN|FILE",
         "run folder of stage0 pretrain_glancer=false, or such a file",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesSection(SupervisedSection, PretrainedSection):
+    """Backbones that are trained."""
+
     backbone_lr: float | None = recipe("learning rate of glancer and focuser")
 
 

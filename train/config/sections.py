@@ -193,6 +193,11 @@ class VideosSection(ClassesSection, FrameRateSection, ClipSection):
     eval_sampling: Literal["center", "test", "dense"] = key(
         "center", "of the frames of other clips; center: published validation"
     )
+    augment: bool = key(
+        True,
+        "training clips by chance: frames, crops, mirrored; false: as for evaluation, so that one "
+        "bank serves all splits",
+    )
     crop: bool = key(help="cut frames as published; false: they have the right size")
     flip: bool = key(help="mirror half of the training clips")
     crops: Literal["same", "independent"] = key(

@@ -18,6 +18,7 @@ from train.config.sections import ResumeSection, Section
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
+VALIDATION_FILE = "validation.json"  # what the validation split said after some of the epochs
 CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
 

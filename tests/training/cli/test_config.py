@@ -285,7 +285,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override, message):
         ("stage3", "algo.gamma=0", "stage3 does not use algo= (demo, flops, stage2 and tune do)"),
         ("evaluate", "algo=ppo", "evaluate does not use algo="),
         ("make-videos", "experiment=glyphs", "make-videos does not use experiment="),
-        ("stage1", "features=bank:x", "stage1 does not use features= (stage2, tune, stage3, eva"),
+        ("stage0", "features=bank:x", "stage0 does not use features= (stage1, stage2, tune, st"),
     ],
 )
 def test_a_key_that_a_command_does_not_use_is_refused(command, override, message):

@@ -121,6 +121,7 @@ class KeepBestPolicy(BaseCallback):
         names = ("return", "top1", "confidence", "baseline_confidence")
         for name, value in zip(names, everywhere, strict=True):
             self.logger.record(f"val/{name}", value)
+        self._context.note_evaluation(epoch, dict(zip(names, everywhere, strict=True)))
         mean_return, top1 = everywhere[:2]
         self._show(evaluation, epoch)
         self.logger.dump(self.num_timesteps)
