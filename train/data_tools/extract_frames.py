@@ -122,6 +122,12 @@ def _report(
     display.console.print(
         f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
     )
+    stretched = [job.video for job, result in ordered if result.pixel_aspect != 1]
+    if stretched:
+        display.console.print(
+            f"pixels are not square in {len(stretched)} videos, the first of them {stretched[0]}: "
+            "their frames stay as they are stored, as training reads them from video files"
+        )
     if failed:
         raise ConfigError(
             f"{len(failed)} of {len(results)} videos failed, the first with: "

@@ -185,9 +185,14 @@ class VideoFile:
         """The wanted frames from the packets at which decoding may begin before them.
 
         Raises:
-            Distrust: the index cannot be trusted, or packets or frames are not where it says.
+            Distrust: the index cannot be trusted, packets or frames are not where it says, or one
+                is damaged.
         """
+        import av
+
         with open_video(self.path) as (container, stream):
+            # What a decoder puts in place of damage may depend on all that it saw before.
+            stream.codec_context.options = {"err_detect": "+explode"}
             self.pixel_aspect = stream.sample_aspect_ratio or Fraction(1)
             index = index_of(self.path, self._index_folder, (container, stream))
             if not index.why_counted and wanted[-1] >= len(index.order):
@@ -206,7 +211,10 @@ class VideoFile:
                         position in stretch.frames or not unused[position]
                     ):
                         check_same(index, position, packet)
-                        frames.take(decoded(stream, packet))
+                        try:
+                            frames.take(decoded(stream, packet))
+                        except av.error.FFmpegError as error:
+                            raise Distrust from error
                     position += 1
                     if position > stretch.last:
                         break

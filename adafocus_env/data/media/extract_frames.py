@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +79,13 @@ class Extracted:
     Attributes:
         num_frames: written; 0 if it failed.
         num_bytes: that they take on disk.
+        pixel_aspect: width of a pixel by its height, which frames are not stretched by.
         error: why it failed; None if it did not.
     """
 
     num_frames: int = 0
     num_bytes: int = 0
+    pixel_aspect: Fraction = Fraction(1)
     error: str | None = None
 
 
@@ -181,21 +184,18 @@ def extract_video(job: ExtractJob) -> Extracted:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        num_frames, num_bytes = watched(
-            job.video, job.decode_timeout, lambda: _write_frames(job, part)
-        )
-        record = {**job.settings.record(), "num_frames": num_frames}
+        written = watched(job.video, job.decode_timeout, lambda: _write_frames(job, part))
+        record = {**job.settings.record(), "num_frames": written.num_frames}
         write_json(part / RECORD_FILE, record)
         part.rename(job.folder)
     except (VideoError, cv2.error) as error:
         return Extracted(error=str(error))
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Extracted(num_frames, num_bytes)
+    return written
 
 
-def _write_frames(job: ExtractJob, folder: Path) -> tuple[int, int]:
-    """Frames written, and the bytes they take on disk."""
+def _write_frames(job: ExtractJob, folder: Path) -> Extracted:
     num_frames = num_bytes = 0
     quality = [cv2.IMWRITE_JPEG_QUALITY, job.settings.quality, *_SUBSAMPLING]
     video = VideoFile(job.video, job.settings.frame_rate)
@@ -206,7 +206,7 @@ def _write_frames(job: ExtractJob, folder: Path) -> tuple[int, int]:
         num_frames += 1
         num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
     video.check_end()
-    return num_frames, num_bytes
+    return Extracted(num_frames, num_bytes, video.pixel_aspect)
 
 
 def scale_to_height(frame: Frame, height: int | None) -> Frame:

@@ -15,7 +15,11 @@ _OFF_THE_GRID = 1 / (1 << 17)  # ... and moves those between two places away fro
 
 
 def frames_at_rate(
-    times: Sequence[Fraction], durations: Sequence[Fraction], rate: Fraction
+    times: Sequence[Fraction],
+    durations: Sequence[Fraction],
+    rate: Fraction,
+    *,
+    alone: bool = True,
 ) -> list[int]:
     """Which frame of a video each frame at another rate is.
 
@@ -32,14 +36,17 @@ def frames_at_rate(
         times: when each frame is shown in seconds, from the beginning of the file; ascending.
         durations: how long, in seconds.
         rate: R, frames a second.
+        alone: nothing else is in the file, no sound: then FFmpeg begins with the first frame
+            however late it is, else it fills the places before with it.
 
     Returns:
         Indices into `times`, ascending.
     """
     chosen: list[int] = []
     begun_late = [0, 0, 0]
+    first = round(_in_places(times[0] * rate)) if alone and times else 0
     for index, (time, duration) in enumerate(zip(times, durations, strict=True)):
-        late = _in_places(time * rate) - len(chosen)
+        late = _in_places(time * rate) - max(0, first) - len(chosen)
         lag = late + float(duration * rate)
         late = 0.0 if late < 0 < lag else late
         places, before = 1, 0

@@ -13,6 +13,8 @@ from adafocus_env.data.media.open_video import open_video
 from adafocus_env.data.media.packet_index import FileVersion, index_of, version_of
 from adafocus_env.data.media.reading_through import numbered_frames
 
+_JUMP = 10  # seconds
+
 
 def count_frames(path: Path, index_folder: Path | None = None) -> int:
     """Frames at the video's own rate: its packets, or what decoding gives where they are not them.
@@ -47,6 +49,8 @@ def _decoded_times(version: FileVersion) -> tuple[tuple[int | None, ...], tuple[
 
 @lru_cache(maxsize=32)
 def _frames_shown(version: FileVersion, index_folder: Path | None, rate: Fraction) -> list[int]:
+    import av
+
     path = version.path
     index = index_of(path, index_folder)
     units: Iterable[int | None]
@@ -59,6 +63,11 @@ def _frames_shown(version: FileVersion, index_folder: Path | None, rate: Fractio
         base = stream.time_base
         own_rate = stream.guessed_rate or stream.average_rate
         start = Fraction(container.start_time or 0, 1_000_000)
+        may_jump = av.format.Flags.ts_discont in av.format.Flags(container.format.flags)
+        if may_jump and base is not None:
+            # Where times may jump, ffmpeg counts from the streams that it uses: not from the sound.
+            start = (stream.start_time or 0) * base
+        alone = len(container.streams) == 1
     if None in units or base is None:
         if not own_rate:
             raise VideoError(
@@ -73,4 +82,19 @@ def _frames_shown(version: FileVersion, index_folder: Path | None, rate: Fractio
     for k, length in enumerate(lengths):
         before = times[k] - times[k - 1] if k else usual
         durations.append(length * base if length else before)
-    return frames_at_rate(times, durations, rate)
+    if may_jump:
+        times = _without_jumps(times, durations)
+    return frames_at_rate(times, durations, rate, alone=alone)
+
+
+def _without_jumps(times: list[Fraction], durations: list[Fraction]) -> list[Fraction]:
+    """Times of streams that were joined: after a jump the frames go on where the last one ended.
+
+    As ffmpeg does it for containers of broadcasts; its threshold (`-dts_delta_threshold`).
+    """
+    going_on, shift = times[:1], Fraction(0)
+    for k in range(1, len(times)):
+        if not 0 <= times[k] - times[k - 1] <= _JUMP:
+            shift = going_on[-1] + durations[k - 1] - times[k]
+        going_on.append(times[k] + shift)
+    return going_on

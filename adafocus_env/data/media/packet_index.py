@@ -89,7 +89,15 @@ class PacketIndex:
 
 def picture_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[Any]]:
     """Packets that hold something; AVI marks repeated pictures by empty ones."""
-    for packet in container.demux(stream):
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except IndexError:  # PyAV does not know a stream that begins on the way; it is not ours
+            packets = container.demux(stream)
+            continue
+        if packet is None:
+            return
         if packet.size:
             beat()
             yield packet

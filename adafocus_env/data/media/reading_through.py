@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def decoded(stream: VideoStream, packet: Packet[Any] | None) -> list[VideoFrame]:
-    """What comes out of the decoder when a packet goes in; what it cannot use is left out."""
-    import av
+    """What comes out of the decoder when a packet goes in.
 
+    Raises:
+        av.error.FFmpegError: it cannot use the packet.
+    """
     try:
         return stream.codec_context.decode(packet)
-    except av.error.FFmpegError:
-        return []
     finally:
         beat()
 
@@ -37,6 +38,8 @@ def numbered_frames(
 
     coming: list[int] = []  # times of packets whose frames have not come out
     by_time, number = numbered_by_time(stream), -1
+    begin: float | None = None  # pictures before this time may need what is not there
+    shown: int | None = None  # when the last picture is shown
     packets = itertools.chain(picture_packets(container, stream), [None])
     while True:
         try:
@@ -46,12 +49,24 @@ def numbered_frames(
         if packet is not None and not packet.is_discard:
             if packet.pts is None or packet.pts in coming:
                 by_time = False
+            elif shown is not None and packet.pts < shown:
+                by_time = False  # streams were joined, and times restart
             elif by_time:
                 heapq.heappush(coming, packet.pts)
-        for picture in decoded(stream, packet):
-            if by_time and picture.pts in coming:
-                while heapq.heappop(coming) != picture.pts:
-                    number += number >= 0  # one that was lost; before the first none is
+                if begin is None:
+                    begin = packet.pts if packet.is_keyframe else math.inf
+        try:
+            pictures = decoded(stream, packet)
+        except av.error.FFmpegError:  # what cannot be decoded is left out
+            pictures = []
+        for picture in pictures:
+            if by_time:
+                if picture.pts not in coming:
+                    continue  # it comes too late, in a damaged file: its number was passed over
+                assert begin is not None
+                while (lost := heapq.heappop(coming)) != picture.pts:
+                    number += number >= 0 or lost >= begin
+                shown = picture.pts
             number += 1
             yield number, picture
         if packet is None:

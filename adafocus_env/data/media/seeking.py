@@ -45,6 +45,7 @@ class OrderedFrames:
         self._wanted = iter(sorted(stretch.frames.values()))
         self._due = next(self._wanted, None)
         self._found: dict[int, Frame] = {}
+        self._last = int(index.pts[stretch.first])
         self._display = display
 
     @property
@@ -56,12 +57,14 @@ class OrderedFrames:
         """Keep those that are wanted.
 
         Raises:
-            Distrust: a picture is damaged; how it is mended depends on what was decoded before.
+            Distrust: a picture is damaged, and how it is mended depends on what was decoded before;
+                or the order of the pictures, or a time, is not that of the packets.
         """
         for picture in pictures:
-            if picture.is_corrupt:
+            if picture.is_corrupt or picture.pts is None or picture.pts < self._last:
                 raise Distrust
-            number = self._numbers.get(-1 if picture.pts is None else picture.pts)
+            self._last = picture.pts
+            number = self._numbers.get(picture.pts)
             if number is not None:
                 self._found[number] = self._display(picture)
 

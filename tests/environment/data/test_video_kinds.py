@@ -54,13 +54,14 @@ def write(
 ):
     """A video whose frame i has number i and is shown at `times[i]` / rate seconds."""
     with av.open(str(path), "w", options=container_options or {}) as container:
-        heard = container.add_stream(sound.codec, rate=48000) if sound else None
         if pictures:
             stream = container.add_stream(codec, rate=rate, options=options or {})
             stream.width, stream.height, stream.pix_fmt = *SIZE, pix_fmt
             stream.codec_context.thread_count = 1
             if change:
                 change(stream)
+        heard = container.add_stream(sound.codec, rate=48000) if sound else None
+        if pictures:
             packets = []
             for i, time in enumerate(times):
                 frame = av.VideoFrame.from_ndarray(bars(i), format="rgb24")
@@ -259,6 +260,80 @@ def test_a_truncated_stream_gives_its_frames_and_breaks_off(folder):
         video.check_end()
     with pytest.raises(VideoError, match=r"part\.mkv: .* frame 39 is needed"):
         list(VideoFile(part).read([3, 39]))
+
+
+def test_streams_that_are_joined_go_on_though_times_restart_and_sound_begins(folder):
+    # FFmpeg probes five seconds for streams; this one's sound begins after eight.
+    coded = _x264("keyint=12:scenecut=0")
+    first = write(folder / "first.ts", times=range(200), **coded)
+    second = write(folder / "second.ts", sound=Sound("mp2", 1.6), **coded)
+    joined = folder / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    assert [number(f) for _, f in VideoFile(joined).read()] == [*range(200), *range(FRAMES)]
+    assert VideoFile(joined).num_frames == 200 + FRAMES
+    assert [number(f) for _, f in VideoFile(joined).read([230])] == [30]
+    # At 5 frames a second as ffmpeg 9.0.2 writes it: times go on where the first stream ended.
+    shown = [number(f) for _, f in VideoFile(joined, 5).read()]
+    assert shown == [0, 1, *range(4, 200, 5), 4, 9, 14, 19, 24, 29, 34, 39]
+
+
+@pytest.mark.parametrize(
+    ("name", "sound", "shown"),
+    [
+        # 10 frames late, alone: ffmpeg 9.0.2 begins with the first picture ...
+        ("late.mkv", None, [0, 1, *range(4, 40, 5)]),
+        # ... beside sound from the beginning on it fills the time before ...
+        (
+            "late_with_sound.mkv",
+            Sound("pcm_s16le", 2.0),
+            [0, 0, 1, 2, 4, 9, 14, 19, 24, 29, 34, 39],
+        ),
+        # ... but where times may jump it does not count from sound that it does not use.
+        ("late_sound.ts", Sound("mp2", 2.0), [0, 1, *range(4, 40, 5)]),
+    ],
+)
+def test_pictures_that_begin_late_are_shown_at_another_rate_as_ffmpeg_does(
+    folder, name, sound, shown
+):
+    path = write(folder / name, shift=10, sound=sound, **_x264("keyint=12:scenecut=0"))
+    assert [number(frame) for _, frame in VideoFile(path, 5).read()] == shown
+
+
+def test_a_stream_that_begins_within_a_group_begins_with_its_first_key_frame(folder):
+    whole = write(folder / "broadcast.ts", **_x264("keyint=12:scenecut=0"))
+    data, cut = whole.read_bytes(), folder / "joined_late.ts"
+    cut.write_bytes(data[len(data) // 188 // 10 * 188 :])
+    assert [number(frame) for _, frame in VideoFile(cut).read()] == list(range(12, FRAMES))
+    shown = [number(frame) for _, frame in VideoFile(cut, 4).read()]
+    assert shown == [12, 13, 15, 22, 28, 34]  # as ffmpeg 9.0.2 writes it
+
+
+@pytest.mark.parametrize("name", ["gop_12.mp4", "transport.ts", "motion.avi", "vp9.webm"])
+def test_damaged_pictures_are_the_same_on_all_ways_or_refused(folder, name, monkeypatch):
+    """Bits are flipped where pictures are, none of them in the container's tables."""
+    from adafocus_env.data.media import decoding
+
+    monkeypatch.setattr(decoding, "_DENSE", 0)
+    whole = write(folder / f"whole_{name}", **KINDS[name][0])
+    path, intact, rng = folder / f"damaged_{name}", whole.read_bytes(), np.random.default_rng(0)
+    packets = [bytes(p) for p in av.open(str(whole)).demux(video=0) if p.size > 20]
+    damaged = 0
+    for _ in range(25):
+        data = bytearray(intact)
+        for _ in range(3):
+            packet = packets[rng.integers(len(packets))]
+            data[intact.find(packet[-8:]) + rng.integers(8)] ^= 1 << rng.integers(8)
+        path.write_bytes(data)
+        for chosen in rng.integers(0, FRAMES, 3).tolist():
+            seen = []
+            for read in (VideoFile(path).read, VideoFile(path)._read_through):
+                try:
+                    seen += [frame for _, frame in read([chosen])]
+                except VideoError:
+                    seen.append(None)
+            damaged += seen[0] is None or number(seen[0]) != chosen
+            np.testing.assert_array_equal(seen[0], seen[1])
+    assert damaged
 
 
 def test_a_file_that_another_process_changes_is_named(folder):

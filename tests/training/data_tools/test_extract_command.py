@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections import namedtuple
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 import train.data_tools.extract_frames
@@ -54,6 +56,18 @@ def test_all_videos_are_extracted_and_counted(extract, tmp_path):
     assert (tmp_path / "target" / "sub" / "v5" / "image_00012.jpg").is_file()
     assert "the frames of 3 more videos will take about" in done.out
     assert "GB are free" in done.out
+
+
+def test_pixels_that_are_not_square_are_said(extract, source):
+    with av.open(str(source / "wide.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
+        container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    said = " ".join(extract("height=none").out.split())
+    assert "pixels are not square in 1 videos, the first of them" in said
+    assert "wide.mp4: their frames stay as they are stored" in said
 
 
 def test_videos_that_fail_are_reported_and_the_others_done(extract, source, tmp_path):
