@@ -61,6 +61,41 @@ class DemoConfig(ClassesSection):
 
 
 @command(
+    "run",
+    "train.pipeline.run:run_all_stages",
+    "your own clips: a bank, stages 1 to 3, the comparison, cross-validated; experiment=small",
+    kind="parts",
+    parts=("bank", "stage1", "stage2", "stage3", "benchmark"),
+    sets=(
+        *("resume", "recognizer", "policy", "trust", "runs", "features", "bank_device", "split"),
+        *("cross_fit", "halves", "policies", "views", "policy_frames", "augment", "backbone_lr"),
+        *("train_gap", "conditional_exit", "skip_rate", "skip_cost", "locations"),
+        *("amp", "compile", "crops", "train_sampling", "observation", "reward"),
+        *("baseline_positions",),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class RunAllConfig(VideosSection, WorkersSection):
+    """All stages on a user's own clips."""
+
+    folds: int | None = key(
+        5,
+        "parts of all clips, each tested by what the others teach; null: the lists' own split",
+        at_least=2,
+    )
+    inner_folds: int = key(
+        4,
+        "parts of the training clips: they judge each other in rewards, and say how long to train",
+        at_least=2,
+    )
+    groups: str | None = path(
+        "FILE",
+        "lines of 'path group': clips of a person or a source video, which are never parted; null: "
+        "groups.txt beside the lists, if it is there",
+    )
+
+
+@command(
     "make-videos",
     "train.data_tools.make_videos:run_make_videos",
     "write the built-in videos as mp4 files with their list files",

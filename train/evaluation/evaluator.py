@@ -333,8 +333,8 @@ class Evaluator:
         if entry.stem == CROSS_ORACLE:
             return GreedyOracle(env.core)
         if entry.stem == BEST_FIXED:
-            assert self._best_fixed is not None
-            return make_baseline(f"fixed:{self._best_fixed}", env.core, self.recognizer)
+            position = self._best_fixed or 0  # any, where only the cost is asked for
+            return make_baseline(f"fixed:{position}", env.core, self.recognizer)
         if entry.stem.partition(":")[0] == FULL_FRAME:
             return center_agent(env.core)
         return make_baseline(entry.stem, env.core, self.recognizer)
