@@ -9,6 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
+_LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
+_LONGEST_LINE = 200  # letters
+
+
+class CheckpointError(ValueError):
+    """A saved file cannot be used; the message names the file, the reason and the cure."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -43,20 +52,47 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, cure: str = "use an undamaged copy") -> dict[str, Any]:
     """Read what `write_json` wrote.
+
+    Args:
+        path: of the file.
+        cure: what to do about a damaged one.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else; the message names it.
+        CheckpointError: it holds something else, is too large or too deep; the message names it.
     """
+    content = read_limited(path, _LARGEST_JSON, cure)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = from_json(content)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+        says = "it is empty" if not content.strip() else error
+        raise CheckpointError(f"{path} cannot be read as JSON ({says}); {cure}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{path} holds no JSON object")
+        raise CheckpointError(f"{path} holds no JSON object; {cure}")
     return value
+
+
+def read_limited(path: Path, limit: int, cure: str) -> bytes:
+    """The content of a file that has a reason to be small.
+
+    Raises:
+        OSError: the file cannot be read.
+        CheckpointError: it is larger than `limit` bytes.
+    """
+    size = path.stat().st_size
+    if size > limit:
+        raise CheckpointError(
+            f"{path} has {size} bytes, and no such file has more than {limit}; {cure}"
+        )
+    return path.read_bytes()
+
+
+def first_line(error: Exception) -> str:
+    """What another library says, without the tables and hints that follow."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:_LONGEST_LINE].rstrip(" :")
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -10,10 +10,16 @@ from typing import Any
 import numpy as np
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.data.glyphs.drawing import FRAME_SIZE, GlyphTask
+from adafocus_env.data.glyphs.drawing import GlyphTask
 from adafocus_env.data.glyphs.localization import GLYPHS
 from adafocus_env.data.glyphs.memory import GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER
 from adafocus_env.data.glyphs.order import GLYPHS_ORDER
+from adafocus_env.data.glyphs.search import (
+    GLYPHS_SEARCH,
+    GLYPHS_SEARCH_DIGITS,
+    GLYPHS_SEARCH_DISCS,
+    GLYPHS_SEARCH_MARKS,
+)
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.data.lists.dataset_files import (
     BUILT_IN,
@@ -31,7 +37,14 @@ from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
 from adafocus_env.data.transforms import ClipTransform
 
 TASKS: dict[str, GlyphTask] = dict(
-    zip(BUILT_IN, (GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER, GLYPHS_ORDER), strict=True)
+    zip(
+        BUILT_IN,
+        (
+            *(GLYPHS, GLYPHS_MEMORY, GLYPHS_MEMORY_FLICKER, GLYPHS_ORDER),
+            *(GLYPHS_SEARCH, GLYPHS_SEARCH_MARKS, GLYPHS_SEARCH_DISCS, GLYPHS_SEARCH_DIGITS),
+        ),
+        strict=True,
+    )
 )
 
 
@@ -113,10 +126,12 @@ def open_videos(
     Args:
         dataset: `"glyphs"`, the built-in videos; `"glyphs_memory"`, those of the second built-in
             task, and `"glyphs_memory_flicker"`, those its recognizer learns from; `"glyphs_order"`,
-            those in which the order of frames matters; `"actnet"`, `"fcvid"`, `"minik"`,
-            `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code; or `"videos"`, videos
-            named by list files of one's own. With `data_dir` those of `"glyphs"` are read from the
-            files that `adafocus make-videos` wrote there.
+            those in which the order of frames matters; `"glyphs_search"`, pictures in which one
+            look says where the next must be, and `"glyphs_search_marks"`, `"glyphs_search_discs"`
+            and `"glyphs_search_digits"`, those its recognizer learns from; `"actnet"`, `"fcvid"`,
+            `"minik"`, `"sthsth_v1"` or `"sthsth_v2"` as prepared for the published code; or
+            `"videos"`, videos named by list files of one's own. With `data_dir` those of `"glyphs"`
+            are read from the files that `adafocus make-videos` wrote there.
         split: `"train"`, `"val"` or `"test"`.
         options: how clips are made.
         data_dir: folder of the lists; needed for all but the built-in videos.
@@ -133,9 +148,10 @@ def open_videos(
         options = replace(options, flip=False)
     if dataset in TASKS:
         options = replace(options, crop=False)  # they have their size already
-        if options.frame_size != FRAME_SIZE:
+        side = TASKS[dataset].frame_size
+        if options.frame_size != side:
             raise ValueError(
-                f"the built-in videos are {FRAME_SIZE} pixels wide but the recognizer takes "
+                f"the videos of dataset={dataset} are {side} pixels wide but the recognizer takes "
                 f"{options.frame_size}; use dataset=videos with your own videos"
             )
         if data_dir is None:

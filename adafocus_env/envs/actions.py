@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from gymnasium import spaces
 from gymnasium.error import InvalidAction
@@ -255,6 +256,20 @@ def locations_of(action_space: spaces.Space[Any], grid: PatchGrid) -> Locations:
         f"Discrete({grid.num_actions + 1}) with one that skips) and no places, Box(0, 1, (2,)); "
         "use the grid_size (action_dim=) that the policy was trained with"
     )
+
+
+def every_action(action_space: spaces.Space[Any]) -> npt.NDArray[np.bool_]:
+    """`(A,)` True: all actions of a `Discrete(A)` are possible at every frame.
+
+    Raises:
+        TypeError: places are no numbered actions.
+    """
+    if not isinstance(action_space, spaces.Discrete):
+        raise TypeError(
+            f"action_masks is for numbered actions, and these are {action_space}; use "
+            "locations='grid' or 'skip'"
+        )
+    return np.ones(int(action_space.n), dtype=np.bool_)
 
 
 def checked_choice(offsets: Any, focused: Any, shape: tuple[int, ...], free: int) -> PatchChoice:

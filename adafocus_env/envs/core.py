@@ -169,6 +169,7 @@ class PatchLocalizationCore:
         *,
         offsets: Tensor | None = None,
         focused: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> Outcome:
         """Look at one patch of each row's frame, or skip the frame.
 
@@ -176,23 +177,26 @@ class PatchLocalizationCore:
         zeros in place of the patch's features.
 
         Args:
-            actions: `(N,)` or `(N, 2)`, checked by `locations.check`; or instead
-            offsets: `(N, 2)` integer (top, left) corners in pixels, anywhere in the frame.
-            focused: `(N,)` bool, with offsets: False skips the frame; None skips none.
+            actions: `(M,)` or `(M, 2)`, checked by `locations.check`; or instead
+            offsets: `(M, 2)` integer (top, left) corners in pixels, anywhere in the frame.
+            focused: `(M,)` bool, with offsets: False skips the frame; None skips none.
+            rows: `(M,)` int64, those that take the step, the others stay where they are; None: all.
 
         Raises:
             gymnasium.error.ResetNeeded: a row's episode has not begun or is over.
         """
         self.require_started()
-        if bool((self.steps >= self.num_decisions).any()):
-            over = (self.steps >= self.num_decisions).nonzero().flatten().tolist()
+        rows = torch.arange(self.num_rows) if rows is None else rows
+        steps = self.steps[rows]
+        if bool((steps >= self.num_decisions).any()):
+            over = rows[steps >= self.num_decisions].tolist()
             raise ResetNeeded(
                 f"the episodes of rows {over} are over; reset them before another step"
             )
-        choice = self._choice(actions, offsets, focused, (self.num_rows,))
-        rows, steps = torch.arange(self.num_rows), self.steps.clone()
+        choice = self._choice(actions, offsets, focused, (len(rows),))
         patch_vectors, random_vectors = self._focus(rows, steps, choice)
-        before = self.classifier_state
+        index = rows.to(self.classifier_state.device)
+        before = self.classifier_state[index]
         logits, after = self.features.classify(rows, steps, patch_vectors, before)
         others = Counterfactuals(
             self.features,
@@ -204,12 +208,12 @@ class PatchLocalizationCore:
             random_vectors,
             focused=choice.focused.to(logits.device),
             confidence=true_confidence(self.features, rows, logits),
-            previous_confidence=self._previous_confidence,
+            previous_confidence=self._previous_confidence[index],
         )
         outcome = self._outcome(choice, logits, others)
-        self.classifier_state = after
-        self._previous_confidence = others.confidence.clone()  # the outcome is the caller's
-        self.steps += 1
+        self.classifier_state = self.classifier_state.index_copy(0, index, after)
+        self._previous_confidence[index] = others.confidence
+        self.steps[rows] += 1
         return outcome
 
     def play(

@@ -11,27 +11,37 @@ from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.outcome import InfoArrays, Outcome
 
+Rows = npt.NDArray[np.int64]
 
-def reset_info(core: PatchLocalizationCore) -> InfoArrays:
-    """`(N,)` arrays: `video_index`, `frame_index` (0), `label`; and `skip_cost` if one can skip."""
-    video_index = np.array(
-        [-1 if s is None else s.video_index for s in core.starts], dtype=np.int64
-    )
+
+def reset_info(core: PatchLocalizationCore, rows: Rows) -> InfoArrays:
+    """`(M,)` arrays: `video_index`, `frame_index` (0), `label`; and `skip_cost` if one can skip.
+
+    Args:
+        core: the episodes.
+        rows: `(M,)`, which have begun.
+    """
+    starts = [core.starts[row] for row in rows]
     info = {
-        "video_index": video_index,
-        "frame_index": np.zeros(core.num_rows, dtype=np.int64),
-        "label": core.labels.numpy(),
+        "video_index": np.array([s.video_index for s in starts if s is not None], dtype=np.int64),
+        "frame_index": np.zeros(len(rows), dtype=np.int64),
+        "label": core.labels.numpy()[rows],
     }
-    return {**info, "skip_cost": core.skip_costs.numpy().copy()} if core.can_skip else info
+    return {**info, "skip_cost": core.skip_costs.numpy()[rows]} if core.can_skip else info
 
 
-def step_info(core: PatchLocalizationCore, outcome: Outcome) -> InfoArrays:
-    """Arrays of the outcome's leading shape, `(N,)` for a step and `(N, T)` for whole episodes."""
+def step_info(core: PatchLocalizationCore, outcome: Outcome, rows: Rows) -> InfoArrays:
+    """Arrays of the outcome's leading shape, `(M,)` for a step and `(M, T)` for whole episodes.
+
+    Args:
+        core: the episodes.
+        outcome: of the step, or the episodes.
+        rows: `(M,)`, whose it is.
+    """
     shape = outcome.steps.shape
-    rows = np.arange(core.num_rows).reshape((-1,) + (1,) * (len(shape) - 1))
     start = {
-        name: np.broadcast_to(values[rows], shape).copy()
-        for name, values in reset_info(core).items()
+        name: np.broadcast_to(values.reshape(-1, *[1] * (len(shape) - 1)), shape).copy()
+        for name, values in reset_info(core, rows).items()
     }
     info = {
         **start,
@@ -51,26 +61,25 @@ def with_success(info: InfoArrays) -> InfoArrays:
     return {**info, "is_success": info["predicted_label"] == info["label"]}
 
 
-def masked(info: InfoArrays, rows: npt.NDArray[np.int64], num_rows: int) -> dict[str, Any]:
-    """Gymnasium's vector info: each array, zero outside `rows`, and a `_name` mask of the rows."""
-    result: dict[str, Any] = {}
+def put_rows(infos: dict[str, Any], info: InfoArrays, rows: Rows, num_rows: int) -> None:
+    """Add to Gymnasium's vector info: arrays `(N, ...)`, and a `_name` mask of those that count.
+
+    Args:
+        infos: of the step; is changed.
+        info: `(M, ...)` arrays.
+        rows: `(M,)`, whose they are.
+        num_rows: N.
+    """
     for name, values in info.items():
-        given = np.zeros_like(values)
-        given[rows] = values[rows]
-        result[name] = given
-        result[f"_{name}"] = rows_mask(rows, num_rows)
-    return result
-
-
-def rows_mask(rows: npt.NDArray[np.int64], num_rows: int) -> npt.NDArray[np.bool_]:
-    """`(N,)` True in these rows."""
-    mask = np.zeros(num_rows, dtype=np.bool_)
-    mask[rows] = True
-    return mask
+        if name not in infos:
+            infos[name] = np.zeros((num_rows, *values.shape[1:]), dtype=values.dtype)
+            infos[f"_{name}"] = np.zeros(num_rows, dtype=np.bool_)
+        infos[name][rows] = values
+        infos[f"_{name}"][rows] = True
 
 
 def single_info(info: InfoArrays) -> dict[str, Any]:
-    """Row 0 as Python numbers and a new `patch_box` array."""
+    """The only row as Python numbers and a new `patch_box` array."""
     return {
         name: values[0].copy() if values.ndim > 1 else values[0].item()
         for name, values in info.items()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import PatchGrid
+from adafocus_env.envs.actions import PatchGrid, every_action
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import EpisodeSampler
 from adafocus_env.envs.factory import (
@@ -27,6 +27,7 @@ from adafocus_env.envs.reset_options import read_reset_options
 from adafocus_env.networks.loading import AnyRecognizer
 
 Observation = npt.NDArray[np.float32]
+_ROW = np.zeros(1, dtype=np.int64)  # the only one
 
 
 class PatchLocalizationEnv(gym.Env[Observation, Any]):
@@ -183,6 +184,8 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
     `"rgb_array"` draws the frame just looked at with its patch, the trail of earlier patches and
     bars of the most probable classes. A skipped frame has no patch and says so.
 
+    Every action is possible at every frame. `action_masks()` says so to sb3-contrib's MaskablePPO.
+
     ## Vectorized
 
     `gymnasium.make_vec` gives `PatchLocalizationVectorEnv`, which runs all rows through the
@@ -249,6 +252,10 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         """The positions of a grid of patches, also where actions are others."""
         return self.core.grid
 
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """`(A,)` which actions are possible: all. See `every_action`."""
+        return every_action(self.action_space)
+
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
@@ -270,7 +277,7 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         self.core.reset_rows([0], [start], asked.skip_costs)
         if self._view is not None:
             self._view.reset([0])
-        return self._observation(), single_info(reset_info(self.core))
+        return self._observation(), single_info(reset_info(self.core, _ROW))
 
     def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Look at one patch of the current frame, or skip it where an action does.
@@ -282,9 +289,9 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         actions = self.core.locations.check(np.asarray(action)[None], (1,))
         outcome = self.core.transition(actions)
         if self._view is not None:
-            self._view.record(outcome)
+            self._view.record(outcome, [0])
         terminated = bool(self.core.steps[0] == self.core.num_decisions)
-        info = step_info(self.core, outcome)
+        info = step_info(self.core, outcome, _ROW)
         info = single_info(with_success(info) if terminated else info)
         return self._observation(), float(outcome.rewards[0]), terminated, False, info
 

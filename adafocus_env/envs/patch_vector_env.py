@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import PatchGrid
+from adafocus_env.envs.actions import PatchGrid, every_action
 from adafocus_env.envs.core import PatchLocalizationCore
 from adafocus_env.envs.episode_sampler import RowSamplers
 from adafocus_env.envs.factory import (
@@ -24,7 +25,7 @@ from adafocus_env.envs.factory import (
     make_core_from_parts,
     observation_space,
 )
-from adafocus_env.envs.infos import masked, reset_info, rows_mask, step_info, with_success
+from adafocus_env.envs.infos import Rows, put_rows, reset_info, step_info, with_success
 from adafocus_env.envs.outcome import EpisodeResult, InfoArrays
 from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.envs.reset_options import integer_option, read_reset_options
@@ -43,11 +44,18 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
 
     Args:
         num_envs: N.
-        autoreset_mode: `"same_step"` (default; an episode's last step also begins the next one,
-            with `final_obs` and `final_info` in the info) or `"disabled"` (for evaluation). All
-            episodes are equally long, so a rollout of T steps is N whole episodes.
+        autoreset_mode: `"same_step"` (default): an episode's last step also begins the next one,
+            with `final_obs` and `final_info` in the info; a rollout of T steps is N whole episodes.
+            `"next_step"`, which Gymnasium's vectors of single environments have by default and
+            some of its wrappers need, such as `NormalizeObservation`: the step after the last
+            one begins the next episode, whatever its action, with reward 0.
+            `"disabled"`: `reset` begins it, for evaluation.
         render_mode: None or `"rgb_array"`.
         **arguments: as of `PatchLocalizationEnv`.
+
+    Wrappers go around the batch (`gymnasium.wrappers.vector`). Its `RecordEpisodeStatistics` puts
+    `episode` beside the other infos of an episode's last step. One around each environment of
+    `vectorization_mode="sync"` does so, too, but under `"same_step"` in `final_info`.
 
     Reset options: `video_index` and `episode_seed` as an int or an `(N,)` array, `skip_cost` (where
     an action skips) as a number or an `(N,)` array, and `reset_mask` as Gymnasium defines it.
@@ -56,6 +64,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
     _AUTORESET_MODES: ClassVar[dict[str, AutoresetMode]] = {
         "same_step": AutoresetMode.SAME_STEP,
+        "next_step": AutoresetMode.NEXT_STEP,
         "disabled": AutoresetMode.DISABLED,
     }
 
@@ -99,8 +108,7 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         )
         if mode is None:
             raise ValueError(
-                f"autoreset_mode is 'same_step' or 'disabled', not {autoreset_mode!r}: 'next_step' "
-                "would put a step without an action between two episodes"
+                f"autoreset_mode is 'same_step', 'next_step' or 'disabled', not {autoreset_mode!r}"
             )
         self.core = core
         self.num_envs = core.num_rows
@@ -134,6 +142,10 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         """V: videos in the split."""
         return self.core.source.num_videos
 
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """`(N, A)` which actions are possible: all. See `every_action`."""
+        return np.tile(every_action(self.single_action_space), (self.num_envs, 1))
+
     def reset(
         self,
         *,
@@ -151,7 +163,9 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         self._samplers.seed(asked.rows, self._row_seeds(seed))
         starts = self._samplers.next(asked.rows, asked.video_indices, asked.episode_seeds)
         self._begin(asked.rows, starts, [asked.skip_costs[row] for row in asked.rows])
-        return self._observation(), masked(reset_info(self.core), asked.rows, self.num_envs)
+        infos: dict[str, Any] = {}
+        put_rows(infos, reset_info(self.core, asked.rows), asked.rows, self.num_envs)
+        return self._observation(), infos
 
     def step(
         self, actions: Any
@@ -164,19 +178,29 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
     ]:
         """Look at one patch in every row; or skip its frame, where an action does.
 
+        Under `"next_step"` rows whose episodes are over begin the next ones instead.
+
         Raises:
             gymnasium.error.InvalidAction: the actions are not in the action space.
             gymnasium.error.ResetNeeded: before the first reset, or on an episode that is over.
         """
         checked = self.core.locations.check(actions, (self.num_envs,))
-        outcome = self.core.transition(checked)
-        if self._view is not None:
-            self._view.record(outcome)
-        over = np.flatnonzero((self.core.steps == self.num_decisions).numpy())
-        rewards = outcome.rewards.double().cpu().numpy()
+        is_over = (self.core.steps == self.num_decisions).numpy()
+        next_step = self.autoreset_mode == AutoresetMode.NEXT_STEP
+        waiting = np.flatnonzero(is_over & next_step)
+        rows = np.flatnonzero(~(is_over & next_step))
+        rewards = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, dtype=np.bool_)
-        terminated[over] = True
-        infos = self._step_infos(step_info(self.core, outcome), over)
+        infos: dict[str, Any] = {}
+        if len(rows):
+            outcome = self.core.transition(checked[rows], rows=torch.from_numpy(rows))
+            if self._view is not None:
+                self._view.record(outcome, rows.tolist())
+            rewards[rows] = outcome.rewards.double().cpu().numpy()
+            terminated[rows] = (self.core.steps[rows] == self.num_decisions).numpy()
+            infos = self._step_infos(step_info(self.core, outcome, rows), rows, terminated[rows])
+        if len(waiting):
+            self._begin_next(waiting, infos)
         return self._observation(), rewards, terminated, np.zeros_like(terminated), infos
 
     def observe_episode(self) -> Tensor:
@@ -201,12 +225,13 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
             on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
             actions = self.core.locations.check(on_cpu, shape)
         outcome = self.core.play(actions, offsets=offsets, focused=focused)
-        infos = step_info(self.core, outcome)
+        rows = np.arange(self.num_envs)
+        infos = step_info(self.core, outcome, rows)
         infos["is_success"] = infos["predicted_label"][:, -1] == infos["label"][:, -1]
         if self._view is not None:
-            self._view.record(outcome)
+            self._view.record(outcome, rows.tolist())
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            self._begin_next(range(self.num_envs))
+            self._begin_next(rows)
         return EpisodeResult(**vars(outcome), infos=infos)
 
     def schedule_videos(self, video_indices: npt.ArrayLike) -> None:
@@ -292,32 +317,40 @@ class PatchLocalizationVectorEnv(VectorEnv[Observation, Any, npt.NDArray[Any]]):
         if self._view is not None:
             self._view.reset(rows)
 
-    def _begin_next(self, rows: Iterable[int]) -> None:
+    def _begin_next(self, rows: Rows, infos: dict[str, Any] | None = None) -> None:
+        """Begin the next episodes in some rows; what they begin with is added to the infos."""
         self._begin(rows, self._samplers.next(rows))
+        if infos is not None:
+            put_rows(infos, reset_info(self.core, rows), rows, self.num_envs)
 
-    def _step_infos(self, info: InfoArrays, over: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """The infos of a step in Gymnasium's vector form, after the autoreset if there is one."""
-        every_row = np.arange(self.num_envs)
-        if len(over) == 0:
-            return masked(info, every_row, self.num_envs)
-        if self.autoreset_mode == AutoresetMode.DISABLED:
-            success = with_success(info)["is_success"]
-            infos = masked(info, every_row, self.num_envs)
-            return {**infos, **masked({"is_success": success}, over, self.num_envs)}
+    def _step_infos(
+        self, info: InfoArrays, rows: Rows, ended: npt.NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        """The infos of a step in Gymnasium's vector form, after an autoreset in the same step.
+
+        Args:
+            info: `(M,)` arrays of the rows that took the step.
+            rows: `(M,)`, which.
+            ended: `(M,)`, whether it was their episode's last.
+        """
+        infos: dict[str, Any] = {}
+        over, last = rows[ended], with_success({name: v[ended] for name, v in info.items()})
+        if self.autoreset_mode != AutoresetMode.SAME_STEP or len(over) == 0:
+            put_rows(infos, info, rows, self.num_envs)
+            if len(over):
+                success = {"is_success": last["is_success"]}
+                put_rows(infos, success, over, self.num_envs)
+            return infos
+        if len(over) < len(rows):
+            running = {name: values[~ended] for name, values in info.items()}
+            put_rows(infos, running, rows[~ended], self.num_envs)
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row, observation in zip(over, self._observation()[over], strict=True):
             final_obs[row] = observation.copy()
-        final_info = masked(with_success(info), over, self.num_envs)
-        self._begin_next(over)
-        running = np.setdiff1d(every_row, over)
-        infos = masked(info, running, self.num_envs) if len(running) else {}
-        for name, values in masked(reset_info(self.core), over, self.num_envs).items():
-            infos[name] = (
-                np.where(rows_mask(over, self.num_envs), values, infos[name])
-                if name in infos
-                else values
-            )
-        mask = rows_mask(over, self.num_envs)
+        final_info: dict[str, Any] = {}
+        put_rows(final_info, last, over, self.num_envs)
+        self._begin_next(over, infos)
+        mask = np.isin(np.arange(self.num_envs), over)
         return {
             **infos,
             "final_obs": final_obs,

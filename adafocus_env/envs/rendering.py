@@ -56,16 +56,16 @@ class FrameView:
             self._boxes[row] = []
             self._probabilities[row] = None
 
-    def record(self, outcome: Outcome) -> None:
-        """Remember one step of all rows, or whole episodes of them."""
+    def record(self, outcome: Outcome, rows: Sequence[int]) -> None:
+        """Remember one step of some rows, or whole episodes of them."""
         probabilities = outcome.logits.softmax(dim=-1).cpu().numpy()
         whole_episode = outcome.steps.dim() == 2
-        shape = (self._core.num_rows, -1)
+        shape = (len(rows), -1)
         offsets, focused = outcome.offsets.view(*shape, 2), outcome.focused.view(shape)
-        for row in range(self._core.num_rows):
-            self._boxes[row] += corners(offsets[row].numpy(), focused[row].numpy())
+        for place, row in enumerate(rows):
+            self._boxes[row] += corners(offsets[place].numpy(), focused[place].numpy())
             self._probabilities[row] = (
-                probabilities[row, -1] if whole_episode else probabilities[row]
+                probabilities[place, -1] if whole_episode else probabilities[place]
             )
 
     def draw(self, row: int) -> Image:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
@@ -20,13 +21,12 @@ from adafocus_env.features.bank_files import (
     Manifest,
     bank_identity,
     open_shard,
-    read_settings,
     shard_file,
 )
 from adafocus_env.features.stored_features import StoredFeatures, joined
-from adafocus_env.files import differences, write_json
+from adafocus_env.files import CheckpointError, differences, write_json
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import CheckpointError
+from adafocus_env.schema import closed, read_checked
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)
@@ -159,6 +159,22 @@ class FeatureBank:
         return self._on_device[device]
 
 
+@closed
+@dataclass(frozen=True)
+class _PartFile:
+    """`part.json`.
+
+    Attributes:
+        bank: folder of the whole bank, from the part's own.
+        videos: of that one, in the part's order.
+        dataset: the part's `dataset_identity`.
+    """
+
+    bank: str
+    videos: tuple[Annotated[int, Field(ge=0)], ...]
+    dataset: dict[str, Any]
+
+
 class BankPart(FeatureBank):
     """Some videos of a bank as the bank of a split, such as a fold; no feature is copied.
 
@@ -215,13 +231,14 @@ class BankPart(FeatureBank):
             CheckpointError: the file is damaged.
         """
         file = Path(folder) / PART_FILE
-        values = read_settings(file)
-        try:
-            place, videos, dataset = values["bank"], values["videos"], values["dataset"]
-            whole = FeatureBank.open(file.parent / place)
-            return cls(file.parent, whole, videos, dataset)
-        except (KeyError, TypeError, IndexError) as error:
-            raise CheckpointError(f"{file} is no part of a feature bank: {error!r}") from error
+        told = read_checked(file, _PartFile, "write it anew: 'adafocus run' with its output_dir")
+        whole = FeatureBank.open(file.parent / told.bank)
+        beyond = [video for video in told.videos if video >= len(whole.labels)]
+        if beyond:
+            raise CheckpointError(
+                f"{file} names video {beyond[0]} of a bank that has {len(whole.labels)}"
+            )
+        return cls(file.parent, whole, told.videos, told.dataset)
 
     def clips(self, videos: Tensor, views: Tensor) -> Tensor:
         """Where the whole bank has them."""

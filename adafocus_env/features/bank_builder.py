@@ -32,9 +32,8 @@ from adafocus_env.features.bank_files import (
 )
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.files import differences, write_json
+from adafocus_env.files import CheckpointError, differences, write_json
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import CheckpointError
 from adafocus_env.seeding import derive_episode_seed
 
 log = logging.getLogger(__name__)
@@ -130,7 +129,7 @@ class BankBuilder:
             self._check_same({**there.settings, "shard_videos": there.layout.shard_videos})
         elif (building / SETTINGS_FILE).is_file():
             self._check_same(read_settings(building / SETTINGS_FILE))
-        elif self.folder.exists() and any(p.name != BUILDING for p in self.folder.iterdir()):
+        elif self.folder.exists() and any(map(_is_other, self.folder.iterdir())):
             raise ValueError(f"{self.folder} holds other files; name an empty folder for the bank")
         self._check_disk()
         building.mkdir(parents=True, exist_ok=True)
@@ -280,6 +279,11 @@ class BankBuilder:
             "glance_vectors": maps.mean(dim=(2, 3)).half(),
             "patch_vectors": vectors.unflatten(0, (-1, count)).half(),
         }
+
+
+def _is_other(path: Path) -> bool:
+    """Whether a file is no part of a bank; hidden ones are locks and what was being written."""
+    return path.name != BUILDING and not path.name.startswith(".")
 
 
 def _half_within(maps: Tensor, bound: float) -> Tensor:

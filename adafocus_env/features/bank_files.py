@@ -21,9 +21,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.files import atomic_path, read_json, write_json
+from adafocus_env.files import CheckpointError, atomic_path, read_json, write_json
 from adafocus_env.networks.loading import AnyRecognizer
-from adafocus_env.networks.recognizer_base import CheckpointError
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"

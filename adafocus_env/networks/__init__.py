@@ -1,5 +1,6 @@
 """Glancer, focuser and classifier, and the recognizers that hold all three."""
 
+from adafocus_env.files import CheckpointError
 from adafocus_env.networks.backbones import BACKBONES, build_backbone
 from adafocus_env.networks.classifier import AveragingClassifier, RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser, crop_patches
@@ -12,7 +13,7 @@ from adafocus_env.networks.loading import (
     build_recognizer,
     load_recognizer,
 )
-from adafocus_env.networks.recognizer_base import CheckpointError, RecognizerBase
+from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import (
     class_mismatch,
     has_placeholder_names,

@@ -7,7 +7,8 @@ from typing import TypeAlias
 
 import torch
 
-from adafocus_env.networks.recognizer_base import CONFIG_FILE, CheckpointError, read_description
+from adafocus_env.files import CheckpointError
+from adafocus_env.networks.recognizer_base import CONFIG_FILE, read_description
 from adafocus_env.networks.recurrent_recognizer import Recognizer, RecognizerConfig
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer, ShiftRecognizerConfig
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar
 
-Sizes = TypeVar("Sizes", bound="RecognizerSizes")
+from pydantic import Field
+
+from adafocus_env.schema import Frames, Mean, Names, Side, Spread, closed
+
 _NEW = object()
 
 
+@closed
 @dataclass(frozen=True)
 class RecognizerSizes:
     """What the configurations of both families have: everything but the weights.
+
+    The types say what a file may hold.
 
     Attributes:
         class_names: K names of the actions.
@@ -39,18 +45,18 @@ class RecognizerSizes:
     # Entries that came later, and what they mean where files and fingerprints lack them.
     as_before: ClassVar[Mapping[str, Any]] = {"classifier": "gru"}
 
-    class_names: tuple[str, ...]
-    num_frames: int = 16
-    frame_size: int = 224
-    patch_size: int = 128
-    glance_size: int = 224
+    class_names: Names
+    num_frames: Frames = 16
+    frame_size: Side = 224
+    patch_size: Side = 128
+    glance_size: Side = 224
     glance_resize: str = "nearest"
     glancer: str = "mobilenet_v2"
     focuser: str = "resnet50"
-    dropout: float = 0.5
+    dropout: Annotated[float, Field(ge=0, le=1)] = 0.5
     activation_cap: float | None = None
-    pixel_mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    pixel_std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    pixel_mean: tuple[Mean, Mean, Mean] = (0.485, 0.456, 0.406)
+    pixel_std: tuple[Spread, Spread, Spread] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
         """Check what later errors would explain badly."""
@@ -79,22 +85,6 @@ class RecognizerSizes:
         """All entries; without those that earlier versions had not, where they are as then."""
         values = asdict(self)
         return {k: v for k, v in values.items() if self.as_before.get(k, _NEW) != v}
-
-    @classmethod
-    def from_json(cls: type[Sizes], values: Mapping[str, Any]) -> Sizes:
-        """Rebuild from `asdict` written as JSON.
-
-        Raises:
-            ValueError: unknown or missing entries.
-        """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown or "class_names" not in values:
-            raise ValueError(f"unknown entries {unknown}" if unknown else "no class_names")
-        tuples = ("class_names", "pixel_mean", "pixel_std")
-        arguments: dict[str, Any] = dict(values)
-        arguments.update({name: tuple(values[name]) for name in tuples if name in values})
-        return cls(**arguments)
 
 
 def placeholder_class_names(num_classes: int) -> tuple[str, ...]:

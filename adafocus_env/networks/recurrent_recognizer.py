@@ -13,6 +13,7 @@ from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
+from adafocus_env.schema import Units
 
 CLASSIFIERS: dict[str, type[RecurrentClassifier | MeanClassifier]] = {
     "gru": RecurrentClassifier,
@@ -33,7 +34,7 @@ class RecognizerConfig(RecognizerSizes):
 
     family: ClassVar[str] = "recurrent"
 
-    hidden_dim: int = 1024
+    hidden_dim: Units = 1024
     classifier: str = "gru"
 
     def __post_init__(self) -> None:

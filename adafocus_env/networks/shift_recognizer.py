@@ -17,6 +17,7 @@ from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
 from adafocus_env.networks.temporal_shift import set_clip_length
+from adafocus_env.schema import Frames, Side
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,10 @@ class ShiftRecognizerConfig(RecognizerSizes):
         *("num_frames", "video_div", "temporal_shift"),
     )
 
-    num_frames: int = 12
-    patch_size: int = 144
-    num_glance_frames: int = 8
-    video_div: int = 1
+    num_frames: Frames = 12
+    patch_size: Side = 144
+    num_glance_frames: Frames = 8
+    video_div: Frames = 1
     temporal_shift: bool = True
 
     def __post_init__(self) -> None:

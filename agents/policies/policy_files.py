@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from pydantic import Field
+from safetensors.torch import save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from adafocus_env.files import atomic_path, read_json, write_json
-from adafocus_env.networks import CheckpointError
+from adafocus_env.files import CheckpointError, atomic_path, first_line, write_json
+from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
+from adafocus_env.schema import Units, closed, read_checked
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import NAMED_CLASSES
 
@@ -42,7 +44,51 @@ POLICY_CLASSES = {
     "SpatialPolicy": "agents.policies.spatial_policy",
     "SpatialLstmPolicy": "agents.policies.spatial_lstm_policy",
 }
+_MOST_OBSERVED = 2**24
+_CURE = "use an undamaged copy, or train the policy again"
+# What constructors raise for arguments and spaces that they cannot take.
+_UNUSABLE = (
+    *(ValueError, KeyError, TypeError, AttributeError, AssertionError, RuntimeError, ImportError),
+    *(ArithmeticError, IndexError),
+)
 _NOT_PUBLISHED = ("optimizer_class", "optimizer_kwargs")  # a policy that acts needs none
+
+
+@closed
+@dataclass(frozen=True)
+class PolicyDescription:
+    """What `policy.json` may hold.
+
+    Attributes:
+        format_version: 1, or 2 with a class of SB3.
+        observation_shape: `(C, h, w)` or `(C,)`.
+        observation_bound: largest number in an observation.
+        recognizer_sha256: of the recognizer that the policy was trained with.
+        glancer_sha256: of that recognizer's glancer.
+        arguments: of the policy's constructor.
+        class_name: of SB3's policy.
+        num_actions: where they are positions.
+        action_range: where they are coordinates.
+        sees_cost: whether a last channel shows the price of a look; None in the first files.
+    """
+
+    format_version: int
+    observation_shape: Annotated[tuple[Units, ...], Field(min_length=1, max_length=3)]
+    observation_bound: Annotated[float, Field(gt=0)]
+    recognizer_sha256: str | None
+    glancer_sha256: str | None
+    arguments: dict[str, Any]
+    class_name: Annotated[str | None, Field(alias="class")] = None
+    num_actions: Units | None = None
+    action_range: tuple[float, float] | None = None
+    sees_cost: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what each entry for itself allows."""
+        if math.prod(self.observation_shape) > _MOST_OBSERVED:
+            raise ValueError(f"observation_shape {list(self.observation_shape)} is too large")
+        if (self.num_actions is None) == (self.action_range is None):
+            raise ValueError("there must be either num_actions or action_range")
 
 
 @dataclass(frozen=True)
@@ -140,19 +186,19 @@ def load_policy(
             raise FileNotFoundError(
                 f"no policy in {folder}: {name} is missing; 'adafocus stage2' makes one"
             )
+    config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
+    saved = read_checked(config_file, PolicyDescription, _CURE)
     try:
-        saved = read_json(folder / CONFIG_FILE)
-        policy = _rebuild(saved)
-        policy.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        fingerprints = saved["recognizer_sha256"], saved["glancer_sha256"]
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError, AssertionError),
-        *(RuntimeError, SafetensorError, ImportError),
-    ) as error:
-        raise CheckpointError(f"{folder} holds no usable policy: {error}") from error
-    _say_whether_it_sees_the_cost(policy, saved.get("sees_cost"), glance_channels)
+        with NoMoreNumbers(weights_file.stat().st_size):
+            policy = _rebuild(saved)
+    except _UNUSABLE as error:
+        raise CheckpointError(
+            f"{config_file} describes no usable policy: {first_line(error)}; {_CURE}"
+        ) from error
+    policy.load_state_dict(read_weights(weights_file, policy.state_dict()))
+    _say_whether_it_sees_the_cost(policy, saved.sees_cost, glance_channels)
     policy.set_training_mode(False)
-    return SavedPolicy(policy.to(device), *fingerprints)
+    return SavedPolicy(policy.to(device), saved.recognizer_sha256, saved.glancer_sha256)
 
 
 def load_trusted_zip(
@@ -179,11 +225,11 @@ def load_trusted_zip(
             kwargs["use_sde"] = True
         policy = cls(data["observation_space"], data["action_space"], lambda _: 0.0, **kwargs)
         policy.load_state_dict(parameters["policy"])
-    except (
-        *(ValueError, KeyError, TypeError, AttributeError, AssertionError),
-        *(RuntimeError, ImportError),
-    ) as error:
-        raise CheckpointError(f"{path} holds no usable policy of SB3: {error!r}") from error
+    except _UNUSABLE as error:
+        raise CheckpointError(
+            f"{path} holds no usable policy of SB3: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    refuse_not_finite(policy.state_dict(), Path(path))
     _say_whether_it_sees_the_cost(policy, None, glance_channels)
     policy.set_training_mode(False)
     return SavedPolicy(policy.to(device), None, None)
@@ -198,31 +244,29 @@ def _say_whether_it_sees_the_cost(
         policy.sees_cost = said  # type: ignore[assignment]
 
 
-def _rebuild(saved: Mapping[str, Any]) -> BasePolicy:
+def _rebuild(saved: PolicyDescription) -> BasePolicy:
     """A policy with new weights, from a description that anyone may have written."""
-    version = saved["format_version"]
+    version = saved.format_version
     if version not in (FORMAT_VERSION, SB3_FORMAT_VERSION):
         raise ValueError(
             f"format_version is {version}, this package reads "
             f"{FORMAT_VERSION} and {SB3_FORMAT_VERSION}"
         )
     cls: type[Any] = GruActorCriticPolicy
-    arguments = dict(saved["arguments"])
+    arguments = dict(saved.arguments)
     if version == SB3_FORMAT_VERSION:
-        name = saved["class"]
+        name = saved.class_name
         if name not in POLICY_CLASSES:
             raise ValueError(f"class {name!r} is none of {', '.join(POLICY_CLASSES)}")
         cls = getattr(importlib.import_module(POLICY_CLASSES[name]), name)
         for key in NAMED_CLASSES.keys() & arguments.keys():
             arguments[key] = NAMED_CLASSES[key][arguments[key]]
-    shape = tuple(saved["observation_shape"])
-    observations = spaces.Box(0.0, saved["observation_bound"], shape, np.float32)
+    observations = spaces.Box(0.0, saved.observation_bound, saved.observation_shape, np.float32)
     actions: spaces.Space[Any]
-    if "action_range" in saved:
-        low, high = saved["action_range"]
-        actions = spaces.Box(low, high, (2,), np.float32)
+    if saved.action_range is not None:
+        actions = spaces.Box(*saved.action_range, (2,), np.float32)
     else:
-        actions = spaces.Discrete(saved["num_actions"])
+        actions = spaces.Discrete(saved.num_actions or 0)
     policy: BasePolicy = cls(observations, actions, lr_schedule=lambda _: 0.0, **arguments)
     return policy
 

@@ -105,9 +105,14 @@ class Sb3VecEnvAdapter(VecEnv):
     ) -> list[Any]:
         """Call a method of the environment once; its result is repeated for each row.
 
+        Only `action_masks` has a part for each row.
+
         Raises:
             ValueError: for some rows only; they share it.
         """
+        if method_name == "action_masks":
+            masks = self.env.unwrapped.action_masks()  # type: ignore[attr-defined]
+            return [masks[row] for row in self._get_indices(indices)]
         self._require_all_rows(indices)
         result = getattr(self.env.unwrapped, method_name)(*method_args, **method_kwargs)
         return [result] * self.num_envs

@@ -193,6 +193,36 @@ def run_two(run_process):
     return lambda *arguments, cwd: run_process(*arguments, cwd=cwd, start=[sys.executable, *TWO])
 
 
+_HOLD = """
+import os, sys
+from pathlib import Path
+from train.runs.lock import in_use
+with in_use(Path(sys.argv[1]), "adafocus stage1", "output_dir"):
+    if os.fork() == 0:  # as a worker that outlives its parent
+        os.close(1)
+        os.read(0, 1)
+        os._exit(0)
+    print(os.getpid(), flush=True)
+    os.read(0, 1)
+"""
+
+
+@pytest.fixture(scope="session")
+def hold():
+    """A context in which another process, which has a worker, writes into a folder."""
+
+    @contextlib.contextmanager
+    def holding(folder):
+        command = [sys.executable, "-c", _HOLD, str(folder)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, **pipes) as process:
+            assert process.stdout.readline() == f"{process.pid}\n"
+            yield process
+            process.stdin.close()
+
+    return holding
+
+
 class Cut(BaseException):
     """Ends a command as a signal would: no handler of errors takes it."""
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from adafocus_env import networks
 from adafocus_env.files import atomic_path, read_json, write_json
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer
+from adafocus_env.networks.weight_report import compare_weights
 from train.checkpoints.load import BACKBONE_CONFIG, find_part
 from train.checkpoints.published.files import read_published_part
 from train.checkpoints.published.weight_names import named_as_ours
-from train.checkpoints.weight_report import compare_weights
 from train.config.keys import ConfigError
 from train.config.learning import PretrainedSection
 

@@ -22,6 +22,7 @@ from adafocus_env.networks import (
     build_recognizer,
     placeholder_class_names,
 )
+from adafocus_env.networks.weight_report import WeightReport, compare_weights
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.load import load_recognizer
@@ -33,7 +34,6 @@ from train.checkpoints.published.files import (
 )
 from train.checkpoints.published.policy import policy_from_published, policy_to_published
 from train.checkpoints.published.weight_names import named_as_ours, published_names
-from train.checkpoints.weight_report import WeightReport, compare_weights
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
 from train.config.commands import ConvertConfig
 from train.config.keys import ConfigError

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from adafocus_env.data import Videos
 from adafocus_env.features import Judges
-from adafocus_env.files import read_json, write_json
+from adafocus_env.files import write_json
+from adafocus_env.schema import closed, read_checked
 from train.checkpoints.load import load_configured
 from train.config.keys import ConfigError
 from train.config.sections import NetworksSection
 
 TRAINED_ON = "trained_on.json"
+
+
+@closed
+@dataclass(frozen=True)
+class _TrainedOn:
+    videos: tuple[str, ...]
 
 
 def write_trained_on(folder: Path, videos: Videos) -> None:
@@ -62,4 +70,4 @@ def _trained_on(run: str) -> frozenset[str]:
             f"cross_fit: {run} does not say which videos its classifier has learned from "
             f"({TRAINED_ON} is missing); 'adafocus stage1' writes it"
         )
-    return frozenset(read_json(file)["videos"])
+    return frozenset(read_checked(file, _TrainedOn, "make the run again").videos)

@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,7 @@ def call(cfg: DictConfig) -> int:
     from train.cli.allocator import keep_freed_memory
     from train.config.compose import Composed, read_config, read_parts
     from train.config.learning import AlgorithmSection
+    from train.runs.lock import in_use
 
     name, hydra = str(cfg.command), HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -106,11 +108,13 @@ def call(cfg: DictConfig) -> int:
                 from train.config.builders import check_algorithm  # imports torch
 
                 check_algorithm(one.algo)
-        if hydra.mode == RunMode.MULTIRUN and _done_before(config, hydra):
-            return 0
-        keep_freed_memory()
-        with _display(quiet=bool(rank)) as display:
-            _start(name, config, Composed(cfg, tuple(hydra.overrides.task)), display)
+        claimed = nullcontext() if rank else in_use(folder, f"adafocus {name}", "output_dir")
+        with claimed:
+            if _done_before(config, hydra):
+                return 0
+            keep_freed_memory()
+            with _display(quiet=bool(rank)) as display:
+                _start(name, config, Composed(cfg, tuple(hydra.overrides.task)), display)
     except BrokenPipeError:
         return _NOBODY_READS
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
@@ -157,10 +161,15 @@ def _display(*, quiet: bool) -> ProgressDisplay:
 
 
 def _done_before(config: Section, hydra: HydraConf) -> bool:
-    """Whether a job of a sweep need not be run; says so."""
+    """Whether a job of a sweep, or a run with `resume=auto`, need not be run; says so."""
+    from hydra.types import RunMode
+
     from train.runs.sweep import is_done
 
-    if hydra.job.num == 0:
+    sweep = hydra.mode == RunMode.MULTIRUN
+    if not sweep and getattr(config, "resume", None) != "auto":
+        return False
+    if sweep and hydra.job.num == 0:
         print(
             f"sweep in {hydra.sweep.dir}; the same command with "
             f"output_dir={hydra.sweep.dir} makes only what is missing"

@@ -8,9 +8,17 @@ from datetime import datetime
 from pathlib import Path
 
 from train.cli.overrides import as_override, value_of
+from train.config.commands import COMMANDS
 from train.config.compose import compose_command, read_config
 from train.config.keys import ConfigError
-from train.runs.folder import OUTPUTS, STAGES, STATE_FILE, find_continued, shared_stamp
+from train.runs.folder import (
+    OUTPUTS,
+    STAGES,
+    STATE_FILE,
+    find_continued,
+    refuse_to_lose,
+    shared_stamp,
+)
 from train.runs.sweep import in_sweep_folder
 
 DEMO_FOLDER = OUTPUTS / "demo"
@@ -27,7 +35,7 @@ def placed(command: str, overrides: Sequence[str], *, sweep: bool, processes: bo
         processes: whether several processes may share the command.
 
     Raises:
-        ConfigError: the folder holds an unfinished run, or cannot be agreed on.
+        ConfigError: the folder holds another run or an unfinished one, or cannot be agreed on.
     """
     alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
     if not alone and not processes:
@@ -39,8 +47,11 @@ def placed(command: str, overrides: Sequence[str], *, sweep: bool, processes: bo
     if command == "demo" and folder is None:
         set_aside(DEMO_FOLDER)
         return [*overrides, f"output_dir={DEMO_FOLDER}"]
+    resume = value_of("resume", overrides)
+    if folder is not None and COMMANDS[command].kind != "tool":
+        refuse_to_lose(folder, command, finished=resume != "auto")
     unfinished = folder is not None and (folder / STATE_FILE).is_file()
-    if command in STAGES and (unfinished or value_of("resume", overrides) is not None):
+    if command in STAGES and (unfinished or resume is not None):
         continued = find_continued(read_config(compose_command(command, overrides).cfg), folder)
         if continued is not None:
             kept = [item for item in overrides if item.partition("=")[0] not in _SOURCES]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -23,11 +21,11 @@ from adafocus_env.files import write_json
 from train.config.commands import ExtractFramesConfig
 from train.config.keys import ConfigError
 from train.data_tools.worker_pool import run_all
+from train.runs.lock import in_use
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "extract_frames.json"
 _NAMES_SHOWN = 5
-_LOCK_FILE = ".extract-frames.lock"
 
 
 def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) -> None:
@@ -41,8 +39,7 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
     settings = ExtractSettings(_height(config.height), config.frame_rate)
     if not source.is_dir():
         raise ConfigError(f"source={source} is no folder; it holds the videos")
-    target.mkdir(parents=True, exist_ok=True)
-    with _alone_in(target):
+    with in_use(target, "adafocus extract-frames", "target"):
         try:
             plan = plan_extraction(source, target, settings, config.decode_timeout)
             jobs = plan.jobs
@@ -149,20 +146,3 @@ def _height(value: int | str | None) -> int | None:
     if isinstance(value, str) or value < 1:
         raise ConfigError(f"height={value} must be a number of pixels, or none")
     return value
-
-
-@contextmanager
-def _alone_in(target: Path) -> Iterator[None]:
-    """Hold a lock that ends with the process.
-
-    Raises:
-        ConfigError: another process holds it.
-    """
-    with (target / _LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigError(
-                f"another extract-frames is writing to {target}; wait for it to end"
-            ) from None
-        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -16,6 +17,7 @@ from train.checkpoints.load import check_classes, load_configured
 from train.config.commands import BankConfig
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
+from train.runs.lock import in_use
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
@@ -50,14 +52,18 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
     )
     display.say(_size(builder))
     processes = context.processes
-    if processes.is_main:
-        builder.prepare()
-    processes.wait()
-    _build(builder, config, context, display)
-    processes.wait()
-    if processes.is_main:
-        builder.finish()
-        log.info("feature bank in %s; use it with features=bank:%s", builder.folder, config.target)
+    alone = (
+        in_use(builder.folder, "adafocus bank", "target") if processes.is_main else nullcontext()
+    )
+    with alone:
+        if processes.is_main:
+            builder.prepare()
+        processes.wait()
+        _build(builder, config, context, display)
+        processes.wait()
+        if processes.is_main:
+            builder.finish()
+    log.info("feature bank in %s; use it with features=bank:%s", builder.folder, config.target)
 
 
 def _recognizer(

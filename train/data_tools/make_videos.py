@@ -16,6 +16,7 @@ from adafocus_env.files import read_json, write_json
 from train.config.commands import MakeVideosConfig
 from train.config.keys import ConfigError
 from train.data_tools.worker_pool import WorkerPool
+from train.runs.lock import LOCK_FILE, in_use
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
@@ -46,16 +47,22 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
         ConfigError: the folder holds other files.
         OSError: the disk is full or a file cannot be written.
     """
+    with in_use(data_dir, "adafocus make-videos", "data_dir"):
+        _make_videos(data_dir, display, workers)
+
+
+def _make_videos(data_dir: Path, display: ProgressDisplay, workers: int) -> None:
+    """`make_videos` in a folder that no other process writes to."""
     description = {"dataset": "glyphs", "splits": {k: list(v) for k, v in SPLITS.items()}}
     done_file = data_dir / _DONE_FILE
     if done_file.is_file() and read_json(done_file) == description:
         log.info("built-in videos are in %s already", data_dir)
         return
-    if data_dir.exists() and any(data_dir.iterdir()) and not (data_dir / ".incomplete").exists():
+    there = [path for path in data_dir.iterdir() if path.name != LOCK_FILE]
+    if there and not (data_dir / ".incomplete").exists():
         raise ConfigError(f"{data_dir} holds other files; name an empty folder with data_dir=")
     lists = VideoLists()
-    data_dir.mkdir(parents=True, exist_ok=True)  # it may be a link to another disk
-    for left_over in data_dir.iterdir():
+    for left_over in there:
         shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
     (data_dir / ".incomplete").touch()
     (data_dir / lists.class_file).write_text("\n".join(CLASS_NAMES) + "\n", encoding="utf-8")

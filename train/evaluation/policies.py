@@ -16,7 +16,8 @@ from train.config.commands import Stage2Config
 from train.config.judging import ComparisonSection
 from train.config.keys import ConfigError, keys_of
 from train.config.sections import ResumeSection
-from train.runs.folder import STATE_FILE, saved_config
+from train.runs.folder import STATE_FILE
+from train.runs.saved_config import readable_configs, saved_config
 
 log = logging.getLogger(__name__)
 
@@ -248,20 +249,23 @@ def recognizer_source(config: ResumeSection, entries: Sequence[PolicyEntry]) -> 
 def find_policies(folder: Path) -> list[Path]:
     """The folder if it holds a policy, else all finished stage-2 runs below it.
 
+    Runs that are damaged or not finished are reported and left out.
+
     Raises:
         ConfigError: there are none.
     """
     if (folder / "policy").is_dir() or (folder / "policy.json").is_file():
         return [folder]
-    runs = []
+    finished = []
     for policy in sorted(folder.glob("**/policy")):
         run = policy.parent
         if (run / STATE_FILE).is_file():
             log.warning("%s is not finished and left out; resume=auto continues it", run)
         elif not (run / "recognizer").is_dir():  # which is written at the end
             log.warning("%s is not finished and left out", run)
-        elif (saved_config(run) or {}).get("command") == "stage2":
-            runs.append(run)
+        else:
+            finished.append(run)
+    runs = [run for run, saved in readable_configs(finished) if saved["command"] == "stage2"]
     if not runs:
         raise ConfigError(f"no finished policy in {folder}; 'adafocus stage2' makes one")
     return runs

@@ -17,8 +17,9 @@ from adafocus_env.networks import AnyRecognizer, build_recognizer
 from train.config.builders import open_split, recognizer_config
 from train.config.learning import PlayedSection, PretrainedSection
 from train.config.sections import RunSection
-from train.runs.folder import FINISHED_FILE, STATE_FILE, VALIDATION_FILE, save_config
+from train.runs.folder import STATE_FILE, VALIDATION_FILE, refuse_to_lose
 from train.runs.processes import Processes, describe
+from train.runs.saved_config import save_config
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ class RunContext(Generic[C]):
         folder: where the command writes; made if missing.
         videos: splits that are open already, by (split, training, frames); shared between the
             parts of a larger run, so that decoded videos are kept once.
+
+    Raises:
+        ConfigError: the folder holds another run, or a setting that this device cannot do.
     """
 
     def __init__(
@@ -48,11 +52,12 @@ class RunContext(Generic[C]):
         self.device = self.processes.device
         self._videos = {} if videos is None else videos
         folder.mkdir(parents=True, exist_ok=True)
+        if self.processes.is_main:
+            refuse_to_lose(folder, config.command)
         going_on = (folder / STATE_FILE).is_file()
         log.info("%s %s in %s", "continuing" if going_on else "starting", config.command, folder)
         log.info("running on %s", describe(self.processes))
         if self.processes.is_main:
-            (folder / FINISHED_FILE).unlink(missing_ok=True)
             if not going_on:
                 (folder / VALIDATION_FILE).unlink(missing_ok=True)
             save_config(config, folder)

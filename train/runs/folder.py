@@ -9,18 +9,24 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from adafocus_env import files
 from train.config.keys import ConfigError, keys_of
-from train.config.sections import ResumeSection, Section
+from train.config.sections import ResumeSection
+from train.runs.lock import LOCK_FILE
+from train.runs.saved_config import (
+    CONFIG_FILE,
+    DATA,
+    data_fingerprint,
+    readable_configs,
+    saved_config,
+)
 
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
 VALIDATION_FILE = "validation.json"  # what the validation split said after some of the epochs
-CONFIG_FILE = "config.yaml"
 OUTPUTS = Path("outputs")
+_RECORDS = (CONFIG_FILE, LOCK_FILE, "tensorboard")
 
 
 @dataclass(frozen=True)
@@ -54,10 +60,13 @@ def find_continued(config: ResumeSection, output_dir: Path | None) -> Continued 
     if config.command not in STAGES:
         return None
     if config.resume == "auto":
-        folders = [output_dir] if output_dir is not None else _unfinished(OUTPUTS)
-        for folder in folders:
-            saved = _unfinished_config(folder)
-            if saved is not None and not differences(config, saved):
+        if output_dir is not None:
+            saved = _unfinished_config(output_dir)
+            found = iter([] if saved is None else [(output_dir, saved)])
+        else:
+            found = readable_configs(_unfinished(OUTPUTS))
+        for folder, saved in found:
+            if not differences(config, saved):
                 return _continued(folder, saved)
     elif config.resume is not None:
         folder = Path(config.resume)
@@ -79,6 +88,43 @@ def find_continued(config: ResumeSection, output_dir: Path | None) -> Continued 
             f"to continue it, choose another output_dir, or delete {output_dir / STATE_FILE}"
         )
     return None
+
+
+def refuse_to_lose(folder: Path, command: str, *, finished: bool = True) -> None:
+    """Refuse a folder in which a command would overwrite what cannot be made again at once.
+
+    That is what another command has made, and a finished stage. What judges or shows something may
+    do so again in its own folder, and a stage that has been cut goes on there or begins anew.
+
+    Args:
+        folder: which the command is to write to.
+        command: its name.
+        finished: whether that stands for a finished run of the same stage, too.
+
+    Raises:
+        ConfigError: there is something to lose, or nobody knows what, because it is damaged.
+    """
+    if not folder.is_dir() or all(_is_record(path) for path in folder.iterdir()):
+        return
+    saved = saved_config(folder)
+    if saved is None:
+        return
+    if saved["command"] != command:
+        raise ConfigError(
+            f"{folder} holds a run of {saved['command']}, whose {CONFIG_FILE} {command} would "
+            "overwrite; choose another output_dir"
+        )
+    done = (folder / FINISHED_FILE).is_file() and not (folder / STATE_FILE).is_file()
+    if finished and done and command in STAGES:
+        raise ConfigError(
+            f"{folder} holds a finished {command}; choose another output_dir, or delete the folder "
+            "to make it again"
+        )
+
+
+def _is_record(path: Path) -> bool:
+    """Whether it says what a run did, and is no result of it."""
+    return path.name in _RECORDS or path.suffix == ".log"
 
 
 def shared_stamp() -> str:
@@ -106,19 +152,6 @@ def _unfinished(root: Path) -> list[Path]:
     return [state.parent for state in sorted(states, key=lambda s: -s.stat().st_mtime)]
 
 
-def save_config(config: Section, folder: Path) -> None:
-    """Write a run's configuration into its folder."""
-    OmegaConf.save(OmegaConf.create(config.plain()), folder / CONFIG_FILE)
-
-
-def saved_config(folder: Path) -> dict[str, Any] | None:
-    """The configuration in a run folder; None where there is none."""
-    if not (folder / CONFIG_FILE).is_file():
-        return None
-    saved = OmegaConf.to_container(OmegaConf.load(folder / CONFIG_FILE))
-    return {str(name): value for name, value in saved.items()} if isinstance(saved, dict) else None
-
-
 def _unfinished_config(folder: Path) -> dict[str, Any] | None:
     """The configuration of an unfinished run; None where there is no such run."""
     return saved_config(folder) if (folder / STATE_FILE).is_file() else None
@@ -133,7 +166,8 @@ def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
 
     What `resume=` names is not compared: it may be the other run itself. Nor are keys that the
     command does not know, which other versions have saved; of keys that they had not, it is the
-    default that counts.
+    default that counts. Lists and classes are compared where both have written down which they
+    were.
     """
     keys, different = keys_of(type(config)), []
     there = {k: saved.get(k, v.plain_default) for k, v in keys.items() if v.is_of_run}
@@ -146,6 +180,8 @@ def differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
     source, saved_source = getattr(config, "recognizer", None), _source(saved)
     if source is not None and source != saved_source:
         different.append(f"recognizer: {saved_source} there, {source} here")
+    if not different and DATA in saved:  # files are read for it
+        different = files.differences({DATA: saved[DATA]}, {DATA: data_fingerprint(config)})
     return different
 
 
@@ -159,4 +195,4 @@ def all_differences(config: ResumeSection, saved: dict[str, Any]) -> list[str]:
 
 def _source(saved: dict[str, Any]) -> str | None:
     source: str | None = saved.get("recognizer") or saved.get("resume")
-    return source
+    return None if source == "auto" else source

@@ -1,4 +1,4 @@
-"""Sweeps (`adafocus stage2 -m seed=0,1`): which folder a job has, and whether it is done."""
+"""Sweeps (`adafocus stage2 -m seed=0,1`): which folder a job has, and whether a run is done."""
 
 from __future__ import annotations
 
@@ -13,14 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from train.config.compose import read_config
 from train.config.keys import ConfigError
 from train.config.sections import ResumeSection, Section
-from train.runs.folder import (
-    CONFIG_FILE,
-    FINISHED_FILE,
-    STAGES,
-    STATE_FILE,
-    all_differences,
-    saved_config,
-)
+from train.runs.folder import FINISHED_FILE, STAGES, STATE_FILE, all_differences, differences
+from train.runs.saved_config import CONFIG_FILE, readable_configs, saved_config
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +42,8 @@ def job_folder(number: int, *, _root_: DictConfig) -> str:
     command = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     if command.command in STAGES:
         config = _readable(command)
-        for folder in taken if config is not None else ():
-            saved = saved_config(folder)
-            if saved is not None and not all_differences(config, saved):
+        for folder, saved in readable_configs(taken if config is not None else ()):
+            if not all_differences(config, saved):
                 return folder.name
         while sweep / str(number) in taken:
             number += 1
@@ -66,30 +59,32 @@ def _readable(cfg: DictConfig) -> Any:
 
 
 def is_done(config: Section, folder: Path) -> bool:
-    """Whether a job is done already; what an aborted one left of its curves is removed.
+    """Whether a stage is done already; what an aborted one left of its curves is removed.
 
     A run that can be continued is continued: it finds its state in the folder.
 
     Args:
-        config: of the job.
+        config: of a job of a sweep, or of a run with `resume=auto`, which may leave out where it
+            starts from.
         folder: of the job, as `job_folder` chose it, or as the user's own `hydra.sweep.subdir`.
 
     Raises:
-        ConfigError: the folder holds an unfinished run with other settings.
+        ConfigError: the folder holds a run with other settings, or its configuration is damaged.
     """
     saved = saved_config(folder)
     if not isinstance(config, ResumeSection) or config.command not in STAGES or saved is None:
         return False
-    different = all_differences(config, saved)
-    unfinished = (folder / STATE_FILE).is_file()
-    if different and unfinished:
+    compared = differences if config.resume == "auto" else all_differences
+    different = compared(config, saved)
+    unfinished, finished = ((folder / name).is_file() for name in (STATE_FILE, FINISHED_FILE))
+    if different and (unfinished or finished):
         raise ConfigError(
-            f"{folder} holds an unfinished run with other settings ({'; '.join(different)}); "
-            "choose another output_dir"
+            f"{folder} holds {'an unfinished' if unfinished else 'a finished'} run with other "
+            f"settings ({'; '.join(different)}); choose another output_dir"
         )
     if different or unfinished:
         return False
-    if (folder / FINISHED_FILE).is_file():
+    if finished:
         return True
     log.info("%s was aborted, cannot be continued and begins anew", folder)
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)

@@ -22,8 +22,9 @@ from train.config.commands import Stage2Config, TuneConfig
 from train.config.compose import Composed
 from train.config.keys import ConfigError, keys_of
 from train.runs.context import RunContext
-from train.runs.folder import STATE_FILE, all_differences, save_config, saved_config
+from train.runs.folder import STATE_FILE, all_differences, refuse_to_lose
 from train.runs.progress import ProgressDisplay, ProgressPart
+from train.runs.saved_config import save_config, saved_config
 from train.stages.stage2_policy import run_stage2
 from train.tune.space import Choice, LogRange, Value, search_space, with_parameters
 
@@ -279,8 +280,9 @@ def _claim(folder: Path, config: TuneConfig) -> None:
     """Make the folder this search's.
 
     Raises:
-        ConfigError: it holds a search with other settings.
+        ConfigError: it holds a search with other settings, or another run.
     """
+    refuse_to_lose(folder, config.command)
     if (folder / JOURNAL).is_file():
         saved = saved_config(folder)
         different = ["its settings are lost"] if saved is None else all_differences(config, saved)

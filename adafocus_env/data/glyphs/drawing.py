@@ -1,4 +1,4 @@
-"""What a built-in task is, and what its videos are drawn with: shapes with digits, clutter.
+"""What a built-in task is, and what its pictures are drawn with: shapes with digits, clutter.
 
 No font is used: digits are seven line segments, because fonts differ between OpenCV versions.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +17,13 @@ import numpy.typing as npt
 FRAME_SIZE = 112
 VIDEO_FRAMES = 16
 FRAMES_PER_SECOND = 8
+BRIGHTNESS = 3.0  # standard deviation between frames, of 0..255
 CLASS_NAMES = tuple(f"digit {digit}" for digit in range(10))
 
 _PAN_MARGIN = VIDEO_FRAMES  # the background pans at most one pixel a frame
 _SUBPIXEL = 4  # OpenCV draws at 1 / 2**_SUBPIXEL pixel
+_COARSEST = 36  # pixels between the nodes of the first octave of a background's noise
+_CLUTTER = 14 / 144**2  # pieces of clutter a pixel
 
 # Corners of the seven segments on a digit of height 2 and width 1.1, as (x, y), y downwards.
 _LEFT, _RIGHT = -0.55, 0.55
@@ -52,15 +56,19 @@ class GlyphTask:
     Attributes:
         media: what a feature bank's identity calls them.
         splits: split -> (seed, videos).
-        render: `render(split seed, index)` gives frames `(16, 112, 112, 3)` uint8 RGB, the label
-            `index % 10`, and the target's centres `(16, 2)` as (row, col).
-        class_names: of its ten classes.
+        render: `render(split seed, index)` gives frames `(n, side, side, 3)` uint8 RGB, the label
+            `index % K`, and the target's centres `(n, 2)` as (row, col).
+        class_names: of its K classes.
+        video_frames: n, frames of a video; 1 for still pictures.
+        frame_size: side of a frame in pixels.
     """
 
     media: str
     splits: Mapping[str, tuple[int, int]]
     render: Callable[[int, int], Rendered]
     class_names: tuple[str, ...] = CLASS_NAMES
+    video_frames: int = VIDEO_FRAMES
+    frame_size: int = FRAME_SIZE
 
 
 @dataclass
@@ -88,34 +96,42 @@ def draw_video(
     Returns:
         `(16, 112, 112, 3)` uint8 RGB.
     """
-    background = _background(rng)
+    background = draw_background(rng, FRAME_SIZE + 2 * _PAN_MARGIN)
     pan = rng.uniform(-1.0, 1.0, size=2)
-    brightness = rng.normal(0.0, 3.0, size=VIDEO_FRAMES)
+    brightness = rng.normal(0.0, BRIGHTNESS, size=VIDEO_FRAMES)
 
     frames = np.empty((VIDEO_FRAMES, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-    noise = np.empty(frames.shape[1:], np.float32)
-    noisy = np.empty(frames.shape[1:], np.float64)
     for t in range(VIDEO_FRAMES):
         middle = (np.array(background.shape[:2]) - 1) / 2 + pan * (t - VIDEO_FRAMES / 2)
         size = (FRAME_SIZE, FRAME_SIZE)
         frame = cv2.getRectSubPix(background, size, (middle[1], middle[0])).astype(np.uint8)
         for shape in shapes[t]:
             _draw(frame, shape, t)
-        rng.standard_normal(dtype=np.float32, out=noise)
-        noise *= 8.0
-        np.add(noise, brightness[t], out=noisy)
-        noisy += frame
-        frames[t] = np.clip(noisy, 0, 255, out=noisy)
+        frames[t] = with_noise(rng, frame, brightness[t])
     return frames
+
+
+def with_noise(
+    rng: np.random.Generator, frame: npt.NDArray[Any], brightness: float
+) -> npt.NDArray[np.uint8]:
+    """A frame `(H, W, 3)` in 0..255 as a camera sees it.
+
+    Args:
+        rng: decides the noise.
+        frame: of any number type; fractions decide how a pixel is rounded.
+        brightness: is added to all pixels; its standard deviation is `BRIGHTNESS`.
+    """
+    noise = rng.standard_normal(dtype=np.float32, size=frame.shape)
+    noise *= 8.0
+    noisy = np.add(noise, brightness, dtype=np.float64)
+    noisy += frame
+    return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
 def _draw(frame: npt.NDArray[np.uint8], shape: Shape, t: int) -> None:
     center, radius, tilt = shape.centers[t], shape.size / 2, shape.tilts[t]
     if shape.kind == "disc":
-        x, y = _fixed(center)
-        cv2.circle(
-            frame, (x, y), round(radius * 2**_SUBPIXEL), shape.color, -1, cv2.LINE_AA, _SUBPIXEL
-        )
+        draw_disc(frame, center, radius, shape.color)
     else:
         corners = 4 if shape.kind == "square" else 3
         first = math.pi / 4 if shape.kind == "square" else -math.pi / 2
@@ -123,12 +139,54 @@ def _draw(frame: npt.NDArray[np.uint8], shape: Shape, t: int) -> None:
         outline = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1) * 1.12
         polygon = np.round(outline * 2**_SUBPIXEL).astype(np.int32)
         cv2.fillPoly(frame, [polygon], shape.color, cv2.LINE_AA, _SUBPIXEL)
-    half_height = 0.62 * shape.size / 2
+    draw_digit(frame, shape.segments, center, shape.size, tilt, shape.ink)
+
+
+def draw_digit(
+    canvas: npt.NDArray[np.uint8],
+    segments: str,
+    center: npt.NDArray[np.float64],
+    size: float,
+    tilt: float,
+    ink: tuple[int, int, int] | int,
+) -> None:
+    """Draw the segments of a digit on a shape.
+
+    Args:
+        canvas: `(H, W, 3)`, or `(H, W)` where the ink is one number.
+        segments: some of the letters `a` to `g`.
+        center: (x, y) in pixels.
+        size: diameter of the shape in pixels.
+        tilt: in radians.
+        ink: its colour.
+    """
+    half_height = 0.62 * size / 2
     cos, sin = math.cos(tilt), math.sin(tilt)
     rotation = np.array([[cos, -sin], [sin, cos]])
-    for segment in shape.segments:
+    for segment in segments:
         start, end = (center + rotation @ (np.array(p) * half_height) for p in _SEGMENTS[segment])
-        cv2.line(frame, _fixed(start), _fixed(end), shape.ink, 2, cv2.LINE_AA, _SUBPIXEL)
+        draw_stroke(canvas, start, end, ink)
+
+
+def draw_stroke(
+    canvas: npt.NDArray[np.uint8],
+    start: npt.NDArray[np.float64],
+    end: npt.NDArray[np.float64],
+    ink: tuple[int, int, int] | int,
+) -> None:
+    """A line of two pixels between two points, given as (x, y) in fractions of pixels."""
+    cv2.line(canvas, _fixed(start), _fixed(end), ink, 2, cv2.LINE_AA, _SUBPIXEL)
+
+
+def draw_disc(
+    canvas: npt.NDArray[np.uint8],
+    center: npt.NDArray[np.float64],
+    radius: float,
+    color: tuple[int, int, int] | int,
+) -> None:
+    """A filled circle; the arguments are those of `draw_digit`."""
+    reach = round(radius * 2**_SUBPIXEL)
+    cv2.circle(canvas, _fixed(center), reach, color, -1, cv2.LINE_AA, _SUBPIXEL)
 
 
 def _fixed(point: npt.NDArray[np.float64]) -> tuple[int, int]:
@@ -136,18 +194,17 @@ def _fixed(point: npt.NDArray[np.float64]) -> tuple[int, int]:
     return round(float(point[0]) * 2**_SUBPIXEL), round(float(point[1]) * 2**_SUBPIXEL)
 
 
-def _background(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Four octaves of colour noise under 14 lines, ellipses and rectangles."""
-    side = FRAME_SIZE + 2 * _PAN_MARGIN
+def draw_background(rng: np.random.Generator, side: int) -> npt.NDArray[np.uint8]:
+    """Four octaves of colour noise under lines, ellipses and rectangles: `(side, side, 3)` RGB."""
     canvas = np.full((side, side, 3), rng.uniform(95.0, 150.0), np.float32)
     for octave in range(4):
-        cells = 4 * 2**octave
+        cells = max(1, round(side / _COARSEST)) * 2**octave
         noise = rng.standard_normal((cells, cells, 3), dtype=np.float32) * np.float32(
             24.0 / 1.3**octave
         )
         canvas += cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
     background = np.clip(canvas, 0, 255).astype(np.uint8)
-    for _ in range(14):
+    for _ in range(round(_CLUTTER * side**2)):
         _draw_clutter(rng, background, side)
     return background
 

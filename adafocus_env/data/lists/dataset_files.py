@@ -119,7 +119,10 @@ PRESETS: dict[str, VideoLists] = {
     "sthsth_v2": _something("v2", "20bn-something-something-v2-frames", "{:06d}.jpg"),
 }
 # The built-in tasks, which are drawn in memory. Of them only `glyphs` can also be files.
-BUILT_IN = ("glyphs", "glyphs_memory", "glyphs_memory_flicker", "glyphs_order")
+BUILT_IN = (
+    *("glyphs", "glyphs_memory", "glyphs_memory_flicker", "glyphs_order"),
+    *("glyphs_search", "glyphs_search_marks", "glyphs_search_discs", "glyphs_search_digits"),
+)
 DATASETS = (*PRESETS, *(name for name in BUILT_IN if name not in PRESETS))
 # Data sets in which left and right have a meaning: their clips are never mirrored.
 NEVER_MIRRORED = (*BUILT_IN, "sthsth_v1", "sthsth_v2")

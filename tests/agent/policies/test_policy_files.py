@@ -33,7 +33,7 @@ def _change(folder, **entries):
     """Set entries of `policy.json`; None removes them."""
     file = folder / "policy.json"
     description = {**json.loads(file.read_text()), **entries}
-    kept = {name: value for name, value in description.items() if value is not None}
+    kept = {name: v for name, v in description.items() if name not in entries or v is not None}
     file.write_text(json.dumps(kept))
 
 
@@ -155,6 +155,14 @@ def test_a_missing_entry_is_a_checkpoint_error_that_names_it(saved, name):
         ({"observation_bound": "high"}, None),
         ({"arguments": {"hidden_dim": 16}}, "gru"),
         ({"arguments": {"layers": 3}}, "layers"),
+        ({"arguments": {"hidden_dim": 10**7}}, "need more weights than the file has"),
+        ({"arguments": {"hidden_dim": "many"}}, "describes no usable policy"),
+        ({"num_actions": 10**9}, "num_actions should be less than or equal to 65536"),
+        ({"num_actions": True}, "num_actions should be a valid integer"),
+        ({"action_range": [0.0, 1.0]}, "either num_actions or action_range"),
+        ({"observation_shape": [60000, 60000, 2]}, "is too large"),
+        ({"observation_bound": float("inf")}, "observation_bound should be a finite number"),
+        ({"class_path": "os.system"}, "class_path is unknown"),
     ],
     ids=str,
 )
@@ -163,6 +171,7 @@ def test_a_description_that_does_not_fit_is_a_checkpoint_error(saved, entries, m
     with pytest.raises(CheckpointError, match=message) as caught:
         load_policy(saved)
     assert str(saved) in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_weights_that_cannot_be_read_or_are_anothers_are_a_checkpoint_error(saved):
@@ -172,6 +181,10 @@ def test_weights_that_cannot_be_read_or_are_anothers_are_a_checkpoint_error(save
         file.write_bytes(content)
         with pytest.raises(CheckpointError, match=str(saved)):
             load_policy(saved)
+    weights["critic.bias"][0] = float("inf")
+    save_file(weights, file)
+    with pytest.raises(CheckpointError, match=f"{file}: 1 of the 1 numbers in critic.bias are not"):
+        load_policy(saved)
     weights.pop("critic.bias")
     save_file(weights, file)
     with pytest.raises(CheckpointError, match=r"critic\.bias"):
@@ -230,10 +243,12 @@ def test_a_policy_of_sb3_comes_back_from_safetensors_and_json(tmp_path, case):
         ({"arguments": {"activation_fn": "os.system"}}, "os.system"),
         ({"arguments": {"features_extractor_class": "os.system"}}, "os.system"),
         ({"arguments": {"net_arch": "wide"}}, None),
+        ({"arguments": {"net_arch": [60000, 60000]}}, "need more weights than the file has"),
+        ({"arguments": {"net_arch": [1] * 10**4}}, "need more weights than the file has"),
         ({"arguments": {"lr_schedule": 1}}, "lr_schedule"),
         ({"action_range": [0.0]}, None),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_a_description_can_name_nothing_but_what_is_known(tmp_path, entries, message):
     cls, sees, acts, arguments = _sb3_policies()["actor-critic"]

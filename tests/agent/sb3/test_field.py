@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 from gymnasium.wrappers import RecordEpisodeStatistics
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks
 
+from agents import Sb3VecEnvAdapter
 from agents.policies.policy_files import load_trusted_zip
 
 GRID = "AdaFocus/PatchLocalization-v0"
@@ -38,6 +41,19 @@ def test_a_loop_as_cleanrl_writes_it_sees_returns_and_the_transition_between_epi
             returns += infos["episode"]["r"][infos["_episode"]].tolist()
     assert len(returns) == 4
     assert sum(returns) == pytest.approx(totals.sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["single", "vector"])
+def test_maskable_ppo_runs_on_the_environments(vector):
+    env = (
+        Sb3VecEnvAdapter(gym.make_vec(GRID, num_envs=2, **SHORT))
+        if vector
+        else gym.make(GRID, **SHORT)
+    )
+    model = MaskablePPO("MlpPolicy", env, n_steps=2 * T, batch_size=2 * T, n_epochs=1, seed=0)
+    model.learn(2 * T)
+    masks = get_action_masks(model.get_env())
+    assert (masks.shape, masks.all()) == ((1 + vector, 49), True)
 
 
 def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path):

@@ -1,18 +1,36 @@
-"""What the three built-in tasks share: videos of a split, and identities of their own."""
+"""What the built-in tasks share: videos of a split, and identities of their own."""
 
 import numpy as np
 import pytest
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.data.glyphs import localization, memory, order
+from adafocus_env.data.catalog import TASKS
+from adafocus_env.data.glyphs import localization, memory, order, search
 
-OPTIONS = VideoOptions(num_frames=8, num_glance_frames=8, frame_size=112)
 RENDER = {
     "glyphs": (localization.render_video, localization.SPLITS),
     "glyphs_memory": (memory.render_memory_video, memory.SPLITS),
     "glyphs_order": (order.render_order_video, order.SPLITS),
+    "glyphs_search": (search.render_search_picture, search.SPLITS),
 }
-TASKS = ("glyphs", "glyphs_memory", "glyphs_memory_flicker", "glyphs_order")
+SIZES = {
+    "glyphs": (800, 250, 500),
+    "glyphs_memory": (1600, 250, 500),
+    "glyphs_memory_flicker": (1600, 250, 500),
+    "glyphs_order": (1600, 250, 500),
+    "glyphs_search": (4000, 400, 600),
+    "glyphs_search_marks": (3800, 380, 380),
+    "glyphs_search_discs": (4000, 400, 400),
+    "glyphs_search_digits": (4000, 400, 400),
+}
+
+
+def open_task(task, split):
+    glances = 8 if task == "glyphs_order" else None
+    side = TASKS[task].frame_size
+    return open_videos(
+        task, split, VideoOptions(num_frames=8, num_glance_frames=glances, frame_size=side)
+    )
 
 
 @pytest.mark.parametrize("task", RENDER)
@@ -23,8 +41,9 @@ def test_a_video_is_determined_by_split_seed_and_index(task):
     again, same_label, same_centers = render(seed, 13)
     assert label == same_label == 3
     assert type(label) is int
-    assert (frames.shape, frames.dtype) == ((16, 112, 112, 3), np.uint8)
-    assert (centers.shape, centers.dtype) == ((16, 2), np.float32)
+    shape, count = ((1, 224, 224, 3), 1) if task == "glyphs_search" else ((16, 112, 112, 3), 16)
+    assert (frames.shape, frames.dtype) == (shape, np.uint8)
+    assert (centers.shape, centers.dtype) == ((count, 2), np.float32)
     np.testing.assert_array_equal(frames, again)
     np.testing.assert_array_equal(centers, same_centers)
     for other in ((seed, 23), (splits["train"][0], 13), (splits["test"][0], 13)):
@@ -36,19 +55,20 @@ def test_a_video_is_determined_by_split_seed_and_index(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_split_has_its_size_and_equally_many_videos_of_each_class(task):
-    sizes = {"train": 800 if task == "glyphs" else 1600, "val": 250, "test": 500}
-    for split, count in sizes.items():
-        videos = open_videos(task, split, OPTIONS)
+    names = TASKS[task].class_names
+    for split, count in zip(("train", "val", "test"), SIZES[task], strict=True):
+        videos = open_task(task, split)
+        classes = len(videos.class_names)
+        assert videos.class_names == names
         assert len(videos) == count
-        assert np.bincount(videos.labels).tolist() == [count // 10] * 10
-        assert [videos.clip(i, 0).label for i in (0, 17, count - 1)] == [0, 7, 9]
-    assert videos.class_names[7] == ("digit 7 then 6" if task == "glyphs_order" else "digit 7")
+        assert np.bincount(videos.labels).tolist() == [count // classes] * classes
+        chosen = (0, 17, count - 1)
+        assert [videos.clip(i, 0).label for i in chosen] == [0, 17 % classes, classes - 1]
 
 
 def test_no_two_splits_of_the_tasks_share_a_seed_nor_two_tasks_a_bank():
-    tasks = (localization.SPLITS, memory.SPLITS, memory.FLICKER_SPLITS, order.SPLITS)
-    seeds = [seed for task in tasks for seed, _ in task.values()]
-    assert len(set(seeds)) == len(seeds) == 12
-    media = [open_videos(t, "val", OPTIONS).identity()["preprocessing"]["media"] for t in TASKS]
+    seeds = [seed for task in TASKS.values() for seed, _ in task.splits.values()]
+    assert len(set(seeds)) == len(seeds) == 24
+    media = [open_task(task, "val").identity()["preprocessing"]["media"] for task in TASKS]
     assert media[0] == "rendered"
-    assert len(set(media)) == 4
+    assert len(set(media)) == 8

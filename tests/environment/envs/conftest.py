@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gymnasium.vector import SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 
@@ -33,11 +33,12 @@ def assert_equal_to_sync(assert_equal, sample_actions):
             assert getattr(native, space) == getattr(sync, space)
         assert_equal(native.reset(seed=9), sync.reset(seed=9))
         steps = native.num_decisions
-        for t, actions in enumerate(sample_actions(native, 2 * steps)):
+        between = native.autoreset_mode == AutoresetMode.NEXT_STEP  # a step without a look
+        for t, actions in enumerate(sample_actions(native, 2 * (steps + between))):
             one, other = native.step(actions), sync.step(actions)
             assert_equal(one, other)
             assert one[1].dtype == np.float64
-            assert one[2].tolist() == [t % steps == steps - 1] * native.num_envs
+            assert one[2].tolist() == [t % (steps + between) == steps - 1] * native.num_envs
         assert_equal(native.reset(), sync.reset())
 
     return compare

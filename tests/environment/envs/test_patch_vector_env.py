@@ -12,6 +12,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import RecordEpisodeStatistics as PerEnvironment
+from gymnasium.wrappers.vector import (
+    FlattenObservation,
+    NormalizeObservation,
+    RecordEpisodeStatistics,
+)
 
 from adafocus_env.envs import REWARDS, PatchLocalizationVectorEnv
 
@@ -21,11 +27,12 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("env_id", IDS)
-def test_native_make_vec_equals_sync(env_id, glyph_recognizer_folder, assert_equal_to_sync):
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_native_make_vec_equals_sync(env_id, mode, glyph_recognizer_folder, assert_equal_to_sync):
     rules = {"recognizer": str(glyph_recognizer_folder), "num_frames": 3, **ON_CPU}
-    sync = {"vector_kwargs": {"autoreset_mode": AutoresetMode.SAME_STEP}}
+    sync = {"vector_kwargs": {"autoreset_mode": mode}}
     assert_equal_to_sync(
-        gym.make_vec(env_id, num_envs=3, **rules),
+        gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **rules),
         gym.make_vec(env_id, num_envs=3, vectorization_mode="sync", **sync, **rules),
     )
 
@@ -75,6 +82,64 @@ def test_rows_out_of_lock_step_equal_sync_under_same_step(
     assert [t for t, flags in enumerate(ended) if any(flags)] == [3, 4, 6, 7, 8, 10, 11]
 
 
+def test_rows_out_of_lock_step_equal_sync_under_next_step(
+    make_env, make_vector_env, assert_equal, sample_actions
+):
+    rules = {"locations": "skip", "reward": "prev", "render_mode": "rgb_array"}
+    native = make_vector_env(3, autoreset_mode="next_step", **rules)
+    sync = _sync(make_env, 3, AutoresetMode.NEXT_STEP, **rules)
+    assert_equal(native.reset(seed=1), sync.reset(seed=1))
+    ended = []
+    for t, action in enumerate(sample_actions(native, 14)):
+        if t in (2, 4):  # row 1 begins anew in an episode, row 2 where it waits for the next
+            options = {"reset_mask": _mask(t // 2)}
+            assert_equal(native.reset(options=dict(options)), sync.reset(options=dict(options)))
+        one, other = native.step(action), sync.step(action)
+        assert_equal(one, other)
+        assert_equal(native.render(), sync.render())
+        ended.append("".join("x" if flag else "." for flag in one[2]))
+    assert " ".join(ended) == "... ... ... x.x ... .x. ... ..x x.. ... .x. ... ..x x.."
+
+
+def test_wrappers_of_gymnasium_that_need_the_next_step_go_around_it(make_vector_env):
+    env = make_vector_env(2, autoreset_mode="next_step")
+    env = NormalizeObservation(FlattenObservation(RecordEpisodeStatistics(env)))
+    observations, _ = env.reset(seed=0)
+    assert observations.shape == (2, *env.single_observation_space.shape)
+    total = np.zeros(2)
+    for t in range(5):
+        observations, rewards, _, _, infos = env.step(np.array([3, 24]))
+        assert np.isfinite(observations).all()
+        assert ("episode" in infos) == (t == 3)
+        total += rewards
+        if t == 3:
+            np.testing.assert_allclose(infos["episode"]["r"], total)
+            assert infos["episode"]["l"].tolist() == [4, 4]
+    assert rewards.tolist() == [0.0, 0.0]
+
+
+def test_statistics_stand_where_the_manual_says(make_env, make_vector_env):
+    single = lambda: PerEnvironment(make_env())  # noqa: E731
+    for mode, inner in ((AutoresetMode.SAME_STEP, "final_info"), (AutoresetMode.NEXT_STEP, None)):
+        native = RecordEpisodeStatistics(make_vector_env(2, autoreset_mode=mode))
+        sync = SyncVectorEnv([single] * 2, autoreset_mode=mode)
+        for env, place in ((native, None), (sync, inner)):
+            env.reset(seed=0)
+            for _ in range(4):
+                infos = env.step(np.array([3, 24]))[4]
+            assert (infos if place is None else infos[place])["episode"]["l"].tolist() == [4, 4]
+
+
+def test_every_action_is_possible_and_places_are_not_numbered(make_env, make_vector_env):
+    for locations, count in (("grid", 49), ("skip", 50)):
+        env, envs = make_env(locations=locations), make_vector_env(3, locations=locations)
+        assert (env.action_masks().shape, envs.action_masks().shape) == ((count,), (3, count))
+        assert env.action_masks().all()
+        assert envs.action_masks().all()
+    with pytest.raises(TypeError, match="action_masks is for numbered actions"):
+        make_env(locations="continuous").action_masks()
+
+
 def test_rows_out_of_lock_step_equal_sync_under_disabled(
     make_env, make_vector_env, assert_equal, sample_actions
 ):
@@ -103,8 +168,8 @@ def test_autoreset_mode_is_a_name_or_gymnasiums_own_and_no_other(make_vector_env
         assert env.metadata["autoreset_mode"] is AutoresetMode.DISABLED
     assert make_vector_env(2).metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     assert "autoreset_mode" not in PatchLocalizationVectorEnv.metadata
-    for mode in (AutoresetMode.NEXT_STEP, "next_step", "sometimes"):
-        with pytest.raises(ValueError, match="'same_step' or 'disabled', not"):
+    for mode in ("sometimes", None, 3):
+        with pytest.raises(ValueError, match="'same_step', 'next_step' or 'disabled', not"):
             make_vector_env(2, autoreset_mode=mode)
 
 

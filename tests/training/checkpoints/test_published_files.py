@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from adafocus_env.networks import CheckpointError
+from adafocus_env.networks.weight_report import compare_weights
 from train.checkpoints.published.files import read_published, read_published_part, write_published
 from train.checkpoints.published.torch_file import read_torch_file
-from train.checkpoints.weight_report import compare_weights
 
 
 @pytest.fixture

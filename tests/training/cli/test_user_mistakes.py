@@ -79,7 +79,7 @@ def test_broken_checkpoints_are_named_and_the_traceback_is_in_the_run_folder(
 ):
     copied = shutil.copytree(stage2_run, tmp_path / "stage2")
     (copied / "policy" / "policy.safetensors").write_bytes(b"cut")
-    assert "holds no usable policy" in refused("evaluate", f"resume={copied}")
+    assert "policy.safetensors holds no weights" in refused("evaluate", f"resume={copied}")
     (copied / "recognizer" / "recognizer.json").write_text("{")
     assert "recognizer.json" in refused("stage2", f"resume={copied}")
     assert "Traceback" in (tmp_path / "run" / "error.log").read_text()

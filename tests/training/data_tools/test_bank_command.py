@@ -117,14 +117,15 @@ def test_a_disk_that_is_too_small_is_refused_with_the_size_needed(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     said = refused("bank", resume, f"target={tmp_path / 'bank'}", "split=val")
     assert "the feature bank needs 0.00 GB more but the disk of" in said
-    assert not (tmp_path / "bank").exists()
+    assert not (tmp_path / "bank" / "val").exists()
 
 
 # A shard of ten syncs four times: its file, the folder, its record, the folder again. Before them
-# the settings sync twice; after them the manifest does. The last count is within the manifest.
+# the configuration and the settings sync twice each; after them the manifest does. The last count
+# is within the manifest.
 @pytest.mark.parametrize(
     ("how", "count", "recorded"),
-    [("cut", 1, 0), ("killed", 3, 0), ("cut", 5, 0), ("cut", 21, 4), ("killed", 43, 10)],
+    [("cut", 3, 0), ("killed", 5, 0), ("cut", 7, 0), ("cut", 23, 4), ("killed", 45, 10)],
 )
 def test_a_build_that_ended_early_is_continued_to_the_same_bytes(
     tiny, resume, bank, run_command, run_process, cut, tmp_path, how, count, recorded

@@ -89,13 +89,13 @@ def test_videos_that_fail_are_reported_and_the_others_done(extract, source, tmp_
     assert len(_report(tmp_path)["frames"]) == 6
 
 
-def test_a_folder_of_other_settings_or_of_a_run_in_progress_is_refused(extract, tmp_path):
+def test_a_folder_of_other_settings_or_of_a_run_in_progress_is_refused(extract, hold, tmp_path):
     extract()
     done = extract("height=none", code=1)
     assert "was extracted with other settings (height: 360 there, None here)" in done.err
-    with train.data_tools.extract_frames._alone_in(tmp_path / "target"):
+    with hold(tmp_path / "target") as process:
         done = extract(code=1)
-    assert "another extract-frames is writing to" in done.err
+    assert f"{tmp_path / 'target'} is written by process {process.pid} of " in done.err
 
 
 def test_a_bad_key_is_named(extract):

@@ -114,7 +114,10 @@ def test_a_folder_named_by_the_user_is_not_shared_by_runs_of_other_settings(swee
     same = "hydra.sweep.subdir=mine"
     sweep("seed=0", same)
     assert ": skipped" in sweep("seed=0", same).out
+    done = sweep("seed=1", same, code=1)
+    assert "mine holds a finished run with other settings (seed: 0 there, 1 here)" in done.err
+    same = "hydra.sweep.subdir=cut"
     _cut(1, sweep, "seed=1", "epochs=2", same)
     done = sweep("seed=3", same, code=1)
     assert "unfinished run with other settings (epochs: 2 there, 1 here; seed: " in done.err
-    assert runs == [(0, "mine"), (1, "mine")]
+    assert runs == [(0, "mine"), (1, "cut")]

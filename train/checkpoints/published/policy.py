@@ -17,9 +17,9 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from adafocus_env.networks import AnyRecognizer, CheckpointError
+from adafocus_env.networks.weight_report import WeightReport, compare_weights
 from agents.policies.gru_policy import GruActorCriticPolicy
 from train.checkpoints.published.files import Weights
-from train.checkpoints.weight_report import WeightReport, compare_weights
 
 # Published name -> ours, by prefix. Batch normalisation moves the places of what follows it.
 _HEADS = {"gru.": "gru.", "actor.0.": "actor.", "critic.0.": "critic."}

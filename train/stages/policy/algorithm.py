@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from gymnasium import spaces
-from omegaconf import OmegaConf
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -26,7 +25,7 @@ from train.checkpoints.load import ZIP_FILE
 from train.config.commands import Stage2Config
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
-from train.runs.folder import CONFIG_FILE
+from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
 
@@ -147,11 +146,8 @@ def refuse_unfinished_source(config: Stage2Config) -> None:
         ConfigError: `resume=` names such a run.
     """
     folder = Path(config.resume or "auto")
-    file = folder / CONFIG_FILE
-    if not file.is_file() or (folder / "recognizer").exists():
-        return
-    saved = OmegaConf.to_container(OmegaConf.load(file))
-    if isinstance(saved, dict) and saved.get("command") == config.command:
+    saved = None if (folder / "recognizer").exists() else saved_config(folder)
+    if saved is not None and saved["command"] == config.command:
         raise ConfigError(
             f"{folder} is an interrupted {config.command} that left nothing to continue from; "
             "start anew: name the run of stage 1 with resume="
