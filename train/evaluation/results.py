@@ -117,7 +117,7 @@ class Results:
         """Differences to others on the same videos."""
         entries = {other: item.entry for other, item in self.measured.items()}
         here = results[name]
-        others = [other for other in compared_with(name, entries) if other in results]
+        others = compared_with(name, entries)
         seen = {other: results[other].seen() for other in others}
         if here.random is not None:  # no other looks were before the same classifiers
             others, seen = ["random"], {"random": here.random}
@@ -234,7 +234,7 @@ def compared_with(name: str, entries: Mapping[str, PolicyEntry]) -> list[str]:
     A learned policy is also compared with each learned one that is named after it, and any policy
     with those that focus on as many frames without having seen them.
     """
-    wanted = list(_REFERENCES)
+    wanted = [reference for reference in _REFERENCES if reference in entries]
     if entries[name].checkpoints:
         after = list(entries)[list(entries).index(name) + 1 :]
         wanted += [other for other in after if entries[other].checkpoints]

@@ -141,6 +141,7 @@ def _report(
     first = folds[0].judged(_frame_sizes(composed.read(BenchmarkConfig, "benchmark"))).config
     told = replace(
         first,
+        command="run",  # whose folder it is
         **folder_data(folder / "tested", clips),
         features=f"bank:{folder / 'tested' / 'bank'}",
         output_dir=folder,

@@ -44,6 +44,5 @@ def test_a_recognizer_with_it_is_saved_and_loaded(make_recognizer, tmp_path):
 def test_recognizers_with_a_gru_are_described_as_before():
     config = RecognizerConfig(("a", "b"))
     assert "classifier" not in config.described()
-    assert RecognizerConfig.from_json(config.described()) == config
     with pytest.raises(ValueError, match="unknown classifier 'lstm'; known are gru, mean"):
         RecognizerConfig(("a",), classifier="lstm")
