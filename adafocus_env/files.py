@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ from pydantic_core import from_json
 
 _LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
 _LONGEST_LINE = 200  # letters
+_HASH_BLOCK = 2**24
+_SEAL = b"\nsha256 "
 
 
 class CheckpointError(ValueError):
@@ -87,6 +90,37 @@ def read_limited(path: Path, limit: int, cure: str) -> bytes:
             f"{path} has {size} bytes, and no such file has more than {limit}; {cure}"
         )
     return path.read_bytes()
+
+
+def sha256_of(path: Path, length: int | None = None) -> str:
+    """SHA-256 of a file, or of its first bytes, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    left = path.stat().st_size if length is None else length
+    with path.open("rb") as file:
+        while left > 0 and (block := file.read(min(left, _HASH_BLOCK))):
+            digest.update(block)
+            left -= len(block)
+    return digest.hexdigest()
+
+
+def seal(path: Path) -> None:
+    """Append a checksum, which `is_sealed` compares. Files of `torch.save` are read with it."""
+    checksum = sha256_of(path)
+    with path.open("ab") as file:
+        file.write(_SEAL + checksum.encode())
+
+
+def is_sealed(path: Path) -> bool | None:
+    """Whether a file is as `seal` left it; None where it has no checksum, or has lost it."""
+    length = path.stat().st_size - len(_SEAL) - 64
+    if length < 0:
+        return None
+    with path.open("rb") as file:
+        file.seek(length)
+        end = file.read()
+    if not end.startswith(_SEAL):
+        return None
+    return end == _SEAL + sha256_of(path, length).encode()
 
 
 def first_line(error: Exception) -> str:

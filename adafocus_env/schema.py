@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import reprlib
-from dataclasses import is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -69,6 +70,32 @@ def checked(values: Any, schema: type[T], path: Path, cure: str) -> T:
         return adapter.validate_python(values, strict=True)
     except ValidationError as error:
         raise CheckpointError(f"{path}: {_says(error)}; {cure}") from None
+
+
+@partial
+@dataclass(frozen=True)
+class _Versioned:
+    format_version: int
+
+
+def check_version(values: Mapping[str, Any], known: Sequence[int], path: Path, cure: str) -> None:
+    """Refuse a file of another version, whose other entries have another schema.
+
+    Args:
+        values: of the file.
+        known: numbers that `format_version` may be.
+        path: of the file.
+        cure: what to do about another version.
+
+    Raises:
+        CheckpointError: it has another one, or none.
+    """
+    version = checked(values, _Versioned, path, cure).format_version
+    if version not in known:
+        reads = " and ".join(map(str, known))
+        raise CheckpointError(
+            f"{path}: format_version is {version}, this package reads {reads}; {cure}"
+        )
 
 
 def _adapter(schema: type[T]) -> TypeAdapter[T]:

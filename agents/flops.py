@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
-from torch.utils.flop_counter import FlopCounterMode
+
+from adafocus_env.networks.costs import count_multiply_adds
 
 
 def executed_multiply_adds(run: Callable[[], object]) -> float:
@@ -25,14 +26,6 @@ def executed_multiply_adds(run: Callable[[], object]) -> float:
         warnings.filterwarnings("ignore", message="TF32 acceleration")  # about Intel's GPUs
         with backends.cudnn.flags(enabled=False), backends.mkldnn.flags(enabled=False):
             return count_multiply_adds(run)
-
-
-def count_multiply_adds(run: Callable[[], object]) -> float:
-    """Multiply-adds of convolutions, matrix products and unfused recurrent networks in `run`."""
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        run()
-    return counter.get_total_flops() / 2
 
 
 class RunningMultiplyAdds(TorchFunctionMode):

@@ -139,6 +139,7 @@ class GridOrSkip:
 
     def __init__(self, grid: PatchGrid):
         self.can_skip = True
+        self._meaning = "which skips"
         self.skip_action = grid.num_actions
         self.action_space = spaces.Discrete(grid.num_actions + 1)
         self._grid = grid
@@ -146,7 +147,7 @@ class GridOrSkip:
     def check(self, actions: object, leading_shape: tuple[int, ...]) -> Tensor:
         """Integer actions in `0..G*G` of exactly this shape."""
         side = self._grid.grid_size
-        meaning = f"the positions of a {side}x{side} grid and {self.skip_action}, which skips"
+        meaning = f"the positions of a {side}x{side} grid and {self.skip_action}, {self._meaning}"
         return _checked_integers(actions, leading_shape, self.skip_action + 1, meaning)
 
     def choice(self, actions: Tensor) -> PatchChoice:
@@ -159,6 +160,23 @@ class GridOrSkip:
         """(row, column) fractions `(..., 2)` of the free range; NaN where the frame is skipped."""
         skipped = actions == self.skip_action
         return self._grid.origins(actions * ~skipped).masked_fill(skipped[..., None], torch.nan)
+
+
+class GridOrStop(GridOrSkip):
+    """The positions of a grid, and one action more, the last, that ends the episode.
+
+    Args:
+        grid: the positions.
+    """
+
+    def __init__(self, grid: PatchGrid):
+        super().__init__(grid)
+        self.can_skip = False
+        self._meaning = "which ends the episode"
+
+    def stops(self, actions: Tensor) -> Tensor:
+        """`(...)` bool, which actions end the episode, on the CPU."""
+        return actions.cpu() == self.skip_action
 
 
 class ContinuousLocations:
@@ -270,36 +288,6 @@ def every_action(action_space: spaces.Space[Any]) -> npt.NDArray[np.bool_]:
             "locations='grid' or 'skip'"
         )
     return np.ones(int(action_space.n), dtype=np.bool_)
-
-
-def checked_choice(offsets: Any, focused: Any, shape: tuple[int, ...], free: int) -> PatchChoice:
-    """Choices that do not come from actions.
-
-    Args:
-        offsets: `(*shape, 2)` integer (top, left) corners in pixels.
-        focused: `shape` bool; None skips no frame.
-        shape: of the looks.
-        free: the largest offset, `side - P`.
-
-    Raises:
-        ValueError: another shape or type, or patches that reach out of the frame.
-    """
-    offsets = torch.as_tensor(offsets).cpu()
-    if offsets.shape != (*shape, 2) or offsets.is_floating_point():
-        raise ValueError(
-            f"offsets must be integer (top, left) pixels of shape {(*shape, 2)}, "
-            f"got {offsets.dtype} of shape {tuple(offsets.shape)}"
-        )
-    if bool(((offsets < 0) | (offsets > free)).any()):
-        raise ValueError(f"(top, left) offsets must lie in 0..{free} pixels")
-    if focused is not None:
-        focused = torch.as_tensor(focused).cpu()
-        if focused.shape != shape or focused.dtype != torch.bool:
-            raise ValueError(
-                f"focused must be bool of shape {shape}, got {focused.dtype} of shape "
-                f"{tuple(focused.shape)}"
-            )
-    return PatchChoice.at(offsets.long(), focused)
 
 
 def _checked_integers(actions: object, shape: tuple[int, ...], count: int, meaning: str) -> Tensor:

@@ -1,31 +1,38 @@
-"""PatchLocalizationCore: the rules of the environment, written once, for N episodes at a time."""
+"""EpisodeCore: the rules of the environments, written once, for N episodes at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from torch import Tensor
 
-from adafocus_env.envs.actions import Locations, PatchChoice, PatchGrid, checked_choice
+from adafocus_env.envs.actions import Locations, PatchChoice, PatchGrid
+from adafocus_env.envs.choices import chosen
 from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.rewards import (
-    REWARDS,
     Counterfactuals,
+    gained,
     look_costs,
+    prior_confidence,
     random_offsets,
+    reward_baseline,
     true_confidence,
 )
 from adafocus_env.envs.skip_cost import SkipCost, append_cost
 from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
 
 
-class PatchLocalizationCore:
+class EpisodeCore:
     """N episodes: clips seen through frozen networks, and an agent that decides where to look.
 
-    Actions never change observations, so whole episodes can be played at once: `observe_episode`,
-    then `play`. That equals T calls of `transition`.
+    What a look is and brings is `transition`, for both families of ids. They differ in what is
+    observed: `PatchLocalizationCore` shows glances, which never depend on actions, so that whole
+    episodes can be played at once; `ActiveVisionCore` shows what was seen, too, and steps.
 
     Args:
         source: videos and networks.
@@ -37,16 +44,18 @@ class PatchLocalizationCore:
             published, or on the `"grid"`; see `random_offsets`.
         skip_cost: subtracted from the reward of each frame that is focused on; where it is random,
             observations show it. None: nothing.
+        looks_per_frame: decisions at each frame, one after the other.
 
     Attributes:
         features: what the networks make of the rows' clips.
         starts: the episode of each row, None before its first reset.
+        num_decisions: of an episode: one for each look at each frame.
         skip_costs: `(N,)` float64, price of a look in each row's episode, on the CPU.
         steps: `(N,)` int64, decisions taken so far in each row, on the CPU.
         classifier_state: `(N, S)` after them.
 
     Raises:
-        ValueError: unknown reward or baseline positions.
+        ValueError: unknown reward or baseline positions, or no row or look.
     """
 
     def __init__(
@@ -59,24 +68,27 @@ class PatchLocalizationCore:
         reward: str = "random",
         baseline_positions: str = "pixel",
         skip_cost: SkipCost | None = None,
+        looks_per_frame: int = 1,
     ):
-        if reward not in REWARDS:
-            raise ValueError(f"unknown reward {reward!r}; known are {', '.join(REWARDS)}")
         if baseline_positions not in ("pixel", "grid"):
             raise ValueError(f"baseline_positions is 'pixel' or 'grid', not {baseline_positions!r}")
         if num_rows < 1:
             raise ValueError(f"at least one row is needed, got {num_rows}")
+        if not isinstance(looks_per_frame, int) or looks_per_frame < 1:
+            raise ValueError(f"looks_per_frame is at least 1, not {looks_per_frame!r}")
         self.source = source
         self.locations = locations
         self.grid = grid
         self.num_rows = num_rows
-        self.num_decisions = source.num_decisions
+        self.looks_per_frame = looks_per_frame
+        self.num_decisions = source.num_decisions * looks_per_frame
         self.starts: list[EpisodeStart | None] = [None] * num_rows
         self.steps = torch.zeros(num_rows, dtype=torch.int64)
         self.skip_costs = torch.zeros(num_rows, dtype=torch.float64)
         self._skip_cost = SkipCost(0.0) if skip_cost is None else skip_cost
-        self._reward = REWARDS[reward]
-        self._compares_random_patch = reward == "random"
+        self._reward = reward
+        self._baseline = reward_baseline(reward)
+        self._prior = prior_confidence(reward, len(source.class_names))
         self._baseline_positions = baseline_positions
         self.features: EpisodeFeatures = source.open(num_rows)
         self.classifier_state = torch.zeros(num_rows, source.state_size, device=source.device)
@@ -91,7 +103,12 @@ class PatchLocalizationCore:
     @property
     def frame_steps(self) -> Tensor:
         """`(N,)` index of each row's frame; after the last step it stays at the last frame."""
-        return self.steps.clamp(max=self.num_decisions - 1)
+        return self.steps.clamp(max=self.num_decisions - 1) // self.looks_per_frame
+
+    @property
+    def over(self) -> Tensor:
+        """`(N,)` bool, whether each row's episode has ended, on the CPU."""
+        return self.steps >= self.num_decisions
 
     @property
     def can_skip(self) -> bool:
@@ -104,10 +121,14 @@ class PatchLocalizationCore:
         return self._skip_cost.is_random
 
     @property
-    def observation_shape(self) -> tuple[int, ...]:
-        """Of one row: the source's, with one channel more where observations show the cost."""
+    def observation_space(self) -> spaces.Space[Any]:
+        """`Box(0, bound, (C, h, w) or (C,), float32)` of one row.
+
+        There is one channel more where observations show the cost.
+        """
         channels, *places = self.source.observation_shape
-        return (channels + self.shows_cost, *places)
+        shape = (channels + self.shows_cost, *places)
+        return spaces.Box(0.0, self.source.observation_bound, shape, np.float32)
 
     def reset_rows(
         self,
@@ -145,7 +166,7 @@ class PatchLocalizationCore:
         )
         self.steps[index] = 0
         self.classifier_state[index] = 0.0
-        self._previous_confidence[index] = 0.0
+        self._previous_confidence[index] = self._prior
 
     def observe(self) -> Tensor:
         """`(N, C, h, w)` or `(N, C)`: the glance at each row's next frame.
@@ -155,13 +176,6 @@ class PatchLocalizationCore:
         """
         self.require_started()
         return self._observation(torch.arange(self.num_rows), self.frame_steps)
-
-    def observe_episode(self) -> Tensor:
-        """`(N, T, C, h, w)` or `(N, T, C)`: all observations of the episodes, known in advance."""
-        self.require_at_start("observe_episode")
-        rows, steps = self._all_pairs()
-        observations = self._observation(rows, steps)
-        return observations.reshape(self.num_rows, self.num_decisions, *observations.shape[1:])
 
     def transition(
         self,
@@ -185,16 +199,11 @@ class PatchLocalizationCore:
         Raises:
             gymnasium.error.ResetNeeded: a row's episode has not begun or is over.
         """
-        self.require_started()
         rows = torch.arange(self.num_rows) if rows is None else rows
-        steps = self.steps[rows]
-        if bool((steps >= self.num_decisions).any()):
-            over = rows[steps >= self.num_decisions].tolist()
-            raise ResetNeeded(
-                f"the episodes of rows {over} are over; reset them before another step"
-            )
+        self.require_running(rows)
         choice = self._choice(actions, offsets, focused, (len(rows),))
-        patch_vectors, random_vectors = self._focus(rows, steps, choice)
+        patch_vectors, random_vectors = self._focus(rows, self.steps[rows], choice)
+        steps = self.frame_steps[rows]
         index = rows.to(self.classifier_state.device)
         before = self.classifier_state[index]
         logits, after = self.features.classify(rows, steps, patch_vectors, before)
@@ -216,50 +225,6 @@ class PatchLocalizationCore:
         self.steps[rows] += 1
         return outcome
 
-    def play(
-        self,
-        actions: Tensor | None = None,
-        *,
-        offsets: Tensor | None = None,
-        focused: Tensor | None = None,
-    ) -> Outcome:
-        """Play whole episodes; the same numbers as T calls of `transition`.
-
-        Args:
-            actions: `(N, T)` or `(N, T, 2)`; or instead
-            offsets: `(N, T, 2)`, and
-            focused: `(N, T)`.
-
-        Raises:
-            gymnasium.error.ResetNeeded: an episode has not begun, or not at its first frame.
-        """
-        self.require_at_start("play")
-        shape = (self.num_rows, self.num_decisions)
-        choice = self._choice(actions, offsets, focused, shape)
-        choice = PatchChoice(choice.offsets.flatten(0, 1), choice.focused.flatten())
-        rows, steps = self._all_pairs()
-        patch_vectors, random_vectors = self._focus(rows, steps, choice)
-        logits, states = self.features.classify_sequence(patch_vectors.unflatten(0, shape))
-        logits = logits.flatten(0, 1)
-        confidences = true_confidence(self.features, rows, logits).view(shape)
-        others = Counterfactuals(
-            self.features,
-            rows,
-            steps,
-            _shifted(states).flatten(0, 1),
-            self.grid,
-            patch_vectors,
-            random_vectors,
-            focused=choice.focused.to(logits.device),
-            confidence=confidences.flatten(),
-            previous_confidence=_shifted(confidences).flatten(),
-        )
-        outcome = self._outcome(choice, logits, others)
-        self.classifier_state = states[:, -1].contiguous()
-        self._previous_confidence = confidences[:, -1].clone()  # the outcome is the caller's
-        self.steps += self.num_decisions
-        return Outcome(**{name: value.unflatten(0, shape) for name, value in vars(outcome).items()})
-
     def _observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """What `(M,)` pairs show: the glance, and the price of a look where it is not fixed."""
         glances: Tensor = self.features.observation(rows, steps)
@@ -275,42 +240,42 @@ class PatchLocalizationCore:
         shape: tuple[int, ...],
     ) -> PatchChoice:
         """What is looked at, from checked actions or from offsets checked here."""
-        if (actions is None) == (offsets is None) or (offsets is None and focused is not None):
-            raise ValueError("give either actions or offsets, and focused with offsets only")
-        if actions is not None:
-            return self.locations.choice(actions)
         free = self.source.frame_size - self.source.patch_size
-        return checked_choice(offsets, focused, shape, free)
+        return chosen(self.locations, actions, offsets, focused, shape, free)
 
     def _focus(
         self, rows: Tensor, steps: Tensor, choice: PatchChoice
     ) -> tuple[Tensor, Tensor | None]:
         """Patch vectors of M choices, and at the random offsets where the reward needs them.
 
+        `steps` count decisions.
+
         Both in one batch: a step of few rows is too small a batch for fast convolutions. Skipped
         frames are not in it, and get zeros.
         """
         index = choice.focused.nonzero()[:, 0]
-        places = [(rows[index], steps[index], choice.offsets[index])]
-        if self._compares_random_patch:
-            places.append((rows, steps, self._random_offsets[rows, steps]))
+        frames = steps // self.looks_per_frame
+        places = [(rows[index], frames[index], choice.offsets[index])]
+        compares = self._reward == "random"
+        if compares:
+            places.append((rows, frames, self._random_offsets[rows, steps]))
         asked = [torch.cat(parts) for parts in zip(*places, strict=True)]
         vectors = self.features.focus(*asked) if len(asked[0]) else self._no_vectors(0)
-        chosen, random = vectors[: len(index)], vectors[len(index) :]
+        looked_at, random = vectors[: len(index)], vectors[len(index) :]
         if len(index) < len(rows):
             everywhere = self._no_vectors(len(rows))
-            everywhere[index.to(everywhere.device)] = chosen
-            chosen = everywhere
-        return chosen, random if self._compares_random_patch else None
+            everywhere[index.to(everywhere.device)] = looked_at
+            looked_at = everywhere
+        return looked_at, random if compares else None
 
     def _no_vectors(self, count: int) -> Tensor:
         return self.classifier_state.new_zeros(count, self.source.num_patch_features)
 
     def _outcome(self, choice: PatchChoice, logits: Tensor, others: Counterfactuals) -> Outcome:
-        baseline = self._reward(others)
+        baseline = self._baseline(others)
         costs = look_costs(others.focused, self.skip_costs[others.rows].to(logits))
         return Outcome(
-            rewards=others.confidence - baseline - costs,
+            rewards=gained(self._reward, others.confidence, baseline) - costs,
             confidences=others.confidence,
             baseline_confidences=baseline,
             logits=logits,
@@ -318,12 +283,8 @@ class PatchLocalizationCore:
             offsets=choice.offsets,
             focused=choice.focused,
             steps=others.steps,
+            patch_vectors=others.patch_vectors,
         )
-
-    def _all_pairs(self) -> tuple[Tensor, Tensor]:
-        """All (row, step) pairs, row-major."""
-        rows = torch.arange(self.num_rows).repeat_interleave(self.num_decisions)
-        return rows, torch.arange(self.num_decisions).repeat(self.num_rows)
 
     def require_started(self) -> None:
         """Refuse what needs a loaded clip in every row.
@@ -335,6 +296,19 @@ class PatchLocalizationCore:
         if missing:
             raise ResetNeeded(f"call reset first: rows {missing} have no episode yet")
 
+    def require_running(self, rows: Tensor) -> None:
+        """Refuse a step of episodes that have not begun, or are over.
+
+        Raises:
+            gymnasium.error.ResetNeeded: one of these rows has such an episode.
+        """
+        self.require_started()
+        over = rows[self.over[rows]].tolist()
+        if over:
+            raise ResetNeeded(
+                f"the episodes of rows {over} are over; reset them before another step"
+            )
+
     def require_at_start(self, what: str) -> None:
         """Refuse what only makes sense between episodes.
 
@@ -344,8 +318,3 @@ class PatchLocalizationCore:
         self.require_started()
         if bool(self.steps.any()):
             raise ResetNeeded(f"{what} needs every row at its first frame; reset first")
-
-
-def _shifted(steps: Tensor) -> Tensor:
-    """`(N, T, ...)` of the step before; zeros at the first."""
-    return torch.cat([torch.zeros_like(steps[:, :1]), steps[:, :-1]], dim=1)

@@ -7,25 +7,27 @@ import inspect
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from gymnasium import spaces
 
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import PatchGrid, make_locations
-from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost
+from adafocus_env.envs.actions import GridOrStop, PatchGrid, make_locations
+from adafocus_env.envs.closed_loop import OBSERVATIONS, ActiveVisionCore, LoopCosts
+from adafocus_env.envs.core import EpisodeCore
+from adafocus_env.envs.open_loop import PatchLocalizationCore
+from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost, check_look_cost
 from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_features import BankFeatures
 from adafocus_env.features.judges import Judges
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
+from adafocus_env.networks.costs import recognizer_costs
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
 from adafocus_env.shipped import shipped_recognizer
+
+C = TypeVar("C", bound=EpisodeCore)
 
 
 def choose_device(device: str) -> torch.device:
@@ -54,6 +56,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def make_core(
+    build: Callable[..., C],
     *,
     num_rows: int,
     dataset: str = "glyphs",
@@ -71,8 +74,11 @@ def make_core(
     device: str = "auto",
     features: str = "live",
     **rules: Any,
-) -> PatchLocalizationCore:
-    """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments."""
+) -> C:
+    """Load a recognizer and open a split; see `PatchLocalizationEnv` for the arguments.
+
+    `build` is one of the functions below, which takes the `rules`.
+    """
     bank = open_bank(features, split)
     folder = shipped_recognizer(dataset) if recognizer is None else Path(recognizer)
     loaded = load_recognizer(folder, device=choose_device(device))
@@ -88,7 +94,7 @@ def make_core(
         crops=crops,
     )
     videos = open_videos(dataset, split, options, data_dir=data_dir, lists=lists)
-    return make_core_from_parts(loaded, videos, num_rows=num_rows, bank=bank, **rules)
+    return build(loaded, videos, num_rows=num_rows, bank=bank, **rules)
 
 
 def make_core_from_parts(
@@ -114,45 +120,22 @@ def make_core_from_parts(
 ) -> PatchLocalizationCore:
     """The core over networks and videos, perhaps a bank and judges, that are already there."""
     recognizer = recognizer.divided(video_div)
-    config = recognizer.config
-    grid = PatchGrid(
-        grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
+    grid = _grid(recognizer, grid_size, patch_size)
+    source = _open_source(
+        recognizer,
+        videos,
+        grid,
+        bank,
+        locations=locations,
+        baseline_positions=baseline_positions,
+        observation=observation,
+        bank_device=bank_device,
+        amp=amp,
+        compile=compile,
+        num_workers=num_workers,
+        focus_size=focus_size,
+        judges=judges,
     )
-    source: FeatureSource
-    if bank is None:
-        source = LiveFeatures(
-            recognizer,
-            videos,
-            patch_size=patch_size,
-            focus_size=focus_size,
-            judges=judges,
-            observation=observation,
-            amp=amp,
-            compile=compile,
-            num_workers=num_workers,
-        )
-    else:
-        _require_grid(locations, baseline_positions)
-        if focus_size is not None:
-            raise ValueError(
-                "focus_size is for the focuser, whose features a bank holds; leave it out, or use "
-                "features='live'"
-            )
-        if amp != "none" or compile:
-            raise ValueError(
-                "amp and compile are for the networks, and a bank's features were computed by them "
-                "before, in float32; leave amp=none and compile=False, or use features='live'"
-            )
-        source = BankFeatures(
-            recognizer,
-            videos,
-            bank,
-            positions=grid.all_offsets(),
-            patch_size=patch_size,
-            judges=judges,
-            observation=observation,
-            bank_device=bank_device,
-        )
     if skip_cost is not None and locations != "skip":
         raise ValueError(
             f"skip_cost={skip_cost!r} is for actions that can skip; use locations='skip', or leave "
@@ -170,9 +153,132 @@ def make_core_from_parts(
     )
 
 
-def observation_space(core: PatchLocalizationCore) -> spaces.Space[npt.NDArray[np.float32]]:
-    """`Box(0, bound, (C, h, w) or (C,), float32)` of one row."""
-    return spaces.Box(0.0, core.source.observation_bound, core.observation_shape, np.float32)
+def make_active_core(
+    recognizer: AnyRecognizer,
+    videos: Videos,
+    *,
+    num_rows: int,
+    video_div: int | None = None,
+    looks_per_frame: int = 1,
+    stop: bool = False,
+    locations: Literal["grid", "continuous"] = "grid",
+    grid_size: int = 7,
+    patch_size: int | None = None,
+    observation: str | Sequence[str] = OBSERVATIONS,
+    patch_pixels: bool = False,
+    reward: str = "information",
+    look_cost: float = 0.0,
+    baseline_positions: Literal["pixel", "grid"] = "grid",
+    bank: FeatureBank | None = None,
+    bank_device: Literal["auto", "cpu", "cuda"] = "auto",
+    amp: Literal["none", "bf16", "fp16"] = "none",
+    compile: bool = False,  # noqa: A002  # the name users know
+    num_workers: int = 0,
+) -> ActiveVisionCore:
+    """The core of a closed loop; see `ActiveVisionEnv` for the arguments."""
+    recognizer = recognizer.divided(video_div)
+    grid = _grid(recognizer, grid_size, patch_size)
+    if locations not in ("grid", "continuous"):
+        raise ValueError(
+            f"locations is 'grid' or 'continuous' here, not {locations!r}; stop=True adds an action"
+        )
+    if stop and locations == "continuous":
+        raise ValueError(
+            "stop=True adds an action to those of a grid, and continuous places have none to add "
+            "it to; use locations='grid', or leave stop=False"
+        )
+    if patch_pixels and bank is not None:
+        raise ValueError(
+            "patch_pixels=True shows pixels, and a feature bank holds none; use features='live', "
+            "or leave patch_pixels=False"
+        )
+    source = _open_source(
+        recognizer,
+        videos,
+        grid,
+        bank,
+        locations=locations,
+        baseline_positions=baseline_positions,
+        observation="map",
+        bank_device=bank_device,
+        amp=amp,
+        compile=compile,
+        num_workers=num_workers,
+    )
+    each = recognizer_costs(recognizer.config, grid.patch_size)
+    patches = each.patch * recognizer.focus_group
+    return ActiveVisionCore(
+        source,
+        GridOrStop(grid) if stop else make_locations(locations, grid),
+        grid,
+        num_rows=num_rows,
+        looks_per_frame=looks_per_frame,
+        observation=observation,
+        patch_pixels=patch_pixels,
+        reward=reward,
+        baseline_positions=baseline_positions,
+        skip_cost=SkipCost(check_look_cost(look_cost)),
+        costs=LoopCosts(each.glance * recognizer.glances_per_decision, patches + each.decision),
+    )
+
+
+def _grid(recognizer: AnyRecognizer, grid_size: int, patch_size: int | None) -> PatchGrid:
+    config = recognizer.config
+    return PatchGrid(
+        grid_size, config.frame_size, config.patch_size if patch_size is None else patch_size
+    )
+
+
+def _open_source(
+    recognizer: AnyRecognizer,
+    videos: Videos,
+    grid: PatchGrid,
+    bank: FeatureBank | None,
+    *,
+    locations: str,
+    baseline_positions: str,
+    observation: str,
+    bank_device: str,
+    amp: str,
+    compile: bool,  # noqa: A002  # the name users know
+    num_workers: int,
+    focus_size: int | None = None,
+    judges: Judges | None = None,
+) -> FeatureSource:
+    """The features of the grid's patches, from the networks or from a bank."""
+    if bank is None:
+        return LiveFeatures(
+            recognizer,
+            videos,
+            patch_size=grid.patch_size,
+            focus_size=focus_size,
+            judges=judges,
+            observation=observation,
+            amp=amp,
+            compile=compile,
+            num_workers=num_workers,
+        )
+    _require_grid(locations, baseline_positions)
+    if focus_size is not None:
+        raise ValueError(
+            "focus_size is for the focuser, whose features a bank holds; leave it out, or use "
+            "features='live'"
+        )
+    if amp != "none" or compile:
+        raise ValueError(
+            "amp and compile are for the networks, and a bank's features were computed by them "
+            "before, in float32; leave amp=none and compile=False, or use features='live'"
+        )
+    return BankFeatures(
+        recognizer,
+        videos,
+        bank,
+        positions=grid.all_offsets(),
+        patch_size=grid.patch_size,
+        judges=judges,
+        observation=observation,
+        bank_device=bank_device,
+    )
 
 
 def _require_grid(locations: str, baseline_positions: str) -> None:
@@ -197,11 +303,15 @@ def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
 
 
-# The arguments of `from_parts` and of `make`, under the names that the two functions above give.
-RULES = tuple(name for name in _keywords(make_core_from_parts) if name != "num_rows")
-ARGUMENTS = tuple(
-    name for name in (*_keywords(make_core), *RULES) if name not in ("num_rows", "bank", "judges")
-)
+def rules_of(build: Callable[..., EpisodeCore]) -> tuple[str, ...]:
+    """The arguments of `from_parts`, under the names that the functions above give."""
+    return tuple(name for name in _keywords(build) if name != "num_rows")
+
+
+def arguments_of(build: Callable[..., EpisodeCore]) -> tuple[str, ...]:
+    """The arguments of `make`."""
+    names = (*_keywords(make_core), *rules_of(build))
+    return tuple(name for name in names if name not in ("num_rows", "bank", "judges"))
 
 
 def check_arguments(given: Iterable[str], known: Sequence[str]) -> None:

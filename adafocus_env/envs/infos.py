@@ -6,15 +6,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from adafocus_env.envs.actions import PatchChoice
-from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.closed_loop import ActiveVisionCore
+from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.outcome import InfoArrays, Outcome
 
 Rows = npt.NDArray[np.int64]
 
 
-def reset_info(core: PatchLocalizationCore, rows: Rows) -> InfoArrays:
+def reset_info(core: EpisodeCore, rows: Rows) -> InfoArrays:
     """`(M,)` arrays: `video_index`, `frame_index` (0), `label`; and `skip_cost` if one can skip.
 
     Args:
@@ -30,7 +32,7 @@ def reset_info(core: PatchLocalizationCore, rows: Rows) -> InfoArrays:
     return {**info, "skip_cost": core.skip_costs.numpy()[rows]} if core.can_skip else info
 
 
-def step_info(core: PatchLocalizationCore, outcome: Outcome, rows: Rows) -> InfoArrays:
+def step_info(core: EpisodeCore, outcome: Outcome, rows: Rows) -> InfoArrays:
     """Arrays of the outcome's leading shape, `(M,)` for a step and `(M, T)` for whole episodes.
 
     Args:
@@ -53,6 +55,8 @@ def step_info(core: PatchLocalizationCore, outcome: Outcome, rows: Rows) -> Info
         .boxes(core.source.patch_size)
         .numpy(),
     }
+    if isinstance(core, ActiveVisionCore):
+        info["multiply_adds"] = core.multiply_adds[torch.from_numpy(rows)].numpy()
     return {**info, "skipped": ~outcome.focused.numpy()} if core.can_skip else info
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.rewards import confidences_at, true_confidence
 
 
-def confidences_at_all_positions(core: PatchLocalizationCore) -> Tensor:
+def confidences_at_all_positions(core: EpisodeCore) -> Tensor:
     """`(N, A)` confidence that each grid position would give at each row's current step."""
     core.require_started()
     rows = torch.arange(core.num_rows)
     return confidences_at(core.features, rows, core.frame_steps, core.classifier_state, core.grid)
 
 
-def patch_vectors_at_all_positions(core: PatchLocalizationCore, step: int) -> Tensor:
+def patch_vectors_at_all_positions(core: EpisodeCore, step: int) -> Tensor:
     """`(N, A, F)` features of the patch at each grid position of each row's frame `step`.
 
     They depend on no look before, so a search over looks pays for them once a frame.
@@ -30,7 +30,7 @@ def patch_vectors_at_all_positions(core: PatchLocalizationCore, step: int) -> Te
 
 
 def confidences_of(
-    core: PatchLocalizationCore, rows: Tensor, step: int, patch_vectors: Tensor, states: Tensor
+    core: EpisodeCore, rows: Tensor, step: int, patch_vectors: Tensor, states: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What looks from other classifier states would bring.
 

@@ -25,6 +25,7 @@ class Outcome:
             in skipped frames.
         focused: bool, on the CPU; False in skipped frames, which no patch was cut from.
         steps: int64, index of the frame in the clip, on the CPU.
+        patch_vectors: `(..., F)` features of the patches; zeros in skipped frames.
     """
 
     rewards: Tensor
@@ -35,6 +36,7 @@ class Outcome:
     offsets: Tensor
     focused: Tensor
     steps: Tensor
+    patch_vectors: Tensor
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,15 @@ class EpisodeResult(Outcome):
     """
 
     infos: InfoArrays
+
+
+@dataclass(frozen=True)
+class LoopResult(EpisodeResult):
+    """`EpisodeResult` of a closed loop, in which an action may have ended episodes.
+
+    Attributes:
+        running: `(N, T)` bool, on the CPU: False after an episode has ended. There rewards are 0,
+            nothing is focused, and all else is as at the end.
+    """
+
+    running: Tensor

@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import ClassVar
 
-import gymnasium as gym
-import numpy as np
-import numpy.typing as npt
-
-from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import PatchGrid, every_action
-from adafocus_env.envs.core import PatchLocalizationCore
-from adafocus_env.envs.episode_sampler import EpisodeSampler
-from adafocus_env.envs.factory import (
-    ARGUMENTS,
-    RULES,
-    check_arguments,
-    make_core,
-    make_core_from_parts,
-    observation_space,
-)
-from adafocus_env.envs.infos import reset_info, single_info, step_info, with_success
-from adafocus_env.envs.rendering import FrameView, check_render_mode
-from adafocus_env.envs.reset_options import read_reset_options
-from adafocus_env.networks.loading import AnyRecognizer
-
-Observation = npt.NDArray[np.float32]
-_ROW = np.zeros(1, dtype=np.int64)  # the only one
+from adafocus_env.envs.episode_env import EpisodeEnv
+from adafocus_env.envs.factory import make_core_from_parts
+from adafocus_env.envs.open_loop import PatchLocalizationCore
 
 
-class PatchLocalizationEnv(gym.Env[Observation, Any]):
+class PatchLocalizationEnv(EpisodeEnv):
     """Look at one small patch of each frame, so that a frozen recognizer names the action.
 
     ## Description
@@ -200,108 +180,5 @@ class PatchLocalizationEnv(gym.Env[Observation, Any]):
         ValueError: a bad argument, or recognizer and videos that do not fit.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
-
-    def __init__(self, *, render_mode: Literal["rgb_array"] | None = None, **arguments: Any):
-        check_arguments(arguments, (*ARGUMENTS, "render_mode"))
-        self._attach(make_core(num_rows=1, **arguments), render_mode)
-
-    @classmethod
-    def from_parts(
-        cls,
-        recognizer: AnyRecognizer,
-        videos: Videos,
-        *,
-        render_mode: Literal["rgb_array"] | None = None,
-        **rules: Any,
-    ) -> PatchLocalizationEnv:
-        """An environment over networks and videos that are already there.
-
-        Args:
-            recognizer: is frozen; may be shared by several environments.
-            videos: an opened split.
-            render_mode: as in `make`.
-            **rules: those arguments that are about neither recognizer nor videos, as in `make`;
-                and `bank`, a `FeatureBank`.
-        """
-        check_arguments(rules, (*RULES, "render_mode"))
-        env = cls.__new__(cls)
-        env._attach(make_core_from_parts(recognizer, videos, num_rows=1, **rules), render_mode)
-        return env
-
-    def _attach(self, core: PatchLocalizationCore, render_mode: str | None) -> None:
-        self.render_mode = check_render_mode(render_mode)
-        self.core = core
-        self.observation_space = observation_space(core)
-        self.action_space = core.locations.action_space
-        self._sampler = EpisodeSampler(core.source.num_videos)
-        self._view = FrameView(core) if self.render_mode else None
-
-    @property
-    def num_decisions(self) -> int:
-        """T: steps of every episode."""
-        return self.core.num_decisions
-
-    @property
-    def shows_cost(self) -> bool:
-        """Whether observations end with a channel that shows the price of a look."""
-        return self.core.shows_cost
-
-    @property
-    def patch_grid(self) -> PatchGrid:
-        """The positions of a grid of patches, also where actions are others."""
-        return self.core.grid
-
-    def action_masks(self) -> npt.NDArray[np.bool_]:
-        """`(A,)` which actions are possible: all. See `every_action`."""
-        return every_action(self.action_space)
-
-    def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Show the next video, or the one that `options` names.
-
-        Raises:
-            ValueError: an unknown option.
-            IndexError: `video_index` is outside the split.
-        """
-        asked = read_reset_options(options, num_rows=None, can_skip=self.core.can_skip)
-        super().reset(seed=seed)
-        if seed is not None:
-            self._sampler = EpisodeSampler(self.core.source.num_videos)
-        start = self._sampler.next(
-            self.np_random,
-            video_index=asked.video_indices[0],
-            episode_seed=asked.episode_seeds[0],
-        )
-        self.core.reset_rows([0], [start], asked.skip_costs)
-        if self._view is not None:
-            self._view.reset([0])
-        return self._observation(), single_info(reset_info(self.core, _ROW))
-
-    def step(self, action: Any) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Look at one patch of the current frame, or skip it where an action does.
-
-        Raises:
-            gymnasium.error.InvalidAction: the action is not in the action space.
-            gymnasium.error.ResetNeeded: before the first reset, or after the last step.
-        """
-        actions = self.core.locations.check(np.asarray(action)[None], (1,))
-        outcome = self.core.transition(actions)
-        if self._view is not None:
-            self._view.record(outcome, [0])
-        terminated = bool(self.core.steps[0] == self.core.num_decisions)
-        info = step_info(self.core, outcome, _ROW)
-        info = single_info(with_success(info) if terminated else info)
-        return self._observation(), float(outcome.rewards[0]), terminated, False, info
-
-    def render(self) -> npt.NDArray[np.uint8] | None:
-        """The frame just looked at as `(H, W, 3)` uint8 RGB; None without a render mode."""
-        if self._view is None:
-            gym.logger.warn("render() needs an environment made with render_mode='rgb_array'")
-            return None
-        return self._view.draw(0)
-
-    def _observation(self) -> Observation:
-        observation: Observation = self.core.observe()[0].cpu().numpy()
-        return observation
+    core: PatchLocalizationCore
+    _build: ClassVar[Callable[..., PatchLocalizationCore]] = staticmethod(make_core_from_parts)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from adafocus_env.envs.core import PatchLocalizationCore
+from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.outcome import Outcome
 
 Image = npt.NDArray[np.uint8]
@@ -24,7 +24,7 @@ _TRAIL_COLOR = (255, 255, 255)
 _RIGHT_COLOR = (60, 170, 80)
 _WRONG_COLOR = (120, 120, 130)
 _INK = (235, 235, 235)
-_PAPER = 28
+PAPER = 28
 
 
 def check_render_mode(render_mode: str | None) -> str | None:
@@ -45,15 +45,17 @@ class FrameView:
         core: the running episodes.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         self._core = core
         self._boxes: list[list[Corner]] = [[] for _ in range(core.num_rows)]
+        self._frames = [0] * core.num_rows
         self._probabilities: list[npt.NDArray[np.float32] | None] = [None] * core.num_rows
 
     def reset(self, rows: Sequence[int]) -> None:
         """Forget the episodes of some rows."""
         for row in rows:
             self._boxes[row] = []
+            self._frames[row] = 0
             self._probabilities[row] = None
 
     def record(self, outcome: Outcome, rows: Sequence[int]) -> None:
@@ -64,6 +66,7 @@ class FrameView:
         offsets, focused = outcome.offsets.view(*shape, 2), outcome.focused.view(shape)
         for place, row in enumerate(rows):
             self._boxes[row] += corners(offsets[place].numpy(), focused[place].numpy())
+            self._frames[row] = int(outcome.steps.view(shape)[place, -1])
             self._probabilities[row] = (
                 probabilities[place, -1] if whole_episode else probabilities[place]
             )
@@ -71,7 +74,7 @@ class FrameView:
     def draw(self, row: int) -> Image:
         """The frame that was looked at last, or the first one after a reset."""
         boxes = self._boxes[row]
-        frame = self._core.features.frame(row, max(len(boxes) - 1, 0))
+        frame = self._core.features.frame(row, self._frames[row])
         return draw_step(
             frame,
             boxes,
@@ -152,7 +155,7 @@ def _bars(
     width: int,
 ) -> Image:
     """The most probable classes, one bar each."""
-    panel = np.full((_BAR_HEIGHT * _TOP_CLASSES + 4, width, 3), _PAPER, np.uint8)
+    panel = np.full((_BAR_HEIGHT * _TOP_CLASSES + 4, width, 3), PAPER, np.uint8)
     if probabilities is None:
         _write(panel, "before the first look", 6, 16)
         return panel
@@ -166,7 +169,7 @@ def _bars(
 
 
 def _caption(title: str, width: int) -> Image:
-    panel = np.full((_BAR_HEIGHT + 2, width, 3), _PAPER, np.uint8)
+    panel = np.full((_BAR_HEIGHT + 2, width, 3), PAPER, np.uint8)
     _write(panel, title, 6, 17)
     return panel
 

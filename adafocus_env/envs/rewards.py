@@ -2,7 +2,8 @@
 
 Confidence is the softmax probability of the true class after the step. The reward of a step is
 `confidence - REWARDS[name](others)`: the functions here differ only in what is subtracted, the
-reward baseline. Where frames can be skipped, `look_costs` are subtracted as well.
+reward baseline. `information` subtracts logarithms. Where looks have a price, `look_costs` are
+subtracted as well.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from adafocus_env.seeding import Purpose, episode_rng
 
 # Patches whose features are in memory together where all positions are compared.
 _PATCHES_AT_ONCE = 1024
+# `information` takes confidences below for this: one sure mistake shall not outweigh a rollout.
+LOWEST_CONFIDENCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Counterfactuals:
         random_vectors: `(M, F)` at the steps' random offsets; None where no reward asks for them.
         focused: `(M,)` bool; False where the frame was skipped.
         confidence: `(M,)` that the choices have brought.
-        previous_confidence: `(M,)` after the step before; 0 at the first step.
+        previous_confidence: `(M,)` after the step before; `prior_confidence` at the first step.
     """
 
     features: EpisodeFeatures
@@ -89,6 +92,11 @@ def prev(others: Counterfactuals) -> Tensor:
     return others.previous_confidence
 
 
+def information(others: Counterfactuals) -> Tensor:
+    """Confidence after the previous step, 1 / K at the first: rewards are differences of logs."""
+    return others.previous_confidence
+
+
 def conf(others: Counterfactuals) -> Tensor:
     """Nothing: the reward is the confidence."""
     return torch.zeros_like(others.previous_confidence)
@@ -109,7 +117,37 @@ REWARDS: dict[str, Callable[[Counterfactuals], Tensor]] = {
     "prev": prev,
     "conf": conf,
     "skip": skip,
+    "information": information,
 }
+
+
+def reward_baseline(name: str) -> Callable[[Counterfactuals], Tensor]:
+    """What a reward subtracts.
+
+    Raises:
+        ValueError: an unknown reward.
+    """
+    if name not in REWARDS:
+        raise ValueError(f"unknown reward {name!r}; known are {', '.join(REWARDS)}")
+    return REWARDS[name]
+
+
+def prior_confidence(name: str, num_classes: int) -> float:
+    """The confidence before the first step: of knowing nothing in `information`, else 0."""
+    return 1.0 / num_classes if name == "information" else 0.0
+
+
+def gained(name: str, confidence: Tensor, baseline: Tensor) -> Tensor:
+    """`(M,)` the reward before costs: a difference of confidences, or of their logs in nats.
+
+    The logs add up: an episode's are those of its last confidence and of 1 / K, whatever came
+    between.
+    """
+    if name != "information":
+        return confidence - baseline
+    return (
+        confidence.clamp(min=LOWEST_CONFIDENCE).log() - baseline.clamp(min=LOWEST_CONFIDENCE).log()
+    )
 
 
 def look_costs(focused: Tensor, skip_costs: Tensor) -> Tensor:

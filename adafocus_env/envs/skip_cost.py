@@ -52,10 +52,25 @@ def check_skip_cost(cost: object) -> float:
     Raises:
         ValueError: no number, below 0, or not finite.
     """
-    number = isinstance(cost, (int, float)) and not isinstance(cost, bool)
-    if not number or not math.isfinite(cost) or cost < 0:  # type: ignore[arg-type,operator]
+    if not _is_price(cost):
         raise ValueError(f"skip_cost is a number, 0 or more, or 'random', not {cost!r}")
     return float(cost)  # type: ignore[arg-type]
+
+
+def check_look_cost(cost: object) -> float:
+    """The price of a look in a closed loop, in units of its reward.
+
+    Raises:
+        ValueError: no number, below 0, or not finite.
+    """
+    if not _is_price(cost):
+        raise ValueError(f"look_cost is a number, 0 or more, not {cost!r}")
+    return float(cost)  # type: ignore[arg-type]
+
+
+def _is_price(cost: object) -> bool:
+    number = isinstance(cost, (int, float)) and not isinstance(cost, bool)
+    return number and math.isfinite(cost) and cost >= 0  # type: ignore[arg-type,operator]
 
 
 def cost_at(levels: Tensor) -> Tensor:

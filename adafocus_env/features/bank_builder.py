@@ -26,14 +26,14 @@ from adafocus_env.features.bank_files import (
     ShardRecord,
     bank_identity,
     is_intact,
-    read_settings,
     shard_file,
     write_shard,
 )
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
-from adafocus_env.files import CheckpointError, differences, write_json
+from adafocus_env.files import CheckpointError, differences, read_json, write_json
 from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.schema import read_checked
 from adafocus_env.seeding import derive_episode_seed
 
 log = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class BankBuilder:
             there = Manifest.read(self.folder)
             self._check_same({**there.settings, "shard_videos": there.layout.shard_videos})
         elif (building / SETTINGS_FILE).is_file():
-            self._check_same(read_settings(building / SETTINGS_FILE))
+            self._check_same(read_json(building / SETTINGS_FILE, f"delete {self.folder}"))
         elif self.folder.exists() and any(map(_is_other, self.folder.iterdir())):
             raise ValueError(f"{self.folder} holds other files; name an empty folder for the bank")
         self._check_disk()
@@ -224,8 +224,16 @@ class BankBuilder:
             records = list(Manifest.read(self.folder).shards)
         for shard in range(self.layout.num_shards):
             if self._record_file(shard).is_file():
-                records[shard] = ShardRecord(**read_settings(self._record_file(shard)))
+                records[shard] = self._read_record(shard)
         return records
+
+    def _read_record(self, shard: int) -> ShardRecord | None:
+        """None where it is damaged: the shard is built again."""
+        try:
+            return read_checked(self._record_file(shard), ShardRecord, "it is built again")
+        except CheckpointError as error:
+            log.warning("%s", error)
+            return None
 
     def _starts(self, shard: int) -> Iterator[EpisodeStart]:
         """The clips of a shard, in order."""

@@ -14,15 +14,27 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.files import CheckpointError, atomic_path, read_json, write_json
+from adafocus_env.files import CheckpointError, atomic_path, read_json, sha256_of, write_json
 from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.schema import (
+    Count,
+    Frames,
+    Sha256,
+    Side,
+    Units,
+    check_version,
+    checked,
+    closed,
+    partial,
+)
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -36,7 +48,6 @@ IDENTITY = ("recognizer", "preprocessing", "dataset", "patch_size", "positions")
 
 _SHARD_BYTES = 128 * 2**20
 _MIN_SHARDS = 16  # so that processes can share small banks too
-_HASH_BLOCK = 2**24
 
 
 def bank_identity(
@@ -63,6 +74,7 @@ def bank_identity(
     }
 
 
+@closed
 @dataclass(frozen=True)
 class BankLayout:
     """Sizes of a bank. A clip is one view of one video; its features are all in the same shard.
@@ -77,13 +89,13 @@ class BankLayout:
         shard_videos: videos in a shard; fewer in the last one.
     """
 
-    num_videos: int
-    views: int
-    num_frames: int
-    map_shape: tuple[int, int, int]
-    num_positions: int
-    num_patch_features: int
-    shard_videos: int = 0
+    num_videos: Count
+    views: Count
+    num_frames: Frames
+    map_shape: tuple[Units, Units, Units]
+    num_positions: Units
+    num_patch_features: Units
+    shard_videos: Annotated[int, Field(ge=0, le=2**31)] = 0
 
     def __post_init__(self) -> None:
         """Choose the size of the shards, which depends on nothing but the other sizes."""
@@ -118,6 +130,7 @@ class BankLayout:
         return range(first, min(first + self.shard_videos, self.num_videos))
 
 
+@closed
 @dataclass(frozen=True)
 class ShardRecord:
     """A finished shard.
@@ -127,8 +140,8 @@ class ShardRecord:
         bytes: of the file.
     """
 
-    sha256: str
-    bytes: int
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0)]
 
 
 def shard_file(folder: Path, shard: int) -> Path:
@@ -168,23 +181,41 @@ def is_intact(path: Path, record: ShardRecord) -> bool:
     """Whether a shard is there and has the recorded checksum."""
     if not path.is_file() or path.stat().st_size != record.bytes:
         return False
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest() == record.sha256
+    return sha256_of(path) == record.sha256
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a bank.
+@partial
+@dataclass(frozen=True)
+class _Written:
+    settings: dict[str, Any]
+    layout: BankLayout
+    shards: tuple[ShardRecord, ...]
 
-    Raises:
-        CheckpointError: it is no such file.
-    """
-    try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{error}; make the bank again") from error
+
+@partial
+@dataclass(frozen=True)
+class _Positions:
+    count: Units
+    offsets: tuple[tuple[int, int], ...]
+
+
+@partial
+@dataclass(frozen=True)
+class _Seeds:
+    seed: Annotated[int, Field(ge=0)]
+
+
+@partial
+@dataclass(frozen=True)
+class _Settings:
+    """Those that are not only compared."""
+
+    recognizer: dict[str, Any]
+    preprocessing: dict[str, Any]
+    dataset: dict[str, Any]
+    patch_size: Side
+    positions: _Positions
+    episode_seeds: _Seeds
 
 
 @dataclass(frozen=True)
@@ -219,28 +250,22 @@ class Manifest:
         """Read `manifest.json`.
 
         Raises:
-            CheckpointError: it belongs to another version or is none.
+            CheckpointError: it belongs to another version, or is none.
         """
         path = folder / MANIFEST_FILE
-        values = read_settings(path)
-        if values.get("format_version") != FORMAT_VERSION:
+        cure = f"make the bank again in another folder, or delete {folder}"
+        values = read_json(path, cure)
+        check_version(values, [FORMAT_VERSION], path, cure)
+        written = checked(values, _Written, path, cure)
+        settings = checked(written.settings, _Settings, path, cure)
+        there = len(settings.positions.offsets), written.layout.num_shards
+        described = written.layout.num_positions, len(written.shards)
+        if there != described:
             raise CheckpointError(
-                f"{path}: format_version is {values.get('format_version')}, this package reads "
-                f"{FORMAT_VERSION}; make the bank again in another folder"
+                f"{path}: {described[0]} positions and {there[1]} shards by its layout, but "
+                f"{there[0]} positions and {described[1]} shards are listed; {cure}"
             )
-        try:
-            layout = dict(values["layout"])
-            layout["map_shape"] = tuple(layout["map_shape"])
-            settings = dict(values["settings"])
-            if missing := [name for name in IDENTITY if name not in settings]:
-                raise ValueError(f"no {', '.join(missing)}")
-            return cls(
-                settings,
-                BankLayout(**layout),
-                tuple(ShardRecord(**record) for record in values["shards"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path} is no manifest of a feature bank: {error!r}") from error
+        return cls(written.settings, written.layout, written.shards)
 
 
 def _sha256(values: object) -> str:

@@ -20,7 +20,7 @@ from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_config import RecognizerSizes
 from adafocus_env.networks.weights import read_weights
-from adafocus_env.schema import checked, partial
+from adafocus_env.schema import check_version, checked, partial
 
 WEIGHTS_FILE = "recognizer.safetensors"
 CONFIG_FILE = "recognizer.json"
@@ -31,7 +31,6 @@ _CURE = "use an undamaged copy, or make the recognizer again"
 @partial
 @dataclass(frozen=True)
 class _Header:
-    format_version: int
     family: str = "recurrent"  # the first recognizers did not say
 
 
@@ -271,14 +270,10 @@ def read_description(folder: Path) -> dict[str, Any]:
                 f"no recognizer in {folder}: {file.name} is missing; 'adafocus stage1' makes one"
             )
     description = read_json(config_file, _CURE)
-    header = checked(description, _Header, config_file, _CURE)
-    if header.format_version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{config_file}: format_version is {header.format_version}, this package reads "
-            f"{FORMAT_VERSION}"
-        )
+    check_version(description, [FORMAT_VERSION], config_file, _CURE)
+    family = checked(description, _Header, config_file, _CURE).family
     del description["format_version"]
-    return {**description, "family": header.family}
+    return {**description, "family": family}
 
 
 def _sha256(description: Mapping[str, Any], weights: Mapping[str, Tensor]) -> str:

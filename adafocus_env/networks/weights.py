@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,38 @@ def refuse_not_finite(weights: Mapping[str, Tensor], path: Path, where: str = ""
         CheckpointError: the message names the file and the first such tensor.
     """
     for name, values in weights.items():
-        if values.is_floating_point() and not bool(values.isfinite().all()):
+        if values.layout is not torch.strided or _is_larger_than_its_storage(values):
+            raise CheckpointError(f"{path}: {where}{name} is no plain tensor; {_CURE}")
+        if (values.is_floating_point() or values.is_complex()) and not bool(
+            values.isfinite().all()
+        ):
             count = int((~values.isfinite()).sum())
             raise CheckpointError(
                 f"{path}: {count} of the {values.numel()} numbers in {where}{name} are not finite; "
                 "the training that wrote it diverged, or the file is damaged: use another one"
             )
+
+
+def refuse_packed(path: Path) -> None:
+    """Refuse a file of `torch.save` that would become much larger in memory than it is on disk.
+
+    Raises:
+        CheckpointError: it is compressed, which no such file is.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} is compressed, to a part of {size} bytes, and torch.save does not do that; "
+            f"{_CURE}"
+        )
+
+
+def _is_larger_than_its_storage(values: Tensor) -> bool:
+    """Whether a few numbers stand for many, as `expand` makes it: checking them would copy them."""
+    return values.numel() * values.element_size() > values.untyped_storage().nbytes()
 
 
 def _refuse_others(path: Path, expected: Mapping[str, Tensor]) -> None:

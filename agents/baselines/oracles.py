@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from adafocus_env.envs.lookahead import (
     confidences_at_all_positions,
     confidences_of,
@@ -32,7 +32,7 @@ class Oracle(BaselineAgent):
         ValueError: the core takes no grid actions.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         if not isinstance(core.locations.action_space, spaces.Discrete):
             raise ValueError("oracles choose grid positions; use locations='grid'")
         self.core = core
@@ -70,7 +70,7 @@ class BeamOracle(Oracle):
         ValueError: a width below 1, or the core takes no grid actions.
     """
 
-    def __init__(self, core: PatchLocalizationCore, width: int):
+    def __init__(self, core: EpisodeCore, width: int):
         super().__init__(core)
         if width < 1:
             raise ValueError(f"a beam keeps at least one sequence, got width {width}")

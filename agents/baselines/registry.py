@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.motion import MotionAgent
 from agents.baselines.oracles import BeamOracle, GreedyOracle
@@ -25,7 +25,7 @@ from agents.baselines.simple import (
 
 Baseline = Agent | RandomOffsets
 # Core, recognizer, and the number after the colon (0 where the name has none).
-Make = Callable[[PatchLocalizationCore, AnyRecognizer, int], Baseline]
+Make = Callable[[EpisodeCore, AnyRecognizer, int], Baseline]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BaselineEntry:
     why_not: str = ""
 
 
-def _fixed(core: PatchLocalizationCore, position: int) -> FixedAgent:
+def _fixed(core: EpisodeCore, position: int) -> FixedAgent:
     if position >= core.grid.num_actions:
         raise ValueError(
             f"fixed:{position} is not in fixed:0..fixed:{core.grid.num_actions - 1}, the positions "
@@ -111,7 +111,7 @@ def knows_label(name: str) -> bool:
     return entry is not None and entry.knows_label
 
 
-def make_baseline(name: str, core: PatchLocalizationCore, recognizer: AnyRecognizer) -> Baseline:
+def make_baseline(name: str, core: EpisodeCore, recognizer: AnyRecognizer) -> Baseline:
     """A baseline agent by name.
 
     Args:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from adafocus_env.networks.focuser import patch_overlaps
 from agents.baselines.simple import BaselineAgent, actions_of_positions
@@ -32,7 +32,7 @@ class SaliencyAgent(BaselineAgent):
         ValueError: observations are pooled vectors, which have no places.
     """
 
-    def __init__(self, core: PatchLocalizationCore, recognizer: AnyRecognizer):
+    def __init__(self, core: EpisodeCore, recognizer: AnyRecognizer):
         if len(core.source.observation_shape) != 3:
             raise ValueError("saliency needs glance maps; use observation='map'")
         self._core = core

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from gymnasium import spaces
 
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from adafocus_env.seeding import Purpose, episode_rng
 
 State = tuple[npt.NDArray[Any], ...] | None
@@ -100,7 +100,7 @@ class RandomOffsets:
         core: whose episodes to look at.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         self._free = core.source.frame_size - core.source.patch_size
         self._num_decisions = core.num_decisions
 
@@ -136,7 +136,7 @@ class SweepAgent:
         core: whose grid and number of frames to sweep.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         side = core.grid.grid_size
         lines = min(math.ceil(math.sqrt(core.num_decisions)), side)
         places = np.linspace(0, side - 1, lines).round().astype(np.int64)
@@ -156,9 +156,7 @@ class SweepAgent:
         return self._path[frames % len(self._path)], (frames + 1,)
 
 
-def actions_of_positions(
-    core: PatchLocalizationCore, positions: npt.NDArray[np.int64]
-) -> npt.NDArray[Any]:
+def actions_of_positions(core: EpisodeCore, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """The actions that look at grid positions, in whatever way the core takes actions.
 
     Args:
@@ -177,7 +175,7 @@ def actions_of_positions(
     return np.asarray(fractions.clip(max=1.0).astype(np.float32))
 
 
-def center_agent(core: PatchLocalizationCore) -> FixedAgent:
+def center_agent(core: EpisodeCore) -> FixedAgent:
     """Always the patch nearest the middle; the upper left of the four where G is even."""
     if isinstance(core.locations.action_space, spaces.Discrete):
         return FixedAgent(np.int64(core.grid.center_action))

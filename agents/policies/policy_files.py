@@ -22,9 +22,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from adafocus_env.files import CheckpointError, atomic_path, first_line, write_json
+from adafocus_env.files import CheckpointError, atomic_path, first_line, read_json, write_json
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
-from adafocus_env.schema import Units, closed, read_checked
+from adafocus_env.schema import Units, check_version, checked, closed
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import NAMED_CLASSES
 
@@ -187,7 +187,9 @@ def load_policy(
                 f"no policy in {folder}: {name} is missing; 'adafocus stage2' makes one"
             )
     config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
-    saved = read_checked(config_file, PolicyDescription, _CURE)
+    values = read_json(config_file, _CURE)
+    check_version(values, [FORMAT_VERSION, SB3_FORMAT_VERSION], config_file, _CURE)
+    saved = checked(values, PolicyDescription, config_file, _CURE)
     try:
         with NoMoreNumbers(weights_file.stat().st_size):
             policy = _rebuild(saved)
@@ -246,15 +248,9 @@ def _say_whether_it_sees_the_cost(
 
 def _rebuild(saved: PolicyDescription) -> BasePolicy:
     """A policy with new weights, from a description that anyone may have written."""
-    version = saved.format_version
-    if version not in (FORMAT_VERSION, SB3_FORMAT_VERSION):
-        raise ValueError(
-            f"format_version is {version}, this package reads "
-            f"{FORMAT_VERSION} and {SB3_FORMAT_VERSION}"
-        )
     cls: type[Any] = GruActorCriticPolicy
     arguments = dict(saved.arguments)
-    if version == SB3_FORMAT_VERSION:
+    if saved.format_version == SB3_FORMAT_VERSION:
         name = saved.class_name
         if name not in POLICY_CLASSES:
             raise ValueError(f"class {name!r} is none of {', '.join(POLICY_CLASSES)}")

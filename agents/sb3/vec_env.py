@@ -64,7 +64,8 @@ class Sb3VecEnvAdapter(VecEnv):
     @property
     def plays_episodes(self) -> bool:
         """Whether `observe_episode` and `play` are there."""
-        return hasattr(self.env.unwrapped, "play") and self.env.unwrapped is self.env
+        plain = self.env.unwrapped
+        return plain is self.env and hasattr(plain, "play") and not hasattr(plain, "run")
 
     def observe_episode(self) -> Tensor:
         """All observations of the episodes just begun, `(N, T, ...)`."""

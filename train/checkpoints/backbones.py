@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from adafocus_env import networks
-from adafocus_env.files import atomic_path, read_json, write_json
+from adafocus_env.files import atomic_path, write_json
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer
 from adafocus_env.networks.weight_report import compare_weights
+from adafocus_env.networks.weights import read_weights
+from adafocus_env.schema import closed, read_checked
 from train.checkpoints.load import BACKBONE_CONFIG, find_part
 from train.checkpoints.published.files import read_published_part
 from train.checkpoints.published.weight_names import named_as_ours
@@ -24,6 +26,14 @@ log = logging.getLogger(__name__)
 BACKBONE_WEIGHTS = "backbone.safetensors"
 # Names of the classification heads of torchvision's networks.
 _HEADS = ("net.classifier.1.", "net.fc.")
+
+
+@closed
+@dataclass(frozen=True)
+class _Description:
+    backbone: str
+    part: str | None = None  # the first files did not say
+    class_names: tuple[str, ...] = ()
 
 
 def save_backbone(
@@ -118,20 +128,16 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
             state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
             return state
     which = "true" if part == "glancer" else "false"
-    folder = find_part(path, part, f"adafocus stage0 pretrain_glancer={which}")
-    file = folder / BACKBONE_CONFIG
-    try:
-        description = read_json(file)
-        saved, saved_part = description["backbone"], description.get("part", part)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{file} does not describe a backbone: {error!r}") from error
-    if saved_part != part:
-        raise CheckpointError(f"{folder} holds a {saved_part} ({saved}), but a {part} is needed")
-    _check_backbone(folder, saved, name, part)
-    try:
-        return load_file(folder / BACKBONE_WEIGHTS)
-    except (RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not fit this {part}: {error}") from error
+    command = f"adafocus stage0 pretrain_glancer={which}"
+    folder = find_part(path, part, command)
+    cure = f"use an undamaged copy, or '{command}'"
+    description = read_checked(folder / BACKBONE_CONFIG, _Description, cure)
+    if description.part not in (part, None):
+        raise CheckpointError(
+            f"{folder} holds a {description.part} ({description.backbone}), but a {part} is needed"
+        )
+    _check_backbone(folder, description.backbone, name, part)
+    return read_weights(folder / BACKBONE_WEIGHTS)
 
 
 def _check_backbone(folder: Path, saved: str, name: str, part: str) -> None:

@@ -15,7 +15,6 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
-from torch import Tensor
 
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.files import write_json
@@ -25,10 +24,11 @@ from adafocus_env.networks import (
     build_recognizer,
     placeholder_class_names,
 )
+from adafocus_env.networks.costs import count_multiply_adds as _count
+from adafocus_env.networks.costs import recognizer_costs
 from agents.baselines.oracles import BeamOracle, Oracle
 from agents.baselines.registry import Baseline
 from agents.baselines.simple import RandomOffsets
-from agents.flops import count_multiply_adds as _count
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -103,25 +103,17 @@ def multiply_adds(
 ) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
-    Counted by PyTorch's counter over convolutions, linear layers and GRUs, as the paper counts; the
-    reward baseline's patch is not part of inference. Nothing is computed: copies of the networks on
-    the meta device, which have shapes and no weights, take the CPU's way through a GRU.
+    The recognizer's are those of `recognizer_costs`, the policy's are counted likewise; the reward
+    baseline's patch is not part of inference.
 
     Args:
         recognizer: whose networks.
         policy: None for none.
         focus_size: side of what the focuser sees in pixels; None: the recognizer's patches.
     """
-    config = recognizer.config
+    each = recognizer_costs(recognizer.config, focus_size)
+    counts = {"glancer": each.glance, "focuser": each.patch, "classifier": each.decision}
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        copied = build_recognizer(config).eval()
-        frames = _dark(copied.glance_group, config.frame_size)
-        patches = _dark(copied.focus_group, focus_size or config.patch_size)
-        counts = {
-            "glancer": _count(lambda: copied.glance(frames)) / copied.glance_group,
-            "focuser": _count(lambda: copied.focus(patches)) / copied.focus_group,
-            "classifier": _count_decision(copied),
-        }
         if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
             observation = torch.zeros(1, *policy.observation_space.shape)
@@ -143,22 +135,6 @@ def runs_per_video(recognizer: AnyRecognizer) -> dict[str, int]:
     else:
         counts = (config.num_frames,) * 4
     return dict(zip(PARTS, counts, strict=True))
-
-
-def _dark(count: int, side: int) -> Tensor:
-    return torch.zeros(count, 3, side, side, dtype=torch.uint8)
-
-
-def _count_decision(recognizer: AnyRecognizer) -> float:
-    """Of the classifier; the glancer's own logits, once a video, are shared among decisions."""
-    decisions = recognizer.config.num_frames // recognizer.focus_group
-    channels = recognizer.glancer.num_channels * recognizer.glances_per_decision
-    glances = torch.zeros(1, decisions, channels)
-    context = recognizer.glance_context(glances)[:, 0]
-    vectors = torch.zeros(1, recognizer.focuser.num_features)
-    state = torch.zeros(1, recognizer.state_size)
-    shared = _count(lambda: recognizer.glance_context(glances)) / decisions
-    return shared + _count(lambda: recognizer.classify_step(context, vectors, state))
 
 
 def inference_multiply_adds(

@@ -4,26 +4,49 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from typing_extensions import TypedDict
 
-from adafocus_env.files import atomic_path, remove_parts, write_json
-from adafocus_env.networks import CheckpointError
+from adafocus_env.files import (
+    CheckpointError,
+    atomic_path,
+    first_line,
+    is_sealed,
+    remove_parts,
+    seal,
+    write_json,
+)
+from adafocus_env.networks.weights import refuse_packed
+from adafocus_env.schema import Count, checked
 from train.config.keys import ConfigError
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
 
 log = logging.getLogger(__name__)
 
+_CURE = "delete it to begin the stage anew, or restore it"
+
+
+class _State(TypedDict):
+    """What the states of all stages hold."""
+
+    command: str
+    processes: Count
+    random: list[dict[str, Any]]
+
 
 def save_state(folder: Path, command: str, processes: Processes, state: dict[str, Any]) -> None:
     """Write a stage's state, with the random states of all processes; rank 0 writes.
 
-    The file is written under another name, synced and renamed: a kill leaves the one before.
+    The file is written under another name, synced and renamed: a kill leaves the one before. It
+    ends with a checksum.
 
     Args:
         folder: of the run.
@@ -42,14 +65,23 @@ def save_state(folder: Path, command: str, processes: Processes, state: dict[str
         }
         with atomic_path(folder / STATE_FILE) as part:
             torch.save(values, part)
+            seal(part)
     processes.wait()
 
 
-def load_state(folder: Path, command: str, processes: Processes) -> dict[str, Any] | None:
+def load_state(
+    folder: Path, command: str, processes: Processes, schema: type[Any]
+) -> dict[str, Any] | None:
     """What `save_state` wrote, or None where there is nothing to continue.
 
+    Args:
+        folder: of the run.
+        command: the stage.
+        processes: that are to go on.
+        schema: a `TypedDict` of what the stage has saved.
+
     Raises:
-        CheckpointError: the file is of another stage, or cannot be read.
+        CheckpointError: the file is of another stage, or damaged.
         ConfigError: the run had another number of processes.
     """
     path = folder / STATE_FILE
@@ -57,11 +89,20 @@ def load_state(folder: Path, command: str, processes: Processes) -> dict[str, An
         remove_parts(path)
     if not path.is_file():
         return None
+    if is_sealed(path) is False:
+        raise CheckpointError(f"{path} is damaged: its checksum is that of another file; {_CURE}")
     try:
+        refuse_packed(path)
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        saved_command, count = state["command"], state["processes"]
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"{path} is no training state: {error}") from error
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch raises many kinds for a damaged file, with dangerous advice
+        raise CheckpointError(
+            f"{path} is no training state, damaged or incomplete ({type(error).__name__}); {_CURE}"
+        ) from error
+    for form in (_State, schema):
+        checked(state, form, path, _CURE)
+    saved_command, count = state["command"], state["processes"]
     if saved_command != command:
         raise CheckpointError(f"{path} belongs to {saved_command}, not to {command}")
     if count != processes.count:
@@ -70,6 +111,27 @@ def load_state(folder: Path, command: str, processes: Processes) -> dict[str, An
             f"start it with --nproc-per-node and --nnodes as before"
         )
     return state
+
+
+@contextmanager
+def restoring(folder: Path) -> Iterator[None]:
+    """Within it a state that does not fit its run is refused as what it is.
+
+    Raises:
+        CheckpointError: the message names the file.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError),
+        *(RuntimeError, ArithmeticError),
+    ) as error:
+        raise CheckpointError(
+            f"{folder / STATE_FILE} does not fit this run ({type(error).__name__}: "
+            f"{first_line(error)}); {_CURE}"
+        ) from error
 
 
 def restore_random_state(state: dict[str, Any], processes: Processes) -> None:

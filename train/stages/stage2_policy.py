@@ -20,14 +20,14 @@ from train.config.commands import Stage2Config
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
-from train.runs.training_state import finish, load_state, restore_random_state
+from train.runs.training_state import finish, load_state, restore_random_state, restoring
 from train.stages.policy.algorithm import (
     prepare_algorithm,
     refuse_to_continue,
     refuse_unfinished_source,
     save_algorithm,
 )
-from train.stages.policy.keep_best import KeepBestPolicy, OnEvaluation
+from train.stages.policy.keep_best import KeepBestPolicy, OnEvaluation, PolicyState
 from train.stages.policy.tensorboard import (
     EpisodePictures,
     RolloutLooks,
@@ -86,7 +86,7 @@ def run_stage2(
     refuse_to_continue(config, why_not)
     if why_not is not None:
         log.info("an interruption would lose this run, because %s", why_not)
-    state = load_state(context.folder, config.command, processes)
+    state = load_state(context.folder, config.command, processes, PolicyState)
     events = context.folder / "tensorboard" if processes.is_main else None
     model.set_logger(make_logger(events, continuing=state is not None))
     updates_per_epoch = max(1, len(train_videos) // batch_size)
@@ -106,10 +106,11 @@ def run_stage2(
             on_evaluation=on_evaluation,
         )
         if state is not None:
-            rows_state = state["rows"][processes.rank]
-            restore_training_state(model, {**state["algorithm"], "env": rows_state})
-            keep_best.resume(state)
-            restore_random_state(state, processes)
+            with restoring(context.folder):
+                rows_state = state["rows"][processes.rank]
+                restore_training_state(model, {**state["algorithm"], "env": rows_state})
+                keep_best.resume(state, model.num_timesteps)
+                restore_random_state(state, processes)
             log.info("continuing after epoch %d of %d", keep_best.epochs_done, epochs)
         left = epochs * steps_per_epoch - model.num_timesteps
         if left > 0:

@@ -1,6 +1,7 @@
 """PatchLocalizationEnv: one video at a time, as a Gymnasium environment."""
 
 import copy
+import math
 
 import gymnasium as gym
 import numpy as np
@@ -62,6 +63,8 @@ def test_an_episode_is_exactly_t_frames_and_ends_with_terminated(make_env, rewar
             assert info["frame_index"] == t
             assert (info["video_index"], info["label"]) == (video, label)
             gain = info["confidence"] - info["baseline_confidence"]
+            if reward == "information":
+                gain = math.log(info["confidence"] / info["baseline_confidence"])
             assert step_reward == pytest.approx(gain, abs=1e-6)
         assert info["is_success"] is (info["predicted_label"] == label)
 

@@ -17,6 +17,7 @@ from adafocus_env.envs import PatchLocalizationEnv, PatchLocalizationVectorEnv, 
 GRID = "AdaFocus/PatchLocalization-v0"
 CONTINUOUS = "AdaFocus/PatchLocalizationContinuous-v0"
 SKIP = "AdaFocus/PatchLocalizationSkip-v0"
+ACTIVE = "AdaFocus/ActiveVision-v0"
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -39,7 +40,7 @@ def test_importing_the_package_registers_the_ids_without_torch():
         "print([i for i in gymnasium.registry if i.startswith('AdaFocus/')],"
         " sorted({'torch', 'torchvision', 'cv2'} & set(sys.modules)))"
     )
-    assert _in_a_new_process(code) == f"{[GRID, CONTINUOUS, SKIP]} []"
+    assert _in_a_new_process(code) == f"{[GRID, CONTINUOUS, SKIP, ACTIVE]} []"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import REWARDS, Outcome, PatchGrid, PatchLocalizationCore
+from adafocus_env.envs.rewards import gained
 from adafocus_env.features import EpisodeStart
 
 LN3 = math.log(3.0)
@@ -103,6 +104,7 @@ BASELINES = {
     "prev": [0.0, 3 / 4, 9 / 10],
     "conf": [0.0, 0.0, 0.0],
     "skip": [1 / 2, 3 / 4, 9 / 10],
+    "information": [1 / 2, 3 / 4, 9 / 10],
 }
 
 
@@ -119,8 +121,22 @@ def test_rewards_hand_computed(reward, way):
         assert outcome.confidences.tolist() == pytest.approx([confidence, 1 - confidence])
         assert outcome.baseline_confidences.tolist() == pytest.approx([baseline, other], abs=1e-6)
         expected = [confidence - baseline, 1 - confidence - other]
+        if reward == "information":
+            expected = [math.log(confidence / baseline), math.log((1 - confidence) / other)]
         assert outcome.rewards.tolist() == pytest.approx(expected, abs=1e-6)
         assert outcome.predicted_labels.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("way", ["step", "play"])
+def test_rewards_of_information_add_up_to_what_is_known_in_the_end(way):
+    total = sum(o.rewards for o in _look_at_corner(_core(HandSetSource(), "information"), way))
+    assert total.tolist() == pytest.approx([math.log(27 / 28 * 2), math.log(1 / 28 * 2)], abs=1e-5)
+
+
+def test_information_takes_confidences_below_its_floor_for_the_floor():
+    confidence, before = torch.tensor([0.0, 1e-6, 1.0]), torch.tensor([0.5, 1e-5, 1e-5])
+    expected = [math.log(1e-4 / 0.5), 0.0, math.log(1e4)]
+    assert gained("information", confidence, before).tolist() == pytest.approx(expected, abs=1e-5)
 
 
 def test_rewards_of_prev_add_up_to_the_last_confidence_and_begin_anew_with_each_episode():

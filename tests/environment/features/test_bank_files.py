@@ -159,7 +159,7 @@ def test_a_shard_or_manifest_that_cannot_be_read_is_an_error(builder):
         ("{", "manifest.json cannot be read"),
         ("[]", "holds no JSON object"),
         ('{"format_version": 2}', "format_version is 2, this package reads 1"),
-        ('{"format_version": 1}', "no manifest of a feature bank"),
+        ('{"format_version": 1}', "settings is missing"),
     ):
         (folder / "manifest.json").write_text(text)
         with pytest.raises(CheckpointError, match=message):

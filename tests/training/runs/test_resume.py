@@ -1,6 +1,7 @@
 """Interrupted runs go on, and end with the weights of uninterrupted ones."""
 
 import os
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -99,8 +100,73 @@ def test_an_unfinished_run_is_not_overwritten_nor_continued_with_other_settings_
     assert "epochs: 4 there, 5 here" in done.err
     state.write_bytes(b"half a file")
     done = run_command(*given, "resume=auto", code=1)
-    assert f"{state} is no training state" in done.err
+    assert f"{state} is no training state, damaged or incomplete" in done.err
     assert len(done.err.splitlines()) == 1
+    assert "weights_only" not in done.err
+
+
+def _without(name):
+    return lambda state: state.pop(name)
+
+
+def _with(**entries):
+    return lambda state: state.update(entries)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        (
+            "stage1",
+            {
+                "weights is missing": _without("weights"),
+                "command is missing": _without("command"),
+                "next_epoch should be a valid integer": _with(next_epoch="2"),
+                "next_epoch should be greater than": _with(next_epoch=-5),
+                "does not fit this run .*next_epoch=1000000000 of 4": _with(next_epoch=10**9),
+                "next_epoch=4 of 4, best=None": _with(next_epoch=4, best=None),
+                "processes should be greater than": _with(processes=0),
+                "does not fit this run": _with(best_weights=[], best={"top1": 1.0}),
+                r"does not fit this run .KeyError": _with(optimizer={}),
+                r"does not fit this run .IndexError": _with(random=[]),
+            },
+        ),
+        (
+            "stage2",
+            {
+                "algorithm is missing": _without("algorithm"),
+                "epochs_done=3 after 2 of 4": _with(epochs_done=3),
+                r"does not fit this run .KeyError: 'policy'": _with(algorithm={}),
+                "does not fit this run": _with(rows=["{}"]),
+            },
+        ),
+    ],
+)
+def test_a_damaged_state_is_one_line_with_the_file_and_a_cure(
+    arguments, run_command, cut, tmp_path, stage, changes
+):
+    folder = tmp_path / "begun"
+    given = arguments(stage, folder)
+    _, optimizer, count, _ = STAGES[stage]
+    cut(optimizer, "step", count, run_command, *given)
+    state, line = folder / STATE, f"adafocus {stage}: {folder / STATE}"
+    whole = state.read_bytes()
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1
+    state.write_bytes(flipped)
+    done = run_command(*given, "resume=auto", code=1)
+    assert done.err.startswith(f"{line} is damaged: its checksum is that of another file; delete")
+    for message, change in changes.items():
+        state.write_bytes(whole)
+        values = torch.load(state, weights_only=True)
+        change(values)
+        torch.save(values, state)  # without a checksum, as earlier versions did
+        done = run_command(*given, "resume=auto", code=1)
+        assert re.search(f"^{line}.*{message}.*; delete it to begin the stage anew", done.err)
+        assert done.err.count("\n") == 1
+    state.write_bytes(whole)
+    torch.save(torch.load(state, weights_only=True), state)
+    run_command(*given, "resume=auto")
 
 
 def _unfinished_run(config, folder, age):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adafocus_env.files import atomic_path
 from adafocus_env.networks import CheckpointError
+from adafocus_env.networks.weights import refuse_not_finite
 from train.checkpoints.published.torch_file import read_torch_file
 
 Weights = dict[str, Tensor]
@@ -112,6 +113,7 @@ def read_published_part(path: Path, part: str) -> Weights:
         raise CheckpointError(
             f"{path} has no {part}; its entries are {', '.join(map(str, list(entries)[:8]))}"
         )
+    refuse_not_finite(entries, path)
     return {f"net.{name}": value for name, value in _without_module(entries).items()}
 
 
@@ -206,6 +208,7 @@ def _weights(entries: Mapping[str, Any], name: str, path: Path) -> Weights:
             f"{path} has no weights under {name!r}; a published checkpoint has glancer, focuser "
             f"and fc, this file has {', '.join(map(str, list(entries)[:8])) or 'nothing'}"
         )
+    refuse_not_finite(weights, path, f"{name}.")
     return _without_module(weights)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 
 from adafocus_env.networks import CheckpointError
+from adafocus_env.networks.weights import read_weights, refuse_packed
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
@@ -26,12 +26,15 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint file {path}")
+    if path.suffix == ".safetensors":
+        return dict(read_weights(path))
     try:
-        if path.suffix == ".safetensors":
-            return dict(load_file(path))
+        refuse_packed(path)
         with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about how the file was pickled: it is read or refused
             entries = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # damaged files fail in any way
         raise CheckpointError(_why_unreadable(path, error)) from error
     if not isinstance(entries, dict) or not all(isinstance(name, str) for name in entries):

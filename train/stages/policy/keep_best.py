@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 from stable_baselines3.common.callbacks import BaseCallback
+from typing_extensions import TypedDict
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
@@ -25,6 +27,15 @@ log = logging.getLogger(__name__)
 
 # Told the epochs done and the mean return after each evaluation; what it raises ends training.
 OnEvaluation = Callable[[int, float], None]
+
+
+class PolicyState(TypedDict):
+    """What is saved after each epoch."""
+
+    epochs_done: Annotated[int, Field(ge=0)]
+    best_return: float
+    algorithm: dict[str, Any]
+    rows: list[str]
 
 
 class KeepBestPolicy(BaseCallback):
@@ -87,8 +98,19 @@ class KeepBestPolicy(BaseCallback):
     def _on_training_end(self) -> None:
         self._end_epoch(self._epochs)
 
-    def resume(self, state: dict[str, Any]) -> None:
-        """Go on after the epochs that a saved state has seen."""
+    def resume(self, state: dict[str, Any], num_timesteps: int) -> None:
+        """Go on after the epochs that a saved state has seen.
+
+        Args:
+            state: what was saved.
+            num_timesteps: that the algorithm has seen.
+
+        Raises:
+            ValueError: the two are not of the same epoch.
+        """
+        seen = min(num_timesteps // self._steps_per_epoch, self._epochs)
+        if state["epochs_done"] != seen:
+            raise ValueError(f"epochs_done={state['epochs_done']} after {seen} of {self._epochs}")
         self.epochs_done = state["epochs_done"]
         self.best_return = state["best_return"]
         self._shown = self.epochs_done

@@ -6,10 +6,13 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field, InstanceOf
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
 from adafocus_env.data import Videos
 from adafocus_env.features import BankFeatures
@@ -19,7 +22,13 @@ from train.config.learning import SupervisedSection
 from train.runs.context import RunContext
 from train.runs.processes import Processes
 from train.runs.progress import ProgressDisplay, ProgressPart
-from train.runs.training_state import finish, load_state, restore_random_state, save_state
+from train.runs.training_state import (
+    finish,
+    load_state,
+    restore_random_state,
+    restoring,
+    save_state,
+)
 from train.stages.supervised.data import Batch, Share, clips_of, load_batches
 from train.stages.supervised.optim import make_optimizer, make_scheduler
 from train.stages.supervised.stage import Stage, TrainedStage, use_sync_batchnorm
@@ -90,6 +99,18 @@ def fit(
     assert fitting.best is not None
     stage.load_trained_state(fitting.best_weights)
     return fitting.best
+
+
+class _State(TypedDict):
+    """What `_Fitting` saves after each epoch."""
+
+    next_epoch: Annotated[int, Field(ge=0)]
+    weights: list[dict[str, InstanceOf[Tensor]]]
+    best: dict[str, float] | None
+    best_weights: list[dict[str, InstanceOf[Tensor]]]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any] | None
 
 
 class _Fitting:
@@ -187,20 +208,34 @@ class _Fitting:
 
     def _resume(self) -> None:
         context = self._context
-        state = load_state(context.folder, context.config.command, context.processes)
+        folder, processes = context.folder, context.processes
+        state = load_state(folder, context.config.command, processes, _State)
         if state is None:
             return
+        with restoring(folder):
+            self._restore(state)
+            restore_random_state(state, processes)
+        log.info("continuing after epoch %d of %d", self.next_epoch, self._epochs)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        """Take up what `_save` saved.
+
+        Raises:
+            ValueError: it is of more epochs than there are.
+        """
+        self.next_epoch = state["next_epoch"]
+        self.best = None if state["best"] is None else Score(**state["best"])
+        self.best_weights = state["best_weights"]
+        if self.next_epoch > self._epochs or (self.next_epoch == self._epochs and not self.best):
+            raise ValueError(f"next_epoch={self.next_epoch} of {self._epochs}, best={self.best}")
+        if self.best is not None:  # needed at the end alone, and tried now
+            self._stage.load_trained_state(self.best_weights)
         self._stage.load_trained_state(state["weights"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._scheduler.load_state_dict(state["scheduler"])
-        scaler = context.processes.accelerator.scaler
+        scaler = self._context.processes.accelerator.scaler
         if scaler is not None and state["scaler"] is not None:
             scaler.load_state_dict(state["scaler"])
-        self.best = None if state["best"] is None else Score(**state["best"])
-        self.best_weights = state["best_weights"]
-        self.next_epoch = state["next_epoch"]
-        restore_random_state(state, context.processes)
-        log.info("continuing after epoch %d of %d", self.next_epoch, self._epochs)
 
 
 def train_one_epoch(
