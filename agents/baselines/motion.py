@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adafocus_env.envs import PatchLocalizationCore
+from adafocus_env.envs import EpisodeCore
 from agents.baselines.simple import State, actions_of_positions
 
 
@@ -29,7 +29,7 @@ class MotionAgent:
         core: the running episodes.
     """
 
-    def __init__(self, core: PatchLocalizationCore):
+    def __init__(self, core: EpisodeCore):
         self._core = core
         self._plan = np.zeros((core.num_rows, core.num_decisions), np.int64)
 

@@ -44,6 +44,12 @@ class ScheduleSection(BatchSection):
 
     epochs: int | None = recipe("length of training", at_least=1)
     eval_freq: int | None = recipe("epochs between evaluations on the validation split", at_least=1)
+    save_freq: int = key(
+        1,
+        "epochs between what an interrupted run goes on from; more where an epoch takes no time",
+        at_least=1,
+        identity="nothing",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,7 +123,8 @@ class KeepBestPolicy(BaseCallback):
         if epoch // self._eval_freq > before // self._eval_freq or epoch == self._epochs:
             mean_return, note = self._evaluate(epoch)
         self.epochs_done = epoch
-        if self._resumable:
+        save_freq = self._context.config.save_freq
+        if self._resumable and (epoch // save_freq > before // save_freq or epoch == self._epochs):
             self._save()
         self._progress.advance(note, count=epoch - before)
         if mean_return is not None and self._on_evaluation is not None:

@@ -184,7 +184,8 @@ class _Fitting:
             if self.best is None or self._rank(score) > self._rank(self.best):
                 self.best, self.best_weights = score, self._stage.trained_state()
         self.next_epoch = epoch + 1
-        self._save()
+        if self.next_epoch % config.save_freq == 0 or self.next_epoch == self._epochs:
+            self._save()
         return note
 
     def _rank(self, score: Score) -> float:
