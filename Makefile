@@ -21,6 +21,7 @@ $(BIN)/.installed: pyproject.toml
 		$(BIN)/uv pip install --quiet --compile-bytecode \
 		--python $(BIN)/python --editable '.[dev,contrib,tune]' || \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,contrib,tune]'
+	$(BIN)/python -m compileall -q adafocus_env agents train
 	touch $@
 
 demo: install ## train all four stages on the built-in videos and compare policies (SEED=0)

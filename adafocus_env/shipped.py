@@ -13,6 +13,8 @@ SHIPPED = {
     "glyphs_memory": "glyphs_memory",
     "glyphs_memory_flicker": "glyphs_memory",
     "glyphs_order": "glyphs_order",
+    "glyphs_search": "glyphs_search",
+    "glyphs_search_digits": "glyphs_search",
 }
 
 

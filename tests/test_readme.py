@@ -20,6 +20,7 @@ from adafocus_env.networks import load_recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import save_policy
 from train.cli.main import main
+from train.config.commands import ALL_KEYS
 from train.config.compose import read_config
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +101,10 @@ def check(monkeypatch, tmp_path, capsys):
 
 
 def _values(word):
-    """`key=value` for each value of a sweep."""
+    """`key=value` for each value of a sweep; paths are taken as they are."""
+    keys = ALL_KEYS.get(word.split("=")[0], {}).values()
+    if any(one.is_path for one in keys):
+        return [word]
     override = OverridesParser.create().parse_override(word)
     if not override.is_sweep_override():
         return [word]

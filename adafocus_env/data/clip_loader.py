@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -82,6 +83,12 @@ class ClipLoader:
         ]
 
 
+def begin_loading(worker: int = 0) -> None:
+    """In a new loading process: what it inherited is no garbage, nor looked through for any."""
+    del worker
+    gc.freeze()
+
+
 _videos: Videos | None = None
 
 
@@ -89,6 +96,7 @@ def _open_worker(videos: Videos) -> None:
     global _videos
     _videos = videos
     torch.set_num_threads(1)
+    begin_loading()
 
 
 def _load_in_worker(key: ClipKey) -> _Parts:

@@ -1,4 +1,4 @@
-"""The convolutional networks by name, all torchvision's; two are small, for the built-in task."""
+"""The convolutional networks by name, all of torchvision's parts; three are for built-in tasks."""
 
 from __future__ import annotations
 
@@ -62,6 +62,31 @@ def _mobilenet_v2_small(num_classes: int) -> Backbone:
     return Backbone(net, _mobilenet_map, 48, feature_bound=6.0)
 
 
+class _Plain(nn.Module):
+    """Three convolutions without padding, then a linear layer on the mean of the map."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.features = nn.Sequential(
+            Conv2dNormActivation(3, 32, kernel_size=2, stride=2, padding=0),
+            Conv2dNormActivation(32, 64, kernel_size=2, stride=2, padding=0),
+            Conv2dNormActivation(64, 32, kernel_size=1, activation_layer=nn.ReLU6),
+        )
+        self.fc = nn.Linear(32, num_classes)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        logits: Tensor = self.fc(self.features(frames).mean(dim=(2, 3)))
+        return logits
+
+
+def _plain_small(num_classes: int) -> Backbone:
+    """32 channels, stride 4: each cell sees 4x4 pixels and nothing beyond them.
+
+    So it learns from single cells what it will see in whole frames.
+    """
+    return Backbone(_Plain(num_classes), _plain_map, 32, feature_bound=6.0)
+
+
 def _resnet50(num_classes: int) -> Backbone:
     """ResNet-50: 2048 features, unbounded."""
     net = resnet50(num_classes=num_classes)
@@ -91,6 +116,12 @@ def _mobilenet_map(net: nn.Module, frames: Tensor) -> Tensor:
     return feature_map
 
 
+def _plain_map(net: nn.Module, frames: Tensor) -> Tensor:
+    assert isinstance(net, _Plain)
+    feature_map: Tensor = net.features(frames)
+    return feature_map
+
+
 def _resnet_map(net: nn.Module, frames: Tensor) -> Tensor:
     assert isinstance(net, ResNet)
     x = net.maxpool(net.relu(net.bn1(net.conv1(frames))))
@@ -101,6 +132,7 @@ def _resnet_map(net: nn.Module, frames: Tensor) -> Tensor:
 BACKBONES: dict[str, Callable[[int], Backbone]] = {
     "mobilenet_v2": _mobilenet_v2,
     "mobilenet_v2_small": _mobilenet_v2_small,
+    "plain_small": _plain_small,
     "resnet50": _resnet50,
     "resnet_small": _resnet_small,
 }

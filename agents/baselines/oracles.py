@@ -20,7 +20,7 @@ from agents.baselines.simple import BaselineAgent
 
 
 class Oracle(BaselineAgent):
-    """Base of the agents that know the label and try all positions: references, not upper bounds.
+    """Base of the agents that know more than a policy may: references, not upper bounds.
 
     They watch the core instead of observations, so their `predict` calls must alternate with its
     steps.

@@ -13,6 +13,7 @@ from adafocus_env.networks import AnyRecognizer
 from agents.baselines.motion import MotionAgent
 from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.baselines.saliency import SaliencyAgent
+from agents.baselines.searching import ExpertAgent, RandomDiscs
 from agents.baselines.simple import (
     Agent,
     FixedAgent,
@@ -36,7 +37,8 @@ class BaselineEntry:
         make: builds the agent; None for what is no agent of one environment, see `why_not`.
         argument: what the number after the colon is, or None where there is no colon.
         by_chance: whether another draw gives other looks.
-        knows_label: an oracle: it tries every position and is no policy that could be used.
+        knows_label: an oracle: it tries every position or knows the picture, and is no policy that
+            could be used.
         why_not: why nothing makes it: the benchmark plays it.
     """
 
@@ -77,6 +79,11 @@ BASELINES: dict[str, BaselineEntry] = {
     CROSS_ORACLE: BaselineEntry(
         None, knows_label=True, why_not="two classifiers choose looks for each other"
     ),
+    # Of glyphs_search alone.
+    "expert": BaselineEntry(
+        lambda core, _, __: ExpertAgent(core), by_chance=True, knows_label=True
+    ),
+    "random_discs": BaselineEntry(lambda core, _, __: RandomDiscs(core), by_chance=True),
 }
 
 

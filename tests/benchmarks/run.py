@@ -78,6 +78,9 @@ COMPARISONS = (
     Comparison("decode_short_vs_read_through", "decode_short_through", "decode_short_ours"),
     Comparison("count_frames", "count_through", "count_ours"),
     Comparison("file_to_class_long", "class_published", "class_ours"),
+    Comparison("start_make_reset_vs_import_torch", "start_torch", "start_make"),
+    Comparison("start_flops_vs_import_torch", "start_torch", "start_flops"),
+    Comparison("start_help_vs_import_torch", "start_torch", "start_help"),
 )
 
 

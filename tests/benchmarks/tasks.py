@@ -53,3 +53,5 @@ for _name in ("ours", "through"):
     _add(f"count_{_name}", "media", lambda media, name=_name: media.count_task(name))
 for _name in ("ours", "published"):
     _add(f"class_{_name}", "media", lambda media, name=_name: media.class_task(name))
+for _name in ("torch", "flops", "help", "make"):
+    _add(f"start_{_name}", "start_up", lambda start_up, name=_name: start_up.task(name))

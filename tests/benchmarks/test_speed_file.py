@@ -25,6 +25,8 @@ NAMES = {
     "crops_batched_vs_per_image",
     "bank_build_full_size",
     "stage2_step",
+    "decode_long_vs_read_through",
+    "start_make_reset_vs_import_torch",
 }
 FIELDS = {"name", "ratio", "times_floor", "dtype", "threads", "device", "allocator", "n"}
 

@@ -22,6 +22,7 @@ from train.config.learning import (
     CrossFitSection,
     FeaturesSection,
     GridSection,
+    LooksSection,
     PlayedSection,
     PolicyFramesSection,
     PretrainedSection,
@@ -29,6 +30,7 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
+from train.config.own_clips import AnnotationsSection
 from train.config.sections import (
     ClassesSection,
     FrameRateSection,
@@ -132,6 +134,17 @@ class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
 
 
 @command(
+    "make-lists",
+    "train.data_tools.make_lists.command:run_make_lists",
+    "write the list files of your own clips, from class folders or others' annotations",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class MakeListsConfig(FilesSection, AnnotationsSection, FrameRateSection, WorkersSection):
+    """The lists."""
+
+
+@command(
     "check-data",
     "train.data_tools.check_data:run_check_data",
     "look for everything in a data set that would break training",
@@ -191,9 +204,20 @@ class Stage0Config(ResumeSection, BackbonesSection):
 )
 @dataclass(frozen=True, kw_only=True)
 class Stage1Config(
-    ResumeSection, BackbonesSection, ClassifierSection, GridSection, FeaturesSection
+    ResumeSection, BackbonesSection, ClassifierSection, LooksSection, GridSection, FeaturesSection
 ):
     """Stage 1."""
+
+    patch_positions: Literal["pixel", "grid"] = key(
+        "pixel", "where the random patches lie: anywhere, as published, or on the grid"
+    )
+
+    def _check(self) -> None:
+        if self.looks_per_frame > 1 and self.family != "recurrent":
+            raise ConfigError(
+                f"looks_per_frame={self.looks_per_frame} is for family=recurrent: with "
+                "temporal shift a decision serves several frames"
+            )
 
 
 @command(
@@ -287,6 +311,19 @@ class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, 
         "the bank goes to FOLDER/SPLIT: one folder for all splits",
     )
     views: int = key(1, "clips of each training video; an episode shows one of them", at_least=1)
+
+
+@command(
+    "check-bank",
+    "train.data_tools.check_bank:run_check_bank",
+    "compare the files of a bank with their checksums",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class CheckBankConfig(Section):
+    """The bank."""
+
+    source: str | None = path("FOLDER", "the bank's folder; all splits in it are checked")
 
 
 @command(

@@ -109,7 +109,9 @@ class PretrainedSection(RunSection, NewNetworksSection):
 class BackbonesSection(SupervisedSection, PretrainedSection):
     """Backbones that are trained."""
 
-    backbone_lr: float | None = recipe("learning rate of glancer and focuser")
+    backbone_lr: float | None = recipe(
+        "learning rate of glancer and focuser; stage1, 0: the focuser stays as it is"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,15 @@ class GridSection(Section):
     def _check(self) -> None:
         if self.grid_size**2 != self.action_dim:
             raise ConfigError(f"action_dim={self.action_dim} is no square; 49 is a 7x7 grid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LooksSection(Section):
+    """Decisions at a frame."""
+
+    looks_per_frame: int = key(
+        1, "patches of each frame, one after the other; a still picture has one frame", at_least=1
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adafocus_env.files import flat
+from adafocus_env.files import CheckpointError, flat
+from adafocus_env.networks import load_recognizer
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import BaselineEntry, find_baseline, known_names
+from agents.policies.policy_files import load_policy
 from train.config.commands import Stage2Config
 from train.config.judging import ComparisonSection
 from train.config.keys import ConfigError, keys_of
@@ -265,10 +267,22 @@ def find_policies(folder: Path) -> list[Path]:
             log.warning("%s is not finished and left out", run)
         else:
             finished.append(run)
-    runs = [run for run, saved in readable_configs(finished) if saved["command"] == "stage2"]
+    stage2 = [run for run, saved in readable_configs(finished) if saved["command"] == "stage2"]
+    runs = [run for run in stage2 if _is_usable(run)]
     if not runs:
         raise ConfigError(f"no finished policy in {folder}; 'adafocus stage2' makes one")
     return runs
+
+
+def _is_usable(run: Path) -> bool:
+    """Whether a run's policy and recognizer can be loaded; why not is reported."""
+    try:
+        load_policy(run / "policy")
+        load_recognizer(run / "recognizer")
+    except (CheckpointError, OSError) as error:
+        log.warning("%s is left out: %s", run, error)
+        return False
+    return True
 
 
 def group_runs(runs: list[Path]) -> dict[str, list[str]]:

@@ -26,6 +26,7 @@ from train.runs.folder import STATE_FILE, all_differences, refuse_to_lose
 from train.runs.progress import ProgressDisplay, ProgressPart
 from train.runs.saved_config import save_config, saved_config
 from train.stages.stage2_policy import run_stage2
+from train.tune.journal import JOURNAL, open_study
 from train.tune.space import Choice, LogRange, Value, search_space, with_parameters
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-JOURNAL = "tune.journal"
 # Of the command itself; the rest of its command line is stage 2's.
 _OWN_KEYS = {"command", "output_dir"} | (keys_of(TuneConfig).keys() - keys_of(Stage2Config).keys())
 
@@ -89,14 +89,7 @@ class _Search:
         self._videos: dict[tuple[str, bool, int], Videos] = {}
         _claim(self._folder, config)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        journal = optuna.storages.journal.JournalFileBackend(str(self._folder / JOURNAL))
-        self._study: optuna.Study = optuna.create_study(
-            study_name="tune",
-            storage=optuna.storages.JournalStorage(journal),
-            direction="maximize",
-            pruner=_pruner(optuna, config),
-            load_if_exists=True,
-        )
+        self._study = open_study(optuna, self._folder, _pruner(optuna, config))
         self._ask_again_for_interrupted()
 
     def run(self, progress: ProgressPart) -> None:

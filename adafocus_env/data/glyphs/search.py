@@ -61,7 +61,7 @@ SPLITS: dict[str, tuple[int, int]] = {
 }
 # The recognizer's own pictures: it must not know those on which policies are trained.
 MARKS_SPLITS: dict[str, tuple[int, int]] = {
-    "train": (7101, 3800),
+    "train": (7101, 7600),
     "val": (7102, 380),
     "test": (8101, 380),
 }
@@ -71,7 +71,7 @@ DISCS_SPLITS: dict[str, tuple[int, int]] = {
     "test": (8201, 400),
 }
 DIGITS_SPLITS: dict[str, tuple[int, int]] = {
-    "train": (7301, 4000),
+    "train": (7301, 2000),
     "val": (7302, 400),
     "test": (8301, 400),
 }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from adafocus_env.data.clips import Clip, VideoError, dataset_identity, to_clip_tensor
+from adafocus_env.data.clips import Clip, VideoError, dataset_identity
 from adafocus_env.data.lists.list_files import ListFileError, VideoRecord
 from adafocus_env.data.media.display import Frame
 from adafocus_env.data.sampling.segments import fixed_sampling
@@ -186,11 +186,17 @@ class ListedVideos:
         return self._decoded[index][torch.from_numpy(chosen)]
 
     def _read(self, path: Path, indices: npt.NDArray[np.int64]) -> Tensor:
-        frames = [frame for _, frame in self._reader.read(path, indices.tolist())]
-        sizes = {frame.shape[:2] for frame in frames}
+        clip, sizes = None, set()
+        for place, (_, frame) in enumerate(self._reader.read(path, indices.tolist())):
+            sizes.add(frame.shape[:2])
+            if clip is None:
+                clip = torch.empty((len(indices), 3, *frame.shape[:2]), dtype=torch.uint8)
+            if len(sizes) == 1:
+                clip[place] = torch.from_numpy(frame).permute(2, 0, 1)
         if len(sizes) > 1:
             named = ", ".join(f"{width}x{height}" for height, width in sorted(sizes))
             raise VideoError(
                 f"{path}: the frames have different sizes, {named}; extract them again"
             )
-        return to_clip_tensor(np.stack(frames))
+        assert clip is not None
+        return clip

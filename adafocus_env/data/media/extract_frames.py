@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.container_heads import is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
+from adafocus_env.data.media.video_files import find_videos
 from adafocus_env.files import differences, read_json, write_json
 
 RECORD_FILE = "extracted.json"
@@ -115,7 +115,7 @@ def plan_extraction(
     Raises:
         ValueError: there is no video, or two would get the same folder or one inside the other's.
     """
-    videos, left_out = _find_videos(source)
+    videos, left_out = find_videos(source)
     if not videos:
         raise ValueError(f"{source} holds no videos; files of other kinds: {len(left_out)}")
     jobs = [
@@ -219,21 +219,3 @@ def scale_to_height(frame: Frame, height: int | None) -> Frame:
     way = cv2.INTER_AREA if height < old_height else cv2.INTER_CUBIC
     scaled: Frame = cv2.resize(frame, (width, height), interpolation=way).astype("uint8")
     return scaled
-
-
-def _find_videos(source: Path) -> tuple[list[Path], list[Path]]:
-    """The video files below a folder, and other files; links are followed, but no folder twice.
-
-    `._name` files, which macOS writes beside files on other disks, are neither.
-    """
-    videos: list[Path] = []
-    others: list[Path] = []
-    seen = set()
-    for folder, subfolders, names in os.walk(source, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        subfolders[:] = [
-            name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
-        ]
-        for path in (Path(folder, name) for name in names if not name.startswith("._")):
-            (videos if path.is_file() and is_video_file(path) else others).append(path)
-    return sorted(videos), sorted(others)

@@ -8,7 +8,9 @@ one conversion (`display`), at the video's own or another rate (`frame_rate`).
 
 from __future__ import annotations
 
+import gc
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import VideoError
-from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
+from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES, is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.open_video import stays_inside
@@ -52,7 +54,13 @@ class VideoFileReader:
     def read(self, path: Path, indices: Iterable[int]) -> Iterator[tuple[int, Frame]]:
         """Frames of the video that a list calls `path`; see `listed_videos`."""
         video = self.find(path)
-        yield from watched(video, self.decode_timeout, lambda: list(self.open(video).read(indices)))
+        frames = watched(video, self.decode_timeout, lambda: deque(self.open(video).read(indices)))
+        if gc.get_freeze_count():  # a loading process, where it takes a millisecond
+            # PyAV's containers are reference cycles: until they are collected, each holds its
+            # decoder's pictures, 50 MB where they have 1920 x 1080 pixels.
+            gc.collect()
+        while frames:  # whoever takes one may let go of it: they are large
+            yield frames.popleft()
 
     def open(self, video: Path) -> VideoFile:
         """A file that `find` has found.
@@ -100,6 +108,24 @@ class VideoFileReader:
                     names.setdefault(stem, []).append(name)
             known = self._names[path.parent] = changed, names
         return known[1].get(path.name, [])
+
+
+def find_videos(source: Path) -> tuple[list[Path], list[Path]]:
+    """The video files below a folder, and other files; links are followed, but no folder twice.
+
+    `._name` files, which macOS writes beside files on other disks, are neither.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    seen = set()
+    for folder, subfolders, names in os.walk(source, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        subfolders[:] = [
+            name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
+        ]
+        for path in (Path(folder, name) for name in names if not name.startswith("._")):
+            (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return sorted(videos), sorted(others)
 
 
 def write_mp4(

@@ -19,9 +19,9 @@ SIZES = {
     "glyphs_memory_flicker": (1600, 250, 500),
     "glyphs_order": (1600, 250, 500),
     "glyphs_search": (4000, 400, 600),
-    "glyphs_search_marks": (3800, 380, 380),
+    "glyphs_search_marks": (7600, 380, 380),
     "glyphs_search_discs": (4000, 400, 400),
-    "glyphs_search_digits": (4000, 400, 400),
+    "glyphs_search_digits": (2000, 400, 400),
 }
 
 

@@ -113,7 +113,9 @@ def test_each_built_in_task_has_its_own_small_shipped_recognizer():
     assert second == shipped_recognizer("glyphs_memory_flicker") == second.parent / "glyphs_memory"
     third = shipped_recognizer("glyphs_order")
     assert third == second.parent / "glyphs_order"
-    for folder in (shipped_recognizer(), second, third):
+    fourth = shipped_recognizer("glyphs_search")
+    assert fourth == shipped_recognizer("glyphs_search_digits") == third.parent / "glyphs_search"
+    for folder in (shipped_recognizer(), second, third, fourth):
         files = {file.name: file.stat().st_size for file in folder.iterdir()}
         assert files.keys() >= {"recognizer.json", "recognizer.safetensors"}
         assert sum(files.values()) < 5_000_000

@@ -13,6 +13,8 @@ from adafocus_env.networks import Focuser, Glancer, build_backbone, freeze
         ("mobilenet_v2", 32, (1280, 1, 1)),  # stride 32
         ("mobilenet_v2_small", 28, (48, 7, 7)),  # stride 4
         ("mobilenet_v2_small", 32, (48, 8, 8)),
+        ("plain_small", 28, (32, 7, 7)),  # stride 4
+        ("plain_small", 4, (32, 1, 1)),
         ("resnet50", 32, (2048, 1, 1)),  # stride 32
         ("resnet_small", 32, (128, 2, 2)),  # stride 16
     ],
@@ -30,7 +32,9 @@ def test_frozen_backbones_give_maps_of_their_channels_and_stride_and_name_the_cl
     assert backbone.net(frames).shape == (2, 5)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v2_small", "resnet_small"])
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "mobilenet_v2_small", "plain_small", "resnet_small"]
+)
 def test_feature_maps_keep_their_bounds(name):
     backbone = build_backbone(name, num_classes=5)
     torch.nn.init.constant_(_last_norm(backbone.net).weight, 100.0)
@@ -39,6 +43,17 @@ def test_feature_maps_keep_their_bounds(name):
         feature_map = backbone.feature_map(backbone.net.train(), frames)
     assert feature_map.min() == 0
     assert (feature_map.max() == 6) if backbone.feature_bound == 6.0 else feature_map.max() > 6
+
+
+def test_a_cell_of_the_plain_networks_map_sees_its_own_pixels_alone():
+    """So it may be trained on single cells."""
+    backbone = build_backbone("plain_small", num_classes=2)
+    frames = torch.rand(1, 3, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        net = backbone.net.eval()
+        whole = backbone.feature_map(net, frames)
+        cell = backbone.feature_map(net, frames[:, :, 8:12, 20:24])
+    torch.testing.assert_close(whole[:, :, 2:3, 5:6], cell)
 
 
 def _last_norm(net):

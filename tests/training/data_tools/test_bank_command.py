@@ -146,6 +146,34 @@ def test_a_build_that_ended_early_is_continued_to_the_same_bytes(
     assert len(unchanged) >= recorded
 
 
+def test_a_flipped_byte_is_found_by_check_bank_and_that_shard_alone_made_anew(
+    tiny, resume, bank, run_command, tmp_path
+):
+    folder = shutil.copytree(bank["folder"], tmp_path / "bank")
+    check = ["check-bank", f"source={folder}", f"output_dir={tmp_path / 'check'}"]
+    assert "shards of the bank in" in run_command(*check).out
+    shard, other = (folder / "val" / f"shard-0000{number}.safetensors" for number in (2, 3))
+    content = bytearray(shard.read_bytes())
+    content[-1] ^= 1
+    shard.write_bytes(content)
+    done = run_command(*check, code=1)
+    assert (
+        f"1 files of the bank in {folder} are damaged or missing, the first is {shard}" in done.err
+    )
+    report = json.loads((tmp_path / "check" / "check_bank.json").read_text())
+    assert report["damaged"] == [str(shard)]
+    time = other.stat().st_mtime_ns
+    again = ["bank", *tiny, resume, f"target={folder}", "split=val"]
+    run_command(*again, f"output_dir={tmp_path / 'again'}")
+    assert _contents(folder) == _contents(bank["folder"])
+    assert other.stat().st_mtime_ns == time
+    shutil.rmtree(folder / "train", ignore_errors=True)
+    (folder / "val" / "manifest.json").write_text("{}")
+    assert "format_version is missing" in run_command(*check, code=1).out
+    empty = [check[0], f"source={tmp_path / 'check'}", check[2]]
+    assert "no feature bank in" in run_command(*empty, code=1).err
+
+
 @pytest.mark.distributed
 def test_two_processes_write_the_bytes_of_one(tiny, resume, bank, run_two, tmp_path):
     given = [resume, "split=train", "views=2", f"target={tmp_path / 'bank'}"]

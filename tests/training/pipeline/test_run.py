@@ -1,10 +1,11 @@
-"""`adafocus run` on a few tiny clips: one report, lists that part nothing, and no work done twice."""
+"""`adafocus run` on a few tiny clips: one report, groups that stay whole, no work done twice."""
 
 import json
 
 import numpy as np
 import pytest
 
+from train.data_tools.worker_pool import WorkerPool
 from train.pipeline import run as run_module
 from train.pipeline.parts import Part
 
@@ -100,10 +101,13 @@ def test_the_same_command_goes_on_with_what_is_missing(finished, command, run_co
     missing = folder / "fold_1" / "judged" / "finished.json"
     missing.unlink()
     ran, real = [], Part.run
-    monkeypatch.setattr(
-        Part, "run", lambda self, *more: (ran.append(self.name), real(self, *more))[1]
-    )
-    monkeypatch.setattr(run_module, "pool_for", lambda _: run_module.WorkerPool(0))
+
+    def noted(part, *more):
+        ran.append(part.name)
+        return real(part, *more)
+
+    monkeypatch.setattr(Part, "run", noted)
+    monkeypatch.setattr(run_module, "pool_for", lambda _: WorkerPool(0))
     run_command(*command, f"output_dir={folder}")
     assert ran == ["fold_1/judged"]
     after = json.loads((folder / "benchmark.json").read_text())

@@ -1,5 +1,6 @@
 """Sweeps: one folder of jobs, of which only what is missing is made again."""
 
+import logging
 import shutil
 
 import pytest
@@ -75,6 +76,22 @@ def test_an_interrupted_sweep_makes_only_what_is_missing(sweep, runs, tmp_path):
     sweep("seed=0,1,2", "epochs=2")
     assert runs == [(0, "0")]
     assert find_policies(folder) == [folder / name for name in "012"]
+
+
+def test_a_damaged_folder_is_left_out_and_the_others_go_on(sweep, runs, tmp_path, caplog):
+    folder = tmp_path / "sweep"
+    sweep("seed=0,1,2")
+    (folder / "1" / "config.yaml").write_text("half: [")
+    policy = folder / "2" / "policy" / "policy.json"
+    policy.write_text(policy.read_text()[:-20])
+    runs.clear()
+    with caplog.at_level(logging.WARNING):
+        done = sweep("seed=0,1,2")
+        assert find_policies(folder) == [folder / "0", folder / "3"]
+    assert done.out.count(": skipped") == 2
+    assert runs == [(1, "3")]
+    assert f"{folder / '1'} is left out: {folder / '1' / 'config.yaml'} is damaged" in caplog.text
+    assert f"{folder / '2'} is left out: {policy} cannot be read as JSON" in caplog.text
 
 
 def test_other_settings_are_other_runs_in_folders_of_their_own(sweep, runs, tmp_path):

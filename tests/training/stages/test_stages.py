@@ -13,7 +13,8 @@ from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.stage0_backbones import BackboneStage
-from train.stages.supervised.data import Chance
+from train.stages.stage1_random_patches import RandomPatchStage
+from train.stages.supervised.data import Chance, clips_of
 from train.stages.supervised.validation import Validation
 
 GRID = PatchGrid(4, 40, 12)
@@ -150,6 +151,49 @@ def test_random_patches_lie_at_any_pixel_but_the_last(recognizer, batch, make_st
     with torch.no_grad():
         logits = _logits_at(recognizer, batch, [expected] * 5)
         torch.testing.assert_close(stage(drawn), logits, rtol=0, atol=1e-5)
+
+
+def test_several_random_looks_at_a_frame_are_steps_of_the_classifier(recognizer, batch):
+    """Two frames, three looks each: the classifier sees the frame's glance with each of its looks.
+
+    On a grid of 4 a number of [0, 1/4) is the first line, and lines begin at 0, 9, 18, 28.
+    """
+    recognizer.eval()
+    stage = RandomPatchStage(recognizer, None, 0.05, grid=GRID, looks_per_frame=3)
+    places = torch.tensor([[0.0, 0.25], [0.24, 0.5], [0.75, 0.99], [0.5, 0.0], [0.3, 0.3], [0, 0]])
+    expected = [[0, 9], [0, 18], [28, 28], [18, 0], [9, 9], [0, 0]]
+    two = dataclasses.replace(batch, frames=batch.frames[:, :2])
+    repeated = dataclasses.replace(two, frames=two.frames.repeat_interleave(3, dim=1))
+    drawn = dataclasses.replace(two, chance=_at(places.double().expand(5, 6, 2)))
+    with torch.no_grad():
+        logits = _logits_at(recognizer, repeated, [expected] * 5)
+        torch.testing.assert_close(stage(drawn), logits, rtol=0, atol=1e-5)
+
+
+def test_stage_1_without_a_rate_for_the_focuser_leaves_it_to_the_bit(
+    recognizer, batch, take_step, note_modes, changed
+):
+    stage = RandomPatchStage(recognizer, None, 0.05)
+    before = {part: _weights(recognizer.get_submodule(part)) for part in PARTS}
+    modes, _, gradients = note_modes(recognizer)
+    take_step(stage, batch)
+    moved = {part for part in PARTS if changed(before[part], recognizer.get_submodule(part))}
+    assert moved == {"classifier"}
+    assert modes == {"glancer": {False}, "focuser": {False}}
+    assert gradients["focuser"] == {False}
+
+
+def test_chance_is_drawn_for_every_look(make_videos):
+    clips = clips_of(make_videos(2), 3, looks_per_frame=3)
+    assert clips[0].chance.places.shape == (12, 2)
+    assert clips[0].chance.skips.shape == (12,)
+    alone = clips_of(make_videos(2), 3)[0].chance.places
+    torch.testing.assert_close(clips[0].chance.places[:4], alone)
+
+
+def test_several_looks_at_a_frame_are_for_recurrent_recognizers(make_config):
+    with pytest.raises(ConfigError, match="looks_per_frame=2 is for family=recurrent"):
+        make_config("stage1", "experiment=glyphs_order", "looks_per_frame=2")
 
 
 def test_the_patches_of_stage_3_are_the_policys(recognizer, batch):

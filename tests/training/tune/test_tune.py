@@ -97,6 +97,28 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
     assert (tmp_path / "again/policy/policy.safetensors").read_bytes() == best.read_bytes()
 
 
+def test_a_journal_that_was_cut_loses_the_cut_trial_alone_and_other_damage_is_told(
+    search, result, scripted, tmp_path
+):
+    runs = scripted({f"trial_{number:03d}": [0.1 * number] for number in range(4)})
+    given = ["epochs=1", "algo.gamma=0.5"]
+    search("trials=3", *given)
+    first, journal = result()["trials"], tmp_path / "tune" / "tune.journal"
+    journal.with_name("tune.journal.lock").symlink_to(journal)  # of a killed process
+    whole = journal.read_bytes()
+    journal.write_bytes(whole[:-40])  # within the line that says how the third one ended
+    search("trials=3", *given)
+    assert [run.output_dir.name for run in runs[3:]] == ["trial_002"]
+    assert result()["trials"][:2] == first[:2]
+    search("trials=4", *given)
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for number, line in ((2, b"{half\n"), (1, b"[]\n"), (3, b'{"op_code": 4}\n')):
+        journal.write_bytes(b"".join([*lines[:number], line, *lines[number + 1 :]]))
+        done = search("trials=5", *given, code=1)
+        assert done.err.startswith(f"adafocus tune: {journal} is damaged (")
+        assert done.err.count("\n") == 1
+
+
 def test_a_trial_worse_than_the_median_of_earlier_ones_is_ended_and_recorded(
     search, result, scripted, monkeypatch
 ):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 
 from adafocus_env.data import Videos
+from adafocus_env.data.clip_loader import begin_loading
 from adafocus_env.envs.skip_cost import RANDOM, cost_at
 from adafocus_env.features import BankEpisodes, BankFeatures, EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
@@ -31,7 +32,8 @@ class Chance:
     """The random numbers that belong to N clips, float64 in [0, 1), for the stages that need them.
 
     Attributes:
-        places: `(N, T, 2)` row and column of a random patch in each frame.
+        places: `(N, T, 2)` row and column of a random patch in each frame; with several looks at
+            a frame T counts looks, here and below.
         skips: `(N, T)` decides for each frame whether it is skipped.
         shares: `(N,)` decides for each clip how many of its frames are.
     """
@@ -116,9 +118,10 @@ class LabelledClips(Dataset[Batch]):
     So neither the number of workers or processes nor the batch size changes a clip.
     """
 
-    def __init__(self, videos: Videos, seed: int):
+    def __init__(self, videos: Videos, seed: int, looks_per_frame: int = 1):
         self.videos = videos
         self.seed = seed
+        self._looks_per_frame = looks_per_frame
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -130,7 +133,7 @@ class LabelledClips(Dataset[Batch]):
         return Batch(
             clip.frames,
             torch.tensor(clip.label),
-            _draw_chance(episode_seed, len(clip.frames)),
+            _draw_chance(episode_seed, len(clip.frames) * self._looks_per_frame),
             torch.tensor(index),
             clip.glance_frames,
         )
@@ -150,9 +153,10 @@ class LabelledClips(Dataset[Batch]):
 class BankedClips(Dataset[EpisodeStart]):
     """As `LabelledClips`, of a bank: a clip's seed chooses one of the video's views."""
 
-    def __init__(self, source: BankFeatures, seed: int):
+    def __init__(self, source: BankFeatures, seed: int, looks_per_frame: int = 1):
         self.videos = source.videos
         self.seed = seed
+        self._looks_per_frame = looks_per_frame
         self.epoch = 0
         self._source = source
 
@@ -166,7 +170,7 @@ class BankedClips(Dataset[EpisodeStart]):
         """Items as one batch, its features ready to be gathered."""
         features = self._source.open(len(items))
         features.load(range(len(items)), items)
-        count = self._source.num_decisions
+        count = self._source.num_decisions * self._looks_per_frame
         return Batch(
             torch.empty(len(items), 0, dtype=torch.uint8),
             features.labels,
@@ -176,15 +180,17 @@ class BankedClips(Dataset[EpisodeStart]):
         )
 
 
-def clips_of(split: Videos | BankFeatures, seed: int) -> LabelledClips | BankedClips:
+def clips_of(
+    split: Videos | BankFeatures, seed: int, looks_per_frame: int = 1
+) -> LabelledClips | BankedClips:
     """The clips of a split, of which either the videos or a bank are there."""
     if isinstance(split, BankFeatures):
-        return BankedClips(split, seed)
-    return LabelledClips(split, seed)
+        return BankedClips(split, seed, looks_per_frame)
+    return LabelledClips(split, seed, looks_per_frame)
 
 
 def _draw_chance(episode_seed: int, count: int) -> Chance:
-    """The random numbers of one clip of `count` frames."""
+    """The random numbers of one clip of `count` looks."""
     places = episode_rng(episode_seed, Purpose.PATCH).random((count, 2))
     share, *skips = episode_rng(episode_seed, Purpose.SKIP).random(1 + count)
     return Chance(torch.from_numpy(places), torch.from_numpy(np.array(skips)), torch.tensor(share))
@@ -251,6 +257,7 @@ def load_batches(
         num_workers=0 if isinstance(clips, BankedClips) else workers,
         collate_fn=clips.collate,
         generator=generator,
+        worker_init_fn=begin_loading,
         pin_memory=torch.cuda.is_available(),
     )
     return iter(loader)

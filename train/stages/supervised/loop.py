@@ -127,7 +127,7 @@ class _Fitting:
         self._stage = stage
         self._context = context
         self._epochs: int = config.need("epochs")
-        self._clips = clips_of(train_split, config.seed)
+        self._clips = clips_of(train_split, config.seed, stage.looks_per_frame)
         self._batch_size = _batch_size(len(self._clips), config, processes)
         self._validation = Validation(stage, val_split, context)
         if config.sync_batchnorm:

@@ -17,10 +17,12 @@ class Stage(nn.Module, ABC):
     Attributes:
         trained: modules to update, each with its learning rate; BatchNorm and Dropout in training
             mode. Everything else stays as it is.
+        looks_per_frame: patches of each frame for which chance is drawn.
         frozen_is_all: whether `predict` needs nothing of a clip but its frozen features.
     """
 
     trained: Sequence[tuple[nn.Module, float]]
+    looks_per_frame = 1
     frozen_is_all = False
 
     def frozen_features(self, batch: Batch) -> Tensor | None:

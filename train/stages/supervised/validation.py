@@ -58,7 +58,7 @@ class Validation:
     ):
         self._stage = stage
         self._context = context
-        self._clips = clips_of(split, context.config.seed)
+        self._clips = clips_of(split, context.config.seed, stage.looks_per_frame)
         self._cached: dict[int, Tensor] = {}
 
     @torch.no_grad()

@@ -1,0 +1,1 @@
+"""`adafocus make-lists`: list files from class folders and from the annotations of others."""
