@@ -77,6 +77,7 @@ class KeepBestPolicy(BaseCallback):
         self._steps_per_epoch = steps_per_epoch
         self._eval_freq: int = context.config.need("eval_freq")
         self._epochs: int = context.config.need("epochs")
+        self._save_freq = context.config.save_freq
         self._progress = progress
         self._looks = looks
         self._pictures = pictures
@@ -123,8 +124,8 @@ class KeepBestPolicy(BaseCallback):
         if epoch // self._eval_freq > before // self._eval_freq or epoch == self._epochs:
             mean_return, note = self._evaluate(epoch)
         self.epochs_done = epoch
-        save_freq = self._context.config.save_freq
-        if self._resumable and (epoch // save_freq > before // save_freq or epoch == self._epochs):
+        due = epoch // self._save_freq > before // self._save_freq or epoch == self._epochs
+        if self._resumable and due:
             self._save()
         self._progress.advance(note, count=epoch - before)
         if mean_return is not None and self._on_evaluation is not None:
