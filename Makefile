@@ -5,7 +5,7 @@ SEED ?= 0
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow benchmark lint types format wheel clean
+.PHONY: help install demo search-recognizer test test-slow benchmark lint types format wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -26,6 +26,16 @@ $(BIN)/.installed: pyproject.toml
 
 demo: install ## train all four stages on the built-in videos and compare policies (SEED=0)
 	$(BIN)/adafocus demo seed=$(SEED)
+
+# Seed 0 is what adafocus_env/assets/glyphs_search holds; five minutes of one core.
+search-recognizer: install ## train the recognizer of glyphs_search anew, into outputs/search/recognizer
+	$(BIN)/adafocus stage0 experiment=glyphs_search dataset=glyphs_search_discs frame_size=32 glance_size=4 \
+		pretrain_glancer=true seed=$(SEED) output_dir=outputs/search/glancer
+	$(BIN)/adafocus stage0 experiment=glyphs_search dataset=glyphs_search_marks frame_size=32 \
+		pretrain_glancer=false seed=$(SEED) output_dir=outputs/search/focuser
+	$(BIN)/adafocus stage1 experiment=glyphs_search dataset=glyphs_search_digits seed=$(SEED) \
+		pretrained_glancer=outputs/search/glancer pretrained_focuser=outputs/search/focuser \
+		output_dir=outputs/search
 
 # A file stays with one worker, which makes what its tests share once; long files come first.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder

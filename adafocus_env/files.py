@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,9 +28,10 @@ class CheckpointError(ValueError):
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; written to disk and renamed to `path` on success.
 
-    On an error the temporary file is removed and `path` is left as it was.
+    On an error the temporary file is removed and `path` is left as it was. In a folder that others
+    write to, too, nobody can put a link under the name beforehand: it cannot be guessed.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield part
         with part.open("rb") as file:
@@ -41,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 def remove_parts(path: Path) -> None:
     """Remove what killed processes left beside `path`. No other process may be writing it."""
-    for part in path.parent.glob(f".{path.name}.*.part"):
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 

@@ -21,10 +21,6 @@ partial = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
 
 Count = Annotated[int, Field(ge=1, le=2**31)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Far above what anybody has, and far below what fills a memory.
-Side = Annotated[int, Field(ge=1, le=4096)]  # pixels
-Frames = Annotated[int, Field(ge=1, le=4096)]
-Units = Annotated[int, Field(ge=1, le=2**16)]
 Names = Annotated[tuple[str, ...], Field(min_length=1, max_length=2**16), FailFast()]
 Mean = Annotated[float, Field(ge=-10, le=10)]  # of a colour in [0, 1], if shifted at all
 Spread = Annotated[float, Field(ge=1e-4, le=1e4)]

@@ -111,6 +111,14 @@ def _values(word):
     return [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
 
 
+def test_commands_of_the_makefile_are_understood(check):
+    rules = (ROOT / "Makefile").read_text().replace("\\\n", " ").replace("$(SEED)", "0")
+    lines = [line for line in rules.splitlines() if line.startswith("\t$(BIN)/adafocus ")]
+    assert len(lines) == 4  # the demo, and the recognizer of glyphs_search
+    for line in lines:
+        check(shlex.split(line.strip().removeprefix("$(BIN)/")))
+
+
 @pytest.mark.parametrize("block", _of("sh"))
 def test_commands_are_understood(block, check):
     for line in block.replace("\\\n", " ").splitlines():

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import PatchGrid, every_action
+from adafocus_env.envs.arguments import check_arguments
 from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.episode_sampler import EpisodeSampler
 from adafocus_env.envs.factory import (
     arguments_of,
-    check_arguments,
     make_core,
     rules_of,
 )
@@ -38,7 +38,8 @@ class EpisodeEnv(gym.Env[Any, Any]):
     _view_type: ClassVar[type[FrameView]] = FrameView
 
     def __init__(self, *, render_mode: Literal["rgb_array"] | None = None, **arguments: Any):
-        check_arguments(arguments, (*arguments_of(self._build), "render_mode"))
+        known = {**arguments_of(self._build), "render_mode": Any}
+        arguments = check_arguments(arguments, known)
         self._attach(make_core(self._build, num_rows=1, **arguments), render_mode)
 
     @classmethod
@@ -59,7 +60,7 @@ class EpisodeEnv(gym.Env[Any, Any]):
             **rules: those arguments that are about neither recognizer nor videos, as in `make`;
                 and `bank`, a `FeatureBank`.
         """
-        check_arguments(rules, (*rules_of(cls._build), "render_mode"))
+        rules = check_arguments(rules, {**rules_of(cls._build), "render_mode": Any})
         env = cls.__new__(cls)
         env._attach(cls._build(recognizer, videos, num_rows=1, **rules), render_mode)
         return env

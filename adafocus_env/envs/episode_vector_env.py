@@ -14,11 +14,11 @@ from gymnasium.vector.utils import batch_space
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import PatchGrid, every_action
+from adafocus_env.envs.arguments import check_arguments
 from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.episode_sampler import RowSamplers
 from adafocus_env.envs.factory import (
     arguments_of,
-    check_arguments,
     make_core,
     rules_of,
 )
@@ -28,8 +28,9 @@ from adafocus_env.envs.rendering import FrameView, check_render_mode
 from adafocus_env.envs.reset_options import integer_option, read_reset_options
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.values import Count
 
-_OWN_ARGUMENTS = ("num_envs", "autoreset_mode", "render_mode")
+_OWN_ARGUMENTS = {"num_envs": Count, "autoreset_mode": Any, "render_mode": Any}
 
 
 class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
@@ -56,8 +57,9 @@ class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         render_mode: str | None = None,
         **arguments: Any,
     ):
-        check_arguments(arguments, (*arguments_of(self._build), *_OWN_ARGUMENTS))
-        core = make_core(self._build, num_rows=num_envs, **arguments)
+        known = {**arguments_of(self._build), **_OWN_ARGUMENTS}
+        arguments = check_arguments({"num_envs": num_envs, **arguments}, known)
+        core = make_core(self._build, num_rows=arguments.pop("num_envs"), **arguments)
         self._attach(core, autoreset_mode, render_mode)
 
     @classmethod
@@ -72,9 +74,10 @@ class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         **rules: Any,
     ) -> Self:
         """A vector environment over networks and videos that are already there."""
-        check_arguments(rules, (*rules_of(cls._build), *_OWN_ARGUMENTS))
+        known = {**rules_of(cls._build), **_OWN_ARGUMENTS}
+        rules = check_arguments({"num_envs": num_envs, **rules}, known)
         env = cls.__new__(cls)
-        core = cls._build(recognizer, videos, num_rows=num_envs, **rules)
+        core = cls._build(recognizer, videos, num_rows=rules.pop("num_envs"), **rules)
         env._attach(core, autoreset_mode, render_mode)
         return env
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +13,7 @@ import torch
 from adafocus_env.data.catalog import VideoOptions, open_videos
 from adafocus_env.data.clips import Videos
 from adafocus_env.envs.actions import GridOrStop, PatchGrid, make_locations
+from adafocus_env.envs.arguments import keywords_of
 from adafocus_env.envs.closed_loop import OBSERVATIONS, ActiveVisionCore, LoopCosts
 from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.open_loop import PatchLocalizationCore
@@ -26,26 +26,27 @@ from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.costs import recognizer_costs
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
 from adafocus_env.shipped import shipped_recognizer
+from adafocus_env.values import Count, FrameRate, Frames, Processes
 
 C = TypeVar("C", bound=EpisodeCore)
 
 
 def choose_device(device: str) -> torch.device:
-    """`"auto"` is a GPU where there is one, else the CPU; anything else is a torch device.
+    """`"auto"` is a GPU where there is one, else the CPU; `"cpu"`, `"cuda"` or `"cuda:N"`.
 
     Raises:
-        ValueError: no device of that name, or no GPU.
+        ValueError: no device of that name, or no such GPU.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device {device!r} was asked for, but torch finds no GPU; use auto or cpu"
-        )
+    if re.fullmatch("cpu|cuda(:[0-9]{1,4})?", device) is None:
+        raise ValueError(f"unknown device {device!r}; use auto, cpu, cuda or cuda:1")
+    chosen = torch.device(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if chosen.type == "cuda" and (chosen.index or 0) >= count:
+        found = f"GPUs 0 to {count - 1}" if count else "no GPU"
+        cure = "one of them" if count else "auto or cpu"
+        raise ValueError(f"device {device!r} was asked for, but torch finds {found}; use {cure}")
     return chosen
 
 
@@ -61,16 +62,16 @@ def make_core(
     num_rows: int,
     dataset: str = "glyphs",
     split: str = "val",
-    data_dir: str | None = None,
+    data_dir: str | Path | None = None,
     lists: dict[str, Any] | None = None,
     media: str | None = None,
-    frame_rate: float | None = None,
+    frame_rate: FrameRate | None = None,
     augment: bool | None = None,
     crop: bool = True,
     flip: bool = True,
     crops: Literal["same", "independent"] = "same",
-    recognizer: str | None = None,
-    num_frames: int | None = None,
+    recognizer: str | Path | None = None,
+    num_frames: Frames | None = None,
     device: str = "auto",
     features: str = "live",
     **rules: Any,
@@ -102,11 +103,11 @@ def make_core_from_parts(
     videos: Videos,
     *,
     num_rows: int,
-    video_div: int | None = None,
+    video_div: Frames | None = None,
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
-    focus_size: int | None = None,
+    focus_size: Side | None = None,
     observation: Literal["map", "vector"] = "map",
     reward: str = "random",
     baseline_positions: Literal["pixel", "grid"] = "pixel",
@@ -116,7 +117,7 @@ def make_core_from_parts(
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
-    num_workers: int = 0,
+    num_workers: Processes = 0,
 ) -> PatchLocalizationCore:
     """The core over networks and videos, perhaps a bank and judges, that are already there."""
     recognizer = recognizer.divided(video_div)
@@ -158,8 +159,8 @@ def make_active_core(
     videos: Videos,
     *,
     num_rows: int,
-    video_div: int | None = None,
-    looks_per_frame: int = 1,
+    video_div: Frames | None = None,
+    looks_per_frame: Count = 1,
     stop: bool = False,
     locations: Literal["grid", "continuous"] = "grid",
     grid_size: int = 7,
@@ -173,7 +174,7 @@ def make_active_core(
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
-    num_workers: int = 0,
+    num_workers: Processes = 0,
 ) -> ActiveVisionCore:
     """The core of a closed loop; see `ActiveVisionEnv` for the arguments."""
     recognizer = recognizer.divided(video_div)
@@ -242,7 +243,7 @@ def _open_source(
     amp: str,
     compile: bool,  # noqa: A002  # the name users know
     num_workers: int,
-    focus_size: int | None = None,
+    focus_size: Side | None = None,
     judges: Judges | None = None,
 ) -> FeatureSource:
     """The features of the grid's patches, from the networks or from a bank."""
@@ -298,35 +299,14 @@ def _require_grid(locations: str, baseline_positions: str) -> None:
         )
 
 
-def _keywords(function: Callable[..., Any]) -> tuple[str, ...]:
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(item.name for item in parameters if item.kind is item.KEYWORD_ONLY)
+def rules_of(build: Callable[..., EpisodeCore]) -> dict[str, Any]:
+    """The arguments of `from_parts` with their types, as the functions above declare them."""
+    rules = {name: hint for name, hint in keywords_of(build).items() if name != "num_rows"}
+    objects = {name: Any for name in ("bank", "judges") if name in rules}
+    return {**rules, **objects}
 
 
-def rules_of(build: Callable[..., EpisodeCore]) -> tuple[str, ...]:
-    """The arguments of `from_parts`, under the names that the functions above give."""
-    return tuple(name for name in _keywords(build) if name != "num_rows")
-
-
-def arguments_of(build: Callable[..., EpisodeCore]) -> tuple[str, ...]:
-    """The arguments of `make`."""
-    names = (*_keywords(make_core), *rules_of(build))
-    return tuple(name for name in names if name not in ("num_rows", "bank", "judges"))
-
-
-def check_arguments(given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse arguments that there are not.
-
-    Raises:
-        TypeError: the message names the argument, and the nearest one that there is.
-    """
-    for name in given:
-        if name == "max_episode_steps":
-            raise TypeError(
-                "max_episode_steps: an episode always has exactly one step for each of its frames, "
-                "and all rows end together; use num_frames= for shorter clips"
-            )
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            cure = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
-            raise TypeError(f"unknown argument {name}; {cure}")
+def arguments_of(build: Callable[..., EpisodeCore]) -> dict[str, Any]:
+    """The arguments of `make`, likewise."""
+    every = {**keywords_of(make_core), **rules_of(build)}
+    return {n: hint for n, hint in every.items() if n not in ("num_rows", "bank", "judges")}

@@ -32,6 +32,9 @@ class PatchLocalizationEnv(EpisodeEnv):
     `dataset="glyphs_order"` is a task for networks that see neighbouring frames: the yellow disc
     hardly moves and shows two digits one after the other; the class is which comes first.
 
+    `dataset="glyphs_search"` is a task for closed loops (`AdaFocus/ActiveVision-v0`): in a still
+    picture a disc carries the digit that is the class, eleven others arrows that lead to it.
+
     ## Temporal Shift
 
     With a recognizer of the Something-Something family, whose networks see neighbouring frames, an

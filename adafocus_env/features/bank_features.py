@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,7 +67,14 @@ class BankFeatures(RecognizerSource):
         self._position_at[positions[:, 0], positions[:, 1]] = torch.arange(len(positions))
 
     def open(self, num_rows: int) -> BankEpisodes:
-        """Room for the clips of `num_rows` rows."""
+        """Room for the clips of `num_rows` rows.
+
+        Raises:
+            ValueError: there is not enough.
+        """
+        # Glance vectors, and the maps of an observation.
+        channels, *places = self.map_shape
+        self._check_room(num_rows, 4 * channels * (self.num_decisions + math.prod(places)))
         return BankEpisodes(self, num_rows)
 
     def positions(self, offsets: Tensor) -> Tensor:

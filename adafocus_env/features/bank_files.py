@@ -26,15 +26,13 @@ from adafocus_env.files import CheckpointError, atomic_path, read_json, sha256_o
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.schema import (
     Count,
-    Frames,
     Sha256,
-    Side,
-    Units,
     check_version,
     checked,
     closed,
     partial,
 )
+from adafocus_env.values import Frames, Side, Units
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,7 +79,13 @@ class LiveFeatures(RecognizerSource):
         self.clips = ClipLoader(videos, num_workers)
 
     def open(self, num_rows: int) -> LiveEpisodes:
-        """Room for the clips of `num_rows` rows."""
+        """Room for the clips of `num_rows` rows.
+
+        Raises:
+            ValueError: there is not enough.
+        """
+        frames = self.videos.num_frames * 3 * self.frame_size**2
+        self._check_room(num_rows, frames + 4 * self.num_decisions * math.prod(self.map_shape))
         return LiveEpisodes(self, num_rows)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.judges import Judges
+from adafocus_env.memory import check_room
 from adafocus_env.networks.glancer import freeze
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.networks.recognizer_config import class_mismatch
@@ -178,6 +179,11 @@ class RecognizerSource(FeatureSource):
         self.num_patch_features = recognizer.focuser.num_features
         self.state_size = recognizer.state_size
         self.device = recognizer.device
+
+    def _check_room(self, num_rows: int, bytes_a_row: int) -> None:
+        what = f"clips of {num_rows} videos at a time"
+        cure = "use fewer (num_envs=, batch_size=) or a smaller num_frames="
+        check_room(what, num_rows * bytes_a_row, self.device, cure)
 
 
 class RecognizerEpisodes(EpisodeFeatures):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from adafocus_env.schema import Frames, Mean, Names, Side, Spread, closed
+from adafocus_env.schema import Mean, Names, Spread, closed
+from adafocus_env.values import Frames, Side
 
 _NEW = object()
 
@@ -60,6 +62,9 @@ class RecognizerSizes:
 
     def __post_init__(self) -> None:
         """Check what later errors would explain badly."""
+        for name, count in Counter(self.class_names).items():
+            if count > 1:
+                raise ValueError(f"class_names: {name!r} is there {count} times; once is right")
         if self.glance_resize not in ("nearest", "area"):
             raise ValueError(f"glance_resize is 'nearest' or 'area', not {self.glance_resize!r}")
         if not 0 < self.patch_size <= self.frame_size:

@@ -13,7 +13,7 @@ from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
-from adafocus_env.schema import Units
+from adafocus_env.values import Units
 
 CLASSIFIERS: dict[str, type[RecurrentClassifier | MeanClassifier]] = {
     "gru": RecurrentClassifier,

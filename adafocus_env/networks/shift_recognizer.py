@@ -17,7 +17,7 @@ from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
 from adafocus_env.networks.temporal_shift import set_clip_length
-from adafocus_env.schema import Frames, Side
+from adafocus_env.values import Frames, Side
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from adafocus_env import limits
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.motion import MotionAgent
@@ -24,6 +26,7 @@ from agents.baselines.simple import (
     center_agent,
 )
 
+_DIGITS = 9  # more are never meant
 Baseline = Agent | RandomOffsets
 # Core, recognizer, and the number after the colon (0 where the name has none).
 Make = Callable[[EpisodeCore, AnyRecognizer, int], Baseline]
@@ -36,6 +39,7 @@ class BaselineEntry:
     Attributes:
         make: builds the agent; None for what is no agent of one environment, see `why_not`.
         argument: what the number after the colon is, or None where there is no colon.
+        at_most: largest such number.
         by_chance: whether another draw gives other looks.
         knows_label: an oracle: it tries every position or knows the picture, and is no policy that
             could be used.
@@ -44,6 +48,7 @@ class BaselineEntry:
 
     make: Make | None
     argument: str | None = None
+    at_most: int = limits.COUNT
     by_chance: bool = False
     knows_label: bool = False
     why_not: str = ""
@@ -71,7 +76,10 @@ BASELINES: dict[str, BaselineEntry] = {
     "sweep": BaselineEntry(lambda core, _, __: SweepAgent(core)),
     "saliency": BaselineEntry(lambda core, recognizer, _: SaliencyAgent(core, recognizer)),
     "beam_oracle": BaselineEntry(
-        lambda core, _, number: BeamOracle(core, number), argument="WIDTH", knows_label=True
+        lambda core, _, number: BeamOracle(core, number),
+        argument="WIDTH",
+        at_most=1024,  # sequences, of each of which every position is tried
+        knows_label=True,
     ),
     "motion": BaselineEntry(lambda core, _, __: MotionAgent(core)),
     BEST_FIXED: BaselineEntry(None, why_not="its position is chosen on the training split"),
@@ -99,7 +107,7 @@ def find_baseline(name: str) -> BaselineEntry | None:
     """The entry of a name such as `center` or `fixed:24`; None where there is none.
 
     Raises:
-        ValueError: the number after the colon is missing, not wanted or none.
+        ValueError: the number after the colon is missing, not wanted, none or too large.
     """
     stem, colon, number = name.partition(":")
     entry = BASELINES.get(stem)
@@ -109,6 +117,8 @@ def find_baseline(name: str) -> BaselineEntry | None:
         raise ValueError(f"{name}: {stem} takes nothing after its name")
     if entry.argument is not None and not (number.isascii() and number.isdigit()):
         raise ValueError(f"{name}: write {stem}:{entry.argument}, such as {stem}:4")
+    if entry.argument is not None and (len(number) > _DIGITS or int(number) > entry.at_most):
+        raise ValueError(f"{reprlib.repr(name)}: {entry.argument} is at most {entry.at_most}")
     return entry
 
 

@@ -24,7 +24,8 @@ from stable_baselines3.common.save_util import load_from_zip_file
 
 from adafocus_env.files import CheckpointError, atomic_path, first_line, read_json, write_json
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
-from adafocus_env.schema import Units, check_version, checked, closed
+from adafocus_env.schema import check_version, checked, closed
+from adafocus_env.values import Units
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.registry import NAMED_CLASSES
 

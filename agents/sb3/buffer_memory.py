@@ -1,16 +1,13 @@
-"""How large an algorithm's buffer of experience will be, and what room there is for it."""
+"""How large an algorithm's buffer of experience will be."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
-import torch
 from gymnasium import spaces
 from rich.filesize import decimal
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -21,8 +18,6 @@ from agents.gru_ppo.algorithm import GruPPO
 
 # Reward, value, log-probability, advantage, return, episode start; or reward, done, timeout.
 _ROLLOUT_NUMBERS, _REPLAY_NUMBERS = 6, 3
-# A container's limit, by which it is killed; psutil sees the machine around it.
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -83,32 +78,6 @@ def buffer_size(
     return BufferSize("rollout buffer", steps, steps * each)
 
 
-def available_bytes(device: torch.device) -> int:
-    """Memory that can still be taken: of a GPU, or of this machine within its container."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    machine, container = int(psutil.virtual_memory().available), _container_bytes()
-    return machine if container is None else min(machine, container)
-
-
-def check_buffer(size: BufferSize, device: torch.device, cure: str) -> None:
-    """Refuse what would end in the kernel killing the process.
-
-    Args:
-        size: of the buffer.
-        device: where it is kept.
-        cure: what to change, for the message.
-
-    Raises:
-        ValueError: there is not enough room.
-    """
-    available = available_bytes(device)
-    if size.num_bytes > available:
-        raise ValueError(
-            f"a {size} does not fit into the {decimal(available)} that are free; {cure}"
-        )
-
-
 def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:
     if name in arguments:
         return int(arguments[name])
@@ -118,18 +87,3 @@ def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name
         if parameter is not None and parameter.default is not inspect.Parameter.empty:
             return int(parameter.default)
     raise ValueError(f"{algorithm.__name__} needs {name}=")
-
-
-def _container_bytes() -> int | None:
-    """What a container may still take (cgroup v2); None without a limit."""
-    try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        if limit == "max":
-            return None
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-        stat = dict(
-            line.split() for line in (_CGROUP / "memory.stat").read_text("ascii").splitlines()
-        )
-    except OSError:
-        return None
-    return max(0, int(limit) - used + int(stat.get("inactive_file", 0)))

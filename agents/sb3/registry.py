@@ -5,19 +5,23 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.buffers import ReplayBuffer, RolloutBuffer
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
-from stable_baselines3.common.utils import LinearSchedule
 
 from agents.policies.glance_extractor import GlanceMapExtractor
 from agents.policies.spatial_policy import FrameMeanExtractor, SpatialPolicy
+from agents.sb3.argument_types import (
+    ARGUMENTS,
+    POLICY_KWARGS,
+    as_argument,
+    check_types,
+    number_of,
+)
 
 # Imported when asked for: sb3-contrib may not be installed.
 ALGORITHMS: dict[str, str] = {
@@ -147,12 +151,17 @@ _NOT_SETTABLE = {
     "env": "the run makes it",
     "seed": "use seed=",
     "device": "use device=",
+    "features_extractor": "use features_extractor_class",
     "process_group": "torchrun says it",
     "tensorboard_log": "the run folder is the place",
     "_init_setup_model": "the run needs it",
     "rollout_buffer_class": "write a class of your own (algo.class_path=)",
     "replay_buffer_class": "write a class of your own (algo.class_path=)",
 }
+
+
+# What is made with an argument's entries.
+_BUFFERS = {"replay_buffer_kwargs": ReplayBuffer, "rollout_buffer_kwargs": RolloutBuffer}
 
 
 def algorithm_class(name: str, class_path: str | None = None) -> type[BaseAlgorithm]:
@@ -194,7 +203,8 @@ def algorithm_arguments(
     """Constructor arguments of a preset, with overrides; `policy_kwargs` are merged.
 
     A value `"lin_X"` becomes a schedule that falls linearly from X to 0; `"kT"` is k times the
-    steps of an episode; names of activations and the like become classes (`NAMED_CLASSES`).
+    steps of an episode; names of activations and the like become classes (`NAMED_CLASSES`). Types
+    and ranges are checked for the classes of SB3, sb3-contrib and this package.
 
     Args:
         name: key of `ALGORITHMS`, or `"custom"`.
@@ -204,21 +214,37 @@ def algorithm_arguments(
         num_decisions: T.
 
     Raises:
-        ValueError: unknown algorithm, preset or argument; the message has the nearest one.
+        ValueError: unknown algorithm, preset or argument (the message has the nearest one), or a
+            value that an argument cannot have.
     """
     algorithm = algorithm_class(name, class_path)
     presets = PRESETS.get(name, {})
     if preset is not None and not presets:
         raise ValueError(f"{name} has no presets, but {preset!r} was asked for; leave algo.preset")
     given = {} if preset is None else dict(_lookup(presets, preset, f"preset of {name}"))
-    policy_kwargs = {**given.get("policy_kwargs", {}), **overrides.get("policy_kwargs", {})}
+    own_kwargs = overrides.get("policy_kwargs") or {}
+    if not isinstance(own_kwargs, Mapping):
+        raise ValueError(f"algo.policy_kwargs={own_kwargs!r} must be a name: value mapping")
+    policy_kwargs = {**given.get("policy_kwargs", {}), **own_kwargs}
     _check_names(algorithm, overrides, f"argument of {name}")
     merged = {**given, **overrides}
     policy = policy_class(algorithm, merged.get("policy"))
     if issubclass(policy, SpatialPolicy):
         merged["policy"] = policy
     _check_names(policy, policy_kwargs, "entry of policy_kwargs")
-    arguments = {key: _value(key, value, num_decisions) for key, value in merged.items()}
+    numbers = {
+        key: number_of(key, value, algorithm, num_decisions) for key, value in merged.items()
+    }
+    if _is_known(algorithm):
+        check_types(numbers, ARGUMENTS)
+        _check_batch(algorithm, numbers)
+        for part, cls in _BUFFERS.items():
+            if numbers.get(part):
+                _check_names(cls, numbers[part], f"entry of {part}")
+    if _is_known(policy):
+        check_types(policy_kwargs, POLICY_KWARGS, "algo.policy_kwargs.")
+        _check_inner_names(policy, policy_kwargs)
+    arguments = {key: as_argument(key, merged[key], number) for key, number in numbers.items()}
     arguments["policy_kwargs"] = {
         key: _class_or_value(key, value) for key, value in policy_kwargs.items()
     }
@@ -289,37 +315,43 @@ def _check_names(constructor: Callable[..., Any], arguments: Mapping[str, Any], 
         _lookup({key: None for key in parameters if key not in _NOT_SETTABLE}, name, what)
 
 
-def _value(name: str, value: Any, num_decisions: int) -> Any:
-    """An argument as SB3 takes it."""
-    if name == "action_noise":  # of continuous locations: (row, column)
-        return NormalActionNoise(np.zeros(2), np.full(2, float(value)))
-    if isinstance(value, list):
-        return tuple(value)
-    if not isinstance(value, str) or name == "policy" or value.startswith("auto"):
-        return value
-    episodes = re.fullmatch(r"(\d+)T", value)
-    if episodes:
-        return int(episodes[1]) * num_decisions
-    try:
-        prefix, start = value[:4], float(value[4:])
-    except ValueError:
-        prefix = ""
-    if prefix != "lin_":
+def _check_batch(algorithm: type[BaseAlgorithm], numbers: Mapping[str, Any]) -> None:
+    """Refuse minibatches whose advantages cannot be normalised."""
+    normalizes = inspect.signature(algorithm).parameters.get("normalize_advantage")
+    if numbers.get("batch_size") != 1 or normalizes is None:
+        return
+    if numbers.get("normalize_advantage", normalizes.default):
         raise ValueError(
-            f"{name}={value!r} is no number; for a falling one write lin_0.001, say, and 2T for "
-            "the steps of two episodes"
+            "algo.batch_size=1: the advantage of one step cannot be normalised; use 2 or more, or "
+            "algo.normalize_advantage=false"
         )
-    return LinearSchedule(start, 0.0, 1.0)
+
+
+def _check_inner_names(policy: type[BasePolicy], kwargs: Mapping[str, Any]) -> None:
+    """Refuse what the policy's own parts do not take."""
+    parameters = inspect.signature(policy).parameters
+    for part in ("features_extractor", "optimizer"):
+        given = kwargs.get(f"{part}_kwargs")
+        cls = _class_or_value(f"{part}_class", kwargs.get(f"{part}_class"))
+        if cls is None and f"{part}_class" in parameters:
+            cls = parameters[f"{part}_class"].default
+        if given and cls is not None:
+            _check_names(cls, given, f"entry of policy_kwargs.{part}_kwargs")
+
+
+def _is_known(cls: type[Any]) -> bool:
+    """Whether a class is SB3's, sb3-contrib's or ours, and not of the user's own."""
+    return cls.__module__.split(".")[0] in ("stable_baselines3", "sb3_contrib", "agents")
 
 
 def _class_or_value(name: str, value: Any) -> Any:
-    if name in NAMED_CLASSES:
+    if name in NAMED_CLASSES and isinstance(value, str):
         return _lookup(NAMED_CLASSES[name], value, name)
     return value
 
 
-def _lookup(table: Mapping[str, Any], name: str, what: str) -> Any:
-    if name not in table:
+def _lookup(table: Mapping[str, Any], name: object, what: str) -> Any:
+    if not isinstance(name, str) or name not in table:
         near = difflib.get_close_matches(str(name), table, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown {what} {name!r}{hint}")

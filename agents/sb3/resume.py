@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.process_group import ProcessGroup
 from agents.gru_ppo.training_state import learning_state, restore_learning
 from agents.sb3.registry import ALGORITHMS
 
@@ -52,6 +54,26 @@ def training_state(model: BaseAlgorithm) -> dict[str, Any]:
         "num_timesteps": model.num_timesteps,
         "n_updates": model._n_updates,
         "env": json.dumps(model.env.env_method("row_states")[0]),
+    }
+
+
+def part_of_state(
+    state: Mapping[str, Any], rows: Sequence[str], group: ProcessGroup
+) -> dict[str, Any]:
+    """What one process goes on from, of what perhaps another number of processes has saved.
+
+    Args:
+        state: of `training_state`, the same in all that saved it.
+        rows: the `env` of each of them.
+        group: the process among those that go on. They share all rows, in the same order.
+    """
+    every = [row for saved in rows for row in json.loads(saved)]
+    share = len(every) // group.count
+    return {
+        **state,
+        "env": json.dumps(every[group.rank * share :][:share]),
+        # Counted are the steps of a process's own rows.
+        "num_timesteps": state["num_timesteps"] * len(rows) // group.count,
     }
 
 

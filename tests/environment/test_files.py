@@ -1,8 +1,10 @@
 """Files that are either the old ones or the new ones."""
 
+import re
+
 import pytest
 
-from adafocus_env.files import atomic_path, differences, read_json, write_json
+from adafocus_env.files import atomic_path, differences, read_json, remove_parts, write_json
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -13,6 +15,21 @@ def test_a_file_appears_when_it_is_whole(tmp_path):
         part.write_text("whole")
     assert file.read_text() == "whole"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_the_temporary_name_cannot_be_guessed_and_what_is_left_of_it_is_removed(tmp_path):
+    file = tmp_path / "v[1].txt"
+    names = set()
+    for _ in range(2):
+        with atomic_path(file) as part:
+            part.touch()
+            names.add(part.name)
+    assert len(names) == 2
+    assert all(re.fullmatch(r"\.v\[1\]\.txt\.[0-9a-f]{16}\.part", name) for name in names)
+    (tmp_path / names.pop()).touch()
+    (tmp_path / ".other.txt.0.part").touch()
+    remove_parts(file)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.txt.0.part", "v[1].txt"]
 
 
 def _fail_halfway(file):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,11 @@ _OF_HYDRA = ("recipes", "hydra")
 # What Hydra reads as a text without quotes, and what of it is none.
 _PLAIN = re.compile(r"[\w/+.$%*@?|:\\-]+", re.ASCII)
 _NO_TEXT = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|true|false", re.ASCII | re.IGNORECASE)
+# Any text is one of these, as of the keys that are paths.
+_TEXTS_OF_LISTS = tuple(
+    f"lists.{name}"
+    for name in ("list_file", "class_file", "video_dir", "frame_dir", "separator", "image_template")
+)
 _FUNCTION = re.compile(r"\w+\(.*\)", re.ASCII)
 
 
@@ -152,13 +158,24 @@ def _check_option(override: str) -> None:
 
 
 def _with_quoted_path(override: str, *, sweep: bool) -> str:
-    """With quotes around a path, where Hydra would take its characters for something else."""
+    """With quotes around a path, where Hydra would take its characters for something else.
+
+    Raises:
+        ConfigError: it holds what can only be a reference, and is none.
+    """
     name, _, value = override.partition("=")
     one = next(iter(ALL_KEYS.get(name, {}).values()), None)
-    if one is None or not one.is_path or (sweep and _FUNCTION.fullmatch(value)):
+    is_path = name in _TEXTS_OF_LISTS or (one is not None and one.is_path)
+    if not is_path or (sweep and _FUNCTION.fullmatch(value)):
         return override
-    if value[:1] in ("[", "{") and Mapping[str, str] in one.types:
+    if value[:1] in ("[", "{") and one is not None and Mapping[str, str] in one.types:
         return override
+    for other in re.findall(r"\$\{([^}]*)\}", value):
+        if ":" not in other and other.split(".")[0] not in (*ALL_KEYS, *_OF_HYDRA):
+            raise ConfigError(
+                f"{override}: ${{{other}}} would stand for the value of another key, and there is "
+                "no such key; rename the file or folder"
+            )
     values = value.split(",") if sweep else [value]
     return f"{name}={','.join(map(_quoted, values))}"
 
@@ -175,6 +192,8 @@ def _check_readable(override: str) -> None:
     """Refuse what Hydra cannot read; the message shows how to quote it."""
     try:
         OverridesParser.create().parse_override(override)
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{reprlib.repr(override)} cannot be read: {error}") from error
     except HydraException as error:
         name, _, value = override.partition("=")
         quoted = f"{name}={_with_quoted_items(value)}"

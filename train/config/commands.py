@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adafocus_env import limits
 from train.config.command import COMMANDS as COMMANDS
 from train.config.command import command
 from train.config.judging import (
@@ -32,6 +33,8 @@ from train.config.learning import (
 )
 from train.config.own_clips import AnnotationsSection
 from train.config.sections import (
+    FRAMES,
+    PIXELS,
     ClassesSection,
     FrameRateSection,
     NewNetworksSection,
@@ -129,7 +132,10 @@ class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
     """The frames."""
 
     height: int | str | None = key(
-        360, "height of the frames in pixels, or none: as they are", written="N|none"
+        360,
+        "height of the frames in pixels, or none: as they are",
+        written="N|none",
+        **PIXELS,
     )
 
 
@@ -153,6 +159,10 @@ class MakeListsConfig(FilesSection, AnnotationsSection, FrameRateSection, Worker
 @dataclass(frozen=True, kw_only=True)
 class CheckDataConfig(VideosSection, WorkersSection):
     """The data set."""
+
+    copies: bool = key(
+        False, "also look for videos of equal content in several splits; reads all that may be"
+    )
 
 
 @command(
@@ -192,8 +202,8 @@ class Stage0Config(ResumeSection, BackbonesSection):
     """Stage 0."""
 
     pretrain_glancer: bool = key(True, "true trains the glancer, false the focuser")
-    glancer_frames: int | None = recipe("frames of a clip trained on; null is all", at_least=1)
-    focuser_frames: int | None = recipe("likewise for the focuser", at_least=1)
+    glancer_frames: int | None = recipe("frames of a clip trained on; null is all", **FRAMES)
+    focuser_frames: int | None = recipe("likewise for the focuser", **FRAMES)
 
 
 @command(
@@ -293,7 +303,7 @@ class Stage3Config(
 ):
     """Stage 3."""
 
-    classifier_dropout: float | None = recipe("null is as in stage 1")
+    classifier_dropout: float | None = recipe("null is as in stage 1", at_least=0, below=1)
 
 
 @command(
@@ -355,7 +365,7 @@ class BenchmarkConfig(ComparisonSection, ScoringSection, SelectSection):
         "split, too",
     )
     player_videos: tuple[int, ...] | None = key(
-        None, "videos in the report's player, such as [0,5]; null: 12 of them"
+        None, "videos in the report's player, such as [0,5]; null: 12 of them", at_least=0
     )
 
 
@@ -369,14 +379,17 @@ class RecordConfig(ComparisonSection):
     """The recording."""
 
     videos: tuple[int, ...] | int | None = key(
-        None, "which of the split, such as [0,3], or how many; null: 4", written="[N,...]|N"
+        None,
+        "which of the split, such as [0,3], or how many; null: 4",
+        written="[N,...]|N",
+        at_least=0,
     )
     output: str | None = path(
         "FILE.mp4|FILE.gif",
         "null: record.mp4 in the run folder",
         identity="nothing",
     )
-    fps: float = key(2.5, "frames a second", above=0)
+    fps: float = key(2.5, "frames a second", at_least=0.01, at_most=limits.FRAME_RATE)
     reward: str | None = None
 
 

@@ -52,7 +52,8 @@ class ComparisonSection(JudgingSection):
     policies: tuple[str, ...] = key(
         ("random", "center", "learned", "greedy_oracle"),
         "also random_offsets, fixed:ACTION, best_fixed, motion, full_frame:SIZE, sweep, saliency, "
-        "beam_oracle:WIDTH, cross_oracle; NAME:RUN, several "
+        "beam_oracle:WIDTH, cross_oracle, and with dataset=glyphs_search expert, random_discs; "
+        "NAME:RUN, several "
         "times for several seeds; NAME@0.05:RUN or learned@0.05, told that a look costs 0.05; "
         "random_skip:AMOUNT:POLICY and uniform_skip:AMOUNT:POLICY: POLICY's looks in some frames, "
         "chosen blindly: a rate (uniform_skip: frames of a video), or as many as policy AMOUNT "

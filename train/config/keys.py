@@ -9,6 +9,8 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from adafocus_env import limits
+
 # What a key is part of: another value makes another experiment; another run of the experiment, as
 # a seed does; or neither: where a run is, how fast it goes and what it shows.
 Identity = Literal["experiment", "run", "nothing"]
@@ -40,8 +42,9 @@ class Key:
         help: one or two lines for the user.
         written: how its value is, where the type does not say it: `FOLDER`, `live|bank:PATH`.
         at_least: smallest number.
-        at_most: largest number.
+        at_most: largest number; None: of whole numbers `limits.COUNT`.
         above: numbers are greater than this.
+        below: numbers are less than this.
         identity: what the key is part of.
         from_recipe: the experiment has a value for each command.
         is_path: any text is a path, whatever characters it has.
@@ -55,6 +58,7 @@ class Key:
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    below: float | None = None
     identity: Identity = "experiment"
     from_recipe: bool = False
     is_path: bool = False
@@ -65,12 +69,14 @@ class Key:
     def range(self) -> str:
         """The numbers that are allowed, as a message says it; empty for any."""
         if self.above is not None:
-            return f"above {self.above:g}"
+            high = "" if self.at_most is None else f", at most {self.at_most:g}"
+            return f"above {self.above:g}{high}"
         if self.at_least is None:
             return ""
         if self.at_most is not None:
-            return f"{self.at_least:g} to {self.at_most:g}"
-        return "0 or more" if self.at_least == 0 else f"at least {self.at_least:g}"
+            return f"{self.at_least:g} to {self.at_most:.10g}"
+        low = "0 or more" if self.at_least == 0 else f"at least {self.at_least:g}"
+        return low if self.below is None else f"{low} and below {self.below:g}"
 
     @property
     def is_of_run(self) -> bool:
@@ -103,10 +109,18 @@ class Key:
                 known = ", ".join(word for kind in self.types for word in _words(kind))
                 raise ConfigError(f"{self.name}={value} is unknown; known are {known}")
             raise ConfigError(f"{self.name}={value!r} must be {self._expected()}")
-        if not self.range or isinstance(value, bool) or not isinstance(value, (int, float)):
-            return
-        low = value > self.above if self.above is not None else value >= (self.at_least or 0)
-        if not low or not (value <= (math.inf if self.at_most is None else self.at_most)):
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                self._check_number(value, number)
+
+    def _check_number(self, value: Any, number: float) -> None:
+        if isinstance(number, int) and self.at_most is None and number > limits.COUNT:
+            raise ConfigError(f"{self.name}={value} must be at most {limits.COUNT}")
+        low = -math.inf if self.at_least is None else self.at_least
+        high = math.inf if self.at_most is None else self.at_most
+        above = self.above is None or number > self.above
+        below = self.below is None or number < self.below
+        if not (low <= number <= high and above and below):
             expected = self._expected() if any(map(_words, self.types)) else self.range
             raise ConfigError(f"{self.name}={value} must be {expected}")
 

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from train.config.keys import ConfigError, key, path, recipe
-from train.config.sections import NewNetworksSection, PrecisionSection, RunSection, Section
+from train.config.sections import (
+    FRAMES,
+    NewNetworksSection,
+    PrecisionSection,
+    RunSection,
+    Section,
+)
 
 
 @dataclass(frozen=True)
@@ -80,11 +86,11 @@ class SupervisedSection(ScheduleSection, SelectSection, PrecisionSection):
     optimizer: Literal["adamw", "sgd"] | None = recipe("of the weights")
     lr_type: Literal["onecycle", "cos", "step"] | None = recipe("how the rates change")
     lr_steps: tuple[int, ...] = key(
-        (50, 100), "lr_type=step: epochs at which the rate falls to a tenth"
+        (50, 100), "lr_type=step: epochs at which the rate falls to a tenth", at_least=1
     )
-    momentum: float = key(0.9, "of optimizer=sgd")
-    weight_decay: float = key(1e-4, "of the optimizer")
-    max_grad_norm: float | None = recipe("longer gradients are cut; null: none")
+    momentum: float = key(0.9, "of optimizer=sgd", at_least=0, below=1)
+    weight_decay: float = key(1e-4, "of the optimizer", at_least=0)
+    max_grad_norm: float | None = recipe("longer gradients are cut; null: none", above=0)
     grad_accumulation: int = key(
         1, "parts into which a process splits its share of a batch", at_least=1
     )
@@ -110,7 +116,7 @@ class BackbonesSection(SupervisedSection, PretrainedSection):
     """Backbones that are trained."""
 
     backbone_lr: float | None = recipe(
-        "learning rate of glancer and focuser; stage1, 0: the focuser stays as it is"
+        "learning rate of glancer and focuser; stage1, 0: the focuser stays as it is", at_least=0
     )
 
 
@@ -118,7 +124,7 @@ class BackbonesSection(SupervisedSection, PretrainedSection):
 class ClassifierSection(SupervisedSection):
     """A classifier that is trained."""
 
-    fc_lr: float | None = recipe("learning rate of the classifier")
+    fc_lr: float | None = recipe("learning rate of the classifier", at_least=0)
     skip_rate: float | Literal["random"] | None = key(
         None,
         "share of the frames whose patch is left out, so that the classifier knows zeros; random: "
@@ -132,7 +138,9 @@ class ClassifierSection(SupervisedSection):
 class GridSection(Section):
     """Positions of the grid."""
 
-    action_dim: int = key(49, "positions of the grid: 16, 25, 36, 49 or 64", at_least=1)
+    action_dim: int = key(
+        49, "positions of the grid: 16, 25, 36, 49, 64, 81 or 100", at_least=16, at_most=100
+    )
 
     @property
     def grid_size(self) -> int:
@@ -257,6 +265,4 @@ class AlgorithmSection(LocationsSection):
 class PolicyFramesSection(Section):
     """Training episodes."""
 
-    policy_frames: int | None = recipe(
-        "frames of a training episode; null is num_frames", at_least=1
-    )
+    policy_frames: int | None = recipe("frames of a training episode; null is num_frames", **FRAMES)

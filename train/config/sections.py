@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from adafocus_env import limits
 from train.config.keys import ConfigError, key, keys_of, path
 
 S = TypeVar("S", bound="Section")
@@ -14,8 +15,14 @@ S = TypeVar("S", bound="Section")
 # The fields of `adafocus_env.data.VideoLists`, whose module would import torch.
 LISTS = (
     *("list_file", "class_file", "video_dir", "frame_dir", "separator"),
-    *("multi_label", "image_template", "min_frames", "num_classes"),
+    *("multi_label", "image_template", "first_frame", "min_frames", "num_classes"),
 )
+FRAMES: dict[str, Any] = {"at_least": 1, "at_most": limits.FRAMES}
+FRAME_RATE: dict[str, Any] = {
+    "at_least": limits.LOWEST_FRAME_RATE,
+    "at_most": limits.FRAME_RATE,
+}
+PIXELS: dict[str, Any] = {"at_least": 1, "at_most": limits.SIDE}
 # Keys that only the networks of one family have.
 _OF_FAMILY = {
     "recurrent": ("hidden_dim",),
@@ -88,6 +95,7 @@ class WorkersSection(Section):
         0,
         "processes beside this one that load, make, check or extract videos",
         at_least=0,
+        at_most=limits.PROCESSES,
         identity="nothing",
     )
 
@@ -164,11 +172,12 @@ class ClassesSection(Section):
 class FrameRateSection(Section):
     """How video files are read."""
 
-    frame_rate: float | None = key(None, "frames a second of a video; null: its own", above=0)
+    frame_rate: float | None = key(None, "frames a second of a video; null: its own", **FRAME_RATE)
     decode_timeout: float | None = key(
         60.0,
         "seconds without a packet after which a video is given up; null: never",
         above=0,
+        at_most=limits.SECONDS,
         identity="nothing",
     )
 
@@ -177,10 +186,10 @@ class FrameRateSection(Section):
 class ClipSection(Section):
     """The clips that networks see; model= sets them."""
 
-    num_frames: int = key(help="frames of a clip", at_least=1)
-    frame_size: int = key(help="side of a frame in pixels")
+    num_frames: int = key(help="frames of a clip", **FRAMES)
+    frame_size: int = key(help="side of a frame in pixels", **PIXELS)
     num_glance_frames: int | None = key(
-        None, "temporal_shift: frames of a clip for the glancer, beside num_frames", at_least=1
+        None, "temporal_shift: frames of a clip for the glancer, beside num_frames", **FRAMES
     )
 
 
@@ -210,28 +219,30 @@ class VideosSection(ClassesSection, FrameRateSection, ClipSection):
 class NetworksSection(ClipSection):
     """The networks; model= sets them. Keys of the other family are null."""
 
-    patch_size: int = key(help="side of a patch in pixels")
+    patch_size: int = key(help="side of a patch in pixels", **PIXELS)
     family: Literal["recurrent", "temporal_shift"] = key(
         "recurrent", "ActivityNet's networks, or those of Something-Something"
     )
     glancer: str = key(help="backbone of the glancer", written="NAME")
     focuser: str = key(help="backbone of the focuser", written="NAME")
-    glance_size: int = key(help="side of a frame as the glancer sees it")
+    glance_size: int = key(help="side of a frame as the glancer sees it", **PIXELS)
     glance_resize: str = key(help="how it is made", written="nearest|area")
     classifier: Literal["gru", "mean"] = key(
         "gru", "recurrent: what reads the frames; mean: a hidden layer of hidden_dim, for few clips"
     )
-    hidden_dim: int | None = key(None, "recurrent: size of the classifier's state", at_least=1)
+    hidden_dim: int | None = key(
+        None, "recurrent: size of the classifier's state", at_least=1, at_most=limits.UNITS
+    )
     video_div: int | None = key(
         None,
         "temporal_shift: decisions a clip; each serves num_frames / video_div frames",
-        at_least=1,
+        **FRAMES,
     )
     temporal_shift: bool | None = key(
         None, "temporal_shift: false sees each frame by itself, for comparison"
     )
     activation_cap: float | None = key(
-        help="upper bound of the glance map, for backbones that have none"
+        help="upper bound of the glance map, for backbones that have none", above=0
     )
 
     def _check(self) -> None:
@@ -256,7 +267,7 @@ class NetworksSection(ClipSection):
 class NewNetworksSection(NetworksSection):
     """Networks that are made or trained."""
 
-    dropout: float = key(help="before the classifier")
+    dropout: float = key(help="before the classifier", at_least=0, below=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +275,11 @@ class RunSection(WorkersSection, VideosSection, NetworksSection):
     """Networks on videos: chance and place."""
 
     seed: int = key(
-        0, "of training; the built-in videos have seeds of their own", at_least=0, identity="run"
+        0,
+        "of training; the built-in videos have seeds of their own",
+        at_least=0,
+        at_most=limits.SEED,
+        identity="run",
     )
     device: str = key(
         "auto", "where networks run", written="auto|cpu|cuda|cuda:N", identity="nothing"

@@ -15,6 +15,7 @@ from adafocus_env.data.media.packet_index import INDEX_FOLDER
 from adafocus_env.files import write_json
 from train.config.commands import CheckDataConfig
 from train.config.keys import ConfigError
+from train.data_tools.check_copies import find_copies
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video
 from train.data_tools.worker_pool import run_all
@@ -49,6 +50,8 @@ def run_check_data(config: CheckDataConfig, display: ProgressDisplay) -> None:
     checks: dict[VideoJob, VideoCheck] = {}
     if files.root.is_dir():
         checks = _check_videos(config, files, contents, display)
+        if config.copies:
+            findings.warnings += find_copies(files, contents)
     else:
         findings.errors.append(f"{files.root} does not exist; it holds the {files.media}")
     for job, check in sorted(checks.items(), key=lambda item: (item[0].split, item[0].record.line)):

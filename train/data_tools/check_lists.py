@@ -82,6 +82,12 @@ def _unused_classes(
             f"{class_file}: {len(missing)} of {len(class_names)} classes have no training video: "
             f"{named}; add videos or remove the classes"
         )
+    labels = set().union(*(_labels(content) for content in contents.values()))
+    if labels and min(labels) == 1:
+        lines.append(
+            f"{class_file}: the lowest label in the lists is 1, and label 0 is the first class, "
+            f"{class_names[0]!r}; if the lists count from 1, subtract 1"
+        )
     highest = max((max(_labels(c), default=-1) for c in contents.values()), default=-1)
     if 0 <= highest < len(class_names) - 1:
         lines.append(

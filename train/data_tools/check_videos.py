@@ -10,9 +10,11 @@ import cv2
 
 from adafocus_env.data import DataFiles, VideoError
 from adafocus_env.data.lists.list_files import VideoRecord
-from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
+from adafocus_env.data.media.frame_folders import FrameFolderReader
 from adafocus_env.data.media.stall import watched
 from adafocus_env.data.media.video_files import VideoFileReader
+
+_MOST_ERRORS = 100  # frames of a folder that cannot be read: then the others are not looked at
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,20 @@ def check_video(job: VideoJob) -> VideoCheck:
 
 def _check_folder(job: VideoJob, reader: FrameFolderReader) -> VideoCheck:
     folder, num_frames = reader.find(job.record.path), job.record.num_frames
-    errors, sizes, num_bytes = [], set(), 0
-    for index in range(num_frames):
-        image = reader.image(folder, index)
+    errors, sizes, num_bytes, seen = [], set(), 0, 0
+    for seen in range(1, num_frames + 1):
         try:
-            sizes.add(read_image(image).shape[:2])
-            num_bytes += image.stat().st_size
+            [(_, frame)] = reader.read(job.record.path, [seen - 1])
+            sizes.add(frame.shape[:2])
+            num_bytes += reader.image(folder, seen - 1).stat().st_size
         except VideoError as problem:
             errors.append(str(problem))
+        if len(errors) == _MOST_ERRORS:  # the list may promise millions
+            break
     error = errors[0] if errors else _wrong_size(folder, sizes, job.frame_size)
     if len(errors) > 1:
-        error = f"{len(errors)} of {num_frames} frames cannot be read, the first: {error}"
+        of = num_frames if seen == num_frames else f"the first {seen}"
+        error = f"{len(errors)} of {of} frames cannot be read, the first: {error}"
     more = num_frames
     while reader.image(folder, more).exists():
         more += 1

@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from adafocus_env.data.media.extract_frames import (
     Extracted,
     ExtractJob,
+    ExtractPlan,
     ExtractSettings,
     extract_video,
     frames_extracted,
@@ -60,7 +61,7 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
             title="extract frames",
             estimate=lambda done, rest: _check_disk(done, rest, target, display),
         )
-    _report(results, plan.left_out, source, config.output_dir, display)
+    _report(results, plan, source, config.output_dir, display)
 
 
 def _check_disk(
@@ -95,7 +96,7 @@ def _check_disk(
 
 def _report(
     results: dict[ExtractJob, Extracted],
-    left_out: Sequence[Path],
+    plan: ExtractPlan,
     source: Path,
     folder: Path,
     display: ProgressDisplay,
@@ -114,7 +115,9 @@ def _report(
     failed = [
         {"video": str(job.video), "reason": result.error} for job, result in ordered if result.error
     ]
-    others = [str(path.relative_to(source)) for path in left_out]
+    leaves = f"a link that leaves {source}; bring the video into it, or make all of it a link"
+    failed += [{"video": str(path), "reason": f"{path}: {leaves}"} for path in plan.outside]
+    others = [str(path.relative_to(source)) for path in plan.left_out]
     write_json(folder / REPORT_FILE, {"frames": frames, "failed": failed, "left_out": others})
     display.console.print(
         f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
@@ -127,7 +130,7 @@ def _report(
         )
     if failed:
         raise ConfigError(
-            f"{len(failed)} of {len(results)} videos failed, the first with: "
+            f"{len(failed)} of {len(results) + len(plan.outside)} videos failed, the first with: "
             f"{failed[0]['reason']}; all of them are in {folder / REPORT_FILE}"
         )
 
@@ -143,6 +146,6 @@ def _height(value: int | str | None) -> int | None:
     """Hydra reads `none` as text."""
     if value is None or value == "none":
         return None
-    if isinstance(value, str) or value < 1:
+    if isinstance(value, str):
         raise ConfigError(f"height={value} must be a number of pixels, or none")
     return value

@@ -25,7 +25,6 @@ from adafocus_env.files import (
 )
 from adafocus_env.networks.weights import refuse_packed
 from adafocus_env.schema import Count, checked
-from train.config.keys import ConfigError
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
 
@@ -82,7 +81,6 @@ def load_state(
 
     Raises:
         CheckpointError: the file is of another stage, or damaged.
-        ConfigError: the run had another number of processes.
     """
     path = folder / STATE_FILE
     if processes.is_main:
@@ -106,10 +104,7 @@ def load_state(
     if saved_command != command:
         raise CheckpointError(f"{path} belongs to {saved_command}, not to {command}")
     if count != processes.count:
-        raise ConfigError(
-            f"{path} was written by {count} processes and this run has {processes.count}; "
-            f"start it with --nproc-per-node and --nnodes as before"
-        )
+        log.info("begun with %d processes, going on with %d", count, processes.count)
     return state
 
 
@@ -135,7 +130,12 @@ def restoring(folder: Path) -> Iterator[None]:
 
 
 def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
-    """Set this process's generators (Python, NumPy, torch) as they were when saved."""
+    """Set this process's generators (Python, NumPy, torch) as they were when saved.
+
+    A process more than there were then has begun streams of its own.
+    """
+    if processes.rank >= len(state["random"]):
+        return
     own = state["random"][processes.rank]
     version, words, gauss = own["python"]
     random.setstate((version, tuple(words), gauss))

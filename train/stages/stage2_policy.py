@@ -13,7 +13,7 @@ from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.sb3.resume import restore_training_state, why_not_continued
+from agents.sb3.resume import part_of_state, restore_training_state, why_not_continued
 from train.checkpoints.judges import load_judges
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.commands import Stage2Config
@@ -107,8 +107,9 @@ def run_stage2(
         )
         if state is not None:
             with restoring(context.folder):
-                rows_state = state["rows"][processes.rank]
-                restore_training_state(model, {**state["algorithm"], "env": rows_state})
+                group = processes.process_group
+                own = part_of_state(state["algorithm"], state["rows"], group)
+                restore_training_state(model, own)
                 keep_best.resume(state, model.num_timesteps)
                 restore_random_state(state, processes)
             log.info("continuing after epoch %d of %d", keep_best.epochs_done, epochs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,7 +30,8 @@ class VideoLists:
         separator: between the columns of the list; a blank is any run of white space.
         multi_label: False: lines are `path,frames,label`, and the path may contain the separator;
             True: `path,frames,label[,label ...]`, and it may not.
-        image_template: file name of a frame, numbered from 1.
+        image_template: file name of a frame with its number.
+        first_frame: number of a video's first frame.
         min_frames: videos with fewer frames are left out, with a warning in the log.
         num_classes: how many classes the class file must have; None takes any number.
     """
@@ -40,6 +43,7 @@ class VideoLists:
     separator: str = ","
     multi_label: bool = False
     image_template: str = IMAGE_TEMPLATE
+    first_frame: int = 1
     min_frames: int = 1
     num_classes: int | None = None
 
@@ -58,6 +62,8 @@ class VideoLists:
             raise ValueError(f"lists: separator={self.separator!r} must be a text such as ','")
         if self.min_frames < 1:
             raise ValueError(f"lists: min_frames={self.min_frames} must be at least 1")
+        if self.first_frame < 0:
+            raise ValueError(f"lists: first_frame={self.first_frame} must be 0 or more")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"lists: num_classes={self.num_classes} must be at least 1")
         if any(brace in self.list_file.replace("{split}", "") for brace in "{}"):
@@ -74,6 +80,8 @@ class VideoLists:
 
 
 def _has_number(template: str) -> bool:
+    if re.search(r"\d{4}", template):  # a width that fills the memory
+        return False
     try:
         return template.format(1) != template.format(2)
     except (ValueError, IndexError, KeyError):
@@ -167,7 +175,8 @@ class DataFiles:
     def reader(self) -> FrameFolderReader | VideoFileReader:
         """Reads frames of the videos that the lists name."""
         if self.media == "frames":
-            return FrameFolderReader(self.root.resolve(), self.lists.image_template)
+            lists = self.lists
+            return FrameFolderReader(self.root.resolve(), lists.image_template, lists.first_frame)
         return VideoFileReader(
             self.root.resolve(),
             self.frame_rate,
@@ -201,6 +210,11 @@ def find_files(
             f"the videos of dataset={dataset} are drawn in memory and have no files; leave out "
             "data_dir"
         )
+    known = [item.name for item in fields(VideoLists)]
+    for name in () if isinstance(lists, VideoLists) else lists or ():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
+            raise TypeError(f"lists has no {name!r}; did you mean {near[0]}?")
     names = lists if isinstance(lists, VideoLists) else replace(PRESETS[dataset], **(lists or {}))
     media = media or ("frames" if dataset in _PUBLISHED else "videos")
     folder = Path(data_dir or "")

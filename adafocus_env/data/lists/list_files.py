@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from adafocus_env import limits
+from adafocus_env.data.media.nearest import nearest
 
 log = logging.getLogger(__name__)
 
@@ -92,18 +97,27 @@ def read_class_file(path: Path, *, num_classes: int | None = None) -> tuple[str,
 
     Raises:
         FileNotFoundError: no such file.
-        ListFileError: no class in it, another number of classes, or a blank line between classes.
+        ListFileError: no class in it, another number of classes, a blank line between classes, or
+            two of the same name.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"class file {path} does not exist; it names one class a line")
+        raise FileNotFoundError(
+            f"class file {path} does not exist{nearest(path)}; it names one class a line"
+        )
     names = [line.strip() for line in _read_lines(path)]
     while names and not names[-1]:
         names.pop()
     if not names:
         raise ListFileError(f"{path}: the class file is empty; write one class name a line")
+    lines: dict[str, int] = {}
     for number, name in enumerate(names, start=1):
         if not name:
             raise ListFileError(f"{path}:{number}: blank line between class names; remove it")
+        if lines.setdefault(name, number) != number:
+            raise ListFileError(
+                f"{path}:{number}: class {name!r} is in line {lines[name]}, too; each class has "
+                "one name of its own"
+            )
     if num_classes not in (None, len(names)):
         raise ListFileError(
             f"{path}: {len(names)} classes, but the data set has {num_classes}; is this the class "
@@ -147,21 +161,24 @@ def scan_list_file(
         ListFileError: the file is no UTF-8 text.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"list file {path} does not exist; it holds one video a line")
+        raise FileNotFoundError(
+            f"list file {path} does not exist{nearest(path)}; it holds one video a line"
+        )
     root = root.resolve()
-    records, problems, num_short = [], [], 0
+    found: list[VideoRecord] = []
+    wrong: dict[int, str] = {}  # line -> what is wrong with it
     for number, line in enumerate(_read_lines(path), start=1):
         if not line.strip():
             continue
         try:
-            record = _parse_record(line.strip(), number, root, num_classes, list_format)
+            found.append(_parse_record(line.strip(), number, root, list_format))
         except ValueError as error:
-            problems.append(f"{path}:{number}: {error}")
-            continue
-        if record.num_frames < list_format.min_frames:
-            num_short += 1
-        else:
-            records.append(record)
+            wrong[number] = str(error)
+    wrong |= _wrong_labels(found, num_classes)
+    problems = [f"{path}:{number}: {wrong[number]}" for number in sorted(wrong)]
+    good = [record for record in found if record.line not in wrong]
+    records = [record for record in good if record.num_frames >= list_format.min_frames]
+    num_short = len(good) - len(records)
     if not records and not problems:
         reason = f"all {num_short} videos have fewer than {list_format.min_frames} frames"
         reason = reason if num_short else "the list file is empty"
@@ -176,14 +193,29 @@ def _read_lines(path: Path) -> list[str]:
         raise ListFileError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
 
 
-def _parse_record(
-    line: str, number: int, root: Path, num_classes: int, list_format: ListFormat
-) -> VideoRecord:
+def _wrong_labels(records: Sequence[VideoRecord], num_classes: int) -> dict[int, str]:
+    """By line, labels out of range; the cure is another where all labels count from 1."""
+    labels = {label for record in records for label in record.labels}
+    cure = "is this the right class file?"
+    if labels and (min(labels), max(labels)) == (1, num_classes):
+        cure = "the labels of this list begin at 1, and label 0 is the first class: subtract 1"
+    lowest_wrong = {
+        record.line: min((k for k in record.labels if not 0 <= k < num_classes), default=None)
+        for record in records
+    }
+    return {
+        line: f"label {reprlib.repr(label)} is not in 0..{num_classes - 1}; {cure}"
+        for line, label in lowest_wrong.items()
+        if label is not None
+    }
+
+
+def _parse_record(line: str, number: int, root: Path, list_format: ListFormat) -> VideoRecord:
     name, frames, *labels = _columns(line, list_format)
     try:
         num_frames, label_indices = int(frames), [int(label) for label in labels]
     except ValueError:
-        given = " and ".join(repr(column) for column in (frames, *labels))
+        given = " and ".join(reprlib.repr(column) for column in (frames, *labels))
         raise ValueError(
             f"frames and label must be integers, got {given}; expected '{list_format}'"
         ) from None
@@ -192,11 +224,11 @@ def _parse_record(
             f"a video needs at least one frame, got {num_frames}; correct the number or remove "
             "the line"
         )
-    for label in label_indices:
-        if not 0 <= label < num_classes:
-            raise ValueError(
-                f"label {label} is not in 0..{num_classes - 1}; is this the right class file?"
-            )
+    if num_frames > limits.VIDEO_FRAMES:
+        raise ValueError(
+            f"{reprlib.repr(num_frames)} frames, and no video has more than "
+            f"{limits.VIDEO_FRAMES}; correct the number"
+        )
     return VideoRecord(
         path_inside(root, name), num_frames, tuple(sorted(set(label_indices))), number
     )

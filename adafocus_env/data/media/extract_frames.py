@@ -6,7 +6,7 @@ it, which is renamed. So a run may be killed at any moment and started again.
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -26,6 +26,7 @@ from adafocus_env.files import differences, read_json, write_json
 RECORD_FILE = "extracted.json"
 _UNFINISHED = ".extracting-"
 _DISK_BLOCK = 4096
+_CHECKED_AT = 1000  # frames of a video: then the room for the others is looked at
 # Full colour resolution: at quality 95 the frames differ half as much from the video's (1.8 grey
 # levels on the built-in videos, 3.3 with OpenCV's 4:2:0), and are a third larger.
 _SUBSAMPLING = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -96,10 +97,12 @@ class ExtractPlan:
     Attributes:
         jobs: one a video, by name.
         left_out: files below the source that are no videos, by name.
+        outside: links that leave the source, by name: nothing of them is read.
     """
 
     jobs: list[ExtractJob]
     left_out: list[Path]
+    outside: list[Path]
 
 
 def plan_extraction(
@@ -115,14 +118,14 @@ def plan_extraction(
     Raises:
         ValueError: there is no video, or two would get the same folder or one inside the other's.
     """
-    videos, left_out = find_videos(source)
-    if not videos:
-        raise ValueError(f"{source} holds no videos; files of other kinds: {len(left_out)}")
+    found = find_videos(source)
+    if not found.videos and not found.outside:
+        raise ValueError(f"{source} holds no videos; files of other kinds: {len(found.others)}")
     jobs = [
         ExtractJob(
             video, target / video.relative_to(source).with_suffix(""), settings, decode_timeout
         )
-        for video in videos
+        for video in found.videos
     ]
     owners: dict[Path, Path] = {}
     for job in jobs:
@@ -139,7 +142,7 @@ def plan_extraction(
                     f"the frames of {job.video} would lie in {parent}, the folder of the frames of "
                     f"{owners[parent]}; rename one"
                 )
-    return ExtractPlan(jobs, left_out)
+    return ExtractPlan(jobs, found.others, found.outside)
 
 
 def frames_extracted(job: ExtractJob) -> int | None:
@@ -180,8 +183,7 @@ def extract_video(job: ExtractJob) -> Extracted:
     Raises:
         OSError: the frames cannot be written.
     """
-    part = job.folder.with_name(f"{_UNFINISHED}{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)
+    part = job.folder.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
     part.mkdir(parents=True)
     try:
         written = watched(job.video, job.decode_timeout, lambda: _write_frames(job, part))
@@ -205,8 +207,24 @@ def _write_frames(job: ExtractJob, folder: Path) -> Extracted:
         (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
         num_frames += 1
         num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
+        if num_frames == _CHECKED_AT:
+            _check_disk(job, folder, video.num_frames * num_bytes // num_frames - num_bytes)
     video.check_end()
     return Extracted(num_frames, num_bytes, video.pixel_aspect)
+
+
+def _check_disk(job: ExtractJob, folder: Path, num_bytes: int) -> None:
+    """Refuse a video whose frames would fill the disk, before they do.
+
+    Raises:
+        OSError: the rest needs more than there is.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise OSError(
+            f"the frames of {job.video} will take {num_bytes / 1e9:.3g} GB more and "
+            f"{free / 1e9:.3g} GB are free; name another target=, or a lower frame_rate= or height="
+        )
 
 
 def scale_to_height(frame: Frame, height: int | None) -> Frame:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from adafocus_env import limits
+
 # FFmpeg's tolerance: a frame is left out when it ends more than this before its place, and what
 # ends more than this behind it fills several places.
 _TOLERANCE = 1.1
@@ -41,6 +43,9 @@ def frames_at_rate(
 
     Returns:
         Indices into `times`, ascending.
+
+    Raises:
+        ValueError: they are more than `limits.VIDEO_FRAMES`.
     """
     chosen: list[int] = []
     begun_late = [0, 0, 0]
@@ -55,6 +60,11 @@ def frames_at_rate(
         elif lag > _TOLERANCE:
             places = round(lag)
             before = min(places, round(late - _LATE)) if late > _TOLERANCE else 0
+        if len(chosen) + places > limits.VIDEO_FRAMES:
+            raise ValueError(
+                f"more than {limits.VIDEO_FRAMES} frames at frame_rate={float(rate):g}; lower it, "
+                "or write the video anew: its times may be wrong"
+            )
         begun_late = [before, *begun_late[:2]]
         chosen += [max(0, index - 1)] * before + [index] * (places - before)
     chosen += [len(times) - 1] * sorted(begun_late)[1]

@@ -84,7 +84,10 @@ def _frames_shown(version: FileVersion, index_folder: Path | None, rate: Fractio
         durations.append(length * base if length else before)
     if may_jump:
         times = _without_jumps(times, durations)
-    return frames_at_rate(times, durations, rate, alone=alone)
+    try:
+        return frames_at_rate(times, durations, rate, alone=alone)
+    except ValueError as error:
+        raise VideoError(f"{path}: {error}") from error
 
 
 def _without_jumps(times: list[Fraction], durations: list[Fraction]) -> list[Fraction]:

@@ -13,7 +13,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from adafocus_env.data.clips import VideoError
 from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES, is_video_file
 from adafocus_env.data.media.decoding import VideoFile
 from adafocus_env.data.media.display import CONVERSION, Frame
+from adafocus_env.data.media.nearest import nearest
 from adafocus_env.data.media.open_video import stays_inside
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
 
@@ -86,7 +87,7 @@ class VideoFileReader:
         if not found:
             raise VideoError(
                 f"{path}: no such video file, nor with {', '.join(VIDEO_SUFFIXES[:4])} or another "
-                "video's extension behind it; correct the list or bring the video"
+                f"video's extension behind it{nearest(path)}; correct the list or bring the video"
             )
         if len(found) > 1:
             names = ", ".join(str(path.with_name(name)) for name in found)
@@ -110,22 +111,49 @@ class VideoFileReader:
         return known[1].get(path.name, [])
 
 
-def find_videos(source: Path) -> tuple[list[Path], list[Path]]:
-    """The video files below a folder, and other files; links are followed, but no folder twice.
+class FoundVideos(NamedTuple):
+    """What lies below a folder, each by name.
 
-    `._name` files, which macOS writes beside files on other disks, are neither.
+    Attributes:
+        videos: video files.
+        others: files that are none.
+        outside: links that leave the folder: nothing of them is read.
+    """
+
+    videos: list[Path]
+    others: list[Path]
+    outside: list[Path]
+
+
+def find_videos(source: Path) -> FoundVideos:
+    """The video files below a folder. Links within it are followed, but no folder twice.
+
+    `._name` files, which macOS writes beside files on other disks, are nothing.
     """
     videos: list[Path] = []
     others: list[Path] = []
-    seen = set()
+    outside: set[Path] = set()
+    root = source.resolve()
+    seen = {root}
     for folder, subfolders, names in os.walk(source, followlinks=True):
-        seen.add(os.path.realpath(folder))
-        subfolders[:] = [
-            name for name in subfolders if os.path.realpath(Path(folder, name)) not in seen
-        ]
+        outside |= {path for n in (*subfolders, *names) if _leaves(path := Path(folder, n), root)}
+        below = [path for name in subfolders if (path := Path(folder, name)) not in outside]
+        subfolders.clear()
+        for path in sorted(below, key=lambda path: (path.is_symlink(), path)):
+            if (real := path.resolve()) not in seen:
+                seen.add(real)
+                subfolders.append(path.name)
         for path in (Path(folder, name) for name in names if not name.startswith("._")):
-            (videos if path.is_file() and is_video_file(path) else others).append(path)
-    return sorted(videos), sorted(others)
+            if path not in outside:
+                (videos if path.is_file() and is_video_file(path) else others).append(path)
+    return FoundVideos(sorted(videos), sorted(others), sorted(outside))
+
+
+def _leaves(path: Path, root: Path) -> bool:
+    try:
+        return path.is_symlink() and not path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # links that go round
+        return True
 
 
 def write_mp4(

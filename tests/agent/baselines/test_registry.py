@@ -47,6 +47,8 @@ def test_oracles_know_the_label_and_chance_is_drawn_again():
         ("beam_orcale:4", "did you mean beam_oracle:WIDTH"),
         ("center:4", "center takes nothing after its name"),
         ("fixed", "write fixed:ACTION, such as fixed:4"),
+        ("beam_oracle:1025", "'beam_oracle:1025': WIDTH is at most 1024"),
+        (f"fixed:{'9' * 5000}", "ACTION is at most 1000000"),
         ("fixed:-1", "write fixed:ACTION"),
         ("fixed:49", r"fixed:49 is not in fixed:0..fixed:48"),
         ("beam_oracle:0", "got width 0"),

@@ -1,18 +1,14 @@
-"""Sizes of buffers, worked out by hand and compared with what SB3 allocates; and free memory."""
-
-from types import SimpleNamespace
+"""Sizes of buffers, worked out by hand and compared with what SB3 allocates."""
 
 import numpy as np
 import pytest
-import torch
 from gymnasium import spaces
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.gru_ppo.algorithm import GruPPO
-from agents.sb3 import buffer_memory
-from agents.sb3.buffer_memory import available_bytes, buffer_size, check_buffer
+from agents.sb3.buffer_memory import buffer_size
 
 VECTORS = spaces.Box(0.0, 6.0, (48,), np.float32)
 GRID = spaces.Discrete(49)
@@ -68,34 +64,3 @@ def test_the_size_is_what_sb3_allocates(make_adapter, algorithm):
     size = buffer_size(algorithm, given, *spaces, num_rows=3, num_decisions=4)
     assert size.num_bytes == sum(array.nbytes for array in arrays)
     assert size.transitions == 99
-
-
-def test_what_does_not_fit_is_refused_with_both_sizes(monkeypatch):
-    monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 2_000_000)
-    size = _size(DQN, buffer_size=10_000)
-    message = r"replay buffer of 10,000 steps, 4\.0 MB does not fit into the 2\.0 MB .* use less"
-    with pytest.raises(ValueError, match=message):
-        check_buffer(size, torch.device("cpu"), "use less")
-    check_buffer(_size(DQN, buffer_size=100), torch.device("cpu"), "use less")
-
-
-def _machine(tmp_path, patch, **files):
-    for name, text in files.items():
-        (tmp_path / name.replace("_", ".")).write_text(text)
-    memory = SimpleNamespace(total=9_000_000, available=3_000_000)
-    patch.setattr(buffer_memory.psutil, "virtual_memory", lambda: memory)
-    patch.setattr(buffer_memory, "_CGROUP", tmp_path)
-    return available_bytes(torch.device("cpu"))
-
-
-def test_free_is_what_the_machine_or_its_container_has_and_its_file_cache_does_not_count(
-    tmp_path, monkeypatch
-):
-    assert _machine(tmp_path, monkeypatch) == 3_000_000
-    assert _machine(tmp_path, monkeypatch, memory_max="max\n") == 3_000_000
-    files = {
-        "memory_max": "1000000\n",
-        "memory_current": "700000\n",
-        "memory_stat": "anon 300000\ninactive_file 200000\n",
-    }
-    assert _machine(tmp_path, monkeypatch, **files) == 500_000

@@ -1,6 +1,7 @@
 """The environments in the hands of others: Gymnasium, CleanRL-style loops, RL Zoo, TorchRL.
 
-A test is skipped, with a message, where the other package is not installed.
+A test is skipped, with a message, where the other package is not installed; `.ci/run` installs
+them.
 """
 
 import os
@@ -56,6 +57,7 @@ def test_maskable_ppo_runs_on_the_environments(vector):
     assert (masks.shape, masks.all()) == ((1 + vector, 49), True)
 
 
+@pytest.mark.slow
 def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path):
     pytest.importorskip("rl_zoo3", reason="RL Zoo is not installed: pip install rl_zoo3")
     (tmp_path / "ppo.yml").write_text(
@@ -82,6 +84,7 @@ def test_rl_zoo_trains_and_its_file_is_a_policy_here(tmp_path):
     assert policy.predict(np.zeros((4, 48), np.float32))[0].shape == (4,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("env_id", [GRID, CONTINUOUS])
 def test_torchrls_check_passes(env_id):
     pytest.importorskip("torchrl", reason="TorchRL is not installed: pip install torchrl")

@@ -1,6 +1,8 @@
 """Algorithms and presets by name."""
 
 import copy
+import math
+from inspect import signature
 from itertools import cycle
 from pathlib import Path
 
@@ -9,7 +11,15 @@ import torch
 from omegaconf import OmegaConf
 
 from agents.gru_ppo.algorithm import GruPPO
-from agents.sb3.registry import ALGORITHMS, PRESETS, algorithm_arguments, algorithm_class
+from agents.sb3.argument_types import ARGUMENTS, POLICY_KWARGS
+from agents.sb3.registry import (
+    _NOT_SETTABLE,
+    ALGORITHMS,
+    PRESETS,
+    algorithm_arguments,
+    algorithm_class,
+    policy_class,
+)
 
 LOCATIONS = ("continuous", "grid")
 
@@ -79,6 +89,74 @@ def test_every_algorithm_has_a_configuration_of_its_own_arguments(name):
     assert config.pop("class_path") is None
     arguments = algorithm_arguments(name, None, config, num_decisions=4)
     assert arguments.keys() == config.keys()
+
+
+def _takes(algorithm):
+    """Names that an algorithm and its policies take."""
+    policies = [policy_class(algorithm, name) for name in algorithm.policy_aliases]
+    bases = {base for cls in policies for base in cls.__mro__}
+    kwargs = {name for base in bases for name in signature(base).parameters}
+    made = {"observation_space", "action_space", "lr_schedule", "args", "kwargs"}
+    return (
+        set(signature(algorithm).parameters) - _NOT_SETTABLE.keys(),
+        kwargs - made - _NOT_SETTABLE.keys(),
+    )
+
+
+@pytest.mark.parametrize("name", [*ALGORITHMS, "stable_baselines3.SAC", "stable_baselines3.TD3"])
+def test_every_argument_of_every_algorithm_has_a_type(name):
+    algorithm = algorithm_class(name, None if name in ALGORITHMS else name)
+    arguments, kwargs = _takes(algorithm)
+    assert arguments - ARGUMENTS.keys() == set()
+    assert kwargs - POLICY_KWARGS.keys() == set()
+
+
+BAD = (-1, -0.5, math.nan, math.inf, "fast", "lin_nan", "lin_-1", "-2T", "", [], {}, [-1])
+MAPPINGS = ("policy_kwargs", "rollout_buffer_kwargs", "replay_buffer_kwargs", "patch_grid")
+MAPPINGS += ("features_extractor_kwargs", "optimizer_kwargs", "lstm_kwargs")
+MEANT = {
+    "gradient_steps": [-1],
+    "sde_sample_freq": [-1],
+    "log_std_init": [-1, -0.5],
+    "net_arch": [[], {}],  # no layers
+    **{name: [{}] for name in MAPPINGS},
+}
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_no_argument_can_be_negative_infinite_or_of_another_type(name):
+    arguments, kwargs = _takes(algorithm_class(name))
+    cases = [(key, {key: value}, value) for key in arguments for value in BAD]
+    cases += [(key, {"policy_kwargs": {key: value}}, value) for key in kwargs for value in BAD]
+    for key, given, value in cases:
+        if value not in MEANT.get(key, ()) and given != {"policy_kwargs": []}:
+            with pytest.raises(ValueError, match=rf"{key}=|unknown .*'|policy of|{key}'"):
+                algorithm_arguments(name, None, given)
+
+
+def test_what_policies_hand_on_is_checked_too():
+    for kwargs, message in (
+        ({"optimizer_kwargs": {"eps": -1.0}}, r"algo\.policy_kwargs\.optimizer_kwargs\.eps=-1\.0"),
+        ({"optimizer_kwargs": {"epsilon": 1}}, "entry of policy_kwargs.optimizer_kwargs 'epsilon'"),
+        ({"features_extractor_class": "glance_map", "features_extractor_kwargs": {"channels": 0}},
+         r"features_extractor_kwargs\.channels=0"),
+        ({"features_extractor_kwargs": {"channels": 8}}, "features_extractor_kwargs 'channels'"),
+        ({"net_arch": {"pi": [8, -1]}}, "net_arch=.*greater than or equal to 1"),
+        ({"net_arch": "foo"}, "net_arch='foo'"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            algorithm_arguments("ppo", None, {"policy_kwargs": kwargs})
+    for name, value, message in (
+        ("gamma", "lin_0.9", "gamma='lin_0.9' cannot fall over training"),
+        ("learning_rate", "2T", "learning_rate='2T' is no number"),
+        ("rollout_buffer_kwargs", {"foo": 1}, "unknown entry of rollout_buffer_kwargs 'foo'"),
+        ("policy_kwargs", {"lstm_kwargs": {"foo": 1}}, "lstm_kwargs"),
+        ("batch_size", 1, "batch_size=1: the advantage of one step cannot be normalised"),
+        ("n_steps", "0T", "n_steps=0 should be greater than or equal to 1"),
+        ("n_steps", 10**9, "n_steps=1000000000 should be less than or equal to 1000000"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            algorithm_arguments("ppo", None, {name: value})
 
 
 def test_an_unknown_name_gives_the_nearest():

@@ -134,13 +134,21 @@ def test_a_video_is_known_by_its_head_under_any_suffix_but_sound_is_left_out(job
     assert [path.name for path in plan.left_out] == ["song.m4a"]
 
 
-def test_linked_folders_are_followed_but_none_twice(tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "v.mp4").touch()
-    (tmp_path / "elsewhere" / "round").symlink_to(tmp_path / "elsewhere")
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "link").symlink_to(tmp_path / "elsewhere")
-    assert [job.folder.name for job in _plan(tmp_path).jobs] == ["v"]
+def test_linked_folders_are_followed_but_none_twice_and_none_that_leaves(tmp_path):
+    source, elsewhere = tmp_path / "source", tmp_path / "elsewhere"
+    for folder in (source / "inside", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "v.mp4").touch()
+    (source / "inside" / "round").symlink_to(source / "inside")
+    (source / "again").symlink_to(source / "inside")
+    (source / "folder").symlink_to(elsewhere)
+    (source / "file.mp4").symlink_to(elsewhere / "v.mp4")
+    (source / "self").symlink_to("self")
+    (tmp_path / "whole").symlink_to(source)
+    for given in (source, tmp_path / "whole"):
+        plan = plan_extraction(given, tmp_path / "target", AS_IT_IS)
+        assert len(plan.jobs) == 1
+        assert [path.name for path in plan.outside] == ["file.mp4", "folder", "self"]
 
 
 def test_a_plan_that_cannot_be_carried_out_is_refused(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 
 from adafocus_env.data.clips import VideoError
 from adafocus_env.data.media.frame_folders import FrameFolderReader, read_image
+from adafocus_env.data.media.video_files import VideoFileReader
 
 
 @pytest.fixture
@@ -66,6 +67,42 @@ def test_a_missing_folder_and_too_large_a_frame_count_are_named_with_the_cure(fo
     message = r"image_00006\.jpg: no such frame; correct the frame count"
     with pytest.raises(VideoError, match=message):
         list(reader.read(folder, [4, 5]))
+
+
+def test_frames_of_other_names_and_numbers_name_the_key_that_reads_them(folder):
+    for index in range(5):
+        (folder / f"image_{index + 1:05d}.jpg").rename(folder / f"image_{index:05d}.jpg")
+    with pytest.raises(VideoError, match=r"5\.jpg: .*image_00000\.jpg is there; .*first_frame=0"):
+        list(FrameFolderReader(folder).read(folder, [4]))
+    reader = FrameFolderReader(folder, first_frame=0)
+    assert len(list(reader.read(folder, range(5)))) == 5
+    assert reader.identity() != FrameFolderReader(folder).identity()
+    for index in range(5):
+        (folder / f"image_{index:05d}.jpg").rename(folder / f"img-{index + 1:03d}.JPG")
+    with pytest.raises(VideoError, match=r"are like lists\.image_template='img-\{:03d\}\.JPG'"):
+        list(FrameFolderReader(folder).read(folder, [0]))
+    assert len(list(FrameFolderReader(folder, "img-{:03d}.JPG").read(folder, range(5)))) == 5
+
+
+def test_the_nearest_that_is_there_is_named_for_what_is_missing(tmp_path):
+    folder = tmp_path.resolve()
+    for name in ("base_000010_000020.mp4", "Clip.MP4", "other.mp4", "v_kicking"):
+        (folder / name).mkdir() if name == "v_kicking" else (folder / name).touch()
+    for path, there in (
+        ("base", "base_000010_000020.mp4"),
+        ("base.mp4", "base_000010_000020.mp4"),
+        ("clip.avi", "Clip.MP4"),
+        ("othr.mp4", "other.mp4"),
+    ):
+        with pytest.raises(VideoError, match=f"no such video .*did you mean {folder / there}, whi"):
+            VideoFileReader(folder).find(folder / path)
+    with pytest.raises(VideoError, match=r"; there is no folder .*/base\.d; did you mean .*base_"):
+        VideoFileReader(folder).find(folder / "base.d" / "x.mp4")
+    with pytest.raises(VideoError, match=r"no such folder of frames; did you mean .*v_kicking, "):
+        FrameFolderReader(folder).find(folder / "v_kickin")
+    for name in ("zzz.mp4", "base_000010_000021.mp4"):  # another number is another video
+        with pytest.raises(VideoError, match="extension behind it; correct"):
+            VideoFileReader(folder).find(folder / name)
 
 
 def test_a_damaged_image_is_named_and_never_replaced(folder):

@@ -63,6 +63,8 @@ def test_a_bad_line_is_named_with_its_cure(list_file):
         ("a.mp4,12,", "must be integers, got '12' and ''"),
         ("a.mp4,0,1", "at least one frame, got 0"),
         ("a.mp4,12,3", r"label 3 is not in 0\.\.2; is this the right class file\?"),
+        ("a.mp4,1000000000,1", "1000000000 frames, and no video has more than 10000000; correct"),
+        (f"a.mp4,{'9' * 5000},1", r"must be integers, got '9+\.\.\.9+' and '1'"),
         ("a.mp4,12,-1", r"label -1 is not in 0\.\.2"),
         ("/etc/passwd,12,1", "leaves the data folder .*; use a path inside it"),
         ("sub/../../a.mp4,12,1", "leaves the data folder .*; use a path inside it"),
@@ -122,6 +124,7 @@ def test_class_file_gives_a_name_a_line_and_a_bad_one_is_named_with_its_cure(tmp
         ("\na\n", r"classes\.txt:1: blank line .*; remove it"),
         ("", r"classes\.txt: .*empty; write one class name a line"),
         ("\n\n", r"classes\.txt: .*empty"),
+        ("a\nb\na \n", r"classes\.txt:3: class 'a' is in line 1, too"),
     ):
         path.write_text(text)
         with pytest.raises(ListFileError, match=message):
@@ -145,6 +148,17 @@ def test_labels_are_distinct_ascending_and_any_number_and_the_first_is_the_label
     ):
         with pytest.raises(ListFileError, match=rf"val\.txt:2: .*{message}"):
             _read(list_file, f"v_b,12,0\n{line}\n", multi_label=True)
+
+
+def test_labels_that_begin_at_1_are_told_so(list_file):
+    for labels, cure in (
+        ((1, 2, 3), "the labels of this list begin at 1, .*: subtract 1"),
+        ((0, 2, 3), "is this the right class file"),
+        ((1, 2, 4), "is this the right class file"),
+    ):
+        text = "".join(f"{k}.mp4,12,{k}\n" for k in labels)
+        with pytest.raises(ListFileError, match=rf"val\.txt:3: label {labels[2]} is not .*{cure}"):
+            _read(list_file, text)
 
 
 def test_short_videos_are_left_out_with_a_warning(list_file, caplog):

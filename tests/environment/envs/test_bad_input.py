@@ -10,7 +10,9 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
+from adafocus_env import memory
 from adafocus_env.data import VideoError
 from adafocus_env.envs import (
     REWARDS,
@@ -18,10 +20,16 @@ from adafocus_env.envs import (
     PatchLocalizationVectorEnv,
     shipped_recognizer,
 )
-from adafocus_env.envs.factory import arguments_of, make_core, make_core_from_parts
+from adafocus_env.envs.factory import (
+    arguments_of,
+    make_active_core,
+    make_core,
+    make_core_from_parts,
+)
 from adafocus_env.networks import CheckpointError
 
 GRID = "AdaFocus/PatchLocalization-v0"
+ACTIVE = "AdaFocus/ActiveVision-v0"
 
 
 @pytest.fixture(params=["make", "make_vec"])
@@ -40,10 +48,10 @@ def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest(
         ("bank", ""),
         ("seed", "known are dataset, split, data_dir"),
     ):
-        with pytest.raises(TypeError, match=f"unknown argument {typo}; .*{cure}"):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{typo}'; .*{cure}"):
             make(GRID, **{typo: 5})
     for env_type in (PatchLocalizationEnv, PatchLocalizationVectorEnv):
-        with pytest.raises(TypeError, match=r"grid_sise; did you mean grid_size\?"):
+        with pytest.raises(TypeError, match=r"'grid_sise'; did you mean grid_size\?"):
             env_type.from_parts(tiny_recognizer, make_videos(), grid_sise=5)
 
 
@@ -79,6 +87,61 @@ def test_a_bad_argument_is_refused_by_make(make):
             make(GRID, **arguments)
 
 
+# For each type that an argument may be of: values of other types, and of the type but too large.
+OTHERS = {
+    int: ([2.5, "7", True, np.float32(3), [3]], 10**9),
+    float: (["5", True, [1.0], b"1"], 1e9),
+    bool: ([1, 0.0, "yes", []], None),
+    str: ([3, True, 2.5, ["map"], b"map", {}], None),
+    Path: ([3, True, ["a"], b"a"], None),
+    dict: (["list_file", 3, [], True], None),
+}
+
+
+@pytest.mark.parametrize(
+    ("env_id", "build"), [(GRID, make_core_from_parts), (ACTIVE, make_active_core)]
+)
+def test_every_argument_of_another_type_or_too_large_is_refused_by_name(make, env_id, build):
+    arguments = arguments_of(build)
+    arguments |= {} if make is gym.make else {"num_envs": int}
+    for name, hint in arguments.items():
+        told = repr(hint)
+        kinds = (dict, Path, bool, int, float, str)
+        kind = next(kind for kind in kinds if kind.__name__ in told or kind is str)
+        values, large = OTHERS[kind]
+        for value in values:
+            if (name, value) != ("observation", ["map"]):
+                with pytest.raises((TypeError, ValueError), match=f"^{name}="):
+                    make(env_id, **{name: value})
+        if large is not None and name not in ("grid_size", "patch_size", "skip_cost", "look_cost"):
+            with pytest.raises(ValueError, match=f"^{name}=.*less than or equal to"):
+                make(env_id, **{name: large})
+
+
+def test_numbers_are_finite_and_numpys_and_a_device_are_taken_as_jsons(make):
+    for name in ("frame_rate", "skip_cost"):
+        for value in (float("nan"), float("inf"), -1.0):
+            with pytest.raises(ValueError, match=f"^{name}="):
+                make(GRID, **{name: value})
+    env = make(GRID, num_frames=np.int64(2), device=torch.device("cpu"))
+    assert env.unwrapped.num_decisions == 2
+
+
+def test_more_rows_than_memory_holds_are_refused_before_they_are_made(monkeypatch):
+    monkeypatch.setattr(memory, "available_bytes", lambda device: 3_000_000)
+    gym.make_vec(GRID, num_envs=7, device="cpu")  # each 8 frames of 37,632 bytes, maps of 9,408
+    with pytest.raises(ValueError, match=r"clips of 8 videos .*: 0\.00301 GB .* fewer \(num_envs"):
+        gym.make_vec(GRID, num_envs=8, device="cpu")
+
+
+def test_a_device_that_networks_do_not_run_on_is_refused_in_one_line(make):
+    for device in ("mps", "meta", "cpu:1", "gpu", "", "cuda:-1", "xla:0"):
+        with pytest.raises(ValueError, match=f"unknown device '{device}'; use auto, cpu, cuda or"):
+            make(GRID, device=device)
+    with pytest.raises(ValueError, match=r"device 'cuda:99' was asked for, but torch .*; use"):
+        make(GRID, device="cuda:99")
+
+
 def test_a_recognizer_that_does_not_fit_is_named(make, tiny_recognizer, tmp_path):
     folder = str(tmp_path / "nothing_here")
     with pytest.raises(FileNotFoundError, match=f"no recognizer in {folder}: .*'adafocus stage1'"):
@@ -86,7 +149,7 @@ def test_a_recognizer_that_does_not_fit_is_named(make, tiny_recognizer, tmp_path
 
     shutil.copytree(shipped_recognizer(), tmp_path / "broken")
     (tmp_path / "broken" / "recognizer.safetensors").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"broken.recognizer\.safetensors does not fit"):
+    with pytest.raises(CheckpointError, match=r"broken.recognizer\.safetensors holds no"):
         make(GRID, recognizer=str(tmp_path / "broken"))
 
     shutil.copytree(shipped_recognizer(), tmp_path / "other")
@@ -128,9 +191,9 @@ def test_a_bad_list_is_named_by_make(make, own_videos, data):
     (data / "val.txt").write_text("v0.mp4,12,0\nv1.mp4,12,7\n")
     with pytest.raises(ValueError, match=r"val\.txt:2: label 7 is not in 0\.\.2"):
         make(GRID, **own_videos)
-    for lists in ({"list_flie": "x.txt"}, {"separators": " "}):
-        with pytest.raises(TypeError, match="unexpected keyword argument"):
-            make(GRID, lists=lists, **own_videos)
+    for name, near in (("list_flie", "list_file"), ("separators", "separator")):
+        with pytest.raises(TypeError, match=rf"lists has no {name!r}; did you mean {near}"):
+            make(GRID, lists={name: "x"}, **own_videos)
     with (data / "classes.txt").open("a") as file:
         file.write("class 3\n")
     (data / "val.txt").write_text("v0.mp4,12,0\n")

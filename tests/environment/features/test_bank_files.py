@@ -255,7 +255,7 @@ def test_a_bank_that_does_not_fit_is_refused_with_the_difference(
         ({"locations": "continuous"}, "use locations='grid'"),
         ({"amp": "bf16"}, "computed by them before, in float32; leave amp=none"),
         ({"compile": True}, "computed by them before, in float32; leave amp=none"),
-        ({"bank_device": "gpu"}, "bank_device is auto, cpu or cuda, not 'gpu'"),
+        ({"bank_device": "gpu"}, "bank_device='gpu' should be 'auto', 'cpu' or 'cuda'"),
         ({"bank_device": "cuda"}, "the recognizer is on cpu; use bank_device=auto"),
     ):
         with pytest.raises(ValueError, match=message):

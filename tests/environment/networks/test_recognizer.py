@@ -126,6 +126,7 @@ def test_a_description_that_cannot_be_used_or_is_no_json_object_is_named(saved):
         ({"glancer": "resnet_small"}, "set activation_cap"),
         ({"hiden_dim": 3}, "hiden_dim is unknown"),
         ({"class_names": []}, "class_names .* at least 1 item"),
+        ({"class_names": ["a", "b", "a"]}, "class_names: 'a' is there 2 times"),
         ({"patch_size": 41}, "patch_size 41 must be between 1 and frame_size 40"),
         ({"patch_size": 0}, "patch_size should be greater than or equal to 1, not 0"),
         ({"glance_resize": "cubic"}, "'nearest' or 'area', not 'cubic'"),

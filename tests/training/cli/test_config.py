@@ -1,6 +1,7 @@
 """Configuration: every YAML composes, recipes follow the command, mistakes are named."""
 
 import inspect
+import math
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -317,13 +318,35 @@ def test_known_keys_and_hydras_own_are_left_to_hydra(override, read):
 
 @pytest.mark.parametrize(
     "path",
-    ["a b/[1]", "a=b", "it's (new)", "{x}", "a,b", "2024", "~/runs", "j\u00fcrgen/\\x", '"', "a'"],
+    [
+        "a b/[1]",
+        "a=b",
+        "it's (new)",
+        "{x}",
+        "a,b",
+        "2024",
+        "~/runs",
+        "日本語",
+        "j\u00fcrgen/\\x",
+        '"',
+        "a'",
+    ],
 )
 def test_paths_need_no_quotes_whatever_they_are_called(make_config, path):
     (given,) = read_overrides("stage2", [f"resume={path}"], sweep=False)
     assert make_config("stage2", given).resume == path
     (given,) = read_overrides("stage2", [f"features=bank:{path}"], sweep=False)
     assert make_config("stage2", given).features == f"bank:{path}"
+    (given,) = read_overrides("stage2", [f"lists.video_dir={path}"], sweep=False)
+    assert make_config("stage2", given).lists == {"video_dir": path}
+
+
+def test_a_path_with_a_reference_to_no_key_is_one_line():
+    message = r"output_dir=P/\$\{x\}: \$\{x\} would stand for .* no such key; rename"
+    with pytest.raises(ConfigError, match=message):
+        read_overrides("stage2", ["output_dir=P/${x}"], sweep=False)
+    given = ["output_dir=runs/${seed}"]
+    assert read_overrides("stage2", given, sweep=False) == ["output_dir='runs/${seed}'"]
 
 
 def test_paths_of_a_sweep_are_separated_by_commas():
@@ -374,12 +397,47 @@ def test_a_key_that_is_no_field_and_one_that_must_be_given_are_named(compose_con
         ("lr_type=linear", "known are onecycle, cos, step"),
         ("split=all", "known are train, val, test"),
         ("action_dim=50", "action_dim=50 is no square"),
-        ("action_dim=-49", "action_dim"),
+        ("action_dim=-49", "action_dim=-49 must be 16 to 100"),
+        ("momentum=1", "momentum=1 must be 0 or more and below 1"),
+        ("momentum=-0.1", "momentum"),
+        ("weight_decay=-1e-4", "weight_decay=-0.0001 must be 0 or more"),
+        ("max_grad_norm=0", "max_grad_norm=0 must be above 0"),
+        ("backbone_lr=-1", "backbone_lr"),
+        ("fc_lr=nan", "fc_lr=nan must be a number, 0 or more"),
+        ("dropout=1.5", "dropout"),
+        ("lr_steps=[10,0]", r"lr_steps=\(10, 0\) must be at least 1"),
+        ("frame_rate=100000", "frame_rate=100000 must be 0.001 to 1000"),
+        ("frame_rate=nan", "frame_rate"),
+        ("fps=inf", "fps"),
+        ("fps=1e9", "fps"),
+        ("num_frames=1000000000", "num_frames=1000000000 must be 1 to 4096"),
+        ("num_workers=100000", "num_workers=100000 must be 0 to 256"),
+        ("batch_size=10000000", "batch_size=10000000 must be at most 1000000"),
+        ("seed=4294967296", "seed=4294967296 must be 0 to 4294967295"),
     ],
 )
 def test_a_value_out_of_range_is_named_with_what_is_possible(make_config, override, message):
     with pytest.raises(ConfigError, match=message):
         make_config([*ALL_KEYS[override.split("=")[0]]][-1], override)
+
+
+def test_every_number_is_finite_and_has_a_lowest_and_a_highest_value():
+    numbers = [
+        (command, one)
+        for by_command in ALL_KEYS.values()
+        for command, one in by_command.items()
+        if {int, float, tuple[int, ...]} & set(one.types)
+    ]
+    assert len(numbers) > 100
+    for _, one in numbers:
+        wrong = [math.nan, math.inf, -1]
+        wrong += [10**10, 10**400] if float not in one.types else []
+        for value in wrong:
+            with pytest.raises(ConfigError, match=one.name):
+                one.check(value)
+            if tuple[int, ...] in one.types:
+                with pytest.raises(ConfigError, match=one.name):
+                    one.check((1, value))
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,37 @@ def test_a_frame_count_that_is_too_large_is_one_error_a_video(check, folder):
     assert "v_val_002.mp4: the video ends after 16 readable frames but frame 16 is" in error
 
 
+def test_a_list_that_promises_millions_of_frames_costs_no_more_than_a_hundred(check, folder):
+    _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,9000000,2")
+    [error] = check()["errors"]
+    assert "100 of the first 116 frames cannot be read, the first: " in error
+
+
+def test_labels_that_count_from_1_are_noticed_even_where_all_are_in_range(check, folder):
+    for split in ("train", "val"):
+        file = folder / f"actnet_{split}_split.txt"
+        lines = [f"{line.split(',')[0]},16,1" for line in file.read_text().splitlines()]
+        file.write_text("\n".join(lines))
+    report = check()
+    assert report["errors"] == []
+    [line] = [line for line in report["warnings"] if "lowest label" in line]
+    assert "the lowest label in the lists is 1, and label 0 is the first class" in line
+
+
+@pytest.mark.parametrize("media", ["frames", "videos"])
+def test_a_copy_in_another_split_is_reported_on_request(check, folder, media):
+    val, copied = ("v_val_002", "v_train_005") if media == "frames" else ("v_val_002.mp4",) * 2
+    copied = copied.replace("val_002", "train_005")
+    target = folder / media / val
+    shutil.rmtree(target) if media == "frames" else target.unlink()
+    copy = shutil.copytree if media == "frames" else shutil.copy
+    copy(folder / media / copied, target)
+    assert check(media)["warnings"] == []
+    [warning] = check(media, "copies=true")["warnings"]
+    train, split = (folder / f"actnet_{name}_split.txt" for name in ("train", "val"))
+    assert warning.startswith(f"{train}:6 (v_train_005), {split}:3 (v_val_002): the same content")
+
+
 def test_a_frame_count_that_is_too_small_is_a_warning(check, folder):
     _change_line(folder / "actnet_val_split.txt", 3, "v_val_002,4,2")
     for media, message in (

@@ -101,8 +101,8 @@ def test_a_folder_of_other_settings_or_of_a_run_in_progress_is_refused(extract, 
 def test_a_bad_key_is_named(extract):
     for override, message in (
         ("height=high", "height=high must be a number of pixels, or none"),
-        ("height=0", "height=0 must be a number of pixels, or none"),
-        ("frame_rate=0", "frame_rate=0 must be above 0"),
+        ("height=0", "height=0 must be 1 to 4096"),
+        ("frame_rate=0", "frame_rate=0 must be 0.001 to 1000"),
         ("source=nothing_here", "source=nothing_here is no folder"),
         ("target=null", "extract-frames needs target=..."),
     ):

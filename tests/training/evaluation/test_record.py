@@ -84,7 +84,7 @@ def test_what_cannot_be_recorded_is_one_line(record, tmp_path):
         ("videos=some", "videos='some' must be a list of whole numbers"),
         ("output=looks.avi", "output=looks.avi must be the name of a file that ends in .mp4 or"),
         ("policies=[centre]", "did you mean center"),
-        ("fps=0", "fps=0 must be above 0"),
+        ("fps=0", "fps=0 must be 0.01 to 1000"),
     ):
         done = record(given, code=1)
         assert message in done.err

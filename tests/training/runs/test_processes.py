@@ -1,11 +1,15 @@
 """Training under `torchrun` with two processes computes what one process does."""
 
+import json
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.optim import Adam
 
+from agents.gru_ppo.process_group import ProcessGroup
+from agents.sb3.resume import part_of_state
 from train.runs.processes import Processes
 
 pytestmark = pytest.mark.slow
@@ -46,6 +50,35 @@ def test_two_processes_train_the_policy_of_one(tiny, handed_on, run_tiny, run_tw
     for name, expected in one.items():
         # Adam moves a weight by its rate whichever small gradient rounding leaves.
         torch.testing.assert_close(two[name], expected, rtol=0, atol=1e-4, msg=name)
+
+
+@pytest.mark.distributed
+def test_a_run_of_one_process_goes_on_with_two(
+    tiny, handed_on, run_command, run_two, cut, tmp_path
+):
+    source = f"recognizer={handed_on['stage1']}"
+    given = ["stage2", *tiny, source, "epochs=2", "eval_freq=2", "algo.preset=paper"]
+    run_command(*given, f"output_dir={tmp_path / 'one'}")
+    # Two updates an epoch: the second epoch is begun.
+    cut(Adam, "step", 3, run_command, *given, f"output_dir={tmp_path / 'two'}")
+    run_two("adafocus", *given, "resume=auto", "output_dir=two", cwd=tmp_path)
+    log = (tmp_path / "two" / "stage2.log").read_text()
+    assert "begun with 1 processes, going on with 2" in log
+    assert "continuing after epoch 1 of 2" in log
+    one, two = (
+        load_file(tmp_path / run / "policy" / "policy.safetensors") for run in ("one", "two")
+    )
+    for name, expected in one.items():
+        torch.testing.assert_close(two[name], expected, rtol=0, atol=1e-4, msg=name)
+
+
+def test_two_processes_state_is_dealt_anew_to_any_number():
+    rows = [json.dumps([{"row": 0}, {"row": 1}, {"row": 2}]), json.dumps([{"row": 3}] * 3)]
+    state = {"num_timesteps": 60, "n_updates": 7}  # 60 steps of three rows
+    for count, steps, mine in ((1, 120, [0, 1, 2, 3, 3, 3]), (3, 40, [2, 3]), (6, 20, [1])):
+        part = part_of_state(state, rows, ProcessGroup(min(1, count - 1), count))
+        assert (part["num_timesteps"], part["n_updates"]) == (steps, 7)
+        assert [row["row"] for row in json.loads(part["env"])] == mine
 
 
 def test_one_process_is_the_main_one_and_gathers_its_own(make_config):

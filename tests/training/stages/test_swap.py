@@ -11,13 +11,14 @@ import torch
 from stable_baselines3 import PPO
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from adafocus_env import memory
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer
 from agents.evaluation import evaluate_agent
 from agents.policies.policy_files import load_policy
-from agents.sb3 import buffer_memory
 from train.runs.processes import Processes
+from train.stages.policy import algorithm
 from train.stages.policy.keep_best import KeepBestPolicy
 
 pytestmark = pytest.mark.slow
@@ -214,14 +215,19 @@ def test_a_run_that_cannot_be_continued_says_so(train_policy, tmp_path, handed_o
 
 
 def test_a_buffer_that_does_not_fit_is_refused_before_it_is_made(train_policy, monkeypatch):
-    monkeypatch.setattr(buffer_memory, "available_bytes", lambda device: 1000)
+    def check_room(*given):
+        with monkeypatch.context() as patch:  # the environment's own clips have room
+            patch.setattr(memory, "available_bytes", lambda device: 1000)
+            memory.check_room(*given)
+
+    monkeypatch.setattr(algorithm, "check_room", check_room)
     for name, cure in (
         ("dqn", "smaller algo.buffer_size"),
         ("ppo", "fewer algo.n_steps"),
         ("gru_ppo", "observation=vector"),
     ):
         done = train_policy(name, code=1)
-        assert re.search(r"a (replay|rollout) buffer of .* does not fit into the 1\.0 kB", done.err)
+        assert re.search(r"a (replay|rollout) buffer of .* does not fit into memory", done.err)
         assert cure in done.err
 
 

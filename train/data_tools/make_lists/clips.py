@@ -71,7 +71,7 @@ class VideoIndex:
         if not root.is_dir():
             raise ConfigError(f"source={root} is no folder; it holds the videos")
         self.root = root
-        videos, _ = find_videos(root)
+        videos = find_videos(root).videos
         if not videos:
             raise ConfigError(f"source={root} holds no video file")
         self.videos = [os.path.relpath(video, root) for video in videos]

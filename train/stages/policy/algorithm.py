@@ -15,10 +15,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.files import atomic_path
+from adafocus_env.memory import check_room
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.policies.spatial_head import with_patch_grid
-from agents.sb3.buffer_memory import BufferSize, buffer_size, check_buffer
+from agents.sb3.buffer_memory import BufferSize, buffer_size
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
 from train.checkpoints.load import ZIP_FILE
@@ -85,7 +86,7 @@ def prepare_algorithm(
     )
     if size is not None:
         place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
-        check_buffer(size, place, _cure(algorithm))
+        check_room(f"a {size}", size.num_bytes, place, _cure(algorithm))
         log.info("%s on %s", size, place)
         if len(observations.shape) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
