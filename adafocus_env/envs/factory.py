@@ -107,7 +107,7 @@ def make_core_from_parts(
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
-    focus_size: Side | None = None,
+    focus_size: int | None = None,
     observation: Literal["map", "vector"] = "map",
     reward: str = "random",
     baseline_positions: Literal["pixel", "grid"] = "pixel",
@@ -243,7 +243,7 @@ def _open_source(
     amp: str,
     compile: bool,  # noqa: A002  # the name users know
     num_workers: int,
-    focus_size: Side | None = None,
+    focus_size: int | None = None,
     judges: Judges | None = None,
 ) -> FeatureSource:
     """The features of the grid's patches, from the networks or from a bank."""
