@@ -1,30 +1,16 @@
-"""The demo: all four stages and the benchmark on the built-in videos.
-
-Small networks leave half of two cores idle: threads wait for each other after every layer. So parts
-that need nothing of each other run side by side, in processes of their own.
-"""
+"""The demo: all four stages and the benchmark on the built-in videos."""
 
 from __future__ import annotations
 
-import io
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-import torch
-from rich.console import Console
-from rich.table import Table
-
-from adafocus_env.data import Videos
 from adafocus_env.envs import shipped_recognizer
-from adafocus_env.envs.factory import choose_device
 from adafocus_env.files import read_json
 from adafocus_env.networks import Recognizer
-from agents.flops import RunningMultiplyAdds
 from train.config.commands import (
     BankConfig,
     BenchmarkConfig,
@@ -35,78 +21,21 @@ from train.config.commands import (
     Stage3Config,
 )
 from train.config.compose import Composed, compose_command
-from train.config.sections import RunSection
 from train.data_tools.make_bank import run_bank
 from train.data_tools.make_videos import make_videos
-from train.data_tools.worker_pool import WorkerPool
 from train.evaluation.benchmark import run_benchmark
 from train.evaluation.shipped_policy import RESULT_FILE, judge_shipped_policy
-from train.runs.context import RunContext
+from train.pipeline.parts import C, Part, PartsRunner, Stage, Work
 from train.runs.progress import ProgressDisplay
 from train.stages.stage0_backbones import run_stage0
 from train.stages.stage1_random_patches import run_stage1
 from train.stages.stage2_policy import run_stage2
 from train.stages.stage3_classifier import run_stage3
 
-C = TypeVar("C", bound=RunSection)
-Stage = Callable[[C, RunContext[C], ProgressDisplay], Any]
-_OpenVideos = dict[tuple[str, bool, int], Videos]
-
-
-@dataclass(frozen=True, eq=False)
-class Part(Generic[C]):
-    """A run of one stage, ready to start here or in another process.
-
-    Attributes:
-        name: in the table of the demo's work.
-        config: of the stage.
-        folder: its run folder.
-        stage: a function of a module.
-    """
-
-    name: str
-    config: C
-    folder: Path
-    stage: Stage[C]
-
-    def run(self, videos: _OpenVideos | None, display: ProgressDisplay) -> Work:
-        """Run it; says what it took."""
-        context = RunContext(self.config, self.folder, videos)
-        began, counter = time.monotonic(), RunningMultiplyAdds()
-        try:
-            with counter:
-                self.stage(self.config, context, display)
-        finally:
-            context.close()
-        return Work(self.name, time.monotonic() - began, counter.total)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a part took: wall-clock seconds, and multiply-adds."""
-
-    name: str
-    seconds: float
-    multiply_adds: float
-
-
-_SIDE_BY_SIDE = 2  # parts at a time
 _BACKBONES = {"focuser": {"pretrain_glancer": False}, "glancer": {"pretrain_glancer": True}}
-_LINE = 1000  # a worker's lines are not broken
-
-_videos: _OpenVideos = {}  # of a worker, for the next part that it runs
 
 
-def _run_in_worker(part: Part[Any]) -> tuple[Work, str]:
-    """Run a part in a worker; what it would have printed is handed back."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE))
-    printed = io.StringIO()
-    work = part.run(_videos, ProgressDisplay(Console(file=printed, width=_LINE)))
-    lines = (line.rstrip() for line in printed.getvalue().splitlines())
-    return work, "\n".join(line for line in lines if not line.startswith(" "))
-
-
-class Demo:
+class Demo(PartsRunner):
     """The parts of the demo, each in its own folder below `outputs/demo`.
 
     Args:
@@ -115,12 +44,9 @@ class Demo:
     """
 
     def __init__(self, composed: Composed, display: ProgressDisplay):
+        super().__init__(display)
         self.config = composed.read(DemoConfig, "demo")
         self._composed = composed
-        self._display = display
-        self._videos: _OpenVideos = {}
-        self._began = time.monotonic()
-        self.work: list[Work] = []
 
     def part(
         self, folder: str, command: str, kind: type[C], stage: Stage[C], **values: Any
@@ -128,26 +54,6 @@ class Demo:
         """A stage in `outputs/demo/FOLDER`, with what the demo was told and other values."""
         config = self._composed.read(kind, command, **values)
         return Part(folder or command, config, self.config.output_dir / folder, stage)
-
-    def run(self, part: Part[C]) -> str:
-        """Run a part here; returns its folder for the next stages."""
-        self.work.append(part.run(self._videos, self._display))
-        return str(part.folder)
-
-    def run_side_by_side(self, title: str, *parts: Part[Any]) -> list[str]:
-        """Run parts that need nothing of each other, two at a time where there are two cores."""
-        on_cpu = choose_device(parts[0].config.device).type == "cpu"
-        if not on_cpu or (os.cpu_count() or 1) < _SIDE_BY_SIDE:
-            return [self.run(part) for part in parts]
-        with (
-            WorkerPool(_SIDE_BY_SIDE) as pool,
-            self._display.part(f"{title}, side by side", len(parts)) as progress,
-        ):
-            for _, (work, printed) in pool.run(_run_in_worker, parts):
-                self.work.append(work)
-                self._display.say(printed)
-                progress.advance()
-        return [str(part.folder) for part in parts]
 
     @property
     def judged_split(self) -> str:
@@ -170,19 +76,6 @@ class Demo:
             draws=told.draws,
         )
         return Part("memory", judged, folder, judge_shipped_policy)
-
-    def work_table(self) -> Table:
-        """What every part took. The multiply-adds are comparable between machines."""
-        table = Table(box=None, title="What it took", title_justify="left")
-        table.add_column("part")
-        for name in ("seconds", "10^9 multiply-adds", "10^9 a second"):
-            table.add_column(name, justify="right")
-        total = sum(work.multiply_adds for work in self.work)
-        for work in (*self.work, Work("all", time.monotonic() - self._began, total)):
-            billions = work.multiply_adds / 1e9
-            counted = [f"{billions:.1f}", f"{billions / work.seconds:.1f}"] if billions else []
-            table.add_row(work.name, f"{work.seconds:.1f}", *counted)
-        return table
 
 
 def run_demo(composed: Composed, display: ProgressDisplay) -> None:
@@ -233,7 +126,7 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     judged = {"resume": stage2, "policy": stage2, "runs": runs, **data}
     benchmark = partial(run_benchmark, brief=True, other_tasks=other_tasks)
     parts.run(parts.part("", "benchmark", BenchmarkConfig, benchmark, **judged))
-    display.console.print(parts.work_table())
+    display.console.print(parts.table())
     _say_what_to_look_at(config.output_dir, display)
 
 

@@ -20,6 +20,7 @@ from adafocus_env.envs.open_loop import PatchLocalizationCore
 from adafocus_env.envs.skip_cost import DEFAULT_SKIP_COST, SkipCost, check_look_cost
 from adafocus_env.features.bank import FeatureBank, open_bank
 from adafocus_env.features.bank_features import BankFeatures
+from adafocus_env.features.judges import Judges
 from adafocus_env.features.live import LiveFeatures
 from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.costs import recognizer_costs
@@ -108,17 +109,19 @@ def make_core_from_parts(
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
+    focus_size: int | None = None,
     observation: Literal["map", "vector"] = "map",
     reward: str = "random",
     baseline_positions: Literal["pixel", "grid"] = "pixel",
     skip_cost: float | Literal["random"] | None = None,
     bank: FeatureBank | None = None,
+    judges: Judges | None = None,
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
     num_workers: Processes = 0,
 ) -> PatchLocalizationCore:
-    """The core over networks and videos, and perhaps a bank, that are already there."""
+    """The core over networks and videos, perhaps a bank and judges, that are already there."""
     recognizer = recognizer.divided(video_div)
     grid = _grid(recognizer, grid_size, patch_size)
     source = _open_source(
@@ -133,6 +136,8 @@ def make_core_from_parts(
         amp=amp,
         compile=compile,
         num_workers=num_workers,
+        focus_size=focus_size,
+        judges=judges,
     )
     if skip_cost is not None and locations != "skip":
         raise ValueError(
@@ -240,6 +245,8 @@ def _open_source(
     amp: str,
     compile: bool,  # noqa: A002  # the name users know
     num_workers: int,
+    focus_size: int | None = None,
+    judges: Judges | None = None,
 ) -> FeatureSource:
     """The features of the grid's patches, from the networks or from a bank."""
     if bank is None:
@@ -247,12 +254,19 @@ def _open_source(
             recognizer,
             videos,
             patch_size=grid.patch_size,
+            focus_size=focus_size,
+            judges=judges,
             observation=observation,
             amp=amp,
             compile=compile,
             num_workers=num_workers,
         )
     _require_grid(locations, baseline_positions)
+    if focus_size is not None:
+        raise ValueError(
+            "focus_size is for the focuser, whose features a bank holds; leave it out, or use "
+            "features='live'"
+        )
     if amp != "none" or compile:
         raise ValueError(
             "amp and compile are for the networks, and a bank's features were computed by them "
@@ -264,6 +278,7 @@ def _open_source(
         bank,
         positions=grid.all_offsets(),
         patch_size=grid.patch_size,
+        judges=judges,
         observation=observation,
         bank_device=bank_device,
     )
@@ -289,10 +304,11 @@ def _require_grid(locations: str, baseline_positions: str) -> None:
 def rules_of(build: Callable[..., EpisodeCore]) -> dict[str, Any]:
     """The arguments of `from_parts` with their types, as the functions above declare them."""
     rules = {name: hint for name, hint in keywords_of(build).items() if name != "num_rows"}
-    return {**rules, "bank": Any}
+    objects: dict[str, Any] = {name: Any for name in ("bank", "judges") if name in rules}
+    return {**rules, **objects}
 
 
 def arguments_of(build: Callable[..., EpisodeCore]) -> dict[str, Any]:
     """The arguments of `make`, likewise."""
     every = {**keywords_of(make_core), **rules_of(build)}
-    return {name: hint for name, hint in every.items() if name not in ("num_rows", "bank")}
+    return {n: hint for n, hint in every.items() if n not in ("num_rows", "bank", "judges")}

@@ -127,6 +127,7 @@ class PatchLocalizationEnv(EpisodeEnv):
     | `locations` | `"grid"` | `"continuous"` for `(row, col)` actions, `"skip"` to skip frames |
     | `grid_size` | 7 | G, 4 to 10 |
     | `patch_size` | None | P in pixels; None: as the recognizer was trained |
+    | `focus_size` | None | side to which patches are resized for the focuser; None: as they are |
     | `observation` | `"map"` | `"vector"` for the pooled map |
     | `reward` | `"random"` | see Rewards |
     | `baseline_positions` | `"pixel"` | random patches at any pixel, or on the `"grid"` |

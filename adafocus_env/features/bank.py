@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank_files import (
     IDENTITY,
     MANIFEST_FILE,
+    PART_FILE,
     Manifest,
     bank_identity,
     open_shard,
     shard_file,
 )
 from adafocus_env.features.stored_features import StoredFeatures, joined
-from adafocus_env.files import CheckpointError, differences
+from adafocus_env.files import CheckpointError, differences, write_json
 from adafocus_env.networks.loading import AnyRecognizer
+from adafocus_env.schema import closed, read_checked
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
 log = logging.getLogger(__name__)
@@ -57,15 +64,26 @@ class FeatureBank:
         self._mapped = {name: [a[name] for a in mapped] for name in self.layout.clip_shapes}
         self._on_device: dict[torch.device, StoredFeatures] = {}
 
+    def clips(self, videos: Tensor, views: Tensor) -> Tensor:
+        """Where the stored features of clips lie.
+
+        Args:
+            videos: `(M,)` of the split.
+            views: `(M,)` of each.
+        """
+        return videos * self.layout.views + views
+
     @classmethod
     def open(cls, folder: str | Path) -> FeatureBank:
-        """Open a finished bank; features are mapped into memory, not read.
+        """Open a finished bank, or a part of one; features are mapped into memory, not read.
 
         Raises:
             FileNotFoundError: there is none.
             CheckpointError: a file is damaged or missing.
         """
         folder = Path(folder)
+        if (folder / PART_FILE).is_file():
+            return BankPart.open(folder)
         if not (folder / MANIFEST_FILE).is_file():
             begun = "an unfinished" if any(folder.glob("shard-*")) else "no"
             raise FileNotFoundError(
@@ -139,6 +157,100 @@ class FeatureBank:
         whole = {name: [joined(parts, device)] for name, parts in self._mapped.items()}
         self._on_device[device] = StoredFeatures(whole, device)
         return self._on_device[device]
+
+
+@closed
+@dataclass(frozen=True)
+class _PartFile:
+    """`part.json`.
+
+    Attributes:
+        bank: folder of the whole bank, from the part's own.
+        videos: of that one, in the part's order.
+        dataset: the part's `dataset_identity`.
+    """
+
+    bank: str
+    videos: tuple[Annotated[int, Field(ge=0)], ...]
+    dataset: dict[str, Any]
+
+
+class BankPart(FeatureBank):
+    """Some videos of a bank as the bank of a split, such as a fold; no feature is copied.
+
+    Args:
+        folder: of the part.
+        whole: the bank that has the features.
+        videos: indices of the part's videos in that one, in the part's order.
+        dataset: the part's `dataset_identity`.
+    """
+
+    def __init__(
+        self, folder: Path, whole: FeatureBank, videos: Sequence[int], dataset: Mapping[str, Any]
+    ):
+        self.folder = folder
+        self.settings = {**whole.settings, "dataset": dict(dataset)}
+        self.layout = replace(whole.layout, num_videos=len(videos))
+        self.positions, self.patch_size = whole.positions, whole.patch_size
+        self._whole = whole
+        self._videos = torch.tensor(list(videos), dtype=torch.int64)
+        self.labels = whole.labels[self._videos]
+
+    @classmethod
+    def write(cls, folder: Path, whole: Path, videos: Sequence[int], part: Videos) -> None:
+        """Write a bank that is a part of another; it names it by its place beside it.
+
+        Args:
+            folder: of the part; made if missing.
+            whole: the finished bank's folder.
+            videos: indices of the part's videos in that bank, in the part's order.
+            part: these videos, prepared as the bank's were.
+
+        Raises:
+            ValueError: the part is prepared otherwise, or has other labels.
+        """
+        bank, identity = FeatureBank.open(whole), part.identity()
+        found = differences(bank.settings["preprocessing"], identity["preprocessing"])
+        if found:
+            raise ValueError(f"{whole} holds videos that were prepared otherwise: {found}")
+        if bank.labels[list(videos)].tolist() != part.labels.tolist():
+            raise ValueError(f"{whole} holds other labels than the part {folder}")
+        content = {
+            "bank": os.path.relpath(whole, folder),
+            "videos": [int(video) for video in videos],
+            "dataset": identity["dataset"],
+        }
+        write_json(folder / PART_FILE, content)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> BankPart:
+        """Read what `write` wrote.
+
+        Raises:
+            FileNotFoundError: the whole bank is not where it was.
+            CheckpointError: the file is damaged.
+        """
+        file = Path(folder) / PART_FILE
+        told = read_checked(file, _PartFile, "write it anew: 'adafocus run' with its output_dir")
+        whole = FeatureBank.open(file.parent / told.bank)
+        beyond = [video for video in told.videos if video >= len(whole.labels)]
+        if beyond:
+            raise CheckpointError(
+                f"{file} names video {beyond[0]} of a bank that has {len(whole.labels)}"
+            )
+        return cls(file.parent, whole, told.videos, told.dataset)
+
+    def clips(self, videos: Tensor, views: Tensor) -> Tensor:
+        """Where the whole bank has them."""
+        return self._whole.clips(self._videos[videos], views)
+
+    def episode_seed(self, video: int, view: int) -> int:
+        """Of the clip whose features these are."""
+        return self._whole.episode_seed(int(self._videos[video]), view)
+
+    def stored(self, device: torch.device, bank_device: str = "auto") -> StoredFeatures:
+        """Those of the whole bank, once for all of its parts."""
+        return self._whole.stored(device, bank_device)
 
 
 def open_bank(features: str, split: str) -> FeatureBank | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.features.bank import FeatureBank
+from adafocus_env.features.judges import Judges
 from adafocus_env.features.source import EpisodeStart, RecognizerEpisodes, RecognizerSource
 from adafocus_env.networks.loading import AnyRecognizer
 
@@ -28,6 +29,7 @@ class BankFeatures(RecognizerSource):
         bank: the features.
         positions: `(A, 2)` (top, left) pixels of the grid in use.
         patch_size: side of the patches in pixels; None takes the recognizer's.
+        judges: other classifiers, see `Judges`.
         observation: `"map"` or `"vector"` (the pooled map).
         bank_device: see `FeatureBank.stored`.
 
@@ -44,6 +46,7 @@ class BankFeatures(RecognizerSource):
         *,
         positions: Tensor,
         patch_size: int | None = None,
+        judges: Judges | None = None,
         observation: str = "map",
         bank_device: str = "auto",
     ):
@@ -53,6 +56,7 @@ class BankFeatures(RecognizerSource):
             num_decisions=bank.layout.num_frames,
             map_shape=bank.layout.map_shape,
             patch_size=patch_size,
+            judges=judges,
             observation=observation,
         )
         bank.check(recognizer, videos, positions=positions, patch_size=self.patch_size)
@@ -105,9 +109,10 @@ class BankEpisodes(RecognizerEpisodes):
         bank = self._source.bank
         videos = torch.tensor([start.video_index for start in starts])
         views = torch.tensor([bank.view_of(start.episode_seed) for start in starts])
-        clips = videos * bank.layout.views + views
+        clips = bank.clips(videos, views)
         self._clips[list(rows)] = clips
-        self._show(rows, self._stored.take("glance_vectors", clips), bank.labels[videos])
+        vectors = self._stored.take("glance_vectors", clips)
+        self._show(rows, videos.tolist(), vectors, bank.labels[videos])
 
     def observation(self, rows: Tensor, steps: Tensor) -> Tensor:
         """Glance maps or vectors of (row, step) pairs; always a copy."""
@@ -133,7 +138,7 @@ class BankEpisodes(RecognizerEpisodes):
         """
         clip = int(self._clips[row])
         if self._drawn is None or self._drawn[0] != clip:
-            video, view = divmod(clip, self._source.bank.layout.views)
+            video, view = self._shown[row], clip % self._source.bank.layout.views
             seed = self._source.bank.episode_seed(video, view)
             self._drawn = clip, self._source.videos.clip(video, seed).frames
         return self._image(self._drawn[1], step)

@@ -3,6 +3,7 @@
 BANK/train/manifest.json            what the bank was made of; checksums of the shards
 BANK/train/shard-00000.safetensors  features of some videos, all their views
 BANK/train/building/                while it is built: settings, and what is finished
+BANK/train/part.json                instead of all these: which videos of which other bank
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from adafocus_env.values import Frames, Side, Units
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
+PART_FILE = "part.json"
 BUILDING = "building"
 SETTINGS_FILE = "settings.json"
 

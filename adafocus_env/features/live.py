@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import Videos
+from adafocus_env.features.judges import Judges
 from adafocus_env.features.source import EpisodeStart, RecognizerEpisodes, RecognizerSource
 from adafocus_env.networks.frozen import FrozenNetworks
 from adafocus_env.networks.loading import AnyRecognizer
@@ -28,6 +29,8 @@ class LiveFeatures(RecognizerSource):
         recognizer: is frozen and put in evaluation mode; its device is used.
         videos: the split. Class names and sizes must be the recognizer's.
         patch_size: side of the patches in pixels; None takes the recognizer's.
+        focus_size: side that patches are resized to for the focuser; None leaves them as they are.
+        judges: other classifiers, see `Judges`.
         observation: `"map"` or `"vector"` (the pooled map).
         amp: precision of glancer and focuser, see `FrozenNetworks`.
         compile: whether they go through `torch.compile`.
@@ -43,6 +46,8 @@ class LiveFeatures(RecognizerSource):
         videos: Videos,
         *,
         patch_size: int | None = None,
+        focus_size: int | None = None,
+        judges: Judges | None = None,
         observation: str = "map",
         amp: str = "none",
         compile: bool = False,  # noqa: A002  # the name users know
@@ -56,8 +61,12 @@ class LiveFeatures(RecognizerSource):
             num_decisions=videos.num_frames // recognizer.focus_group,
             map_shape=recognizer.observation_shape(),
             patch_size=patch_size,
+            judges=judges,
             observation=observation,
         )
+        if focus_size is not None and focus_size < 1:
+            raise ValueError(f"focus_size must be at least 1, not {focus_size}")
+        self.focus_size = focus_size
         mismatch = recognizer.frames_mismatch(videos.num_frames, videos.num_glance_frames)
         if mismatch is not None:
             raise ValueError(mismatch)
@@ -108,7 +117,8 @@ class LiveEpisodes(RecognizerEpisodes):
         maps, vectors = source.networks.glance(glance_frames.flatten(0, 1))
         shape = (len(clips), source.num_decisions)
         labels = torch.tensor([clip.label for clip in clips])
-        index = self._show(rows, vectors.reshape(*shape, -1), labels)
+        shown = [start.video_index for start in starts]
+        index = self._show(rows, shown, vectors.reshape(*shape, -1), labels)
         self._glance_maps[index] = maps.reshape(*shape, *source.map_shape)
         self._frames[index] = frames
 
@@ -132,6 +142,7 @@ class LiveEpisodes(RecognizerEpisodes):
             offsets.repeat_interleave(count, dim=0),
             patch_size=source.patch_size,
             index=index,
+            focus_size=source.focus_size,
         )
         each: Tensor = vectors.unflatten(0, (-1, count))
         return each.mean(dim=1)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
+from adafocus_env.features.judges import Judges
 from adafocus_env.memory import check_room
 from adafocus_env.networks.glancer import freeze
 from adafocus_env.networks.loading import AnyRecognizer
@@ -138,6 +139,7 @@ class RecognizerSource(FeatureSource):
         num_decisions: T.
         map_shape: `(C, h, w)` of an observation that is a map.
         patch_size: P; None takes the recognizer's.
+        judges: other classifiers, see `Judges`; None: the recognizer's own.
         observation: `"map"` or `"vector"` (the pooled map).
 
     Raises:
@@ -152,6 +154,7 @@ class RecognizerSource(FeatureSource):
         num_decisions: int,
         map_shape: tuple[int, int, int],
         patch_size: int | None,
+        judges: Judges | None = None,
         observation: str,
     ):
         config = recognizer.config
@@ -161,7 +164,10 @@ class RecognizerSource(FeatureSource):
         if observation not in ("map", "vector"):
             raise ValueError(f"observation is 'map' or 'vector', not {observation!r}")
         freeze(recognizer)
+        if judges is not None:
+            judges.check(recognizer, len(videos))
         self.recognizer = recognizer
+        self.judges = judges
         self.videos = videos
         self.num_videos = len(videos)
         self.num_decisions = num_decisions
@@ -201,6 +207,8 @@ class RecognizerEpisodes(EpisodeFeatures):
     def __init__(self, source: RecognizerSource, num_rows: int):
         shape = (num_rows, source.num_decisions, source.map_shape[0])
         self._recognizer = source.recognizer
+        self._judges = source.judges
+        self._shown = [0] * num_rows  # videos
         self._frames_per_decision = source.recognizer.focus_group
         self.glance_vectors = torch.zeros(shape, device=source.device)
         self._context = torch.zeros_like(self._recognizer.glance_context(self.glance_vectors))
@@ -211,9 +219,13 @@ class RecognizerEpisodes(EpisodeFeatures):
         """Nothing can be loaded ahead."""
 
     @torch.no_grad()
-    def _show(self, rows: Sequence[int], glance_vectors: Tensor, labels: Tensor) -> Tensor:
-        """Put glance vectors `(M, T, C)` and labels into rows; returns these on the device."""
+    def _show(
+        self, rows: Sequence[int], videos: Sequence[int], glance_vectors: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Put videos, glance vectors `(M, T, C)` and labels into rows; these on the device."""
         index = torch.as_tensor(list(rows), device=self.labels.device)
+        for row, video in zip(rows, videos, strict=True):
+            self._shown[row] = video
         self.glance_vectors[index] = glance_vectors
         self._context[index] = self._recognizer.glance_context(glance_vectors)
         self.labels[index] = labels.to(self.labels.device)
@@ -228,7 +240,10 @@ class RecognizerEpisodes(EpisodeFeatures):
     ) -> tuple[Tensor, Tensor]:
         """One decision of (row, step) pairs."""
         context = self._context_of(rows, steps)
-        return self._recognizer.classify_step(context, patch_vectors, state)
+        if self._judges is None:
+            return self._recognizer.classify_step(context, patch_vectors, state)
+        videos = [self._shown[row] for row in rows.tolist()]
+        return self._judges.classify_step(videos, context, patch_vectors, state)
 
     @torch.no_grad()
     def classify_each(
@@ -236,12 +251,17 @@ class RecognizerEpisodes(EpisodeFeatures):
     ) -> Tensor:
         """One decision of (row, step) pairs under several patches."""
         context = self._context_of(rows, steps)
-        return self._recognizer.classify_each(context, patch_vectors, state)
+        if self._judges is None:
+            return self._recognizer.classify_each(context, patch_vectors, state)
+        videos = [self._shown[row] for row in rows.tolist()]
+        return self._judges.classify_each(videos, context, patch_vectors, state)
 
     @torch.no_grad()
     def classify_sequence(self, patch_vectors: Tensor) -> tuple[Tensor, Tensor]:
         """All decisions of all rows."""
-        return self._recognizer.classify_sequence(self._context, patch_vectors)
+        if self._judges is None:
+            return self._recognizer.classify_sequence(self._context, patch_vectors)
+        return self._judges.classify_sequence(self._shown, self._context, patch_vectors)
 
     def _image(self, frames: Tensor, step: int) -> npt.NDArray[np.uint8]:
         """The middle frame of a decision, from those of its clip `(T, 3, H, W)`."""

@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torchvision.transforms.v2.functional import resize
 
 from adafocus_env.networks.focuser import Focuser, crop_patches
 from adafocus_env.networks.glancer import Glancer
@@ -91,6 +92,7 @@ class FrozenNetworks:
         *,
         patch_size: int | None = None,
         index: Tensor | None = None,
+        focus_size: int | None = None,
     ) -> Tensor:
         """Cut patches and look at them; the arguments are those of `crop_patches`.
 
@@ -99,6 +101,7 @@ class FrozenNetworks:
             offsets: `(M, 2)`, M a multiple of the recognizer's `focus_group`.
             patch_size: None takes the recognizer's.
             index: `(M,)`.
+            focus_size: side that patches are resized to; None leaves them as they are.
 
         Returns:
             patch vectors `(M, F)`.
@@ -112,6 +115,8 @@ class FrozenNetworks:
         vectors = []
         for part in _parts(len(offsets), size, recognizer.device, recognizer.focus_group):
             patches = crop_patches(frames, offsets[part], size, index=index[part])
+            if focus_size not in (None, size):
+                patches = resize(patches, [focus_size, focus_size], antialias=True)
             vectors.append(network(self._network_input(patches)).float().mean(dim=(2, 3)))
         return torch.cat(vectors)
 

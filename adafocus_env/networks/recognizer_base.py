@@ -201,7 +201,7 @@ class RecognizerBase(nn.Module, ABC):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         family = {"format_version": FORMAT_VERSION, "family": self.config.family}
-        description = {**family, **asdict(self.config)}
+        description = {**family, **self.config.described()}
         with atomic_path(folder / WEIGHTS_FILE) as part:
             part.write_bytes(save(weights))  # not save_file, which makes files private
         write_json(folder / CONFIG_FILE, description)
@@ -239,7 +239,7 @@ class RecognizerBase(nn.Module, ABC):
 
     def fingerprint(self) -> str:
         """SHA-256 over the configuration and every weight: equal only for equal simulators."""
-        return _sha256(asdict(self.config), self.state_dict())
+        return _sha256(self.config.described(), self.state_dict())
 
     def glancer_fingerprint(self) -> str:
         """SHA-256 over what decides glance maps: stage 3, which trains the classifier, keeps it."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from adafocus_env.schema import Mean, Names, Spread, closed
 from adafocus_env.values import Frames, Side
+
+_NEW = object()
 
 
 @closed
@@ -42,6 +44,8 @@ class RecognizerSizes:
         *("pixel_mean", "pixel_std"),
     )
     focus_entries: ClassVar[tuple[str, ...]] = ("focuser", "pixel_mean", "pixel_std")
+    # Entries that came later, and what they mean where files and fingerprints lack them.
+    as_before: ClassVar[Mapping[str, Any]] = {"classifier": "gru"}
 
     class_names: Names
     num_frames: Frames = 16
@@ -81,6 +85,11 @@ class RecognizerSizes:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    def described(self) -> dict[str, Any]:
+        """All entries; without those that earlier versions had not, where they are as then."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if self.as_before.get(k, _NEW) != v}
 
 
 def placeholder_class_names(num_classes: int) -> tuple[str, ...]:

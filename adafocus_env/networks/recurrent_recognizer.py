@@ -1,4 +1,4 @@
-"""Recognizer: the ActivityNet family's glancer, focuser and recurrent classifier, with weights."""
+"""Recognizer: the ActivityNet family's glancer, focuser and classifier, with weights."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from adafocus_env.networks.classifier import RecurrentClassifier
+from adafocus_env.networks.classifier import MeanClassifier, RecurrentClassifier
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_base import RecognizerBase
 from adafocus_env.networks.recognizer_config import RecognizerSizes
 from adafocus_env.values import Units
+
+CLASSIFIERS: dict[str, type[RecurrentClassifier | MeanClassifier]] = {
+    "gru": RecurrentClassifier,
+    "mean": MeanClassifier,
+}
 
 
 @dataclass(frozen=True)
@@ -23,16 +28,25 @@ class RecognizerConfig(RecognizerSizes):
     Defaults are the published ActivityNet family (`adafocus_env/PUBLISHED.md`, Networks).
 
     Attributes:
-        hidden_dim: size of the classifier's state.
+        hidden_dim: size of the classifier's state, or of its hidden layer.
+        classifier: `"gru"` (published), or `"mean"`: see `MeanClassifier`.
     """
 
     family: ClassVar[str] = "recurrent"
 
     hidden_dim: Units = 1024
+    classifier: str = "gru"
+
+    def __post_init__(self) -> None:
+        """Check what later errors would explain badly."""
+        super().__post_init__()
+        if self.classifier not in CLASSIFIERS:
+            known = ", ".join(CLASSIFIERS)
+            raise ValueError(f"unknown classifier {self.classifier!r}; known are {known}")
 
 
 class Recognizer(RecognizerBase):
-    """The three networks of AdaFocus: every frame is a decision, and a GRU reads them in turn.
+    """The three networks of AdaFocus: every frame is a decision; a classifier reads them in turn.
 
     Args:
         config: sizes and names.
@@ -40,7 +54,7 @@ class Recognizer(RecognizerBase):
 
     config_type: ClassVar[type[RecognizerSizes]] = RecognizerConfig
     config: RecognizerConfig
-    classifier: RecurrentClassifier
+    classifier: RecurrentClassifier | MeanClassifier
 
     def __init__(self, config: RecognizerConfig):
         super().__init__()
@@ -49,13 +63,14 @@ class Recognizer(RecognizerBase):
             config.glancer, config.num_classes, activation_cap=config.activation_cap
         )
         self.focuser = Focuser(config.focuser, config.num_classes)
-        self.classifier = RecurrentClassifier(
+        self.classifier = CLASSIFIERS[config.classifier](
             self.glancer.num_channels + self.focuser.num_features,
             config.hidden_dim,
             config.num_classes,
             dropout=config.dropout,
         )
-        self.state_size = config.hidden_dim
+        mean = isinstance(self.classifier, MeanClassifier)
+        self.state_size = config.num_classes + 1 if mean else config.hidden_dim
         self._prepare()
 
     def frames_mismatch(self, num_frames: int, num_glance_frames: int | None) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from adafocus_env import limits
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
+from agents.baselines.motion import MotionAgent
 from agents.baselines.oracles import BeamOracle, GreedyOracle
 from agents.baselines.saliency import SaliencyAgent
 from agents.baselines.searching import ExpertAgent, RandomDiscs
@@ -36,19 +37,21 @@ class BaselineEntry:
     """One name.
 
     Attributes:
-        make: builds the agent.
+        make: builds the agent; None for what is no agent of one environment, see `why_not`.
         argument: what the number after the colon is, or None where there is no colon.
         at_most: largest such number.
         by_chance: whether another draw gives other looks.
         knows_label: an oracle: it tries every position or knows the picture, and is no policy that
             could be used.
+        why_not: why nothing makes it: the benchmark plays it.
     """
 
-    make: Make
+    make: Make | None
     argument: str | None = None
     at_most: int = limits.COUNT
     by_chance: bool = False
     knows_label: bool = False
+    why_not: str = ""
 
 
 def _fixed(core: EpisodeCore, position: int) -> FixedAgent:
@@ -59,6 +62,8 @@ def _fixed(core: EpisodeCore, position: int) -> FixedAgent:
         )
     return FixedAgent(actions_of_positions(core, np.array(position)))
 
+
+BEST_FIXED, CROSS_ORACLE, FULL_FRAME = "best_fixed", "cross_oracle", "full_frame"
 
 BASELINES: dict[str, BaselineEntry] = {
     "random": BaselineEntry(
@@ -75,6 +80,12 @@ BASELINES: dict[str, BaselineEntry] = {
         argument="WIDTH",
         at_most=1024,  # sequences, of each of which every position is tried
         knows_label=True,
+    ),
+    "motion": BaselineEntry(lambda core, _, __: MotionAgent(core)),
+    BEST_FIXED: BaselineEntry(None, why_not="its position is chosen on the training split"),
+    FULL_FRAME: BaselineEntry(None, argument="SIZE", why_not="its focuser sees whole frames"),
+    CROSS_ORACLE: BaselineEntry(
+        None, knows_label=True, why_not="two classifiers choose looks for each other"
     ),
     # Of glyphs_search alone.
     "expert": BaselineEntry(
@@ -131,6 +142,11 @@ def make_baseline(name: str, core: EpisodeCore, recognizer: AnyRecognizer) -> Ba
     entry = find_baseline(name)
     if entry is None:
         raise ValueError(f"unknown policies [{name!r}]; {known_names(name)}")
+    if entry.make is None:
+        raise ValueError(
+            f"{name} is no agent of one environment: {entry.why_not}; 'adafocus benchmark "
+            f"policies=[{name}]' plays it"
+        )
     number = int(name.partition(":")[2] or 0)
     return entry.make(core, recognizer, number)
 

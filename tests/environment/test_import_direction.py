@@ -18,6 +18,7 @@ FORBIDDEN = {
 # The rooms of `train`, each of which may import those before it.
 ROOMS = (
     *("config", "runs", "checkpoints", "data_tools", "evaluation", "stages", "tune"),
+    "pipeline",
     *("demo", "cli", "__main__"),
 )
 

@@ -10,8 +10,8 @@ from adafocus_env.networks import Recognizer
 from agents.policies.gru_policy import GruActorCriticPolicy
 from given_case import Case
 from train.config.compose import compose_command, read_config
+from train.stages.chosen_patches import ChosenPatchStage
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage
 from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.optim import make_optimizer
 

@@ -403,8 +403,9 @@ def benchmark_result(policy_row):
     def make(*policies, **entries):
         values = {
             "videos": 500, "split": "test", "seed": 3, "recognizer_sha256": "ab" * 32,
-            "dataset": "glyphs", "reward": "random", "metric": "top1", "num_frames": 2,
-            "frame_size": 40, "patch_size": 12, "map_rule": "standard", "map_labels": "all",
+            "verdict": None, "dataset": "glyphs", "reward": "random", "metric": "top1",
+            "num_frames": 2, "frame_size": 40, "patch_size": 12, "map_rule": "standard",
+            "map_labels": "all",
         }  # fmt: skip
         return {**values, "policies": list(policies) or [policy_row("random")], **entries}
 

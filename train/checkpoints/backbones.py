@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from adafocus_env import networks
 from adafocus_env.files import atomic_path, write_json
-from adafocus_env.networks import CheckpointError, Focuser, Glancer
+from adafocus_env.networks import AnyRecognizer, CheckpointError, Focuser, Glancer
 from adafocus_env.networks.weight_report import compare_weights
 from adafocus_env.networks.weights import read_weights
 from adafocus_env.schema import closed, read_checked
 from train.checkpoints.load import BACKBONE_CONFIG, find_part
 from train.checkpoints.published.files import read_published_part
 from train.checkpoints.published.weight_names import named_as_ours
+from train.config.keys import ConfigError
+from train.config.learning import PretrainedSection
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,26 @@ def load_backbone(network: Glancer | Focuser, name: str, path: str, part: str) -
         raise CheckpointError(f"{path} does not fit this {part} ({name}): {report}")
     network.load_state_dict({**own, **weights})
     log.info("%s: %s weights of the %s read", path, report.read, part)
+
+
+def load_pretrained(recognizer: AnyRecognizer, config: PretrainedSection) -> None:
+    """Load both backbones of a new recognizer, as `pretrained_glancer` and `_focuser` say.
+
+    Raises:
+        ConfigError: one of them is not named, or there are no weights at its path.
+        CheckpointError: as of `load_backbone`.
+    """
+    for part, name, path in (
+        ("glancer", config.glancer, config.pretrained_glancer),
+        ("focuser", config.focuser, config.pretrained_focuser),
+    ):
+        if path is None:
+            which = "true" if part == "glancer" else "false"
+            raise ConfigError(
+                f"{config.command} needs pretrained_{part}=RUN_FOLDER; "
+                f"'adafocus stage0 pretrain_glancer={which}' makes one"
+            )
+        load_backbone(getattr(recognizer, part), name, path, part)
 
 
 def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:

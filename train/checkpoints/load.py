@@ -29,7 +29,7 @@ ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files
 # Configuration keys that a loaded recognizer brings its own values for.
 _SIZES = (
     *("glancer", "focuser", "num_frames", "frame_size", "patch_size"),
-    *("glance_size", "glance_resize", "hidden_dim", "activation_cap"),
+    *("glance_size", "glance_resize", "hidden_dim", "classifier", "activation_cap"),
     *("num_glance_frames", "temporal_shift"),
 )
 

@@ -36,7 +36,9 @@ def recognizer_config(
         "activation_cap": config.activation_cap,
     }
     if config.family == RecognizerConfig.family:
-        return RecognizerConfig(hidden_dim=config.need("hidden_dim"), **shared)
+        return RecognizerConfig(
+            hidden_dim=config.need("hidden_dim"), classifier=config.classifier, **shared
+        )
     try:
         return ShiftRecognizerConfig(
             num_glance_frames=config.need("num_glance_frames"),
@@ -66,7 +68,7 @@ def video_options(config: VideosSection, *, training: bool, num_frames: int) -> 
     return VideoOptions(
         num_frames=num_frames,
         frame_size=config.frame_size,
-        augment=training,
+        augment=training and config.augment,
         crop=config.crop,
         fit=config.fit,
         flip=config.flip,

@@ -20,11 +20,13 @@ from train.config.learning import (
     AlgorithmSection,
     BackbonesSection,
     ClassifierSection,
+    CrossFitSection,
     FeaturesSection,
     GridSection,
     LooksSection,
     PlayedSection,
     PolicyFramesSection,
+    PretrainedSection,
     ScheduleSection,
     SelectSection,
     SkipCostSection,
@@ -41,7 +43,6 @@ from train.config.sections import (
     PolicySection,
     RecognizerSection,
     ResumeSection,
-    RunSection,
     Section,
     VideosSection,
     WorkersSection,
@@ -64,6 +65,41 @@ class DemoConfig(ClassesSection):
     """The demo."""
 
     ship: bool = key(False, "also write the stage-1 recognizer into the package's assets")
+
+
+@command(
+    "run",
+    "train.pipeline.run:run_all_stages",
+    "your own clips: a bank, stages 1 to 3, the comparison, cross-validated; experiment=small",
+    kind="parts",
+    parts=("bank", "stage1", "stage2", "stage3", "benchmark"),
+    sets=(
+        *("resume", "recognizer", "policy", "trust", "runs", "features", "bank_device", "split"),
+        *("cross_fit", "halves", "policies", "views", "policy_frames", "augment", "backbone_lr"),
+        *("train_gap", "conditional_exit", "skip_rate", "skip_cost", "locations"),
+        *("amp", "compile", "crops", "train_sampling", "observation", "reward"),
+        *("baseline_positions",),
+    ),
+)
+@dataclass(frozen=True, kw_only=True)
+class RunAllConfig(VideosSection, WorkersSection):
+    """All stages on a user's own clips."""
+
+    folds: int | None = key(
+        5,
+        "parts of all clips, each tested by what the others teach; null: the lists' own split",
+        at_least=2,
+    )
+    inner_folds: int = key(
+        4,
+        "parts of the training clips: they judge each other in rewards, and say how long to train",
+        at_least=2,
+    )
+    groups: str | None = path(
+        "FILE",
+        "lines of 'path group': clips of a person or a source video, which are never parted; null: "
+        "groups.txt beside the lists, if it is there",
+    )
 
 
 @command(
@@ -179,7 +215,9 @@ class Stage0Config(ResumeSection, BackbonesSection):
     processes=True,
 )
 @dataclass(frozen=True, kw_only=True)
-class Stage1Config(ResumeSection, BackbonesSection, ClassifierSection, LooksSection, GridSection):
+class Stage1Config(
+    ResumeSection, BackbonesSection, ClassifierSection, LooksSection, GridSection, FeaturesSection
+):
     """Stage 1."""
 
     patch_positions: Literal["pixel", "grid"] = key(
@@ -206,6 +244,7 @@ class Stage2Config(
     AlgorithmSection,
     ScheduleSection,
     PlayedSection,
+    CrossFitSection,
     PolicyFramesSection,
     PolicySection,
 ):
@@ -278,7 +317,7 @@ class Stage3Config(
     processes=True,
 )
 @dataclass(frozen=True, kw_only=True)
-class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, RunSection):
+class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, PretrainedSection):
     """The bank."""
 
     target: str | None = path(

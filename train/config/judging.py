@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from train.config.keys import key, path
-from train.config.learning import BatchSection, MetricsSection, PlayedSection
+from train.config.keys import ConfigError, key, path
+from train.config.learning import BatchSection, CrossFitSection, MetricsSection, PlayedSection
 from train.config.sections import PolicySection, ResumeSection, Section
 
 
@@ -21,8 +21,21 @@ class SplitSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgingSection(ResumeSection, PolicySection, BatchSection, SplitSection, PlayedSection):
+class JudgingSection(
+    ResumeSection, PolicySection, BatchSection, SplitSection, PlayedSection, CrossFitSection
+):
     """Policies on a split."""
+
+    halves: tuple[str, ...] | None = key(
+        None,
+        "of cross_oracle: two runs of stage 1, each on the training videos that the other one "
+        "leaves out",
+        written="[RUN,RUN]",
+    )
+
+    def _check(self) -> None:
+        if self.halves is not None and len(self.halves) != 2:
+            raise ConfigError(f"halves={list(self.halves)} must be two runs of stage 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +51,9 @@ class ComparisonSection(JudgingSection):
 
     policies: tuple[str, ...] = key(
         ("random", "center", "learned", "greedy_oracle"),
-        "also random_offsets, fixed:ACTION, sweep, saliency, beam_oracle:WIDTH, and with "
-        "dataset=glyphs_search expert, random_discs; NAME:RUN, several "
+        "also random_offsets, fixed:ACTION, best_fixed, motion, full_frame:SIZE, sweep, saliency, "
+        "beam_oracle:WIDTH, cross_oracle, and with dataset=glyphs_search expert, random_discs; "
+        "NAME:RUN, several "
         "times for several seeds; NAME@0.05:RUN or learned@0.05, told that a look costs 0.05; "
         "random_skip:AMOUNT:POLICY and uniform_skip:AMOUNT:POLICY: POLICY's looks in some frames, "
         "chosen blindly: a rate (uniform_skip: frames of a video), or as many as policy AMOUNT "

@@ -8,7 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from train.config.keys import ConfigError, key, path, recipe
-from train.config.sections import FRAMES, NewNetworksSection, PrecisionSection, Section
+from train.config.sections import (
+    FRAMES,
+    NewNetworksSection,
+    PrecisionSection,
+    RunSection,
+    Section,
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,12 @@ class ScheduleSection(BatchSection):
 
     epochs: int | None = recipe("length of training", at_least=1)
     eval_freq: int | None = recipe("epochs between evaluations on the validation split", at_least=1)
+    save_freq: int = key(
+        1,
+        "epochs between what an interrupted run goes on from; more where an epoch takes no time",
+        at_least=1,
+        identity="nothing",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +72,10 @@ class MetricsSection(Section):
 class SelectSection(MetricsSection):
     """Which weights are kept."""
 
-    select_by: Literal["top1", "map"] = key(
-        "top1", "weights are chosen by it on the validation split"
+    select_by: Literal["top1", "map", "confidence"] = key(
+        "top1",
+        "weights are chosen by it on the validation split; confidence: in the true class, mean "
+        "over the frames",
     )
 
 
@@ -84,8 +98,8 @@ class SupervisedSection(ScheduleSection, SelectSection, PrecisionSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackbonesSection(SupervisedSection, NewNetworksSection):
-    """Backbones that are trained, and from where."""
+class PretrainedSection(RunSection, NewNetworksSection):
+    """New networks, and where their backbones come from."""
 
     pretrained_glancer: str | None = path(
         "RUN|FILE",
@@ -95,6 +109,12 @@ class BackbonesSection(SupervisedSection, NewNetworksSection):
         "RUN|FILE",
         "run folder of stage0 pretrain_glancer=false, or such a file",
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackbonesSection(SupervisedSection, PretrainedSection):
+    """Backbones that are trained."""
+
     backbone_lr: float | None = recipe(
         "learning rate of glancer and focuser; stage1, 0: the focuser stays as it is", at_least=0
     )
@@ -216,6 +236,18 @@ class FeaturesSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossFitSection(Section):
+    """Who judges training videos."""
+
+    cross_fit: tuple[str, ...] | None = key(
+        None,
+        "runs of stage 1 on parts of the training videos: each of these is judged by the first of "
+        "them that has not learned from it; null: by the classifier of resume=",
+        written="[RUN,...]",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlayedSection(LoopSection, SkipCostSection, FeaturesSection, PrecisionSection):
     """The environment."""
 
@@ -251,7 +283,7 @@ class AlgorithmSection(LocationsSection):
     """The algorithm and what it sees."""
 
     algo: AlgoConfig = key(
-        help="algo.preset=demo|paper|tuned|loop: a set of gru_ppo's arguments; "
+        help="algo.preset=demo|paper|small|tuned|loop: a set of gru_ppo's arguments; "
         "algo.learning_rate=1e-3 ...: any argument of the algorithm; algo.class_path=pkg.Class: "
         "one of your own",
         written="NAME",

@@ -213,6 +213,11 @@ class VideosSection(ClassesSection, FrameRateSection, FitSection, ClipSection):
     eval_sampling: Literal["center", "test", "dense"] = key(
         "center", "of the frames of other clips; center: published validation"
     )
+    augment: bool = key(
+        True,
+        "training clips by chance: frames, crops, mirrored; false: as for evaluation, so that one "
+        "bank serves all splits",
+    )
     crop: bool = key(help="cut frames as published; false: they have the right size")
     flip: bool = key(help="mirror half of the training clips")
     crops: Literal["same", "independent"] = key(
@@ -240,6 +245,9 @@ class NetworksSection(ClipSection):
     focuser: str = key(help="backbone of the focuser", written="NAME")
     glance_size: int = key(help="side of a frame as the glancer sees it", **PIXELS)
     glance_resize: str = key(help="how it is made", written="nearest|area")
+    classifier: Literal["gru", "mean"] = key(
+        "gru", "recurrent: what reads the frames; mean: a hidden layer of hidden_dim, for few clips"
+    )
     hidden_dim: int | None = key(
         None, "recurrent: size of the classifier's state", at_least=1, at_most=limits.UNITS
     )
@@ -256,6 +264,11 @@ class NetworksSection(ClipSection):
     )
 
     def _check(self) -> None:
+        if self.family != "recurrent" and self.classifier != "gru":
+            raise ConfigError(
+                f"classifier={self.classifier} is for family=recurrent; leave it out, or choose "
+                "another model="
+            )
         for family, names in _OF_FAMILY.items():
             for name in names:
                 value = getattr(self, name)

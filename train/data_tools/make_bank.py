@@ -11,6 +11,8 @@ from rich.filesize import decimal
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankBuilder
+from adafocus_env.networks import AnyRecognizer
+from train.checkpoints.backbones import load_pretrained
 from train.checkpoints.load import check_classes, load_configured
 from train.config.commands import BankConfig
 from train.config.keys import ConfigError
@@ -25,7 +27,8 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
     """Build the bank of one split in `target/SPLIT`, or finish one that was begun.
 
     The training split's clips are drawn as stage 2 draws them; those of other splits as evaluation
-    does.
+    does. Where no earlier run has the networks, `pretrained_glancer=` and `pretrained_focuser=` do;
+    they are written to `recognizer/` of the run folder, with a classifier that knows nothing.
     """
     if config.target is None:
         raise ConfigError(f"bank needs target=FOLDER; the bank goes to FOLDER/{config.split}")
@@ -34,9 +37,9 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
         raise ConfigError(
             f"views={config.views} is for split=train: evaluation sees one clip of each video"
         )
-    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
     frames = config.policy_frames if training else None
     videos = context.open_split(config.split, training=training, num_frames=frames)
+    recognizer = _recognizer(config, context, tuple(videos.class_names))
     check_classes(recognizer, videos)
     sizes = recognizer.config
     builder = BankBuilder(
@@ -61,6 +64,29 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
         if processes.is_main:
             builder.finish()
     log.info("feature bank in %s; use it with features=bank:%s", builder.folder, config.target)
+
+
+def _recognizer(
+    config: BankConfig, context: RunContext[BankConfig], class_names: tuple[str, ...]
+) -> AnyRecognizer:
+    """Of an earlier run, or of pretrained backbones.
+
+    Raises:
+        ConfigError: both are named, or neither.
+    """
+    pretrained = config.pretrained_glancer or config.pretrained_focuser
+    if pretrained is None:
+        return load_configured(config.source_run, "resume", config, str(context.device))
+    if config.source_run is not None:
+        raise ConfigError(
+            f"resume={config.source_run} has backbones of its own; leave out pretrained_glancer "
+            "and pretrained_focuser, or resume"
+        )
+    recognizer = context.new_recognizer(class_names)
+    load_pretrained(recognizer, config)
+    if context.processes.is_main:
+        recognizer.save(context.folder / "recognizer")
+    return recognizer
 
 
 def _build(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from adafocus_env.files import write_json
@@ -15,7 +16,8 @@ from train.evaluation.report.page import write_page
 from train.evaluation.report.player import choose_videos
 from train.evaluation.report.text import write_csv, write_report
 from train.evaluation.report.video import write_policy_video
-from train.evaluation.results import measure
+from train.evaluation.results import Results, measure
+from train.evaluation.verdict import verdict
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
@@ -42,15 +44,44 @@ def run_benchmark(
     entries = read_entries(config)
     evaluator = Evaluator.open(entries, context)
     policies = [evaluator.load(entry) for entry in entries]
-    videos = evaluator.videos
-    in_player = choose_videos(len(videos), config.player_videos)
+    in_player = choose_videos(len(evaluator.videos), config.player_videos)
     results = measure(policies, evaluator, context, display)
-    sizes = evaluator.recognizer.config
+    return write_results(
+        results, context, display, in_player=in_player, brief=brief, other_tasks=other_tasks
+    )
+
+
+def write_results(
+    results: Results,
+    context: RunContext[BenchmarkConfig],
+    display: ProgressDisplay,
+    *,
+    in_player: Sequence[int],
+    brief: bool = False,
+    other_tasks: Sequence[Mapping[str, Any]] = (),
+    about: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Write and print what was measured.
+
+    Args:
+        results: of `measure`, or joined from folds.
+        context: of the benchmark.
+        display: where the tables are printed.
+        in_player: videos in the report's player.
+        brief: as of `run_benchmark`, like `other_tasks`.
+        other_tasks: likewise.
+        about: entries of `benchmark.json` that go before the evaluator's.
+    """
+    config, evaluator = context.config, results.evaluator
+    videos, entries = evaluator.videos, [item.entry for item in results.measured.values()]
+    sizes, same = evaluator.recognizer.config, results.rows(same_classifier=True)
     result = {
+        "verdict": verdict(same),
         "policies": results.rows(),
-        "policies_same_classifier": results.rows(same_classifier=True),
+        "policies_same_classifier": same,
         **evaluator.about(),
-        "metric": config.select_by,
+        **about,
+        "metric": "map" if config.select_by == "map" else "top1",  # what the figures show
         "num_frames": evaluator.env.num_decisions,
         "patch_size": sizes.patch_size,
         "frame_size": sizes.frame_size,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,15 @@ from stable_baselines3.common.policies import BasePolicy
 from adafocus_env.envs import ActiveVisionVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.blind_skipping import UNIFORM_SKIP, BlindSkipping
-from agents.baselines.registry import Baseline, make_baseline
-from agents.baselines.simple import RandomOffsets
+from agents.baselines.oracles import GreedyOracle
+from agents.baselines.registry import (
+    BEST_FIXED,
+    CROSS_ORACLE,
+    FULL_FRAME,
+    Baseline,
+    make_baseline,
+)
+from agents.baselines.simple import RandomOffsets, center_agent
 from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
 from agents.loops import check_loop_policy
@@ -23,15 +30,15 @@ from train.checkpoints.load import check_classes, load_configured, load_fitting_
 from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
 from train.config.learning import MetricsSection
+from train.evaluation import cross_oracle
 from train.evaluation.flops import Costs, inference_multiply_adds
+from train.evaluation.judged_split import JudgedSplit, find_best_fixed
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
 from train.evaluation.statistics import as_draws, each_draw
 from train.runs.context import RunContext
-from train.runs.environments import make_environment
 from train.runs.progress import ProgressDisplay
 
-_ROWS = 64
 _COUNTED_VIDEOS = 16
 
 
@@ -65,12 +72,15 @@ class PolicyResult:
         own: the same looks with the policy's own stage-3 classifier, or `common` without one.
         has_own: whether there was one.
         seconds: wall-clock time of `common`, decoding included.
+        random: random looks before the classifiers of `common`, where these are not the common
+            one; else None.
     """
 
     common: Evaluation
     own: Evaluation
     has_own: bool
     seconds: float
+    random: Evaluation | None = None
 
     @property
     def focused_share(self) -> float:
@@ -79,7 +89,7 @@ class PolicyResult:
 
     def same_classifier(self) -> PolicyResult:
         """As if there were no classifier of its own."""
-        return PolicyResult(self.common, self.common, has_own=False, seconds=self.seconds)
+        return replace(self, own=self.common, has_own=False)
 
     def seen(self) -> Evaluation:
         """Rewards by the common recognizer, all else by the policy's own."""
@@ -110,11 +120,13 @@ class Evaluator:
         training: bool = False,
     ):
         self.recognizer = recognizer
-        self.videos = context.open_split(split, training=training)
+        self._split = JudgedSplit(context, split, training=training)
+        self.videos = self._split.videos
         check_classes(recognizer, self.videos)
+        self._context = context
         self._config = context.config
-        self._rules = context.rules(split)
-        self.env = self._make_env(recognizer, len(self.videos))
+        self._best_fixed: int | None = None
+        self.env = self._split.env(recognizer, len(self.videos))
 
     @classmethod
     def open(cls, entries: Sequence[PolicyEntry], context: RunContext[JudgingSection]) -> Evaluator:
@@ -133,7 +145,14 @@ class Evaluator:
             ValueError: such as `fixed:49` on a grid of 49 positions.
         """
         config = self._config
-        if not entry.checkpoints:
+        if entry.stem in (BEST_FIXED, CROSS_ORACLE) and config.env != "patch":
+            raise ConfigError(f"{entry.stem} plays whole episodes, which a closed loop has not")
+        if entry.stem == CROSS_ORACLE and config.halves is None:
+            raise ConfigError(
+                "cross_oracle needs halves=[RUN,RUN], two runs of stage 1 on two halves of the "
+                "training videos; 'adafocus run' makes them"
+            )
+        if entry.baseline is not None and entry.baseline.make is not None:
             agent = make_baseline(entry.stem, self.env.core, self.recognizer)
             if isinstance(agent, RandomOffsets) and config.features != "live":
                 raise ConfigError(
@@ -176,9 +195,13 @@ class Evaluator:
             title: of the progress bar.
         """
         entry, seed = policy.entry, self._config.seed
-        draws = draws if entry.by_chance else 1
         count = len(self.videos) if videos is None else len(videos)
-        env = self.env if videos is None else self._make_env(self.recognizer, count)
+        if entry.stem == CROSS_ORACLE:
+            return self._cross_judged(display, videos, count, draws, title)
+        if entry.stem == BEST_FIXED and self._best_fixed is None:
+            self._best_fixed = find_best_fixed(self.recognizer, self._context, display, title)
+        draws = draws if entry.by_chance else 1
+        env = self._env_of(entry, count)
         policies: Sequence[BasePolicy | None] = policy.checkpoints or [None]
         episodes = count * draws * len(policies) * (1 if policy.own is None else 2)
         with display.part(f"{title}: {entry.name}", episodes) as progress:
@@ -205,7 +228,7 @@ class Evaluator:
             common = as_draws(parts)
             if policy.own is None:
                 return PolicyResult(common, common, has_own=False, seconds=seconds)
-            env = self._make_env(policy.own, count)
+            env = self._split.env_of(entry, policy.own, count)
             replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
             return PolicyResult(common, as_draws(replayed), has_own=True, seconds=seconds)
 
@@ -225,9 +248,10 @@ class Evaluator:
 
     def costs(self, policy: LoadedPolicy, focused_share: float) -> Costs:
         """What a policy costs that focuses on this share of the frames."""
-        agent = self._agent(self.env, policy.entry, policy.first)
-        counts = inference_multiply_adds(self.recognizer, agent, self.env)
-        looks = self.env.core.looks_per_frame
+        env = self._env_of(policy.entry, len(self.videos))
+        agent = self._agent(env, policy.entry, policy.first)
+        counts = inference_multiply_adds(self.recognizer, agent, env)
+        looks = env.core.looks_per_frame
         for part in counts.keys() - {"glancer"}:
             counts[part] *= looks
         every = counts["focuser"]
@@ -248,7 +272,7 @@ class Evaluator:
             "dataset": config.dataset,
             "reward": config.reward,
             "features": config.features,
-            "baseline_positions": self._rules["baseline_positions"],
+            "baseline_positions": self._split.rules["baseline_positions"],
             "recognizer_sha256": self.recognizer.fingerprint(),
             **self._map_rule,
         }
@@ -258,7 +282,7 @@ class Evaluator:
         if focused_share < 1.0:
             count = min(_COUNTED_VIDEOS, len(self.videos))
         videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
-        env = self._make_env(self.recognizer, 1)
+        env = self._env_of(entry, 1)
         agent = self._blindly(self._agent(env, entry, policy.first), entry, focused_share)
         seed, cost = self._config.seed, entry.skip_cost
         counted = executed_multiply_adds(
@@ -266,19 +290,37 @@ class Evaluator:
         )
         return counted / 1e9 / count
 
-    def _make_env(self, recognizer: AnyRecognizer, episodes: int) -> VectorEnvironment:
-        """The split before a recognizer, for `evaluate_agent`; not more rows than episodes."""
-        return make_environment(
-            self._config,
-            recognizer,
-            self.videos,
-            num_envs=min(self._config.batch_size or _ROWS, episodes),
-            autoreset_mode="disabled",
-            observation="map",
-            skip_cost=self._config.skip_cost,
-            reward=self._config.reward,  # without one nobody reads them
-            **self._rules,
-        )
+    def _env_of(self, entry: PolicyEntry, episodes: int) -> VectorEnvironment:
+        """As a policy sees the split before the common recognizer."""
+        if episodes == len(self.videos) and not entry.stem.startswith(FULL_FRAME):
+            return self.env
+        return self._split.env_of(entry, self.recognizer, episodes)
+
+    def _cross_judged(
+        self,
+        display: ProgressDisplay,
+        videos: Sequence[int] | None,
+        count: int,
+        draws: int,
+        title: str,
+    ) -> PolicyResult:
+        """Two classifiers' oracles, each judged by the other one."""
+        config, place = self._config, str(self.recognizer.device)
+        halves = [
+            self._split.open_env(load_configured(run, "halves", config, place), count)
+            for run in config.halves or ()
+        ]
+        began = time.perf_counter()
+        with display.part(f"{title}: {CROSS_ORACLE}", count * cross_oracle.EPISODES) as progress:
+            found = cross_oracle.cross_oracle(
+                halves,
+                seed=config.seed,
+                draws=draws,
+                videos=videos,
+                progress=lambda done: progress.advance(count=done),
+            )
+        took = time.perf_counter() - began
+        return PolicyResult(found.oracle, found.oracle, False, took, found.random)
 
     def _focused_shares(
         self, entry: PolicyEntry, before: Mapping[str, PolicyResult]
@@ -298,7 +340,16 @@ class Evaluator:
         self, env: VectorEnvironment, entry: PolicyEntry, learned: BasePolicy | None
     ) -> Baseline | BasePolicy:
         """Who says where to look in an environment."""
-        return make_baseline(entry.stem, env.core, self.recognizer) if learned is None else learned
+        if learned is not None:
+            return learned
+        if entry.stem == CROSS_ORACLE:
+            return GreedyOracle(env.core)
+        if entry.stem == BEST_FIXED:
+            position = self._best_fixed or 0  # any, where only the cost is asked for
+            return make_baseline(f"fixed:{position}", env.core, self.recognizer)
+        if entry.stem.partition(":")[0] == FULL_FRAME:
+            return center_agent(env.core)
+        return make_baseline(entry.stem, env.core, self.recognizer)
 
     def _blindly(
         self, agent: Baseline | BasePolicy, entry: PolicyEntry, share: float

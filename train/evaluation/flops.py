@@ -100,14 +100,19 @@ def run_flops(config: FlopsConfig, display: ProgressDisplay) -> None:
 
 
 def multiply_adds(
-    recognizer: AnyRecognizer, policy: BasePolicy | None = None
+    recognizer: AnyRecognizer, policy: BasePolicy | None = None, *, focus_size: int | None = None
 ) -> Mapping[str, float]:
     """Multiply-adds of one video by part: glancer, focuser, classifier, and policy if there is one.
 
     The recognizer's are those of `recognizer_costs`, the policy's are counted likewise; the reward
     baseline's patch is not part of inference.
+
+    Args:
+        recognizer: whose networks.
+        policy: None for none.
+        focus_size: side of what the focuser sees in pixels; None: the recognizer's patches.
     """
-    each = recognizer_costs(recognizer.config)
+    each = recognizer_costs(recognizer.config, focus_size)
     counts = {"glancer": each.glance, "focuser": each.patch, "classifier": each.decision}
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         if isinstance(policy, GruActorCriticPolicy):
@@ -147,7 +152,12 @@ def inference_multiply_adds(
     """
     if isinstance(agent, BasePolicy):
         return dict(multiply_adds(recognizer, agent))
-    counts = dict(multiply_adds(recognizer))
+    source = env.core.source
+    counts = dict(
+        multiply_adds(
+            recognizer, focus_size=getattr(source, "focus_size", None) or source.patch_size
+        )
+    )
     beam = agent.width if isinstance(agent, BeamOracle) else 1
     if isinstance(agent, Oracle):
         counts["focuser"] *= env.core.grid.num_actions

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from agents.baselines.registry import BEST_FIXED
 from agents.evaluation import Evaluation
 from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
@@ -21,7 +22,7 @@ from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
 # What paired differences and the regret are taken to.
-_REFERENCES = ("random", "center")
+_REFERENCES = ("random", "center", BEST_FIXED, "motion")
 _ORACLE = "greedy_oracle"
 _SEED_FIELDS = ("return_mean", "reward_mean", "top1", "map")
 
@@ -116,9 +117,12 @@ class Results:
         """Differences to others on the same videos."""
         entries = {other: item.entry for other, item in self.measured.items()}
         here = results[name]
-        others = [other for other in compared_with(name, entries) if other in results]
+        others = compared_with(name, entries)
+        seen = {other: results[other].seen() for other in others}
+        if here.random is not None:  # no other looks were before the same classifiers
+            others, seen = ["random"], {"random": here.random}
         regret = None
-        if _ORACLE in results and name != _ORACLE:
+        if _ORACLE in results and name != _ORACLE and here.random is None:
             regret = difference_to(results[_ORACLE].common, here.common)["return"]
         blind: dict[str, str] = {}
         for other in others:
@@ -126,9 +130,7 @@ class Results:
             if frames is not None:
                 blind.setdefault(frames.way, other)
         return {
-            "differences": {
-                other: difference_to(here.seen(), results[other].seen()) for other in others
-            },
+            "differences": {name: difference_to(here.seen(), seen[name]) for name in others},
             "blind_references": blind,
             "regret": regret,
         }
@@ -232,7 +234,7 @@ def compared_with(name: str, entries: Mapping[str, PolicyEntry]) -> list[str]:
     A learned policy is also compared with each learned one that is named after it, and any policy
     with those that focus on as many frames without having seen them.
     """
-    wanted = list(_REFERENCES)
+    wanted = [reference for reference in _REFERENCES if reference in entries]
     if entries[name].checkpoints:
         after = list(entries)[list(entries).index(name) + 1 :]
         wanted += [other for other in after if entries[other].checkpoints]

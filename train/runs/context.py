@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,11 +12,12 @@ import torch
 
 from adafocus_env.data import Videos
 from adafocus_env.features import open_bank
+from adafocus_env.files import read_json, write_json
 from adafocus_env.networks import AnyRecognizer, build_recognizer
 from train.config.builders import open_split, recognizer_config
-from train.config.learning import BackbonesSection, PlayedSection
+from train.config.learning import PlayedSection, PretrainedSection
 from train.config.sections import RunSection
-from train.runs.folder import STATE_FILE, refuse_to_lose
+from train.runs.folder import STATE_FILE, VALIDATION_FILE, refuse_to_lose
 from train.runs.processes import Processes, describe
 from train.runs.saved_config import save_config
 
@@ -56,6 +58,8 @@ class RunContext(Generic[C]):
         log.info("%s %s in %s", "continuing" if going_on else "starting", config.command, folder)
         log.info("running on %s", describe(self.processes))
         if self.processes.is_main:
+            if not going_on:
+                (folder / VALIDATION_FILE).unlink(missing_ok=True)
             save_config(config, folder)
 
     @cached_property
@@ -69,6 +73,15 @@ class RunContext(Generic[C]):
         """A TensorBoard value, written by the main process."""
         if self.processes.is_main:
             self._writer.add_scalar(name, value, step)
+
+    def note_evaluation(self, epochs: int, values: Mapping[str, float]) -> None:
+        """Keep what an evaluation after some epochs has found, in `validation.json`."""
+        if not self.processes.is_main:
+            return
+        file = self.folder / VALIDATION_FILE
+        before = read_json(file)["evaluations"] if file.is_file() else []
+        kept = [one for one in before if one["epochs"] < epochs]  # a continued run repeats some
+        write_json(file, {"evaluations": [*kept, {"epochs": epochs, **values}]})
 
     def open_split(
         self, split: str, *, training: bool = False, num_frames: int | None = None
@@ -112,7 +125,7 @@ class RunContext(Generic[C]):
         }
 
     def new_recognizer(
-        self: RunContext[BackbonesSection], class_names: tuple[str, ...]
+        self: RunContext[PretrainedSection], class_names: tuple[str, ...]
     ) -> AnyRecognizer:
         """A recognizer of the configured family with new weights, drawn from the run's seed."""
         torch.manual_seed(self.config.seed)

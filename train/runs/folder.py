@@ -24,6 +24,7 @@ from train.runs.saved_config import (
 STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
+VALIDATION_FILE = "validation.json"  # what the validation split said after some of the epochs
 OUTPUTS = Path("outputs")
 _RECORDS = (CONFIG_FILE, LOCK_FILE, "tensorboard")
 

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import AnyRecognizer, crop_patches, freeze
-from train.checkpoints.backbones import load_backbone
+from train.checkpoints.backbones import load_pretrained
+from train.checkpoints.judges import write_trained_on
 from train.config.commands import Stage1Config
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
+from train.stages.chosen_patches import ChosenPatchStage, choose_patches, open_split_or_bank
 from train.stages.supervised.data import Batch, Chance
 from train.stages.supervised.loop import train_stage
 from train.stages.supervised.stage import StepLoss
@@ -103,37 +105,38 @@ def run_stage1(
 ) -> None:
     """Train focuser and classifier and write the recognizer to `recognizer/` of the run folder.
 
-    With `backbone_lr=0` the focuser stays as stage 0 made it.
+    With `backbone_lr=0` the focuser stays as stage 0 made it. With `features=bank:PATH` so does it,
+    and the classifier learns alone, on random positions of the bank. Beside the recognizer is
+    written what it has learned from.
     """
     train_videos = context.open_split("train", training=True)
-    val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
-    for part, name, path in (
-        ("glancer", config.glancer, config.pretrained_glancer),
-        ("focuser", config.focuser, config.pretrained_focuser),
-    ):
-        if path is None:
-            which = "true" if part == "glancer" else "false"
+    load_pretrained(recognizer, config)
+    sizes, fc_lr = recognizer.config, config.need("fc_lr")
+    grid = PatchGrid(config.grid_size, sizes.frame_size, sizes.patch_size)
+    train_split = open_split_or_bank("train", recognizer, grid, context)
+    val_split = open_split_or_bank("val", recognizer, grid, context)
+    stage: StepLoss
+    if config.features == "live":
+        stage = RandomPatchStage(
+            recognizer,
+            config.need("backbone_lr") or None,
+            fc_lr,
+            skip_rate=config.skip_rate,
+            grid=grid if config.patch_positions == "grid" else None,
+            looks_per_frame=config.looks_per_frame,
+        )
+    else:
+        if config.looks_per_frame > 1:
             raise ConfigError(
-                f"stage1 needs pretrained_{part}=RUN_FOLDER; "
-                f"'adafocus stage0 pretrain_glancer={which}' makes one"
+                f"looks_per_frame={config.looks_per_frame} is for features=live; leave it out"
             )
-        load_backbone(getattr(recognizer, part), name, path, part)
-    grid = PatchGrid(config.grid_size, config.frame_size, config.patch_size)
-    stage = RandomPatchStage(
-        recognizer,
-        config.need("backbone_lr") or None,
-        config.need("fc_lr"),
-        skip_rate=config.skip_rate,
-        grid=grid if config.patch_positions == "grid" else None,
-        looks_per_frame=config.looks_per_frame,
-    )
-    train_stage(
-        "stage 1: random patches",
-        stage,
-        train_videos,
-        val_videos,
-        context,
-        display,
-        lambda: recognizer.save(context.folder / "recognizer"),
-    )
+        choose = choose_patches("random", grid, recognizer)
+        stage = ChosenPatchStage(recognizer, choose, fc_lr, skip_rate=config.skip_rate)
+
+    def write() -> None:
+        recognizer.save(context.folder / "recognizer")
+        write_trained_on(context.folder, train_videos)
+
+    title = "stage 1: random patches"
+    train_stage(title, stage, train_split, val_split, context, display, write)

@@ -15,6 +15,7 @@ from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.resume import part_of_state, restore_training_state, why_not_continued
+from train.checkpoints.judges import load_judges
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.commands import Stage2Config
 from train.config.keys import ConfigError
@@ -66,6 +67,10 @@ def run_stage2(
     check_classes(recognizer, val_videos)
     batch_size = config.need("batch_size")
     rules = {split: context.rules(split) for split in ("train", "val")}
+    if config.cross_fit is not None:
+        place = str(context.device)
+        for split, videos in (("train", train_videos), ("val", val_videos)):
+            rules[split]["judges"] = load_judges(config.cross_fit, videos, config, place)
     rows = processes.share_of(batch_size)
     env = _make_env(
         recognizer, train_videos, config, rows, observation=config.observation, **rules["train"]

@@ -200,7 +200,7 @@ def test_rewards_of_the_shipped_recognizer_equal_the_unfolded_networks_and_bf16_
     def glance(self, frames):
         return self.recognizer.glance(frames)
 
-    def focus(self, frames, offsets, *, patch_size, index):
+    def focus(self, frames, offsets, *, patch_size, index, focus_size=None):
         return self.recognizer.focus(crop_patches(frames, offsets, patch_size, index=index))
 
     monkeypatch.setattr(FrozenNetworks, "glance", glance)

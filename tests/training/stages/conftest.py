@@ -6,9 +6,9 @@ from torch import nn
 
 from adafocus_env.envs import PatchGrid
 from train.runs.processes import Processes
+from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
 from train.stages.supervised.data import Batch
 from train.stages.supervised.loop import train_one_epoch
 from train.stages.supervised.optim import make_optimizer, make_scheduler

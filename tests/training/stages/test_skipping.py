@@ -15,8 +15,8 @@ from agents.policies.policy_files import load_policy, save_policy
 from train.config.keys import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
 from train.evaluation.report.figures import _families
+from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
 from train.stages.supervised.data import Chance
 
 GRID = PatchGrid(4, 40, 12)

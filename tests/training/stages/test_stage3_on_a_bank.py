@@ -6,7 +6,7 @@ import torch
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankFeatures
 from agents.policies.policy_files import save_policy
-from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
+from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.supervised.data import clips_of, load_batches
 
 GRID = PatchGrid(4, 40, 12)

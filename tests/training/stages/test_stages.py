@@ -11,9 +11,9 @@ from adafocus_env.networks import CheckpointError, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
+from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.stage0_backbones import BackboneStage
 from train.stages.stage1_random_patches import RandomPatchStage
-from train.stages.stage3_classifier import ChosenPatchStage, choose_patches
 from train.stages.supervised.data import Chance, clips_of
 from train.stages.supervised.validation import Validation
 

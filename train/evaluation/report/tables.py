@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
+from agents.baselines.registry import BEST_FIXED, CROSS_ORACLE
 from train.evaluation.diagnostics import COLLAPSE_SHARE, diagnostic_warnings
 
 Policy = Mapping[str, Any]
@@ -57,6 +58,16 @@ _DIFFERENCES: dict[str, Cell] = {
     "95 % ": lambda policy: _difference_interval(policy, "center"),
     "regret": lambda policy: short(policy["regret"]["mean"], 2) if policy["regret"] else "",
 }
+_CONFIDENCE: dict[str, Cell] = {
+    "policy": lambda policy: str(policy["name"]),
+    "conf": lambda policy: short(policy["confidence_mean"], 3),
+    "- random": lambda policy: _difference(policy, "random", "confidence"),
+    "95 %": lambda policy: _difference_interval(policy, "random", "confidence"),
+    "- best_fixed": lambda policy: _difference(policy, BEST_FIXED, "confidence"),
+    "95 % ": lambda policy: _difference_interval(policy, BEST_FIXED, "confidence"),
+    "- motion": lambda policy: _difference(policy, "motion", "confidence"),
+    "95 %  ": lambda policy: _difference_interval(policy, "motion", "confidence"),
+}
 _SKIPPING: dict[str, Cell] = {
     "policy": lambda policy: str(policy["name"]),
     "focused": lambda policy: short(policy["kept_share"], 3),
@@ -105,6 +116,10 @@ def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
         ),
         _table("Diagnostics and cost", _DIAGNOSTICS, policies, _DIAGNOSTICS_NOTE.format(entropy)),
     ]
+    if any(policy["name"] in (BEST_FIXED, CROSS_ORACLE) for policy in policies):
+        same = result["policies_same_classifier"]
+        title = "Confidence in the true class, all with the same classifier"
+        tables.insert(0, _table(title, _CONFIDENCE, same, _CONFIDENCE_NOTE))
     if any(policy["kept_share"] < 1.0 for policy in policies):
         tables.insert(0, _table("Skipping frames", _SKIPPING, policies, _SKIP_NOTE))
     tables += [_seed_table(policies)] if any(p["over_seeds"] for p in policies) else []
@@ -122,6 +137,14 @@ _SKIP_NOTE = (
 _DIFFERENCE_NOTE = (
     "Paired: each video with itself; 95 % bootstrap intervals over videos. Regret is how much more "
     "the greedy oracle earns."
+)
+_CONFIDENCE_NOTE = (
+    "Mean over frames and videos; differences are paired on the same videos, with 95 % bootstrap "
+    "intervals. best_fixed is the position that is best on the training split; motion looks where "
+    "consecutive frames differ most; full_frame:SIZE is the focuser on the whole frame, resized, "
+    "before a classifier that learned on patches; cross_oracle: of two classifiers of two halves "
+    "of the training groups each chooses, with the label, for the other one to judge, and random "
+    "looks are judged by the same two."
 )
 _DIAGNOSTICS_NOTE = (
     "Entropy of the positions in bits (uniform: {:.2f}); top: share of the commonest position; "
@@ -210,14 +233,14 @@ def _skip_difference(policy: Policy, way: str) -> str:
     return f"{short(found['mean'], 2)} {interval(found['ci95'], 2)}"
 
 
-def _difference(policy: Policy, name: str) -> str:
+def _difference(policy: Policy, name: str, of: str = "return") -> str:
     found = policy["differences"].get(name)
-    return "" if found is None else short(found["return"]["mean"], 3)
+    return "" if found is None else short(found[of]["mean"], 3)
 
 
-def _difference_interval(policy: Policy, name: str) -> str:
+def _difference_interval(policy: Policy, name: str, of: str = "return") -> str:
     found = policy["differences"].get(name)
-    return "" if found is None else interval(found["return"]["ci95"], 2)
+    return "" if found is None else interval(found[of]["ci95"], 2)
 
 
 def _seed_table(policies: Sequence[Policy]) -> TextTable:

@@ -40,9 +40,12 @@ def write_report(
     learned = {policy["name"] for policy in result["policies"] if policy["learned"]}
     for table in tables if brief else [*tables, *more]:
         console.print(_rich_table(table, console.width, learned))
+    if result["verdict"] is not None:
+        console.print(f"\n{result['verdict']}", markup=False, highlight=False)
     for line in warned:
         console.print(f"warning: {line}", style="yellow", markup=False, highlight=False)
     lines = ["# Benchmark", "", context_line(result), ""]
+    lines += [] if result["verdict"] is None else [result["verdict"], ""]
     lines += [f"**Warning:** {line}\n" for line in warned]
     for table in tables:
         lines += _markdown(table)

@@ -76,6 +76,7 @@ class KeepBestPolicy(BaseCallback):
         self._steps_per_epoch = steps_per_epoch
         self._eval_freq: int = context.config.need("eval_freq")
         self._epochs: int = context.config.need("epochs")
+        self._save_freq = context.config.save_freq
         self._progress = progress
         self._looks = looks
         self._pictures = pictures
@@ -122,7 +123,8 @@ class KeepBestPolicy(BaseCallback):
         if epoch // self._eval_freq > before // self._eval_freq or epoch == self._epochs:
             mean_return, note = self._evaluate(epoch)
         self.epochs_done = epoch
-        if self._resumable:
+        due = epoch // self._save_freq > before // self._save_freq or epoch == self._epochs
+        if self._resumable and due:
             self._save()
         self._progress.advance(note, count=epoch - before)
         if mean_return is not None and self._on_evaluation is not None:
@@ -142,6 +144,7 @@ class KeepBestPolicy(BaseCallback):
         names = ("return", "top1", "confidence", "baseline_confidence")
         for name, value in zip(names, everywhere, strict=True):
             self.logger.record(f"val/{name}", value)
+        self._context.note_evaluation(epoch, dict(zip(names, everywhere, strict=True)))
         mean_return, top1 = everywhere[:2]
         self._show(evaluation, epoch)
         self.logger.dump(self.num_timesteps)

@@ -175,14 +175,17 @@ class _Fitting:
         note = f"loss {loss:.3f}"
         if (epoch + 1) % config.need("eval_freq") == 0 or epoch + 1 == self._epochs:
             score = self._validation.score(epoch)
-            for name in ("top1", "top5", "map"):
-                context.record(f"val/{name}", getattr(score, name), epoch)
+            values = {name: value for name, value in asdict(score).items() if name != "epoch"}
+            for name, value in values.items():
+                context.record(f"val/{name}", value, epoch)
+            context.note_evaluation(epoch + 1, values)
             log.info("of %d epochs, loss %.4f: %s", self._epochs, loss, score)
             note = f"{note}, val top-1 {score.top1:.3f}, mAP {score.map:.3f}"
             if self.best is None or self._rank(score) > self._rank(self.best):
                 self.best, self.best_weights = score, self._stage.trained_state()
         self.next_epoch = epoch + 1
-        self._save()
+        if self.next_epoch % config.save_freq == 0 or self.next_epoch == self._epochs:
+            self._save()
         return note
 
     def _rank(self, score: Score) -> float:

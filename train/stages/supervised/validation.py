@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,17 +20,21 @@ from train.stages.supervised.stage import Stage
 
 @dataclass(frozen=True)
 class Score:
-    """What the validation split says of an epoch; rates are 0..1, the epoch counts from 0."""
+    """What the validation split says of an epoch; rates are 0..1, the epoch counts from 0.
+
+    The confidence is that in the true class, mean over the frames.
+    """
 
     epoch: int
     top1: float
     top5: float
     map: float
+    confidence: float = math.nan  # states of earlier versions do not have it
 
     def __str__(self) -> str:
         return (
             f"epoch {self.epoch + 1}, val top-1 {self.top1:.3f}, top-5 {self.top5:.3f}, "
-            f"mAP {self.map:.3f}"
+            f"mAP {self.map:.3f}, confidence {self.confidence:.3f}"
         )
 
 
@@ -61,19 +66,22 @@ class Validation:
         """The score of the stage as it is now."""
         config = self._context.config
         self._stage.set_training(False)
-        own = [
-            item
-            for indices, logits in self._logits()
-            for item in zip(indices, self._stage.final(logits).float().cpu(), strict=True)
-        ]
+        labels = torch.as_tensor(self._clips.videos.labels)
+        own: list[tuple[int, Tensor, float]] = []
+        for indices, logits in self._logits():
+            steps = logits.float().softmax(dim=2).cpu()
+            true = steps.gather(2, labels[indices, None, None].expand(*steps.shape[:2], 1))
+            finals = self._stage.final(logits).float().cpu()
+            own += zip(indices, finals, true.mean(dim=(1, 2)).tolist(), strict=True)
         gathered = sorted(self._context.processes.gather(own), key=lambda item: item[0])
         values = classification_metrics(
-            torch.stack([logits for _, logits in gathered]).numpy(),
+            torch.stack([logits for _, logits, _ in gathered]).numpy(),
             self._clips.videos.label_sets,
             map_rule=config.map_rule,
             map_labels=config.map_labels,
         )
-        return Score(epoch, values["top1"], values["top5"], values["map"])
+        confidence = sum(true for _, _, true in gathered) / len(gathered)
+        return Score(epoch, values["top1"], values["top5"], values["map"], confidence)
 
     def _logits(self) -> Iterator[tuple[list[int], Tensor]]:
         """Indices and `(n, T, K)` logits of this process's videos, batch by batch."""

@@ -1,0 +1,74 @@
+"""MotionAgent: looks where the picture changes most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from adafocus_env.envs import EpisodeCore
+from agents.baselines.simple import State, actions_of_positions
+
+
+class MotionAgent:
+    """The patch in which a frame differs most from the sampled frame before.
+
+    Nothing is learned for it and it knows no label; it is hard to beat where the camera stands
+    still. A position's score is the sum of the absolute differences of grey values under its patch;
+    the first of equal positions is taken. The first frame is compared with the second one, so in
+    that frame it knows more than a policy could; a clip of one frame is looked at in the first
+    position.
+
+    It sees the frames of the core's rows, so it must be asked from their first frame on. A bank
+    holds none: then the videos are read.
+
+    Args:
+        core: the running episodes.
+    """
+
+    def __init__(self, core: EpisodeCore):
+        self._core = core
+        self._plan = np.zeros((core.num_rows, core.num_decisions), np.int64)
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """The look of each row's next frame; the state counts its frames."""
+        rows = np.arange(len(observation))
+        frames = np.zeros(len(rows), np.int64) if state is None else state[0]
+        if episode_start is not None:
+            frames = np.where(episode_start, 0, frames)
+        for row in rows[frames == 0].tolist():
+            self._plan[row] = self._looks(row)
+        return actions_of_positions(self._core, self._plan[rows, frames]), (frames + 1,)
+
+    def _looks(self, row: int) -> npt.NDArray[np.int64]:
+        """`(T,)` positions for the clip in a row."""
+        core = self._core
+        clip = np.stack([core.features.frame(row, step) for step in range(core.num_decisions)])
+        grey = torch.from_numpy(clip).double().mean(dim=3)
+        offsets, size = core.grid.all_offsets(), core.source.patch_size
+        scores = patch_sums(frame_differences(grey), offsets, patch_size=size)
+        return scores.argmax(dim=1).numpy()
+
+
+def frame_differences(frames: Tensor) -> Tensor:
+    """`(T, H, W)` absolute differences to the frame before; of the first frame to the second."""
+    if len(frames) == 1:
+        return torch.zeros_like(frames)
+    changes = frames.diff(dim=0).abs()
+    return torch.cat([changes[:1], changes])
+
+
+def patch_sums(maps: Tensor, offsets: Tensor, *, patch_size: int) -> Tensor:
+    """`(T, A)` sums over the patches at `(A, 2)` (top, left) offsets of maps `(T, H, W)`."""
+    sums = torch.nn.functional.pad(maps.cumsum(dim=1).cumsum(dim=2), (1, 0, 1, 0))
+    (top, left), (bottom, right) = offsets.T, (offsets + patch_size).T
+    return sums[:, bottom, right] - sums[:, top, right] - sums[:, bottom, left] + sums[:, top, left]

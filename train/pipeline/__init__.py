@@ -1,0 +1,1 @@
+"""Whole runs: all stages and the benchmark, one after the other and side by side."""
