@@ -8,13 +8,14 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json
 
 _LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
+_PROBE = 2**20  # bytes; a full disk may have room for a few
 _LONGEST_LINE = 200  # letters
 _HASH_BLOCK = 2**24
 _SEAL = b"\nsha256 "
@@ -30,6 +31,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     On an error the temporary file is removed and `path` is left as it was. In a folder that others
     write to, too, nobody can put a link under the name beforehand: it cannot be guessed.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written for another reason; it names
+            `path`, whatever a library that wrote the file said of that.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
@@ -38,14 +43,55 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         part.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None or str(error.filename).startswith(str(part)):
+            error.filename = str(path)
+        raise
+    except Exception as error:  # of torch, OpenCV, safetensors: what they say is not why
+        refusal = refusal_to_write(part)
+        if refusal is None:
+            raise
+        refusal.filename = str(path)
+        raise refusal from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system say which file it is about, which those of writing do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def refusal_to_write(path: Path) -> OSError | None:
+    """Why the system takes no more at the end of an unfinished file; None where it does."""
+    try:
+        with path.open("ab") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error
+    return None
 
 
 def remove_parts(path: Path) -> None:
     """Remove what killed processes left beside `path`. No other process may be writing it."""
     for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
+
+
+def remove_parts_below(folder: Path) -> None:
+    """Remove what killed processes left in a folder that no other process writes into."""
+    for part in folder.rglob(".*.part*"):
+        if part.is_file():
+            part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
@@ -127,8 +173,10 @@ def is_sealed(path: Path) -> bool | None:
 
 
 def first_line(error: Exception) -> str:
-    """What another library says, without the tables and hints that follow."""
+    """What another library says, without the tables and hints that follow it."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
+    if "Weights only load failed" in lines[0]:  # torch goes on with how to run what is in the file
+        return "it is damaged, or holds more than weights"
     return lines[0][:_LONGEST_LINE].rstrip(" :")
 
 

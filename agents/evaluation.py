@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,23 @@ import torch
 from gymnasium.vector import AutoresetMode
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import EpisodeResult, PatchChoice, PatchLocalizationVectorEnv
+from adafocus_env.envs import (
+    ActiveVisionVectorEnv,
+    EpisodeResult,
+    PatchChoice,
+    PatchLocalizationVectorEnv,
+)
 from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import derive_episode_seed
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets
+from agents.loops import LoopActing, run_choices
 from agents.rollout import Acting, Chosen
 
 Progress = Callable[[int], None]
+VectorEnvironment: TypeAlias = PatchLocalizationVectorEnv | ActiveVisionVectorEnv
+# From the seeds of episodes that have just begun to their actions, and what they brought.
+Judge = Callable[[npt.NDArray[np.uint64]], tuple[npt.NDArray[np.generic], EpisodeResult]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Evaluation:
 
 
 def evaluate_agent(
-    env: PatchLocalizationVectorEnv,
+    env: VectorEnvironment,
     agent: Agent | RandomOffsets | BlindSkipping,
     *,
     seed: int = 0,
@@ -103,10 +112,15 @@ def evaluate_agent(
             or the agent must know a cost.
     """
     chosen = range(env.num_videos) if videos is None else videos
-    acting = Acting(env, agent, deterministic=deterministic, skip_cost=skip_cost)
+    judge: Judge
+    if isinstance(env, ActiveVisionVectorEnv):
+        judge = LoopActing(env, agent, deterministic=deterministic).run
+    else:
+        acting = Acting(env, agent, deterministic=deterministic, skip_cost=skip_cost)
+        judge = _played(env, acting.choose)
     return _run(
         env,
-        acting.choose,
+        judge,
         seed=seed,
         draws=draws,
         videos=chosen,
@@ -116,7 +130,7 @@ def evaluate_agent(
 
 
 def replay_actions(
-    env: PatchLocalizationVectorEnv,
+    env: VectorEnvironment,
     evaluation: Evaluation,
     *,
     seed: int = 0,
@@ -135,21 +149,26 @@ def replay_actions(
     videos = evaluation.video_index[::draws].tolist()
     position = 0
 
-    def choose(seeds: npt.NDArray[np.uint64]) -> Chosen:
+    def judge(seeds: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.generic], EpisodeResult]:
         nonlocal position
         rows = np.minimum(np.arange(position, position + len(seeds)), count - 1)
         position += len(seeds)
         offsets = torch.from_numpy(evaluation.boxes[rows, :, :2])
         focused = torch.from_numpy(evaluation.focused()[rows])
-        return Chosen(evaluation.actions[rows], PatchChoice(offsets, focused))
+        if isinstance(env, ActiveVisionVectorEnv):
+            result: EpisodeResult = run_choices(env, PatchChoice(offsets, focused))
+        else:
+            result = env.play(offsets=offsets, focused=focused)
+        return evaluation.actions[rows], result
 
-    return _run(env, choose, seed=seed, draws=draws, videos=videos, progress=progress)
+    return _run(env, judge, seed=seed, draws=draws, videos=videos, progress=progress)
 
 
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
     """`(E, T)`, whether the target's centre is inside the patch; None where it is not known.
 
-    T counts frames: a decision that serves several has its patch in each of them.
+    T counts frames: a decision that serves several has its patch in each of them. Of several looks
+    at a frame each counts.
     """
     centers: dict[int, npt.NDArray[np.float32]] = {}
     for index in np.unique(evaluation.video_index).tolist():
@@ -158,16 +177,35 @@ def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] |
             return None
         centers[index] = center
     target = np.stack([centers[index] for index in evaluation.video_index.tolist()])
-    boxes = evaluation.boxes.repeat(target.shape[1] // evaluation.boxes.shape[1], axis=1)
+    frames, decisions = target.shape[1], evaluation.boxes.shape[1]
+    target = target.repeat(max(1, decisions // frames), axis=1)
+    boxes = evaluation.boxes.repeat(max(1, frames // decisions), axis=1)
     top_left, size = boxes[..., :2], boxes[..., 2:]
     inside = (target >= top_left) & (target < top_left + size)
     hits: npt.NDArray[np.bool_] = np.asarray(inside.all(axis=2))
     return hits
 
 
+def _played(
+    env: PatchLocalizationVectorEnv, choose: Callable[[npt.NDArray[np.uint64]], Chosen]
+) -> Judge:
+    """Play the episodes just begun by what is chosen in them."""
+
+    def judge(seeds: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.generic], EpisodeResult]:
+        states = env.core.starts, env.core.skip_costs.tolist()
+        chosen = choose(seeds)
+        if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
+            starts = [start for start in states[0] if start is not None]
+            env.core.reset_rows(range(env.num_envs), starts, states[1])
+        result = env.play(offsets=chosen.choice.offsets, focused=chosen.choice.focused)
+        return chosen.actions, result
+
+    return judge
+
+
 def _run(
-    env: PatchLocalizationVectorEnv,
-    choose: Callable[[npt.NDArray[np.uint64]], Chosen],
+    env: VectorEnvironment,
+    judge: Judge,
     *,
     seed: int,
     draws: int,
@@ -200,11 +238,8 @@ def _run(
         env.core.features.prefetch(
             [EpisodeStart(pair[0], derive_episode_seed(seed, *pair)) for pair in following]
         )
-        chosen = choose(seeds)
-        if bool(env.core.steps.any()):  # an agent that had to step has used the episode up
-            env.reset(seed=seed, options=options)
-        result = env.play(offsets=chosen.choice.offsets, focused=chosen.choice.focused)
-        parts.append(_collect(result, chosen.actions, batch, count))
+        actions, result = judge(seeds)
+        parts.append(_collect(result, actions, batch, count))
         if progress is not None:
             progress(count)
     joined = {

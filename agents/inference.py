@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import PatchGrid
@@ -129,6 +130,11 @@ class AdaFocus:
         if not isinstance(policy, GruActorCriticPolicy):
             raise CheckpointError(
                 f"{policy_folder} holds a {type(policy).__name__}; AdaFocus runs GruPPO's policies"
+            )
+        if isinstance(policy.observation_space, spaces.Dict):
+            raise CheckpointError(
+                f"{policy_folder} holds a policy of a closed loop, which AdaFocus does not run; "
+                "use AdaFocus/ActiveVision-v0"
             )
         try:
             return cls(recognizer, policy, **how)

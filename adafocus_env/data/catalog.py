@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adafocus_env.data.clips import Videos
 from adafocus_env.data.glyphs.drawing import GlyphTask
@@ -195,7 +196,7 @@ def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVi
     targets_file = files.data_dir / TARGETS_FILE.format(split=split)
     # Positions are stored in the video's own pixels, so a crop would make them wrong.
     known = targets_file.is_file() and not options.crop
-    targets = np.load(targets_file, allow_pickle=False) if known else None
+    targets = _read_targets(targets_file) if known else None
     transform = ClipTransform(
         options.frame_size, augment=options.augment, flip=options.flip, crop=options.crop
     )
@@ -214,3 +215,23 @@ def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVi
         )
     except ListFileError as error:
         raise ListFileError(f"{targets_file}: {error}") from error
+
+
+def _read_targets(path: Path) -> npt.NDArray[np.float32]:
+    """Positions that `make-videos` wrote, `(V, frames, 2)` (row, column) pixels.
+
+    Raises:
+        ListFileError: the file is damaged, or holds something else.
+    """
+    try:
+        # Mapped, so that a size that is not there is found at once.
+        targets = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+        raise ListFileError(
+            f"{path}: no file of positions, damaged or cut ({type(error).__name__}); delete it, or "
+            "make the videos again"
+        ) from error
+    is_array = isinstance(targets, np.ndarray) and targets.dtype.kind == "f"
+    if not is_array or targets.shape[2:] != (2,):
+        raise ListFileError(f"{path}: it holds no positions; delete it, or make the videos again")
+    return np.array(targets, dtype=np.float32)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from adafocus_env.data.clips import Clip, Videos
+from adafocus_env.worker_process import follow_parent, starting_workers, telling_of_workers
 
 # A clip is a pure function of these: index into the split, episode seed.
 ClipKey = tuple[int, int]
@@ -22,7 +23,8 @@ _Parts = tuple[npt.NDArray[np.uint8], int, npt.NDArray[np.uint8] | None]
 class ClipLoader:
     """Loads the clips that `videos.clip` gives, the same with any number of workers.
 
-    A worker's error is raised where the clip is needed, as without workers.
+    A worker's error is raised where the clip is needed, as without workers. Clips come through
+    pipes, so that the size of /dev/shm does not matter.
 
     Args:
         videos: the split.
@@ -30,6 +32,7 @@ class ClipLoader:
 
     Raises:
         ValueError: a negative number of workers.
+        WorkerError: the system has no room for them.
     """
 
     def __init__(self, videos: Videos, num_workers: int = 0):
@@ -41,12 +44,14 @@ class ClipLoader:
         if num_workers:
             # Where there is fork, as DataLoader's workers: the split is inherited, not sent.
             forks = "fork" in multiprocessing.get_all_start_methods()
-            self._workers = ProcessPoolExecutor(
-                num_workers,
-                mp_context=multiprocessing.get_context("fork" if forks else None),
-                initializer=_open_worker,
-                initargs=(videos,),
-            )
+            with starting_workers(num_workers):
+                self._workers = ProcessPoolExecutor(
+                    num_workers,
+                    mp_context=multiprocessing.get_context("fork" if forks else None),
+                    initializer=_open_worker,
+                    initargs=(videos,),
+                )
+        self._num_workers = num_workers
 
     @property
     def works_ahead(self) -> bool:
@@ -61,32 +66,39 @@ class ClipLoader:
             self._coming.pop(key).cancel()
         for key in keys:
             if key not in self._coming:
-                self._coming[key] = self._workers.submit(_load_in_worker, key)
+                self._coming[key] = self._submit(self._workers, key)
 
     def load(self, keys: Sequence[ClipKey]) -> list[Clip]:
         """The clips, in order, waiting for those that are not there yet.
 
         Raises:
             VideoError: a video cannot be read.
+            WorkerError: a worker died, or none can be started.
         """
         if self._workers is None:
             return [self._videos.clip(*key) for key in keys]
         futures = {key: self._coming.pop(key, None) for key in keys}
         loading = {
-            key: self._workers.submit(_load_in_worker, key) if future is None else future
+            key: self._submit(self._workers, key) if future is None else future
             for key, future in futures.items()
         }
-        loaded = (loading[key].result() for key in keys)
+        with telling_of_workers(self._num_workers):
+            loaded = [loading[key].result() for key in keys]
         return [
             Clip(torch.from_numpy(frames), label, None if seen is None else torch.from_numpy(seen))
             for frames, label, seen in loaded
         ]
 
+    def close(self) -> None:
+        """End the workers; clips that are asked for afterwards are loaded in this process."""
+        if self._workers is not None:
+            self._workers.shutdown(cancel_futures=True)
+        self._workers = None
+        self._coming.clear()
 
-def begin_loading(worker: int = 0) -> None:
-    """In a new loading process: what it inherited is no garbage, nor looked through for any."""
-    del worker
-    gc.freeze()
+    def _submit(self, workers: ProcessPoolExecutor, key: ClipKey) -> Future[_Parts]:
+        with telling_of_workers(self._num_workers), starting_workers(self._num_workers):
+            return workers.submit(_load_in_worker, key)
 
 
 _videos: Videos | None = None
@@ -94,9 +106,10 @@ _videos: Videos | None = None
 
 def _open_worker(videos: Videos) -> None:
     global _videos
+    follow_parent()
     _videos = videos
     torch.set_num_threads(1)
-    begin_loading()
+    gc.freeze()  # what it inherited is no garbage, nor looked through for any
 
 
 def _load_in_worker(key: ClipKey) -> _Parts:

@@ -10,6 +10,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.active_rendering import LoopView
 from adafocus_env.envs.closed_loop import ActiveVisionCore
 from adafocus_env.envs.episode_vector_env import EpisodeVectorEnv
@@ -18,7 +19,8 @@ from adafocus_env.envs.infos import step_info
 from adafocus_env.envs.outcome import InfoArrays, LoopResult, Outcome
 from adafocus_env.envs.rendering import FrameView
 
-# From what all rows see, by name `(N, ...)`, on the device, to their actions `(N, ...)`.
+# From what all rows see, by name `(N, ...)`, on the device, to their actions `(N, ...)`; or to
+# patches `(N,)`, where an episode ends whose row has none.
 Act = Callable[[dict[str, Tensor]], Any]
 
 
@@ -41,6 +43,11 @@ class ActiveVisionVectorEnv(EpisodeVectorEnv):
     core: ActiveVisionCore
     _build: ClassVar[Callable[..., ActiveVisionCore]] = staticmethod(make_active_core)
     _view_type: ClassVar[type[FrameView]] = LoopView
+
+    @property
+    def can_stop(self) -> bool:
+        """Whether an action ends the episode."""
+        return self.core.can_stop
 
     def run(self, act: Act) -> LoopResult:
         """Step through the episodes just begun, without leaving the device between looks.
@@ -65,10 +72,7 @@ class ActiveVisionVectorEnv(EpisodeVectorEnv):
             rows = (~core.over).nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            actions = act(core.observe_loop())
-            on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
-            checked = core.locations.check(on_cpu, (self.num_envs,))
-            outcome = core.transition(checked[rows], rows=rows)
+            outcome = self._acted(act(core.observe_loop()), rows)
             if self._view is not None:
                 self._view.record(outcome, rows.tolist())
             running.append(torch.zeros(self.num_envs, dtype=torch.bool).index_fill(0, rows, True))
@@ -80,6 +84,15 @@ class ActiveVisionVectorEnv(EpisodeVectorEnv):
         if self.autoreset_mode == AutoresetMode.SAME_STEP:
             self._begin_next(np.arange(self.num_envs))
         return result
+
+    def _acted(self, actions: Any, rows: Tensor) -> Outcome:
+        """A step of some rows by the actions, or the patches, of all."""
+        if isinstance(actions, PatchChoice):
+            focused = actions.focused[rows]
+            return self.core.transition(offsets=actions.offsets[rows], focused=focused, rows=rows)
+        on_cpu = actions.cpu() if isinstance(actions, Tensor) else actions
+        checked = self.core.locations.check(on_cpu, (self.num_envs,))
+        return self.core.transition(checked[rows], rows=rows)
 
     def observe_episode(self) -> NoReturn:
         """There is nothing to be known in advance.

@@ -138,5 +138,9 @@ class EpisodeEnv(gym.Env[Any, Any]):
             return None
         return self._view.draw(0)
 
+    def close(self) -> None:
+        """End the processes that load clips (`num_workers`)."""
+        self.core.source.close()
+
     def _observation(self) -> Any:
         return self.core.observe()[0].cpu().numpy()

@@ -313,6 +313,10 @@ class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
             "_final_info": mask.copy(),
         }
 
+    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002  # as Gymnasium calls it
+        """End the processes that load clips (`num_workers`); called by `close`."""
+        self.core.source.close()
+
     def _observation(self) -> Any:
         return self.core.observe().cpu().numpy()
 

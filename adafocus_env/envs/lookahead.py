@@ -24,7 +24,7 @@ def patch_vectors_at_all_positions(core: EpisodeCore, step: int) -> Tensor:
     core.require_started()
     positions = core.grid.all_offsets()
     rows = torch.arange(core.num_rows).repeat_interleave(len(positions))
-    steps = torch.full_like(rows, step)
+    steps = torch.full_like(rows, step // core.looks_per_frame)
     vectors = core.features.focus(rows, steps, positions.repeat(core.num_rows, 1))
     return vectors.view(core.num_rows, len(positions), -1)
 
@@ -44,6 +44,6 @@ def confidences_of(
     Returns:
         true-class confidences `(M,)` and states `(M, S)` after them.
     """
-    steps = torch.full_like(rows, step)
+    steps = torch.full_like(rows, step // core.looks_per_frame)
     logits, after = core.features.classify(rows, steps, patch_vectors, states)
     return true_confidence(core.features, rows, logits), after

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -171,11 +172,12 @@ class BankBuilder:
         source = LiveFeatures(
             self._recognizer, self._videos, patch_size=self._patch_size, num_workers=workers
         )
-        clips = self._load(source.open(1), pending, ahead=_CLIPS_AHEAD * workers)
-        for shard in pending:
-            arrays = self._shard_arrays(shard, clips, advance)
-            record = write_shard(shard_file(self.folder, shard), arrays)
-            write_json(self._record_file(shard), asdict(record))
+        with closing(source):
+            clips = self._load(source.open(1), pending, ahead=_CLIPS_AHEAD * workers)
+            for shard in pending:
+                arrays = self._shard_arrays(shard, clips, advance)
+                record = write_shard(shard_file(self.folder, shard), arrays)
+                write_json(self._record_file(shard), asdict(record))
 
     def finish(self) -> None:
         """Write the manifest, once all shards are there.

@@ -256,14 +256,14 @@ class Manifest:
         check_version(values, [FORMAT_VERSION], path, cure)
         written = checked(values, _Written, path, cure)
         settings = checked(written.settings, _Settings, path, cure)
-        there = len(settings.positions.offsets), written.layout.num_shards
-        described = written.layout.num_positions, len(written.shards)
-        if there != described:
+        layout = written.layout
+        listed = len(settings.positions.offsets), len(written.shards)
+        if listed != (layout.num_positions, layout.num_shards):
             raise CheckpointError(
-                f"{path}: {described[0]} positions and {there[1]} shards by its layout, but "
-                f"{there[0]} positions and {described[1]} shards are listed; {cure}"
+                f"{path}: its layout is of {layout.num_positions} positions and "
+                f"{layout.num_shards} shards, but {listed[0]} and {listed[1]} are listed; {cure}"
             )
-        return cls(written.settings, written.layout, written.shards)
+        return cls(written.settings, layout, written.shards)
 
 
 def _sha256(values: object) -> str:

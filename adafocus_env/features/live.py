@@ -88,6 +88,10 @@ class LiveFeatures(RecognizerSource):
         self._check_room(num_rows, frames + 4 * self.num_decisions * math.prod(self.map_shape))
         return LiveEpisodes(self, num_rows)
 
+    def close(self) -> None:
+        """End the processes that load clips."""
+        self.clips.close()
+
 
 class LiveEpisodes(RecognizerEpisodes):
     """N rows of clips on the recognizer's device, with the glances of all their frames."""

@@ -125,6 +125,10 @@ class FeatureSource(Protocol):
         """Room for the clips of `num_rows` rows; nothing is loaded yet."""
         ...
 
+    def close(self) -> None:
+        """End what works for it in the background, if anything does."""
+        ...
+
 
 class RecognizerSource(FeatureSource):
     """What live and banked features share: a split, a recognizer and its classifier.
@@ -179,6 +183,9 @@ class RecognizerSource(FeatureSource):
         self.num_patch_features = recognizer.focuser.num_features
         self.state_size = recognizer.state_size
         self.device = recognizer.device
+
+    def close(self) -> None:
+        """Nothing works in the background."""
 
     def _check_room(self, num_rows: int, bytes_a_row: int) -> None:
         what = f"clips of {num_rows} videos at a time"

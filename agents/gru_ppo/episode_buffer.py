@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from agents.gru_ppo.process_group import ONE_PROCESS, ProcessGroup
 from agents.gru_ppo.rollout_cache import RolloutCache
+from agents.policies.observations import Observations, each, together
 
 
 @dataclass(frozen=True)
@@ -17,26 +19,37 @@ class Episodes:
     """E whole episodes of T steps.
 
     Attributes:
-        observations: `(E, T, ...)`.
+        observations: `(E, T, ...)`, or such by name.
         actions: `(E, T)` int64, or `(E, T, 2)` as drawn.
         old_log_probs: `(E, T)` when they were acted.
         old_values: `(E, T)` when they were acted.
         rewards: `(E, T)`.
         returns: `(E, T)` targets of the value.
         advantages: `(E, T)`.
+        running: `(E, T)` bool, False after an episode has been ended by an action; None where none
+            does that.
     """
 
-    observations: Tensor
+    observations: Observations
     actions: Tensor
     old_log_probs: Tensor
     old_values: Tensor
     rewards: Tensor
     returns: Tensor
     advantages: Tensor
+    running: Tensor | None = None
 
     def select(self, index: Tensor) -> Episodes:
         """Some of the episodes."""
-        return Episodes(**{name: value[index] for name, value in vars(self).items()})
+        chosen = {
+            name: None if value is None else each(value, lambda part: part[index])
+            for name, value in vars(self).items()
+        }
+        return Episodes(**chosen)  # type: ignore[arg-type]
+
+    def of_steps(self, values: Tensor) -> Tensor:
+        """The values `(E, T)` of those steps that were taken."""
+        return values if self.running is None else values[self.running]
 
 
 class EpisodeBuffer:
@@ -81,7 +94,7 @@ class EpisodeBuffer:
         self.center_steps = center_steps
         self.scale_rewards = scale_rewards
         self._process_group = process_group
-        self._parts: list[dict[str, Tensor]] = []
+        self._parts: list[dict[str, Any]] = []
         self.rollout_cache: RolloutCache | None = None
 
     def reset(self) -> None:
@@ -92,43 +105,62 @@ class EpisodeBuffer:
     def add(
         self,
         *,
-        observations: Tensor,
+        observations: Observations,
         actions: Tensor,
         log_probs: Tensor,
         values: Tensor,
         rewards: Tensor,
+        running: Tensor | None = None,
     ) -> None:
-        """Add `(N, T, ...)` whole episodes."""
-        self._parts.append(
-            {
-                "observations": observations,
-                "actions": actions,
-                "old_log_probs": log_probs,
-                "old_values": values,
-                "rewards": rewards,
-            }
-        )
+        """Add `(N, T, ...)` whole episodes.
+
+        Steps that are not `running` have rewards of 0; nothing follows the step before them.
+        """
+        part = {
+            "observations": observations,
+            "actions": actions,
+            "old_log_probs": log_probs,
+            "old_values": values if running is None else values * running,
+            "rewards": rewards,
+        }
+        self._parts.append(part if running is None else {**part, "running": running})
 
     def episodes(self) -> Episodes:
         """All episodes with returns and advantages."""
         stored = self._parts[0]  # not copied where there is one: observations are large
         if len(self._parts) > 1:
-            stored = {name: torch.cat([part[name] for part in self._parts]) for name in stored}
+            stored = {
+                name: together([part[name] for part in self._parts], torch.cat) for name in stored
+            }
+        running = stored.get("running")
         rewards, values = stored["rewards"], stored["old_values"]
         if self.normalize_returns:
             returns = discounted_returns(rewards, self.gamma)
-            everywhere = self._process_group.gather(returns)
+            everywhere = self._everywhere(returns, running)
             returns = (returns - everywhere.mean()) / (everywhere.std() + 1e-5)
             advantages = returns - values
         else:
             if self.scale_rewards:
-                everywhere = self._process_group.gather(discounted_returns(rewards, self.gamma))
+                everywhere = self._everywhere(discounted_returns(rewards, self.gamma), running)
                 rewards = rewards / (everywhere.std() + 1e-5)
             advantages = gae_advantages(rewards, values, self.gamma, self.gae_lambda)
             returns = advantages + values
         if self.center_steps:
-            advantages = advantages - self._process_group.gather(advantages).mean(dim=0)
+            advantages = advantages - self._step_means(advantages, running)
         return Episodes(**stored, returns=returns, advantages=advantages)
+
+    def _everywhere(self, values: Tensor, running: Tensor | None) -> Tensor:
+        """The values of the steps that were taken, of all processes."""
+        everywhere = self._process_group.gather(values)
+        return everywhere if running is None else everywhere[self._process_group.gather(running)]
+
+    def _step_means(self, values: Tensor, running: Tensor | None) -> Tensor:
+        """`(T,)` means over the episodes that took the step, of all processes."""
+        everywhere = self._process_group.gather(values)
+        if running is None:
+            return everywhere.mean(dim=0)
+        taken = self._process_group.gather(running)
+        return (everywhere * taken).sum(dim=0) / taken.sum(dim=0).clamp(min=1)
 
 
 def minibatches(

@@ -22,7 +22,7 @@ from agents.gru_ppo.rollout_cache import check_one_batch
 from agents.gru_ppo.video_schedule import VideoSchedule
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.spatial_head import with_patch_grid
-from agents.sb3.vec_env import playable
+from agents.sb3.vec_env import playable, runnable
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,14 @@ class EpisodicPPO(PPO):
         if self.shuffle_videos and env.has_attr("schedule_videos"):
             videos, rows = env.get_attr("num_videos")[0], self.process_group.count * env.num_envs
             self._schedule = VideoSchedule(videos, rows, self.seed or 0)
-        way = "plays whole episodes" if plays else "steps, because a wrapper lies between"
+        loops = runnable(env) is not None
+        if not loops and env.has_attr("can_stop") and env.get_attr("can_stop")[0]:
+            raise ValueError(
+                "GruPPO runs the episodes of stop=True, which end at different times, itself; "
+                "leave out the wrapper around the environment"
+            )
+        way = "steps, because a wrapper lies between"
+        way = "plays whole episodes" if plays else "runs a closed loop" if loops else way
         log.info("GruPPO %s", way)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:

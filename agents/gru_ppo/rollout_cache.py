@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.observations import Observations
 
 
 class RolloutCache:
@@ -34,7 +35,7 @@ class RolloutCache:
         values: `(N, T)`.
     """
 
-    def __init__(self, policy: GruActorCriticPolicy, observations: Tensor):
+    def __init__(self, policy: GruActorCriticPolicy, observations: Observations):
         self._policy = policy
         self._observations = observations
         self._weights = _versions(policy)
@@ -44,7 +45,7 @@ class RolloutCache:
             self.distribution, self.values = policy.evaluate_episodes(observations)
         policy.set_training_mode(False)
 
-    def take(self, observations: Tensor) -> bool:
+    def take(self, observations: Observations) -> bool:
         """Whether a loss of these observations can be made of `distribution` and `values`.
 
         Only once, only for the very tensor that the pass was over, and only while no weight has

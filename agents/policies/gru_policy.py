@@ -16,6 +16,17 @@ from torch import Tensor, nn
 
 from agents.policies.distributions import ActionDistribution, PolicyStep, make_action_head
 from agents.policies.encoder import GlanceMapEncoder, GlanceScale, init_reactive
+from agents.policies.observations import (
+    GLANCE,
+    Observations,
+    beside_glance,
+    beside_size,
+    count,
+    each,
+    glance_of,
+    glance_space,
+    seen_beside,
+)
 from agents.policies.spatial_head import FrameScore, SpatialScorer
 
 
@@ -33,7 +44,8 @@ class GruActorCriticPolicy(BasePolicy):
     its running ones.
 
     Args:
-        observation_space: `Box` of glance maps or vectors.
+        observation_space: `Box` of glance maps or vectors; or of a closed loop, a `Dict` with them
+            under `glance` and vectors beside them, which are put beside the GRU's state.
         action_space: `Discrete`, or `Box(0, 1, (2,))`.
         lr_schedule: learning rate over the remaining progress.
         use_sde: must be False; there for SB3's constructor.
@@ -68,7 +80,6 @@ class GruActorCriticPolicy(BasePolicy):
         ValueError: a space that it cannot act in, or a head that does not fit it.
     """
 
-    observation_space: spaces.Box
     sees_cost: bool = False
     scale_is_fitted: Tensor
 
@@ -103,9 +114,8 @@ class GruActorCriticPolicy(BasePolicy):
             action_std=action_std,
             clip_log_probs=clip_log_probs,
         )
-        shape = observation_space.shape or ()
-        if not isinstance(observation_space, spaces.Box) or len(shape) not in (1, 3):
-            raise ValueError(f"expected a Box of glance maps or vectors, got {observation_space}")
+        shape = glance_space(observation_space).shape
+        beside, num_beside = beside_glance(observation_space), beside_size(observation_space)
         if head not in ("flat", "spatial"):
             raise ValueError(f"head is 'flat' or 'spatial', not {head!r}")
         if use_sde:
@@ -153,20 +163,23 @@ class GruActorCriticPolicy(BasePolicy):
                 batch_norm=batch_norm,
             )
         self.gru = nn.GRU(hidden_dim, hidden_dim, batch_first=True) if recurrent else None
+        self.beside = nn.Linear(num_beside, hidden_dim) if recurrent and num_beside else None
         self.actor: nn.Module
         self.critic: nn.Module
         if self.is_spatial:
-            state_dim = hidden_dim * recurrent
+            state_dim = hidden_dim * recurrent + num_beside
+            patch = beside["patch"].shape if "patch" in beside else None
             self.actor = SpatialScorer(
                 *(shape, action_space, patch_grid, state_dim, head_dim, head_kernel),
                 remembers_places=recurrent,
                 dropout=dropout,
                 batch_norm=batch_norm,
+                patch_features=(patch or (0,))[0] if "origin" in beside else None,
             )
             self.critic = FrameScore(shape[0], state_dim, head_dim)
         else:
-            self.actor = nn.Linear(hidden_dim, action_head.num_outputs)
-            self.critic = nn.Linear(hidden_dim, 1)
+            self.actor = nn.Linear(hidden_dim + num_beside, action_head.num_outputs)
+            self.critic = nn.Linear(hidden_dim + num_beside, 1)
         if orthogonal:
             self._init_orthogonal()
         self.optimizer = optimizer_class(
@@ -179,15 +192,15 @@ class GruActorCriticPolicy(BasePolicy):
         """`(N, S)` zeros; S is 0 without recurrence."""
         return torch.zeros(num_rows, self.hidden_dim * self.recurrent, device=self.device)
 
-    def fit_scale_once(self, observations: Tensor) -> None:
-        """Standardise by these observations `(N, ...)`, unless that has been done or is off."""
+    def fit_scale_once(self, glances: Tensor) -> None:
+        """Standardise by these glances `(N, ...)`, unless that has been done or is off."""
         if not bool(self.scale_is_fitted):
-            self.encoder.fit_scale(observations)
+            self.encoder.fit_scale(glances)
             self.scale_is_fitted.fill_(True)
 
     def step(
         self,
-        observations: Tensor,
+        observations: Observations,
         policy_state: Tensor,
         episode_starts: Tensor,
         *,
@@ -205,8 +218,9 @@ class GruActorCriticPolicy(BasePolicy):
             deterministic: take the most probable action.
         """
         state = policy_state * ~episode_starts[:, None]
-        seen = self.encoder.scaled(observations)
-        features, last = self._features(seen[:, None], state[None].contiguous())
+        seen = self._scaled(observations)
+        now = each(seen, lambda part: part[:, None])
+        features, last = self._features(now, state[None].contiguous())
         distribution, values = self._heads(seen, features[:, 0])
         if deterministic:
             actions = distribution.best()
@@ -216,7 +230,7 @@ class GruActorCriticPolicy(BasePolicy):
             actions = distribution.draw(uniforms)
         return PolicyStep(actions, values, distribution.log_prob(actions), last[0])
 
-    def evaluate_episodes(self, observations: Tensor) -> tuple[ActionDistribution, Tensor]:
+    def evaluate_episodes(self, observations: Observations) -> tuple[ActionDistribution, Tensor]:
         """Whole episodes from the zero state.
 
         Args:
@@ -225,13 +239,16 @@ class GruActorCriticPolicy(BasePolicy):
         Returns:
             the distribution of actions, batch shape `(N, T)`, and values `(N, T)`.
         """
-        seen = self.encoder.scaled(observations)
+        seen = self._scaled(observations)
         return self._heads(seen, self._features(seen)[0])
 
-    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, obs: Observations, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """First step of an episode: actions, values, log-probabilities (SB3's signature)."""
-        starts = torch.ones(len(obs), dtype=torch.bool, device=obs.device)
-        step = self.step(obs, self.initial_state(len(obs)), starts, deterministic=deterministic)
+        rows = count(obs)
+        starts = torch.ones(rows, dtype=torch.bool, device=self.device)
+        step = self.step(obs, self.initial_state(rows), starts, deterministic=deterministic)
         return step.actions, step.values, step.log_probs
 
     def predict(
@@ -257,8 +274,7 @@ class GruActorCriticPolicy(BasePolicy):
             raise ValueError("a recurrent policy needs episode_start together with state")
         self.set_training_mode(False)
         observations, batched = self.obs_to_tensor(observation)
-        assert isinstance(observations, Tensor)
-        rows = len(observations)
+        rows = count(observations)
         if state is None:
             policy_state = self.initial_state(rows)
             starts = torch.ones(rows, dtype=torch.bool, device=self.device)
@@ -289,23 +305,33 @@ class GruActorCriticPolicy(BasePolicy):
             **self._arguments,
         }
 
-    def _features(self, seen: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the heads get of frames `(N, T, ...)` beside them: `(N, T, S)`, and a new state."""
-        if not isinstance(self.encoder, GlanceMapEncoder):
-            nothing = seen.new_zeros(*seen.shape[:2], 0)
-            return nothing, nothing[None, :, 0]
-        features = self.encoder.encode(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
-        if self.gru is None:
-            return features, features[None, :, 0, :0]
-        outputs, last = self.gru(features, state)
-        return outputs, last
+    def _scaled(self, observations: Observations) -> Observations:
+        scaled = self.encoder.scaled(glance_of(observations))
+        return {**observations, GLANCE: scaled} if isinstance(observations, dict) else scaled
 
-    def _heads(self, seen: Tensor, features: Tensor) -> tuple[ActionDistribution, Tensor]:
+    def _features(self, seen: Observations, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the heads get of frames `(N, T, ...)` beside them: `(N, T, S)`, and a new state."""
+        glances, beside = glance_of(seen), seen_beside(seen)
+        leading = glances.shape[:2]
+        if isinstance(self.encoder, GlanceMapEncoder):
+            features = self.encoder.encode(glances.flatten(0, 1)).unflatten(0, leading)
+        else:
+            features = glances.new_zeros(*leading, 0)
+        last = features[None, :, 0, :0]
+        if self.gru is not None:
+            if self.beside is not None:
+                features = features + self.beside(beside)
+            features, last = self.gru(features, state)
+        return features if beside is None else torch.cat([features, beside], dim=-1), last
+
+    def _heads(self, seen: Observations, features: Tensor) -> tuple[ActionDistribution, Tensor]:
         for_value = features.detach() if self.detach_value else features
         if not self.is_spatial:
             return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
-        mean = seen.mean(dim=(-2, -1))
-        logits = self.actor(seen, mean, features)
+        glances = glance_of(seen)
+        mean = glances.mean(dim=(-2, -1))
+        beside = seen if isinstance(seen, dict) else {}
+        logits = self.actor(glances, mean, features, beside.get("origin"), beside.get("patch"))
         return self.head.distribution(logits), self.critic(mean, for_value)
 
     def _init_orthogonal(self) -> None:

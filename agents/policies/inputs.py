@@ -34,6 +34,11 @@ def seen_by(
         ValueError: the policy must know the cost, and nobody says it; or it sees something else.
     """
     space = getattr(policy, "observation_space", None)
+    if isinstance(space, spaces.Dict):
+        raise ValueError(
+            "this policy was trained in a closed loop, AdaFocus/ActiveVision-v0, and this is "
+            "AdaFocus/PatchLocalization-v0, which shows glances alone; use env=active"
+        )
     if not isinstance(space, spaces.Box):
         return observations
     # (N, T, C) are vectors already.

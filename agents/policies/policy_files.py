@@ -27,6 +27,7 @@ from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_no
 from adafocus_env.schema import check_version, checked, closed
 from adafocus_env.values import Units
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.observations import GLANCE, beside_glance, glance_space
 from agents.sb3.registry import NAMED_CLASSES
 
 WEIGHTS_FILE = "policy.safetensors"
@@ -42,6 +43,9 @@ POLICY_CLASSES = {
     "TD3Policy": "stable_baselines3.td3.policies",
     "RecurrentActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
     "QRDQNPolicy": "sb3_contrib.qrdqn.policies",
+    "MultiInputActorCriticPolicy": "stable_baselines3.common.policies",
+    "MultiInputPolicy": "stable_baselines3.dqn.policies",
+    "RecurrentMultiInputActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
     "SpatialPolicy": "agents.policies.spatial_policy",
     "SpatialLstmPolicy": "agents.policies.spatial_lstm_policy",
 }
@@ -57,6 +61,20 @@ _NOT_PUBLISHED = ("optimizer_class", "optimizer_kwargs")  # a policy that acts n
 
 @closed
 @dataclass(frozen=True)
+class Part:
+    """What a closed loop shows beside the glance.
+
+    Attributes:
+        shape: of one vector.
+        bound: its numbers lie between 0 and this.
+    """
+
+    shape: Annotated[tuple[Units, ...], Field(min_length=1, max_length=1)]
+    bound: Annotated[float, Field(gt=0)]
+
+
+@closed
+@dataclass(frozen=True)
 class PolicyDescription:
     """What `policy.json` may hold.
 
@@ -64,6 +82,7 @@ class PolicyDescription:
         format_version: 1, or 2 with a class of SB3.
         observation_shape: `(C, h, w)` or `(C,)`.
         observation_bound: largest number in an observation.
+        beside: what a policy of a closed loop sees beside these glances, by name.
         recognizer_sha256: of the recognizer that the policy was trained with.
         glancer_sha256: of that recognizer's glancer.
         arguments: of the policy's constructor.
@@ -83,10 +102,13 @@ class PolicyDescription:
     num_actions: Units | None = None
     action_range: tuple[float, float] | None = None
     sees_cost: bool | None = None
+    beside: dict[str, Part] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what each entry for itself allows."""
-        if math.prod(self.observation_shape) > _MOST_OBSERVED:
+        numbers = math.prod(self.observation_shape)
+        numbers += sum(math.prod(part.shape) for part in (self.beside or {}).values())
+        if numbers > _MOST_OBSERVED:
             raise ValueError(f"observation_shape {list(self.observation_shape)} is too large")
         if (self.num_actions is None) == (self.action_range is None):
             raise ValueError("there must be either num_actions or action_range")
@@ -139,11 +161,9 @@ def save_policy(
         else _plain_arguments(arguments or {})
     )
     observations = policy.observation_space
-    assert isinstance(observations, spaces.Box)
     description = {
         **described,
-        "observation_shape": list(observations.shape),
-        "observation_bound": float(observations.high.max()),
+        **_describe_observations(observations),
         **_describe_actions(policy.action_space),
         "sees_cost": bool(getattr(policy, "sees_cost", False)),
         "recognizer_sha256": recognizer_sha256,
@@ -242,7 +262,8 @@ def _say_whether_it_sees_the_cost(
     policy: BasePolicy, said: bool | None, glance_channels: int | None
 ) -> None:
     if said is None and glance_channels is not None:
-        said = policy.observation_space.shape[0] == glance_channels + 1  # type: ignore[index]
+        seen = glance_space(policy.observation_space)
+        said = seen.shape[0] == glance_channels + 1
     if said is not None:
         policy.sees_cost = said  # type: ignore[assignment]
 
@@ -258,7 +279,11 @@ def _rebuild(saved: PolicyDescription) -> BasePolicy:
         cls = getattr(importlib.import_module(POLICY_CLASSES[name]), name)
         for key in NAMED_CLASSES.keys() & arguments.keys():
             arguments[key] = NAMED_CLASSES[key][arguments[key]]
+    observations: spaces.Space[Any]
     observations = spaces.Box(0.0, saved.observation_bound, saved.observation_shape, np.float32)
+    if saved.beside is not None:
+        parts = {n: spaces.Box(0.0, p.bound, p.shape, np.float32) for n, p in saved.beside.items()}
+        observations = spaces.Dict({GLANCE: observations, **parts})
     actions: spaces.Space[Any]
     if saved.action_range is not None:
         actions = spaces.Box(*saved.action_range, (2,), np.float32)
@@ -294,6 +319,27 @@ def _plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     except TypeError as error:
         raise ValueError(f"policy_kwargs={plain} are no JSON types ({error})") from error
     return plain
+
+
+def _describe_observations(space: spaces.Space[Any]) -> dict[str, Any]:
+    """The glances, and what a closed loop shows beside them.
+
+    Raises:
+        ValueError: no glances, or something beside them that is no vector.
+    """
+    glance = glance_space(space)
+    shown = {"observation_shape": list(glance.shape), "observation_bound": _bound(glance)}
+    if not isinstance(space, spaces.Dict):
+        return shown
+    parts = beside_glance(space).items()
+    return {
+        **shown,
+        "beside": {name: {"shape": list(p.shape or ()), "bound": _bound(p)} for name, p in parts},
+    }
+
+
+def _bound(space: Any) -> float:
+    return float(space.high.max())
 
 
 def _describe_actions(space: spaces.Space[Any]) -> dict[str, Any]:

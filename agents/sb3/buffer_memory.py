@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +42,7 @@ class BufferSize:
 def buffer_size(
     algorithm: type[BaseAlgorithm],
     arguments: Mapping[str, Any],
-    observation_space: spaces.Box,
+    observation_space: spaces.Space[Any],
     action_space: spaces.Space[Any],
     *,
     num_rows: int,
@@ -57,7 +58,7 @@ def buffer_size(
         num_rows: N.
         num_decisions: T.
     """
-    observation = int(np.prod(observation_space.shape)) * observation_space.dtype.itemsize
+    observation = _bytes_of(observation_space)
     action = int(np.prod(action_space.shape or (1,))) * np.dtype(action_space.dtype).itemsize
     if issubclass(algorithm, OffPolicyAlgorithm):
         steps = max(_argument(algorithm, arguments, "buffer_size") // num_rows, 1) * num_rows
@@ -76,6 +77,12 @@ def buffer_size(
     states = 4 * 4 * kwargs.get("lstm_hidden_size", 256) * kwargs.get("n_lstm_layers", 1)
     each = 2 * (observation + states * lstm) + action + 4 * _ROLLOUT_NUMBERS
     return BufferSize("rollout buffer", steps, steps * each)
+
+
+def _bytes_of(space: spaces.Space[Any]) -> int:
+    """Of one observation."""
+    parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+    return sum(math.prod(part.shape or ()) * np.dtype(part.dtype).itemsize for part in parts)
 
 
 def _argument(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any], name: str) -> int:

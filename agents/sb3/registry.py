@@ -93,6 +93,27 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "optimizer_kwargs": {"weight_decay": 0.01},
             },
         },
+        # For closed loops: what a look brings shows in those after it, and an arrow must be read.
+        "loop": {
+            "learning_rate": "lin_0.001",
+            "n_epochs": 3,
+            "batch_episodes": 86,
+            "gamma": 0.95,
+            "gae_lambda": 0.95,
+            "normalize_returns": False,
+            "normalize_advantage": True,
+            "ent_coef": 0.01,
+            "vf_coef": 0.5,
+            "max_grad_norm": 0.5,
+            "policy_kwargs": {
+                "head": "spatial",
+                "recurrent": False,
+                "head_dim": 48,
+                "standardize": True,
+                "orthogonal": True,
+                "clamp_probs": False,
+            },
+        },
         # For networks and videos of the published size: what the published update leaves unused of
         # a rollout is used, in several passes over minibatches of whole episodes.
         "tuned": {
@@ -237,7 +258,7 @@ def algorithm_arguments(
     }
     if _is_known(algorithm):
         check_types(numbers, ARGUMENTS)
-        _check_batch(algorithm, numbers)
+        _check_batch(algorithm, merged)  # 1T is as many steps as an episode has
         for part, cls in _BUFFERS.items():
             if numbers.get(part):
                 _check_names(cls, numbers[part], f"entry of {part}")
@@ -315,12 +336,12 @@ def _check_names(constructor: Callable[..., Any], arguments: Mapping[str, Any], 
         _lookup({key: None for key in parameters if key not in _NOT_SETTABLE}, name, what)
 
 
-def _check_batch(algorithm: type[BaseAlgorithm], numbers: Mapping[str, Any]) -> None:
+def _check_batch(algorithm: type[BaseAlgorithm], arguments: Mapping[str, Any]) -> None:
     """Refuse minibatches whose advantages cannot be normalised."""
     normalizes = inspect.signature(algorithm).parameters.get("normalize_advantage")
-    if numbers.get("batch_size") != 1 or normalizes is None:
+    if arguments.get("batch_size") != 1 or normalizes is None:
         return
-    if numbers.get("normalize_advantage", normalizes.default):
+    if arguments.get("normalize_advantage", normalizes.default):
         raise ValueError(
             "algo.batch_size=1: the advantage of one step cannot be normalised; use 2 or more, or "
             "algo.normalize_advantage=false"

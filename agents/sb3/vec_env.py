@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 from torch import Tensor
 
-from adafocus_env.envs import EpisodeResult
+from adafocus_env.envs import EpisodeResult, LoopResult
 
 
 class Sb3VecEnvAdapter(VecEnv):
@@ -65,7 +65,7 @@ class Sb3VecEnvAdapter(VecEnv):
     def plays_episodes(self) -> bool:
         """Whether `observe_episode` and `play` are there."""
         plain = self.env.unwrapped
-        return plain is self.env and hasattr(plain, "play") and not hasattr(plain, "run")
+        return plain is self.env and hasattr(plain, "play") and not self.runs_loops
 
     def observe_episode(self) -> Tensor:
         """All observations of the episodes just begun, `(N, T, ...)`."""
@@ -74,6 +74,16 @@ class Sb3VecEnvAdapter(VecEnv):
     def play(self, actions: Any) -> EpisodeResult:
         """Play the episodes just begun, actions `(N, T)`, and begin the next ones."""
         return self.env.play(actions)  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def runs_loops(self) -> bool:
+        """Whether `run` is there: a closed loop, which steps."""
+        plain = self.env.unwrapped
+        return plain is self.env and hasattr(plain, "run")
+
+    def run(self, act: Any) -> LoopResult:
+        """Step through the episodes just begun; see `ActiveVisionVectorEnv.run`."""
+        return self.env.run(act)  # type: ignore[attr-defined, no-any-return]
 
     def close(self) -> None:
         """Close the environment."""
@@ -139,10 +149,21 @@ class Sb3VecEnvAdapter(VecEnv):
 
 def playable(env: VecEnv) -> Sb3VecEnvAdapter | None:
     """The adapter that plays whole episodes, if nothing but plain `VecMonitor`s lie around it."""
+    adapter = _adapter_within(env)
+    return adapter if adapter is not None and adapter.plays_episodes else None
+
+
+def runnable(env: VecEnv) -> Sb3VecEnvAdapter | None:
+    """The adapter that runs closed loops, if nothing but plain `VecMonitor`s lie around it."""
+    adapter = _adapter_within(env)
+    return adapter if adapter is not None and adapter.runs_loops else None
+
+
+def _adapter_within(env: VecEnv) -> Sb3VecEnvAdapter | None:
     # A monitor that writes a file counts steps by itself, so it needs them.
     while isinstance(env, VecMonitor) and env.results_writer is None:
         env = env.venv
-    return env if isinstance(env, Sb3VecEnvAdapter) and env.plays_episodes else None
+    return env if isinstance(env, Sb3VecEnvAdapter) else None
 
 
 def played_infos(result: EpisodeResult) -> list[list[dict[str, Any]]]:

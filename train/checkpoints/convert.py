@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from adafocus_env.files import read_json, write_json
+from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
     AnyRecognizerConfig,
@@ -23,6 +23,7 @@ from adafocus_env.networks import (
     placeholder_class_names,
 )
 from adafocus_env.networks.weight_report import WeightReport, compare_weights
+from adafocus_env.schema import partial, read_checked
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy, save_policy
 from train.checkpoints.load import load_recognizer
@@ -52,6 +53,16 @@ _OF_SHIFT = ("num_glance_frames", "video_div")
 _CURE = "give the experiment the file was trained as, experiment=%s_patch%d say"
 _EXPERIMENTS = {SHIFT: ("sthsth_v1", 144)}
 _PARTS = ("glancer", "focuser", "classifier")
+
+
+@partial
+@dataclass(frozen=True)
+class _EarlierReport:
+    """Of a report, what a published file has a place for."""
+
+    epoch: int | None = None
+    acc: float | None = None
+    best_acc: float | None = None
 
 
 def run_convert(config: ConvertConfig, display: ProgressDisplay) -> None:
@@ -257,9 +268,9 @@ def _to_published(source: Path, target: Path, config: ConvertConfig) -> list[str
         focuser=parts["focuser"],
         classifier=parts["classifier"],
         policy=weights,
-        epoch=before.get("epoch") or 0,
-        acc=_or_nan(before.get("acc")),
-        best_acc=_or_nan(before.get("best_acc")),
+        epoch=before.epoch or 0,
+        acc=math.nan if before.acc is None else before.acc,
+        best_acc=math.nan if before.best_acc is None else before.best_acc,
     )
     sizes = _given_sizes(recognizer.config)
     write_json(
@@ -304,23 +315,16 @@ def _check_expressible(sizes: AnyRecognizerConfig, source: Path) -> None:
             )
 
 
-def _earlier_report(source: Path) -> dict[str, Any]:
+def _earlier_report(source: Path) -> _EarlierReport:
     """Epoch and metrics of the file that a converted folder came from."""
     file = source / REPORT_FILE
     if not file.is_file():
-        return {}
-    try:
-        return read_json(file)
-    except ValueError as error:
-        raise CheckpointError(str(error)) from error
+        return _EarlierReport()
+    return read_checked(file, _EarlierReport, f"delete it: {source} is converted without, too")
 
 
 def _cure(family: str) -> str:
     return _CURE % _EXPERIMENTS.get(family, ("actnet", 128))
-
-
-def _or_nan(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _as_keys(values: dict[str, Any]) -> str:

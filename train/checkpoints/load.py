@@ -14,11 +14,14 @@ from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
 from adafocus_env.networks import AnyRecognizer, CheckpointError, class_mismatch
+from agents.policies.observations import glance_space
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config.keys import ConfigError
 from train.config.sections import NetworksSection
 
 log = logging.getLogger(__name__)
+
+_FAMILIES = {"patch": "AdaFocus/PatchLocalization-v0", "active": "AdaFocus/ActiveVision-v0"}
 
 BACKBONE_CONFIG = "backbone.json"
 ZIP_FILE = "policy.zip"  # instead of policy/, where the class is one that files cannot name
@@ -82,7 +85,12 @@ def load_configured(
 
 
 def load_fitting_policy(
-    path: str, grid: PatchGrid, recognizer: AnyRecognizer, *, trust: bool = False
+    path: str,
+    grid: PatchGrid,
+    recognizer: AnyRecognizer,
+    *,
+    trust: bool = False,
+    env: str = "patch",
 ) -> BasePolicy:
     """A saved policy that sees this recognizer's maps and acts on this grid, or anywhere.
 
@@ -93,16 +101,23 @@ def load_fitting_policy(
         grid: the positions.
         recognizer: whose glance maps the policy is to see; the policy goes to its device.
         trust: open a `.zip`, which can run code.
+        env: the family that it is for, `"patch"` or `"active"`, a closed loop.
 
     A policy that was trained with another glancer is used, with a warning.
 
     Raises:
         ConfigError: there is none at the path, or it is a `.zip` that nobody said to trust.
-        CheckpointError: it sees other maps or acts on another grid.
+        CheckpointError: it sees other maps, acts on another grid, or is of the other family.
     """
     folder, saved = _load_policy(path, recognizer, trust=trust)
     policy = saved.policy
-    sees, acts = policy.observation_space.shape, policy.action_space
+    trained_in = "active" if isinstance(policy.observation_space, spaces.Dict) else "patch"
+    if trained_in != env:
+        raise CheckpointError(
+            f"the policy in {folder} was trained with env={trained_in}, and this is env={env}: a "
+            f"policy of {_FAMILIES[trained_in]} acts there alone; use env={trained_in}"
+        )
+    sees, acts = glance_space(policy.observation_space).shape, policy.action_space
     shape = recognizer.observation_shape()
     shown = (shape[0] + bool(policy.sees_cost), *shape[1:])
     number = int(acts.n) if isinstance(acts, spaces.Discrete) else None

@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from train.config.compose import prepare_hydra
+from train.config.compose import in_one_line, prepare_hydra
 from train.config.keys import ConfigError
 from train.config.yaml_files import configs_path
 from train.runs.sweep import job_folder
@@ -78,7 +78,7 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
         else:
             done = hydra.run("config", task, [*overrides, "hydra.mode=RUN"])
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(in_one_line(error)) from error
     finally:
         GlobalHydra.instance().clear()
     return max(_codes(done), default=0)

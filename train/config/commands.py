@@ -256,6 +256,8 @@ class Stage2Config(
     )
 
     def _check(self) -> None:
+        if self.env == "active" and self.policy is not None:
+            raise ConfigError("stage2 starts from policy=RUN with env=patch only")
         if self.skip_cost is not None and self.locations != "skip":
             raise ConfigError(
                 f"skip_cost={self.skip_cost} is for policies that skip: locations=skip"

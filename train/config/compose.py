@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adafocus_env.files import first_line
 from adafocus_env.shipped import SHIPPED, shipped_recognizer
 from train.config.commands import ALL_KEYS, COMMANDS, OF_COMMAND, unknown_key
 from train.config.keys import ConfigError, Key, keys_of
@@ -115,8 +116,13 @@ def compose_command(command: str, overrides: Sequence[str] = ()) -> Composed:
         ):
             cfg = compose("config", overrides=[f"command={command}", *overrides])
     except HydraException as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(in_one_line(error)) from error
     return Composed(cfg, tuple(overrides))
+
+
+def in_one_line(error: Exception) -> str:
+    """What Hydra says; where it breaks off what comes from OmegaConf, that is in what follows."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 def read_config(cfg: DictConfig) -> Any:
@@ -155,7 +161,7 @@ def _value(cfg: DictConfig, one: Key, kind: type[Section]) -> Any:
         if isinstance(value, Container):
             value = OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error).splitlines()[0]) from error
+        raise ConfigError(first_line(error)) from error
     if value is None and one.name in OF_COMMAND and one.default is not MISSING:
         return one.default
     if one.name == "algo":

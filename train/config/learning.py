@@ -173,6 +173,34 @@ class LocationsSection(GridSection):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoopSection(LocationsSection, LooksSection):
+    """Whether what was seen is observed."""
+
+    env: Literal["patch", "active"] = key(
+        "patch",
+        "patch: glances alone are observed, so whole episodes are played at once; active: the "
+        "closed loop, AdaFocus/ActiveVision-v0: also what the last patch showed and what is "
+        "believed (with reward=information)",
+    )
+    look_cost: float = key(0.0, "env=active: price of a look, in units of the reward", at_least=0)
+    stop: bool = key(False, "env=active: one action more, which ends the episode")
+
+    def _check(self) -> None:
+        if self.env == "active":
+            if self.locations == "skip" or (self.stop and self.locations != "grid"):
+                raise ConfigError(
+                    f"locations={self.locations} does not go with "
+                    f"{'stop=true' if self.stop else 'env=active'}: use locations=grid"
+                )
+            return
+        more = self.looks_per_frame > 1
+        given = {"look_cost": self.look_cost > 0, "stop": self.stop, "looks_per_frame": more}
+        wrong = [name for name, is_given in given.items() if is_given]
+        if wrong:
+            raise ConfigError(f"{wrong[0]}= is for the closed loop: env=active")
+
+
+@dataclass(frozen=True, kw_only=True)
 class SkipCostSection(Section):
     """What a look costs a policy that may skip frames."""
 
@@ -220,15 +248,16 @@ class CrossFitSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlayedSection(LocationsSection, SkipCostSection, FeaturesSection, PrecisionSection):
+class PlayedSection(LoopSection, SkipCostSection, FeaturesSection, PrecisionSection):
     """The environment."""
 
     reward: str | None = key(
         "random",
         "what a look earns: its confidence less that of a random patch, of the mean of all, of no "
-        "patch, of the step before, or of nothing; skip: less the cost of looks; evaluate, null: "
-        "rewards are not measured, at half the cost; record: of the oracles",
-        written="random|expected|padding|prev|conf|skip",
+        "patch, of the step before, or of nothing; skip: less the cost of looks; information: the "
+        "log of its confidence less that of the step before; evaluate, null: rewards are not "
+        "measured, at half the cost; record: of the oracles",
+        written="random|expected|padding|prev|conf|skip|information",
     )
     baseline_positions: str = key(
         "pixel", "where the patches of reward=random lie", written="pixel|grid"
@@ -245,6 +274,10 @@ class PlayedSection(LocationsSection, SkipCostSection, FeaturesSection, Precisio
         }
 
 
+# What `observation=` is in the open loop; everything, where the loop is closed.
+GLANCES = ("map", "vector")
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlgorithmSection(LocationsSection):
     """The algorithm and what it sees."""
@@ -255,10 +288,19 @@ class AlgorithmSection(LocationsSection):
         "one of your own",
         written="NAME",
     )
-    observation: Literal["map", "vector"] = key(
+    observation: Literal["map", "vector"] | tuple[str, ...] | str = key(
         "map",
-        "what the policy sees; vector: the map's mean over space, which replay buffers can afford",
+        "what the policy sees; vector: the map's mean over space, which replay buffers can afford; "
+        "env=active: all of [glance,patch,origin,belief,progress], or those named",
+        written="map|vector|[NAME,...]",
     )
+
+    def _check(self) -> None:
+        if getattr(self, "env", "patch") == "patch" and self.observation not in GLANCES:
+            raise ConfigError(
+                f"observation={self.observation} is unknown; known are map, vector; parts are "
+                "named with env=active"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS, write_video
 from adafocus_env.data.lists.dataset_files import TARGETS_FILE, VideoLists
-from adafocus_env.files import read_json, write_json
+from adafocus_env.files import naming, read_json, write_json
 from train.config.commands import MakeVideosConfig
 from train.config.keys import ConfigError
 from train.data_tools.worker_pool import WorkerPool
@@ -47,7 +47,7 @@ def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> No
         ConfigError: the folder holds other files.
         OSError: the disk is full or a file cannot be written.
     """
-    with in_use(data_dir, "adafocus make-videos", "data_dir"):
+    with naming(data_dir), in_use(data_dir, "adafocus make-videos", "data_dir"):
         _make_videos(data_dir, display, workers)
 
 
@@ -55,7 +55,7 @@ def _make_videos(data_dir: Path, display: ProgressDisplay, workers: int) -> None
     """`make_videos` in a folder that no other process writes to."""
     description = {"dataset": "glyphs", "splits": {k: list(v) for k, v in SPLITS.items()}}
     done_file = data_dir / _DONE_FILE
-    if done_file.is_file() and read_json(done_file) == description:
+    if done_file.is_file() and read_json(done_file, f"delete {data_dir}") == description:
         log.info("built-in videos are in %s already", data_dir)
         return
     there = [path for path in data_dir.iterdir() if path.name != LOCK_FILE]

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
-from train.config.keys import ConfigError
+from adafocus_env.worker_process import follow_parent, starting_workers, telling_of_workers
 from train.runs.progress import ProgressDisplay
 
 Job = TypeVar("Job")
@@ -35,13 +32,18 @@ class WorkerPool:
 
     Args:
         workers: how many; 0 calls the functions in this process, in order.
+
+    Raises:
+        WorkerError: the system has no room for them.
     """
 
     def __init__(self, workers: int):
         self._pool = None
+        self._workers = workers
         if workers > 0:
             context = mp.get_context("spawn")
-            self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+            with starting_workers(workers):
+                self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -59,21 +61,17 @@ class WorkerPool:
             (job, result), in the order in which they are done.
 
         Raises:
-            ConfigError: a process died.
+            WorkerError: a process died, or none can be started.
         """
         if self._pool is None:
             for job in jobs:
                 yield job, function(job)
             return
-        try:
-            futures = {self._pool.submit(function, job): job for job in jobs}
+        with telling_of_workers(self._workers):
+            with starting_workers(self._workers):
+                futures = {self._pool.submit(function, job): job for job in jobs}
             for future in as_completed(futures):
                 yield futures.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise ConfigError(
-                "a process died: the memory was too small for so many num_workers, or a video "
-                "makes the decoder crash"
-            ) from error
 
 
 def run_all(
@@ -116,16 +114,9 @@ def run_all(
 
 def _begin() -> None:
     """One thread a process, no messages of the decoder, and no life after the parent's death."""
+    follow_parent()
     import cv2
 
     cv2.setNumThreads(1)
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "threads;1")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = mp.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import ActiveVisionVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.blind_skipping import UNIFORM_SKIP, BlindSkipping
 from agents.baselines.oracles import GreedyOracle
@@ -23,8 +23,9 @@ from agents.baselines.registry import (
     make_baseline,
 )
 from agents.baselines.simple import RandomOffsets, center_agent
-from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
+from agents.loops import check_loop_policy
 from train.checkpoints.load import check_classes, load_configured, load_fitting_policy
 from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
@@ -144,6 +145,9 @@ class Evaluator:
             ValueError: such as `fixed:49` on a grid of 49 positions.
         """
         config = self._config
+        of_patches = (BEST_FIXED, CROSS_ORACLE, FULL_FRAME)
+        if config.env != "patch" and entry.stem.partition(":")[0] in of_patches:
+            raise ConfigError(f"{entry.stem} is for env=patch; leave it out of policies=")
         if entry.stem == CROSS_ORACLE and config.halves is None:
             raise ConfigError(
                 "cross_oracle needs halves=[RUN,RUN], two runs of stage 1 on two halves of the "
@@ -158,9 +162,12 @@ class Evaluator:
                 )
         grid = self.env.core.grid
         checkpoints = [
-            load_fitting_policy(path, grid, self.recognizer, trust=config.trust)
+            load_fitting_policy(path, grid, self.recognizer, trust=config.trust, env=config.env)
             for path in entry.checkpoints
         ]
+        if isinstance(self.env, ActiveVisionVectorEnv):
+            for checkpoint in checkpoints:
+                check_loop_policy(checkpoint, self.env)
         own = None
         if entry.own is not None:
             place = str(self.recognizer.device)
@@ -245,8 +252,14 @@ class Evaluator:
         env = self._env_of(policy.entry, len(self.videos))
         agent = self._agent(env, policy.entry, policy.first)
         counts = inference_multiply_adds(self.recognizer, agent, env)
+        looks = self.env.core.looks_per_frame
+        for part in counts.keys() - {"glancer"}:
+            counts[part] *= looks
         every = counts["focuser"]
-        counts["focuser"] *= focused_share
+        # Where an episode has ended nothing runs any more; where a frame is skipped, all but one.
+        left_out = ("focuser", "classifier", "policy") if self._config.stop else ("focuser",)
+        for part in counts.keys() & set(left_out):
+            counts[part] *= focused_share
         by_part = {part: count / 1e9 for part, count in counts.items()}
         return Costs(by_part, every / 1e9, self._executed(policy, focused_share))
 
@@ -278,7 +291,7 @@ class Evaluator:
         )
         return counted / 1e9 / count
 
-    def _env_of(self, entry: PolicyEntry, episodes: int) -> PatchLocalizationVectorEnv:
+    def _env_of(self, entry: PolicyEntry, episodes: int) -> VectorEnvironment:
         """As a policy sees the split before the common recognizer."""
         if episodes == len(self.videos) and not entry.stem.startswith(FULL_FRAME):
             return self.env
@@ -325,7 +338,7 @@ class Evaluator:
         return focused if len(focused) == count else [float(np.mean(focused))] * count
 
     def _agent(
-        self, env: PatchLocalizationVectorEnv, entry: PolicyEntry, learned: BasePolicy | None
+        self, env: VectorEnvironment, entry: PolicyEntry, learned: BasePolicy | None
     ) -> Baseline | BasePolicy:
         """Who says where to look in an environment."""
         if learned is not None:

@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space
 from rich.table import Table
 from stable_baselines3.common.policies import BasePolicy
 
-from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
+from adafocus_env.envs import EpisodeVectorEnv, PatchGrid
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
@@ -32,6 +32,7 @@ from agents.baselines.simple import RandomOffsets
 from agents.flops import executed_multiply_adds
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.observations import zeros
 from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
@@ -116,7 +117,7 @@ def multiply_adds(
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         if isinstance(policy, GruActorCriticPolicy):
             other = _new_policy(policy.observation_space, policy.action_space, policy.arguments())
-            observation = torch.zeros(1, *policy.observation_space.shape)
+            observation = zeros(policy.observation_space, 1)
             starts = torch.ones(1, dtype=torch.bool)
             counts["policy"] = _count(
                 lambda: other.step(observation, other.initial_state(1), starts, deterministic=True)
@@ -138,7 +139,7 @@ def runs_per_video(recognizer: AnyRecognizer) -> dict[str, int]:
 
 
 def inference_multiply_adds(
-    recognizer: AnyRecognizer, agent: Baseline | BasePolicy, env: PatchLocalizationVectorEnv
+    recognizer: AnyRecognizer, agent: Baseline | BasePolicy, env: EpisodeVectorEnv
 ) -> dict[str, float]:
     """Multiply-adds of one video by part, of any agent; what it computes by itself is `policy`.
 
@@ -162,9 +163,7 @@ def inference_multiply_adds(
         counts["focuser"] *= env.core.grid.num_actions
         counts["classifier"] *= env.core.grid.num_actions * beam
     elif not isinstance(agent, RandomOffsets):
-        seen = env.single_observation_space
-        assert seen.shape is not None
-        dark = np.zeros((1, *seen.shape), np.float32)
+        dark = np.zeros((1, *env.core.source.observation_shape), np.float32)
         starts = np.ones(1, dtype=np.bool_)
         thinking = executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
         counts |= {"policy": thinking * env.num_decisions} if thinking else {}
@@ -201,7 +200,7 @@ def _configured_networks(config: FlopsConfig) -> tuple[AnyRecognizer, BasePolicy
 
 
 def _new_policy(
-    observations: spaces.Box, actions: spaces.Space[Any], arguments: Mapping[str, Any]
+    observations: spaces.Space[Any], actions: spaces.Space[Any], arguments: Mapping[str, Any]
 ) -> GruActorCriticPolicy:
     sizes = {name: arguments[name] for name in _SIZES_OF_POLICIES if name in arguments}
     return GruActorCriticPolicy(observations, actions, lambda _: 0.0, **sizes)

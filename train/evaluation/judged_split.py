@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.fixed_position import constant_look_confidences
 from agents.baselines.registry import FULL_FRAME
+from agents.evaluation import VectorEnvironment
 from train.checkpoints.judges import load_judges
 from train.config.judging import JudgingSection
 from train.evaluation.policies import PolicyEntry
 from train.runs.context import RunContext
+from train.runs.environments import make_environment
 from train.runs.progress import ProgressDisplay
 
 _ROWS = 64
@@ -36,26 +37,24 @@ class JudgedSplit:
         self.rules = context.rules(split)
         self._config = context.config
 
-    def env(
-        self, recognizer: AnyRecognizer, episodes: int, **rules: Any
-    ) -> PatchLocalizationVectorEnv:
+    def env(self, recognizer: AnyRecognizer, episodes: int, **rules: Any) -> VectorEnvironment:
         """The split before a recognizer, for `evaluate_agent`; not more rows than episodes."""
         config = self._config
-        return PatchLocalizationVectorEnv.from_parts(
+        return make_environment(
+            config,
             recognizer,
             self.videos,
             num_envs=min(config.batch_size or _ROWS, episodes),
             autoreset_mode="disabled",
-            locations=config.locations,
-            skip_cost=config.skip_cost if config.locations == "skip" else None,
-            # Without a reward nobody reads them; `conf` needs no patch beside the policy's.
-            reward=config.reward or "conf",
+            observation="map",
+            skip_cost=config.skip_cost,
+            reward=config.reward,  # without one nobody reads them
             **{**self.rules, **rules},
         )
 
     def env_of(
         self, entry: PolicyEntry, recognizer: AnyRecognizer, episodes: int
-    ) -> PatchLocalizationVectorEnv:
+    ) -> VectorEnvironment:
         """The split as a policy sees it: `full_frame:SIZE` has the whole frame, resized.
 
         A bank does not have that patch, so its focuser runs.

@@ -86,7 +86,7 @@ def write_recording(
         if target.suffix.lower() == ".gif":
             part.write_bytes(gif_bytes([halved(picture) for picture in pictures], fps))
         else:
-            named = part.with_suffix(".mp4")  # OpenCV tells the format by the name
+            named = Path(f"{part}.mp4")  # OpenCV tells the format by the name
             try:
                 write_mp4(named, pictures, fps)
                 named.replace(part)

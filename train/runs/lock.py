@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TextIO
 
+from adafocus_env.files import naming
 from train.config.keys import ConfigError
 
 LOCK_FILE = ".in-use"
@@ -39,8 +40,9 @@ def in_use(folder: Path, command: str, key: str) -> Iterator[None]:
     with _locked(path, key) as file:
         file.truncate(0)
         now = datetime.now().astimezone().isoformat(sep=" ", timespec="seconds")
-        file.write(f"process {os.getpid()} of {socket.gethostname()}, {command}, since {now}\n")
-        file.flush()
+        with naming(path):
+            file.write(f"process {os.getpid()} of {socket.gethostname()}, {command}, since {now}\n")
+            file.flush()
         try:
             yield
         finally:

@@ -11,6 +11,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
+from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.sb3.resume import part_of_state, restore_training_state, why_not_continued
@@ -19,6 +20,7 @@ from train.checkpoints.load import check_classes, load_configured, load_fitting_
 from train.config.commands import Stage2Config
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
+from train.runs.environments import make_environment
 from train.runs.progress import ProgressDisplay
 from train.runs.training_state import finish, load_state, restore_random_state, restoring
 from train.stages.policy.algorithm import (
@@ -75,11 +77,17 @@ def run_stage2(
     )
     val_rows = min(rows, -(-len(val_videos) // processes.count))
     val_env = _make_env(
-        recognizer, val_videos, config, val_rows, autoreset_mode="disabled", **rules["val"]
+        recognizer,
+        val_videos,
+        config,
+        val_rows,
+        observation="map",
+        autoreset_mode="disabled",
+        **rules["val"],
     )
     prepared = prepare_algorithm(config, context, env)
     model = prepared.model
-    if config.policy is not None:
+    if config.policy is not None and isinstance(env, PatchLocalizationVectorEnv):
         _start_from(model, config, recognizer, env)
     display.console.print(f"{config.algo.name}: {prepared.buffer or 'a buffer of unknown size'}")
     why_not = why_not_continued(config.algo.name, model, env.num_decisions)
@@ -155,13 +163,13 @@ def _start_from(
 
 def _make_env(
     recognizer: AnyRecognizer, videos: Videos, config: Stage2Config, rows: int, **rules: Any
-) -> PatchLocalizationVectorEnv:
-    return PatchLocalizationVectorEnv.from_parts(
+) -> VectorEnvironment:
+    return make_environment(
+        config,
         recognizer,
         videos,
         num_envs=rows,
         reward=config.reward,
-        locations=config.locations,
         skip_cost=config.skip_cost,
         **rules,
     )

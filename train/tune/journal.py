@@ -12,14 +12,14 @@ from pydantic_core import from_json
 from train.config.keys import ConfigError
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna import Study
 
 log = logging.getLogger(__name__)
 
 JOURNAL = "tune.journal"
 
 
-def open_study(optuna: Any, folder: Path, pruner: Any) -> optuna.Study:
+def open_study(optuna: Any, folder: Path, pruner: Any) -> Study:
     """The search in a folder, which no other process uses; a new one where there is none.
 
     Raises:
@@ -32,7 +32,7 @@ def open_study(optuna: Any, folder: Path, pruner: Any) -> optuna.Study:
     path.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
     try:
         backend = optuna.storages.journal.JournalFileBackend(str(path))
-        study: optuna.Study = optuna.create_study(
+        study: Study = optuna.create_study(
             study_name="tune",
             storage=optuna.storages.JournalStorage(backend),
             direction="maximize",

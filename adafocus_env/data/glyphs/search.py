@@ -4,11 +4,11 @@ Twelve grey discs lie in twelve of the 49 cells of a 7x7 grid. One carries the d
 class, each of the others an arrow at the next disc in its direction: on its row, its column or a
 diagonal. Every arrow leads on to the digit, in one to four steps from anywhere. So six looks at
 single cells are enough for who goes where the last one pointed, whatever disc he begins with; who
-decides beforehand finds the digit on one of six discs in half of the pictures.
+decides on six discs beforehand finds the digit in half of the pictures.
 
 A glance of 28x28 pixels, means of blocks of 8x8, shows the discs and not what is on them: marks
-are drawn without changing the mean of any block. What a disc carries does not depend on where the
-discs lie, for the digit's is uniform among the twelve.
+are drawn without changing the mean of any block. Nor does it tell from where the discs lie which
+of them has the digit: that is uniform among the twelve.
 
 The recognizer learns from other pictures. `glyphs_search_marks` are single cells with each mark in
 turn and none, for the focuser; `glyphs_search_discs` single cells with and without a disc, for the

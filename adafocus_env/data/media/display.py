@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data.clips import VideoError
+from adafocus_env.files import first_line
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -59,7 +60,7 @@ class DisplayConversion:
         except (av.error.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{self._path}: a frame of {frame.width}x{frame.height} {frame.format.name} cannot "
-                f"be converted to RGB ({error}); write the video anew as H.264"
+                f"be converted to RGB ({first_line(error)}); write the video anew as H.264"
             ) from error
         matrix = _display_matrix(frame)
         return np.ascontiguousarray(picture if matrix is None else self._shown(picture, matrix))

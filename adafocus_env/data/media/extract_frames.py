@@ -21,7 +21,7 @@ from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
 from adafocus_env.data.media.video_files import find_videos
-from adafocus_env.files import differences, read_json, write_json
+from adafocus_env.files import differences, naming, read_json, write_json
 
 RECORD_FILE = "extracted.json"
 _UNFINISHED = ".extracting-"
@@ -155,8 +155,10 @@ def frames_extracted(job: ExtractJob) -> int | None:
         return None
     try:
         record = read_json(job.folder / RECORD_FILE)
-        num_frames = int(record.pop("num_frames"))
-    except (OSError, ValueError, KeyError, TypeError):
+        num_frames = record.pop("num_frames", None)
+        if type(num_frames) is not int or num_frames < 0:
+            raise ValueError(f"num_frames={num_frames}")
+    except (OSError, ValueError):
         raise ValueError(
             f"{job.folder} exists but holds no {RECORD_FILE} of this command: it was made by "
             "something else; remove it or name another target="
@@ -204,7 +206,8 @@ def _write_frames(job: ExtractJob, folder: Path) -> Extracted:
     for index, frame in video.read():
         scaled = scale_to_height(frame, job.settings.height)
         _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR), quality)
-        (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
+        with naming(job.folder):
+            (folder / IMAGE_TEMPLATE.format(index + 1)).write_bytes(jpeg.tobytes())
         num_frames += 1
         num_bytes += -(-len(jpeg) // _DISK_BLOCK) * _DISK_BLOCK
         if num_frames == _CHECKED_AT:

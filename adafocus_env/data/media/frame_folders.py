@@ -17,6 +17,7 @@ from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
 from adafocus_env.data.media.display import Frame
 from adafocus_env.data.media.nearest import nearest
 from adafocus_env.data.media.open_video import stays_inside
+from adafocus_env.files import first_line
 
 IMAGE_TEMPLATE = "image_{:05d}.jpg"  # of every published data set; the first frame is 1
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -136,7 +137,9 @@ def read_image(path: Path) -> Frame:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise VideoError(f"{path}: OpenCV cannot decode this image ({error}); {cure}") from error
+        raise VideoError(
+            f"{path}: OpenCV cannot decode this image ({first_line(error)}); {cure}"
+        ) from error
     if image is None:
         raise VideoError(f"{path}: OpenCV cannot decode this image; {cure}")
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)

@@ -8,13 +8,16 @@ one conversion (`display`), at the video's own or another rate (`frame_rate`).
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,7 @@ from adafocus_env.data.media.display import CONVERSION, Frame
 from adafocus_env.data.media.nearest import nearest
 from adafocus_env.data.media.open_video import stays_inside
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
+from adafocus_env.files import refusal_to_write
 
 
 class VideoFileReader:
@@ -162,17 +166,34 @@ def write_mp4(
     """Write RGB uint8 frames `(H, W, 3)` as an mp4v `.mp4`, through OpenCV alone.
 
     Raises:
-        OSError: OpenCV cannot write the file.
+        OSError: it cannot be written; nothing is left of it.
     """
     writer: cv2.VideoWriter | None = None
     fourcc = cv2.VideoWriter.fourcc(*"mp4v")
-    for frame in frames:
+    count, level = 0, cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        for frame in frames:
+            if writer is None:
+                height, width = frame.shape[:2]
+                writer = cv2.VideoWriter(str(path), fourcc, frames_per_second, (width, height))
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            count += 1
         if writer is None:
-            height, width = frame.shape[:2]
-            writer = cv2.VideoWriter(str(path), fourcc, frames_per_second, (width, height))
-            if not writer.isOpened():
-                raise OSError(f"OpenCV cannot write {path}: is the folder there and writable?")
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    if writer is None:
-        raise ValueError(f"no frames to write to {path}")
-    writer.release()
+            raise ValueError(f"no frames to write to {path}")
+        writer.release()
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    if _frames_there(path) != count:  # OpenCV does not say that it could not write
+        refusal = refusal_to_write(path) or OSError(errno.EIO, "OpenCV cannot write it", str(path))
+        with suppress(OSError):
+            path.unlink()
+        refusal.filename = str(path)
+        raise refusal
+
+
+def _frames_there(path: Path) -> int:
+    try:
+        with av.open(str(path)) as container:
+            return container.streams.video[0].frames
+    except (OSError, av.error.FFmpegError):
+        return 0

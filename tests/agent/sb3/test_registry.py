@@ -159,6 +159,12 @@ def test_what_policies_hand_on_is_checked_too():
             algorithm_arguments("ppo", None, {name: value})
 
 
+def test_a_batch_of_one_episode_is_more_than_one_step_before_its_length_is_known():
+    for length in (1, 8):
+        arguments = algorithm_arguments("ppo", None, {"batch_size": "1T"}, num_decisions=length)
+        assert arguments["batch_size"] == length
+
+
 def test_an_unknown_name_gives_the_nearest():
     with pytest.raises(ValueError, match="unknown algorithm 'qr_dqn'; did you mean 'qrdqn'"):
         algorithm_class("qr_dqn")

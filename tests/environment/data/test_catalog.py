@@ -88,11 +88,22 @@ def test_positions_are_dropped_where_videos_are_cropped(glyph_folder):
         assert (videos.target_centers(0) is None) is crop
 
 
-def test_positions_of_other_videos_are_refused(glyph_folder, tmp_path):
-    for name in ("classes.txt", "videos", "val_targets.npy"):
+def test_positions_of_other_videos_and_damaged_ones_are_refused(glyph_folder, tmp_path):
+    for name in ("classes.txt", "videos"):
         (tmp_path / name).symlink_to(glyph_folder / name)
+    file = tmp_path / "val_targets.npy"
+    whole = (glyph_folder / file.name).read_bytes()
+    file.write_bytes(whole)
     (tmp_path / "val.txt").write_text("0.mp4,16,0\n")
     with pytest.raises(ListFileError, match=r"val_targets\.npy: 2 target paths for 1 videos"):
+        open_videos("glyphs", "val", GLYPHS, data_dir=tmp_path)
+    promised = whole.replace(b"(2, ", b"(2000000000, ", 1)  # of which there are two
+    for content in (b"", b"positions", whole[:-4], promised):
+        file.write_bytes(content)
+        with pytest.raises(ListFileError, match=f"{file}: no file of positions, damaged or cut"):
+            open_videos("glyphs", "val", GLYPHS, data_dir=tmp_path)
+    np.save(file, np.zeros(2, dtype=np.float32))
+    with pytest.raises(ListFileError, match=f"{file}: it holds no positions"):
         open_videos("glyphs", "val", GLYPHS, data_dir=tmp_path)
 
 

@@ -1,11 +1,17 @@
 """ClipLoader: workers load the same clips, ahead where they are announced, and fail as loudly."""
 
+import errno
+import os
+
 import numpy as np
+import psutil
 import pytest
 import torch
 
+from adafocus_env.data import clip_loader
 from adafocus_env.data.clip_loader import ClipLoader
 from adafocus_env.data.clips import VideoError
+from adafocus_env.worker_process import WorkerError
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
 
@@ -102,3 +108,41 @@ def test_rollouts_and_evaluation_are_the_same_with_workers(make_vector_env, asse
         agent = RandomAgent(env.single_action_space)
         results.append(vars(evaluate_agent(env, agent, draws=2)))
     assert_equal(results[1], results[0])
+
+
+def test_a_closed_loader_has_no_workers_and_loads_in_this_process(loader, make_videos):
+    loader.load([(0, 1)])
+    workers = [psutil.Process(number) for number in loader._workers._processes]
+    loader.close()
+    assert not any(worker.is_running() for worker in workers)
+    (clip,) = loader.load([(3, 7)])
+    assert torch.equal(clip.frames, make_videos().clip(3, 7).frames)
+
+
+def test_closed_environments_keep_no_workers_while_they_are_referenced(make_env, make_vector_env):
+    before = set(psutil.Process().children())
+    envs = [make_env(num_workers=1), make_vector_env(2, num_workers=1)]
+    for env in envs:
+        env.reset(seed=0)
+    assert len(set(psutil.Process().children()) - before) == 2
+    for env in envs:
+        env.close()
+    assert set(psutil.Process().children()) == before
+    assert envs[0].core.source.clips is not None
+
+
+def test_a_worker_that_dies_is_told_with_the_cure(make_videos):
+    videos = make_videos()
+    videos.clip = lambda index, episode_seed: os._exit(3)
+    loader = ClipLoader(videos, num_workers=1)
+    with pytest.raises(WorkerError, match=r"a worker process died.* num_workers=1, or a video"):
+        loader.load([(0, 0)])
+
+
+def test_processes_that_the_system_cannot_give_are_told_with_the_cure(make_videos, monkeypatch):
+    def refuse(*arguments, **more):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(clip_loader, "ProcessPoolExecutor", refuse)
+    with pytest.raises(WorkerError, match=r"num_workers=2 .*Permission denied.* use num_workers=0"):
+        ClipLoader(make_videos(), num_workers=2)

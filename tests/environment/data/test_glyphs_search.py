@@ -84,7 +84,7 @@ def test_the_digit_is_on_any_of_the_discs_wherever_these_lie(layouts):
 
 
 def test_where_to_look_next_of_a_small_layout():
-    """Discs in cells 0, 3 and 24; 0 points right at 3, 3 down left... at 24 is the digit."""
+    """Discs in cells 0, 3 and 24: the first points right, the second down at the digit."""
     layout = SearchLayout(np.array([0, 3, 24]), target=2, leads_to=np.array([1, 2, -1]))
     expected = np.full(49, -1)
     expected[[0, 3, 24]] = [3, 24, 24]

@@ -166,6 +166,36 @@ def test_a_shard_or_manifest_that_cannot_be_read_is_an_error(builder):
             FeatureBank.open(folder)
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (["layout", "num_videos"], "5", "layout.num_videos should be a valid integer, not '5'"),
+        (["layout", "views"], 0, "layout.views should be greater than or equal to 1"),
+        (["layout", "map_shape"], [48, 7], "layout.map_shape.2 is missing"),
+        (["layout", "num_videos"], 10**6, r"but 16 and \d are listed"),
+        (["settings", "positions", "offsets"], [[0, 0]], r"but 1 and \d are listed"),
+        (["settings", "positions"], [], "positions should be an object"),
+        (["settings", "patch_size"], True, "patch_size should be a valid integer, not True"),
+        (["settings", "episode_seeds", "seed"], "0", "episode_seeds.seed should be a valid int"),
+        (["settings", "dataset"], None, "dataset should be a valid dict"),
+        (["shards"], [{"sha256": 3, "bytes": 4}], "shards.0.sha256 should be a valid string"),
+        (["shards"], [], r"but 16 and 0 are listed"),
+    ],
+    ids=str,
+)
+def test_a_manifest_of_other_types_or_numbers_names_the_entry(builder, place, value, message):
+    folder = _run(builder())
+    file = folder / "manifest.json"
+    written = json.loads(file.read_text())
+    inner = written
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    file.write_text(json.dumps(written))
+    with pytest.raises(CheckpointError, match=f"{file}: .*{message}"):
+        FeatureBank.open(folder)
+
+
 def test_a_bank_of_other_settings_is_not_gone_on_with_and_other_files_left_alone(builder, tmp_path):
     def refused():
         for changes, message in (

@@ -83,3 +83,23 @@ def test_broken_checkpoints_are_named_and_the_traceback_is_in_the_run_folder(
     (copied / "recognizer" / "recognizer.json").write_text("{")
     assert "recognizer.json" in refused("stage2", f"resume={copied}")
     assert "Traceback" in (tmp_path / "run" / "error.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["algo=ppo", "algo.batch_size=1"],
+            "cannot be made of its arguments (`batch_size` must be",
+        ),
+        (["algo=ppo", "algo.policy_kwargs.net_arch=foo"], "(empty(): argument 'size'"),
+        (["algo=ppo", "algo.policy_kwargs.net_arch=[-3]"], "negative dimension -3"),
+        (["algo.policy_kwargs.hidden_dim=big"], "; given are algo.policy_kwargs={"),
+        (["algo=dqn", "locations=continuous"], "cannot use locations=continuous (The algorithm"),
+    ],
+    ids=str,
+)
+def test_what_an_algorithm_refuses_is_told_as_what_it_is(refused, handed_on, arguments, message):
+    said = refused("stage2", f"resume={handed_on['stage1']}", *arguments)
+    assert message in said
+    assert ("locations" in said) == ("locations=continuous" in arguments)

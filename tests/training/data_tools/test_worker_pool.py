@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from train.config.keys import ConfigError
+from adafocus_env.worker_process import WorkerError
 from train.data_tools.worker_pool import WorkerPool
 
 
@@ -17,7 +17,7 @@ def test_jobs_are_done_here_in_order_or_by_workers_as_often_as_asked():
 
 
 def test_errors_of_jobs_and_of_processes_are_raised_here():
-    with WorkerPool(1) as pool, pytest.raises(ConfigError, match=r"the memory was too small .* or"):
+    with WorkerPool(1) as pool, pytest.raises(WorkerError, match=r"the memory was too small .* or"):
         list(pool.run(os._exit, [3]))
     with WorkerPool(1) as pool, pytest.raises(ValueError, match="invalid literal"):
         list(pool.run(int, ["1", "one"]))

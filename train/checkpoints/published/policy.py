@@ -122,7 +122,7 @@ def policy_to_published(policy: BasePolicy, folder: Path, *, family: str = "recu
             "the published network has free logits and a GRU; train it with "
             "algo.policy_kwargs.head=flat and algo.policy_kwargs.recurrent=true"
         )
-    elif len(policy.observation_space.shape) != 3:
+    elif len(policy.observation_space.shape or ()) != 3:
         why = 'it sees glance vectors; train it with observation="map"'
     elif bool(torch.any(encoder.mean != 0)) or bool(torch.any(encoder.std != 1)):
         why = (

@@ -63,9 +63,9 @@ def player_data(
 
     Returns:
         `class_names`, `frame_size`, `policies` (names), `left_out` (videos), and `videos`: each
-        with `index`, `label`, `frames` (T data URIs; of a decision that serves several frames the
-        middle one) and `looks`, one entry a policy with `boxes` (T of top, left, side; side 0 in
-        skipped frames), `confidences` (T), `rewards` (T) and `top` (T lists of class and
+        with `index`, `label`, `frames` (T data URIs, one a decision; where it serves several
+        frames, the middle one) and `looks`, one entry a policy with `boxes` (T of top, left, side;
+        side 0 in skipped frames), `confidences` (T), `rewards` (T) and `top` (T lists of class and
         probability).
     """
     shown: list[dict[str, Any]] = []
@@ -73,9 +73,12 @@ def player_data(
     for index in chosen:
         clip = videos.clip(index, derive_episode_seed(seed, index, 0))
         looks = [_looks(evaluation, index) for evaluation in evaluations.values()]
-        each = len(clip.frames) // len(looks[0]["boxes"])
+        decisions = len(looks[0]["boxes"])
+        each = max(1, len(clip.frames) // decisions)
         middles = clip.frames[each // 2 :: each].permute(0, 2, 3, 1).numpy()
-        frames = [_jpeg(frame) for frame in middles]
+        pictures = [_jpeg(frame) for frame in middles]
+        # Of several looks at a frame each shows it.
+        frames = [picture for picture in pictures for _ in range(decisions // len(pictures))]
         spent += sum(map(len, frames))
         if shown and spent > frame_budget:
             break

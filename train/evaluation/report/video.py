@@ -14,7 +14,9 @@ from scipy.special import softmax
 
 from adafocus_env.data import Videos
 from adafocus_env.data.media.video_files import write_mp4
+from adafocus_env.envs.active_rendering import beside, last_patch
 from adafocus_env.envs.rendering import corners, draw_step
+from adafocus_env.files import atomic_path
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import Evaluation
 
@@ -41,7 +43,9 @@ def write_policy_video(
     frames = [frame for video in pictures for frame in video]
     write_mp4(folder / "policies.mp4", frames, FRAMES_PER_SECOND)
     still = _still(pictures[0], len(evaluations))
-    cv2.imwrite(str(folder / "policies.png"), cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
+    _, png = cv2.imencode(".png", cv2.cvtColor(still, cv2.COLOR_RGB2BGR))
+    with atomic_path(folder / "policies.png") as part:
+        part.write_bytes(png.tobytes())
 
 
 def side_by_side(
@@ -66,26 +70,30 @@ def side_by_side(
     """
     clip = videos.clip(index, derive_episode_seed(seed, index, 0))
     frames = clip.frames.permute(0, 2, 3, 1).numpy()
+    looks = max(1, max(seen.boxes.shape[1] for seen in evaluations.values()) // len(frames))
     class_name = videos.class_names[clip.label]
     pictures = []
-    for t, frame in enumerate(frames):
-        panels = []
+    for look in range(len(frames) * looks):
+        t, panels = look // looks, []
+        frame = frames[t]
         for name, evaluation in evaluations.items():
             row = int(np.flatnonzero((evaluation.video_index == index) & (evaluation.draw == 0))[0])
-            step = t * evaluation.boxes.shape[1] // len(frames)  # a decision may serve several
+            # A decision may serve several frames, or a frame be looked at several times.
+            step = look * evaluation.boxes.shape[1] // (len(frames) * looks)
             shown = slice(0, step + 1)
             boxes = corners(evaluation.boxes[row, shown, :2], evaluation.focused()[row, shown])
-            panels.append(
-                draw_step(
-                    frame,
-                    boxes,
-                    int(evaluation.boxes[..., 2].max()),
-                    probabilities=softmax(evaluation.logits[row, step]),
-                    class_names=videos.class_names,
-                    label=clip.label,
-                    title=f"{name}   frame {t + 1}/{len(frames)}   {class_name}",
-                )
+            side = int(evaluation.boxes[..., 2].max())
+            number = f"   look {look % looks + 1}/{looks}" if looks > 1 else ""
+            panel = draw_step(
+                frame,
+                boxes,
+                side,
+                probabilities=softmax(evaluation.logits[row, step]),
+                class_names=videos.class_names,
+                label=clip.label,
+                title=f"{name}   frame {t + 1}/{len(frames)}{number}   {class_name}",
             )
+            panels.append(beside(panel, last_patch(frame, boxes, side)) if looks > 1 else panel)
         pictures.append(_arranged(_even(panels), columns or len(panels)))
     return pictures
 

@@ -13,12 +13,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
-from adafocus_env.files import atomic_path
+from adafocus_env.files import atomic_path, first_line
 from adafocus_env.memory import check_room
+from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import policy_arguments, save_policy
 from agents.policies.spatial_head import with_patch_grid
+from agents.policies.spatial_policy import SpatialPolicy
 from agents.sb3.buffer_memory import BufferSize, buffer_size
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from agents.sb3.vec_env import CenteredActions, Sb3VecEnvAdapter
@@ -29,6 +30,14 @@ from train.runs.context import RunContext
 from train.runs.saved_config import saved_config
 
 log = logging.getLogger(__name__)
+
+# SB3's policies of the same kind for observations by name.
+_OF_DICTS = {"MlpPolicy": "MultiInputPolicy", "MlpLstmPolicy": "MultiInputLstmPolicy"}
+# How SB3, sb3-contrib and torch refuse arguments, beside a ValueError, which says it.
+_REFUSALS = (
+    *(AssertionError, TypeError, AttributeError, KeyError, IndexError),
+    *(RuntimeError, ArithmeticError),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class PreparedAlgorithm:
 
 
 def prepare_algorithm(
-    config: Stage2Config, context: RunContext[Stage2Config], env: PatchLocalizationVectorEnv
+    config: Stage2Config, context: RunContext[Stage2Config], env: VectorEnvironment
 ) -> PreparedAlgorithm:
     """The configured algorithm on an environment.
 
@@ -64,6 +73,14 @@ def prepare_algorithm(
         class_path=algo.class_path,
         num_decisions=env.num_decisions,
     )
+    if isinstance(env.single_observation_space, spaces.Dict):
+        named = arguments.get("policy")
+        arguments |= {"policy": _OF_DICTS[named]} if named in _OF_DICTS else {}
+        if issubclass(policy_class(algorithm, arguments.get("policy")), SpatialPolicy):
+            raise ConfigError(
+                f"algo.policy={algo.arguments['policy']} reads glances alone; with env=active use "
+                "algo=gru_ppo algo.preset=loop, or leave algo.policy"
+            )
     policy = policy_class(algorithm, arguments.get("policy"))
     arguments["policy_kwargs"] = with_patch_grid(policy, arguments["policy_kwargs"], env.patch_grid)
     processes = context.processes
@@ -75,7 +92,6 @@ def prepare_algorithm(
             "algo=gru_ppo, which trains in several"
         )
     observations = env.single_observation_space
-    assert isinstance(observations, spaces.Box)
     size = buffer_size(
         algorithm,
         arguments,
@@ -88,18 +104,24 @@ def prepare_algorithm(
         place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
         check_room(f"a {size}", size.num_bytes, place, _cure(algorithm))
         log.info("%s on %s", size, place)
-        if len(observations.shape) == 1:
+        if len(observations.shape or ()) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
         if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
     vec_env = _vec_env(env, centered=not issubclass(algorithm, GruPPO))
     try:
         model = algorithm(env=vec_env, seed=config.seed, device=context.device, **arguments)
-    except AssertionError as error:  # so SB3 says that it does not act in such a space
-        other = "grid" if config.locations == "continuous" else "continuous"
+    except _REFUSALS as error:
+        if "action spaces" in str(error):
+            other = "grid" if config.locations == "continuous" else "continuous"
+            raise ConfigError(
+                f"algo={algo.name} cannot use locations={config.locations} ({first_line(error)}); "
+                f"try locations={other}"
+            ) from error
+        given = ", ".join(f"algo.{name}={value}" for name, value in algo.arguments.items())
         raise ConfigError(
-            f"algo={algo.name} cannot use locations={config.locations} ({error}); "
-            f"try locations={other}"
+            f"algo={algo.name} cannot be made of its arguments ({first_line(error)}); given are "
+            f"{given or 'those of its preset'}"
         ) from error
     model.policy.sees_cost = env.shows_cost  # type: ignore[assignment]
     vec_env.seed(config.seed + processes.rank * env.num_envs)
@@ -172,7 +194,7 @@ def refuse_to_continue(config: Stage2Config, reason: str | None) -> None:
         )
 
 
-def _vec_env(env: PatchLocalizationVectorEnv, *, centered: bool) -> VecEnv:
+def _vec_env(env: VectorEnvironment, *, centered: bool) -> VecEnv:
     vec_env: VecEnv = Sb3VecEnvAdapter(env)
     if centered and isinstance(env.single_action_space, spaces.Box):
         vec_env = CenteredActions(vec_env)

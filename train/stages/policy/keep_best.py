@@ -11,9 +11,8 @@ from pydantic import Field
 from stable_baselines3.common.callbacks import BaseCallback
 from typing_extensions import TypedDict
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
-from agents.evaluation import Evaluation, evaluate_agent
+from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent
 from agents.sb3.resume import training_state
 from train.config.commands import Stage2Config
 from train.evaluation.diagnostics import nearest_positions
@@ -59,7 +58,7 @@ class KeepBestPolicy(BaseCallback):
 
     def __init__(
         self,
-        env: PatchLocalizationVectorEnv,
+        env: VectorEnvironment,
         context: RunContext[Stage2Config],
         recognizer: AnyRecognizer,
         *,

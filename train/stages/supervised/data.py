@@ -9,20 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import BatchSampler, RandomSampler
 
 from adafocus_env.data import Videos
-from adafocus_env.data.clip_loader import begin_loading
+from adafocus_env.data.clip_loader import ClipKey, ClipLoader
+from adafocus_env.data.clips import Clip
 from adafocus_env.envs.skip_cost import RANDOM, cost_at
 from adafocus_env.features import BankEpisodes, BankFeatures, EpisodeStart
 from adafocus_env.seeding import Purpose, derive_episode_seed, episode_rng
 
+_BATCHES_AHEAD = 2  # that workers may have loaded before they are needed
 # Epoch number under which validation clips are drawn: every evaluation sees the same ones.
 VALIDATION_EPOCH = 2**32 - 1
 
@@ -100,7 +101,7 @@ class Batch:
         return self._with_moved(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in memory from which copies to a GPU do not block; called by the loader."""
+        """The batch in memory from which copies to a GPU do not block."""
         return self._with_moved(Tensor.pin_memory)
 
     def _with_moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
@@ -112,8 +113,8 @@ class Batch:
         )
 
 
-class LabelledClips(Dataset[Batch]):
-    """A split as batches' items; what is drawn depends on `(seed, epoch, index)` alone.
+class LabelledClips:
+    """A split whose frames are read; what is drawn depends on `(seed, epoch, index)` alone.
 
     So neither the number of workers or processes nor the batch size changes a clip.
     """
@@ -122,62 +123,66 @@ class LabelledClips(Dataset[Batch]):
         self.videos = videos
         self.seed = seed
         self._looks_per_frame = looks_per_frame
-        self.epoch = 0
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> Batch:
-        episode_seed = derive_episode_seed(self.seed, self.epoch, index)
-        clip = self.videos.clip(index, episode_seed)
-        return Batch(
-            clip.frames,
-            torch.tensor(clip.label),
-            _draw_chance(episode_seed, len(clip.frames) * self._looks_per_frame),
-            torch.tensor(index),
-            clip.glance_frames,
-        )
+    def load(self, epoch: int, batches: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+        """The clips of these indices, batch by batch, from workers that load ahead."""
+        keys = [[self._key(epoch, index) for index in batch] for batch in batches]
+        loader = ClipLoader(self.videos, workers)
+        try:
+            for number, batch in enumerate(keys):
+                loader.prefetch(list(chain(*keys[number : number + 1 + _BATCHES_AHEAD])))
+                yield self._collate(loader.load(batch), batch)
+        finally:
+            loader.close()
 
-    def collate(self, items: Sequence[Batch]) -> Batch:
-        """Items as one batch."""
-        seen = [item.glance_frames for item in items if item.glance_frames is not None]
+    def _key(self, epoch: int, index: int) -> ClipKey:
+        return index, derive_episode_seed(self.seed, epoch, index)
+
+    def _collate(self, clips: Sequence[Clip], keys: Sequence[ClipKey]) -> Batch:
+        seen = [clip.glance_frames for clip in clips if clip.glance_frames is not None]
+        chances = [
+            _draw_chance(episode_seed, len(clip.frames) * self._looks_per_frame)
+            for clip, (_, episode_seed) in zip(clips, keys, strict=True)
+        ]
         return Batch(
-            torch.stack([item.frames for item in items]),
-            torch.stack([item.labels for item in items]),
-            _stack_chances([item.chance for item in items]),
-            torch.stack([item.indices for item in items]),
+            torch.stack([clip.frames for clip in clips]),
+            torch.tensor([clip.label for clip in clips]),
+            _stack_chances(chances),
+            torch.tensor([index for index, _ in keys]),
             torch.stack(seen) if seen else None,
         )
 
 
-class BankedClips(Dataset[EpisodeStart]):
+class BankedClips:
     """As `LabelledClips`, of a bank: a clip's seed chooses one of the video's views."""
 
     def __init__(self, source: BankFeatures, seed: int, looks_per_frame: int = 1):
         self.videos = source.videos
         self.seed = seed
         self._looks_per_frame = looks_per_frame
-        self.epoch = 0
         self._source = source
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> EpisodeStart:
-        return EpisodeStart(index, derive_episode_seed(self.seed, self.epoch, index))
-
-    def collate(self, items: Sequence[EpisodeStart]) -> Batch:
-        """Items as one batch, its features ready to be gathered."""
-        features = self._source.open(len(items))
-        features.load(range(len(items)), items)
+    def load(self, epoch: int, batches: Sequence[list[int]], workers: int) -> Iterator[Batch]:
+        """The features of the clips of these indices; workers have nothing to do."""
+        del workers
         count = self._source.num_decisions * self._looks_per_frame
-        return Batch(
-            torch.empty(len(items), 0, dtype=torch.uint8),
-            features.labels,
-            _stack_chances([_draw_chance(item.episode_seed, count) for item in items]),
-            torch.tensor([item.video_index for item in items]),
-            features=features,
-        )
+        for batch in batches:
+            seeds = [derive_episode_seed(self.seed, epoch, index) for index in batch]
+            features = self._source.open(len(batch))
+            features.load(range(len(batch)), list(map(EpisodeStart, batch, seeds)))
+            yield Batch(
+                torch.empty(len(batch), 0, dtype=torch.uint8),
+                features.labels,
+                _stack_chances([_draw_chance(seed, count) for seed in seeds]),
+                torch.tensor(batch),
+                features=features,
+            )
 
 
 def clips_of(
@@ -240,24 +245,15 @@ def load_batches(
         share: this process's part; None is all.
     """
     share = share or Share()
-    clips.epoch = epoch
     generator = torch.Generator().manual_seed(derive_episode_seed(clips.seed, epoch) % 2**63)
-    sampler: BatchSampler | list[list[int]]
     if train:  # one order for all processes; each takes its part of every batch
+        torch.empty((), dtype=torch.int64).random_(generator=generator)  # as DataLoader does
         whole = BatchSampler(RandomSampler(clips, generator=generator), batch_size, drop_last=True)
         own = BatchSamplerShard(whole, share.count, share.rank, split_batches=True)
         part_size = batch_size // (share.count * share.parts)
-        sampler = BatchSampler(chain.from_iterable(own), part_size, drop_last=True)
+        batches = list(BatchSampler(chain.from_iterable(own), part_size, drop_last=True))
     else:
         videos = range(share.rank, len(clips), share.count)
-        sampler = [list(videos[i : i + batch_size]) for i in range(0, len(videos), batch_size)]
-    loader: DataLoader[Any] = DataLoader(
-        clips,
-        batch_sampler=sampler,
-        num_workers=0 if isinstance(clips, BankedClips) else workers,
-        collate_fn=clips.collate,
-        generator=generator,
-        worker_init_fn=begin_loading,
-        pin_memory=torch.cuda.is_available(),
-    )
-    return iter(loader)
+        batches = [list(videos[i : i + batch_size]) for i in range(0, len(videos), batch_size)]
+    loaded = clips.load(epoch, batches, workers)
+    return (batch.pin_memory() for batch in loaded) if torch.cuda.is_available() else loaded

@@ -1,0 +1,173 @@
+"""Acting in closed loops: any agent steps, is shown what its looks brought, and may end early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
+from torch import Tensor
+
+from adafocus_env.envs import ActiveVisionVectorEnv, LoopResult, PatchChoice
+from adafocus_env.seeding import Purpose, episode_rng
+from agents.baselines.blind_skipping import BlindSkipping
+from agents.baselines.simple import Agent, RandomOffsets, SeededAgent
+from agents.policies.gru_policy import GruActorCriticPolicy
+from agents.policies.observations import each
+
+
+class LoopActing:
+    """How an agent acts in closed loops.
+
+    Policies see those parts of the observation that they were trained on; baseline agents see the
+    glance, as in the open loop.
+
+    Args:
+        env: whose episodes.
+        agent: any but those that skip frames.
+        deterministic: ask for its best actions.
+
+    Raises:
+        ValueError: the agent cannot act here.
+    """
+
+    def __init__(
+        self,
+        env: ActiveVisionVectorEnv,
+        agent: Agent | RandomOffsets | BlindSkipping,
+        *,
+        deterministic: bool,
+    ):
+        if isinstance(agent, BlindSkipping):
+            raise ValueError(
+                "random_skip and uniform_skip skip frames, and a closed loop has looks; leave them "
+                "out of policies=, or use env=patch"
+            )
+        self._env = env
+        self._deterministic = deterministic
+        # An algorithm of SB3 acts with its policy.
+        self._agent: Any = getattr(agent, "policy", agent)
+        if isinstance(self._agent, BasePolicy):
+            check_loop_policy(self._agent, env)
+
+    def run(self, seeds: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.generic], LoopResult]:
+        """Run episodes with these seeds, which the environment shows the beginning of.
+
+        Returns:
+            the actions `(N, T)` or `(N, T, 2)`, zeros where nothing was asked; and what they
+            brought.
+        """
+        agent, env = self._agent, self._env
+        if isinstance(agent, RandomOffsets):
+            offsets = np.stack([agent.offsets(int(seed)) for seed in seeds])
+            return offsets, run_choices(env, PatchChoice.at(torch.from_numpy(offsets)))
+        if isinstance(agent, SeededAgent):
+            agent.begin_episodes([int(seed) for seed in seeds])
+        taken: list[npt.NDArray[Any]] = []
+        ask = self._policy_asked(agent, seeds) or self._agent_asked(agent)
+
+        def act(seen: dict[str, Tensor]) -> npt.NDArray[Any]:
+            taken.append(np.asarray(ask(seen)))
+            return taken[-1]
+
+        result = env.run(act)
+        taken += [np.zeros_like(taken[-1])] * (env.num_decisions - len(taken))
+        return np.stack(taken, axis=1), result
+
+    def _policy_asked(self, agent: Any, seeds: npt.NDArray[np.uint64]) -> Any:
+        """One of our own policies, whose chance belongs to the episodes; None is no such policy."""
+        if not isinstance(agent, GruActorCriticPolicy):
+            return None
+        agent.set_training_mode(False)
+        state = agent.initial_state(len(seeds))
+        starts = torch.ones(len(seeds), dtype=torch.bool, device=agent.device)
+        shape = (self._env.num_decisions, *agent.head.uniform_shape)
+        rows = [episode_rng(int(s), Purpose.ACTION).random(shape, np.float32) for s in seeds]
+        uniforms = iter(torch.from_numpy(np.stack(rows, axis=1)).to(agent.device))
+
+        @torch.no_grad()
+        def ask(seen: dict[str, Tensor]) -> npt.NDArray[Any]:
+            nonlocal state, starts
+            shown = each(_parts(seen, agent), lambda part: part.to(agent.device))
+            step = agent.step(
+                shown, state, starts, uniforms=next(uniforms), deterministic=self._deterministic
+            )
+            state, starts = step.policy_state, torch.zeros_like(starts)
+            return np.asarray(agent.head.within_bounds(step.actions).cpu())
+
+        return ask
+
+    def _agent_asked(self, agent: Any) -> Any:
+        """SB3's `predict`."""
+        state: Any = None
+        starts = np.ones(self._env.num_envs, dtype=np.bool_)
+
+        def ask(seen: dict[str, Tensor]) -> npt.NDArray[Any]:
+            nonlocal state, starts
+            shown: Any = self._env.core.observe().cpu().numpy()
+            if isinstance(getattr(agent, "observation_space", None), spaces.Dict):
+                shown = {name: part.cpu().numpy() for name, part in _parts(seen, agent).items()}
+            actions, state = agent.predict(shown, state, starts, self._deterministic)
+            starts = np.zeros_like(starts)
+            return np.asarray(actions)
+
+        return ask
+
+
+def run_choices(env: ActiveVisionVectorEnv, choice: PatchChoice) -> LoopResult:
+    """Run looks that are known in advance, `(N, T)`; where one is not focused, the episode ends."""
+    steps = iter(range(env.num_decisions))
+
+    def act(_: dict[str, Tensor]) -> PatchChoice:
+        t = next(steps)
+        return PatchChoice(choice.offsets[:, t], choice.focused[:, t])
+
+    return env.run(act)
+
+
+def check_loop_policy(policy: BasePolicy, env: ActiveVisionVectorEnv) -> None:
+    """Refuse a policy that sees or does what there is not.
+
+    Raises:
+        ValueError: the message says what, and the cure.
+    """
+    sees, shown = policy.observation_space, env.single_observation_space
+    if not isinstance(sees, spaces.Dict):
+        raise ValueError(
+            "this policy was trained on glances alone, in AdaFocus/PatchLocalization-v0, and this "
+            "is a closed loop, AdaFocus/ActiveVision-v0; use env=patch"
+        )
+    assert isinstance(shown, spaces.Dict)
+    missing = [name for name in sees.spaces if name not in shown.spaces]
+    if missing:
+        raise ValueError(
+            f"this policy sees {', '.join(sees.spaces)}, and observation= shows no "
+            f"{', '.join(missing)}"
+        )
+    for name, part in sees.spaces.items():
+        if part.shape != shown.spaces[name].shape:
+            raise ValueError(
+                f"this policy sees {name} of {part.shape}, and here it is "
+                f"{shown.spaces[name].shape}; use the recognizer that it was trained with"
+            )
+    acts, possible = policy.action_space, env.single_action_space
+    fits = acts == possible
+    if isinstance(acts, spaces.Discrete) and isinstance(possible, spaces.Discrete):
+        fits |= env.can_stop and acts.n + 1 == possible.n
+        if acts.n == possible.n + 1:
+            raise ValueError(
+                f"this policy has {acts.n} actions, one of which ends the episode, and here are "
+                f"{possible.n}; use stop=true"
+            )
+    if not fits:
+        raise ValueError(
+            f"this policy acts in {acts}, and here it is {possible}; use the action_dim= and "
+            "locations= that it was trained with"
+        )
+
+
+def _parts(seen: dict[str, Tensor], policy: Any) -> dict[str, Tensor]:
+    return {name: seen[name] for name in policy.observation_space.spaces}

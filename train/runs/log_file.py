@@ -1,0 +1,21 @@
+"""The log of a run, `COMMAND.log` in its folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from adafocus_env.files import naming
+
+
+class LogFile(logging.FileHandler):
+    """A file whose errors are the command's; logging itself would print them and go on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        """Raise what has just been caught.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with naming(Path(self.baseFilename)):
+            raise
