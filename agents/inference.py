@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from adafocus_env.data import VideoOptions
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
 from adafocus_env.envs.factory import choose_device
 from adafocus_env.envs.skip_cost import append_cost, check_skip_cost
 from adafocus_env.networks import CheckpointError, FrozenNetworks, Recognizer, freeze
 from adafocus_env.shipped import shipped_policy, shipped_recognizer
+from agents.file_predictions import FilePrediction, predict_files
 from agents.flops import executed_multiply_adds
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.policy_files import load_policy
@@ -100,13 +103,18 @@ class AdaFocus:
     ) -> AdaFocus:
         """Read `recognizer/` and `policy/` of a run folder of stage 2 or 3.
 
+        The recognizer may also lie in the folder itself, as those that come with the package do.
+
         Raises:
             FileNotFoundError: one of them is missing.
             CheckpointError: a file cannot be used, or the two do not fit each other.
         """
         folder = Path(folder)
         how = {"skip_cost": skip_cost, "amp": amp, "compile": compile}
-        return cls._of(folder / "recognizer", folder / "policy", device, **how)
+        recognizer = folder / "recognizer"
+        if not recognizer.exists() and (folder / "recognizer.json").is_file():
+            recognizer = folder
+        return cls._of(recognizer, folder / "policy", device, **how)
 
     @classmethod
     def shipped(cls, dataset: str = "glyphs", *, device: str = "auto") -> AdaFocus:
@@ -141,7 +149,6 @@ class AdaFocus:
         except ValueError as error:
             raise CheckpointError(f"{policy_folder}: {error}") from error
 
-    @torch.no_grad()
     def predict(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Classify whole videos.
 
@@ -160,6 +167,17 @@ class AdaFocus:
         Raises:
             ValueError: frames of another type or shape.
         """
+        logits, origins, _ = self.predict_boxes(frames)
+        return logits, origins
+
+    @torch.no_grad()
+    def predict_boxes(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `predict`, and where the patches are in pixels.
+
+        Returns:
+            logits, origins, and boxes `(N, T, 4)` int64 (top, left, height, width); zeros in
+            skipped frames.
+        """
         frames = self._checked(frames, 5)
         shape, frames = frames.shape[:2], frames.flatten(0, 1)
         glance_maps, glance_vectors = self._networks.glance(frames)
@@ -170,7 +188,33 @@ class AdaFocus:
         patch_vectors = self._networks.focus_chosen(frames, looks.offsets, looks.focused)
         context = self.recognizer.glance_context(glance_vectors.unflatten(0, shape))
         logits, _ = self.recognizer.classify_sequence(context, patch_vectors.unflatten(0, shape))
-        return logits, self._locations.origins(actions)
+        boxes = looks.boxes(self.recognizer.config.patch_size).unflatten(0, shape)
+        return logits, self._locations.origins(actions), boxes
+
+    def predict_files(
+        self,
+        paths: Iterable[str | Path],
+        *,
+        fit: str = "crop",
+        frame_rate: float | None = None,
+    ) -> list[FilePrediction]:
+        """Classify video files, each by as many frames as the recognizer was trained with.
+
+        Args:
+            paths: video files.
+            fit: how frames that are not square become so, see `VideoOptions`; as in training.
+            frame_rate: frames a second to read files at; None is each file's own.
+
+        Returns:
+            a prediction for each path, in their order; a file that cannot be read has an `error`.
+        """
+        options = self.clip_options(fit=fit, frame_rate=frame_rate)
+        return list(predict_files(self, paths, options))
+
+    def clip_options(self, **how: Any) -> VideoOptions:
+        """How the clips of this recognizer are made of videos; `how` are fields of it."""
+        config = self.recognizer.config
+        return VideoOptions(num_frames=config.num_frames, frame_size=config.frame_size, **how)
 
     def multiply_adds(self, origins: Tensor) -> Tensor:
         """What `predict` has computed for each video: `(N,)` multiply-adds.

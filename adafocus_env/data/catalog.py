@@ -35,7 +35,7 @@ from adafocus_env.data.lists.list_files import ListFileError, read_class_file, r
 from adafocus_env.data.lists.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.media.stall import DECODE_TIMEOUT
 from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
-from adafocus_env.data.transforms import ClipTransform
+from adafocus_env.data.transforms import FITS, ClipTransform
 
 TASKS: dict[str, GlyphTask] = dict(
     zip(
@@ -62,6 +62,7 @@ class VideoOptions:
         frame_size: side of the square frames in pixels.
         augment: training: frames by `train_sampling`, random crops and flips; False: evaluation.
         crop: crop and resize to `frame_size`; False where the videos have that size already.
+        fit: how frames that are not square become so, see `ClipTransform`.
         flip: mirror half of the clips when augmenting; never those of `NEVER_MIRRORED` data sets.
         keep_decoded: keep decoded or rendered videos in memory.
         media: `"frames"`: folders of images; `"videos"`: video files; None: as the data set is
@@ -78,6 +79,7 @@ class VideoOptions:
     frame_size: int
     augment: bool = False
     crop: bool = True
+    fit: str = "crop"
     flip: bool = True
     keep_decoded: bool = False
     media: str | None = None
@@ -100,6 +102,7 @@ class VideoOptions:
             ("train_sampling", TRAIN_SAMPLINGS),
             ("eval_sampling", EVAL_SAMPLINGS),
             ("crops", CROPS),
+            ("fit", FITS),
         ):
             value = getattr(self, name)
             if value not in known:
@@ -112,6 +115,13 @@ class VideoOptions:
     def sampling(self) -> str:
         """The rule by which frames are chosen."""
         return self.train_sampling if self.augment else self.eval_sampling
+
+    @property
+    def transform(self) -> ClipTransform:
+        """How frames are made from those of the videos."""
+        return ClipTransform(
+            self.frame_size, augment=self.augment, flip=self.flip, crop=self.crop, fit=self.fit
+        )
 
 
 def open_videos(
@@ -197,9 +207,7 @@ def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVi
     # Positions are stored in the video's own pixels, so a crop would make them wrong.
     known = targets_file.is_file() and not options.crop
     targets = _read_targets(targets_file) if known else None
-    transform = ClipTransform(
-        options.frame_size, augment=options.augment, flip=options.flip, crop=options.crop
-    )
+    transform = options.transform
     try:
         return ListedVideos(
             records,

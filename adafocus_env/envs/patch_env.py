@@ -118,6 +118,7 @@ class PatchLocalizationEnv(EpisodeEnv):
     | `frame_rate` | None | frames a second to read video files at; None: their own |
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
+    | `fit` | `"crop"` | of frames that are not square: `"squash"`, or `"pad"` with black bars |
     | `flip` | True | mirror half of the augmented clips; off where left and right matter |
     | `crops` | `"same"` | augmented glance frames cropped as the others, or `"independent"` |
     | `recognizer` | None | folder written by a stage; None: one that is shipped |

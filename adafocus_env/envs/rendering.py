@@ -98,7 +98,7 @@ def draw_step(
     *,
     probabilities: npt.NDArray[np.float32] | None,
     class_names: Sequence[str],
-    label: int,
+    label: int | None,
     title: str = "",
 ) -> Image:
     """One frame of an episode as a picture.
@@ -110,7 +110,7 @@ def draw_step(
         patch_size: side of the patches in pixels.
         probabilities: `(K,)` after the look, or None before the first one.
         class_names: K names.
-        label: true class; its bar is green.
+        label: true class; its bar is green. None: nobody knows it.
         title: written above the frame when given.
 
     Returns:
@@ -151,7 +151,7 @@ def _draw_box(picture: Image, top: int, left: int, side: int, age: int) -> None:
 def _bars(
     probabilities: npt.NDArray[np.float32] | None,
     class_names: Sequence[str],
-    label: int,
+    label: int | None,
     width: int,
 ) -> Image:
     """The most probable classes, one bar each."""

@@ -22,6 +22,7 @@ from adafocus_env.networks.recognizer_config import (
 from adafocus_env.networks.recurrent_recognizer import Recognizer, RecognizerConfig
 from adafocus_env.networks.shift_recognizer import ShiftRecognizer, ShiftRecognizerConfig
 from adafocus_env.networks.temporal_shift import TemporalShift, add_temporal_shift, shift_channels
+from adafocus_env.trusted_imports import trust_import
 
 __all__ = [
     "BACKBONES",
@@ -50,4 +51,5 @@ __all__ = [
     "load_recognizer",
     "placeholder_class_names",
     "shift_channels",
+    "trust_import",
 ]

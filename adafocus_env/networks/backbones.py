@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet50
@@ -11,38 +10,27 @@ from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.ops import Conv2dNormActivation
 
-
-@dataclass(frozen=True)
-class Backbone:
-    """A classification network and what one needs to know to use its features.
-
-    Attributes:
-        net: the torchvision network, its classification head included.
-        feature_map: `feature_map(net, frames)` gives the last map `(N, C, h, w)` of frames
-            `(N, 3, H, W)`, head left out.
-        num_channels: C.
-        feature_bound: largest value of the map if the last activation has one, else None. The
-            smallest is 0: every network here ends in a rectifier.
-    """
-
-    net: nn.Module
-    feature_map: Callable[[nn.Module, Tensor], Tensor]
-    num_channels: int
-    feature_bound: float | None
+from adafocus_env.networks.backbone import Backbone
+from adafocus_env.networks.other_backbones import build_other, is_other
 
 
 def build_backbone(name: str, num_classes: int) -> Backbone:
     """Build a network with new weights.
 
     Args:
-        name: one of `BACKBONES`.
+        name: one of `BACKBONES`, `timm:NAME`, or `package.module:Class`; see `other_backbones`.
         num_classes: K, width of the classification head.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a network that cannot be used.
     """
+    if is_other(name):
+        return build_other(name, num_classes)
     if name not in BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}")
+        raise ValueError(
+            f"unknown backbone {name!r}; known are {', '.join(BACKBONES)}, "
+            "timm:NAME and package.module:Class"
+        )
     return BACKBONES[name](num_classes)
 
 

@@ -59,7 +59,7 @@ class Focuser(nn.Module):
     """Patches to pooled features.
 
     Args:
-        backbone: name in `BACKBONES`.
+        backbone: its name, see `build_backbone`.
         num_classes: K, for the head that stage 0 trains.
         shift_frames: patches of a clip that temporal shift connects; None sees each by itself.
     """
@@ -67,6 +67,7 @@ class Focuser(nn.Module):
     def __init__(self, backbone: str, num_classes: int, *, shift_frames: int | None = None):
         super().__init__()
         built = build_backbone(backbone, num_classes)
+        self.backbone = backbone
         self.net = built.net
         if shift_frames is not None:
             add_temporal_shift(self.net, shift_frames)

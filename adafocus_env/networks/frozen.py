@@ -14,6 +14,7 @@ from torchvision.transforms.v2.functional import resize
 
 from adafocus_env.networks.focuser import Focuser, crop_patches
 from adafocus_env.networks.glancer import Glancer
+from adafocus_env.networks.other_backbones import is_other
 from adafocus_env.networks.recognizer_base import RecognizerBase
 
 # Names of `amp`, and the type that convolutions compute in.
@@ -178,7 +179,12 @@ class _Folded:
     """A backbone's folded copy, and which weights it was made of."""
 
     def __init__(self, part: Glancer | Focuser, dtype: torch.dtype, *, compiled: bool):
-        folded = fuse(copy.deepcopy(_FeatureMap(part)).eval(), inplace=True)
+        folded: nn.Module = copy.deepcopy(_FeatureMap(part)).eval()
+        try:
+            folded = fuse(folded, inplace=True)
+        except Exception:  # torch.fx cannot trace every network of others; it runs as it is
+            if not is_other(part.backbone):
+                raise
         gc.collect()  # tracing leaves the copy that is not folded in a reference cycle
         folded.requires_grad_(False)
         folded.to(dtype=dtype).to(memory_format=torch.channels_last)

@@ -12,7 +12,7 @@ class Glancer(nn.Module):
     """Whole frames to a spatial map and its mean.
 
     Args:
-        backbone: name in `BACKBONES`.
+        backbone: its name, see `build_backbone`.
         num_classes: K, for the head that stage 0 trains.
         activation_cap: clamp the map to `[0, cap]`; needed where the backbone has no bound of its
             own, because observations have declared finite bounds.
@@ -41,6 +41,7 @@ class Glancer(nn.Module):
                 f"backbone {backbone!r} gives unbounded features, and observations need bounds: "
                 "set activation_cap, for example to 6"
             )
+        self.backbone = backbone
         self.net = built.net
         if shift_frames is not None:
             add_temporal_shift(self.net, shift_frames)

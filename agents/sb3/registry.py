@@ -93,27 +93,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
                 "optimizer_kwargs": {"weight_decay": 0.01},
             },
         },
-        # For closed loops: what a look brings shows in those after it, and an arrow must be read.
-        "loop": {
-            "learning_rate": "lin_0.001",
-            "n_epochs": 3,
-            "batch_episodes": 86,
-            "gamma": 0.95,
-            "gae_lambda": 0.95,
-            "normalize_returns": False,
-            "normalize_advantage": True,
-            "ent_coef": 0.01,
-            "vf_coef": 0.5,
-            "max_grad_norm": 0.5,
-            "policy_kwargs": {
-                "head": "spatial",
-                "recurrent": False,
-                "head_dim": 48,
-                "standardize": True,
-                "orthogonal": True,
-                "clamp_probs": False,
-            },
-        },
         # For networks and videos of the published size: what the published update leaves unused of
         # a rollout is used, in several passes over minibatches of whole episodes.
         "tuned": {
@@ -130,6 +109,27 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "max_grad_norm": 0.5,
             "policy_kwargs": {
                 "hidden_dim": 512,
+                "standardize": True,
+                "orthogonal": True,
+                "clamp_probs": False,
+            },
+        },
+        # For closed loops: what a look brings shows in those after it, and an arrow must be read.
+        "loop": {
+            "learning_rate": "lin_0.001",
+            "n_epochs": 3,
+            "batch_episodes": 86,
+            "gamma": 0.95,
+            "gae_lambda": 0.95,
+            "normalize_returns": False,
+            "normalize_advantage": True,
+            "ent_coef": 0.01,
+            "vf_coef": 0.5,
+            "max_grad_norm": 0.5,
+            "policy_kwargs": {
+                "head": "spatial",
+                "recurrent": False,
+                "head_dim": 48,
                 "standardize": True,
                 "orthogonal": True,
                 "clamp_probs": False,

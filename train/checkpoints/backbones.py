@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from adafocus_env import networks
 from adafocus_env.files import atomic_path, write_json
-from adafocus_env.networks import AnyRecognizer, CheckpointError, Glancer
+from adafocus_env.networks import AnyRecognizer, CheckpointError, Focuser, Glancer
 from adafocus_env.networks.weight_report import compare_weights
 from adafocus_env.networks.weights import read_weights
 from adafocus_env.schema import closed, read_checked
@@ -24,8 +24,6 @@ from train.config.learning import PretrainedSection
 log = logging.getLogger(__name__)
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
-# Names of the classification heads of torchvision's networks.
-_HEADS = ("net.classifier.1.", "net.fc.")
 
 
 @closed
@@ -52,7 +50,7 @@ def save_backbone(
     write_json(folder / BACKBONE_CONFIG, description)
 
 
-def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
+def load_backbone(network: Glancer | Focuser, name: str, path: str, part: str) -> None:
     """Load weights into the glancer or the focuser.
 
     A classification head for another number of classes keeps the network's own weights, as it does
@@ -62,8 +60,8 @@ def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
         network: gets the weights.
         name: of its backbone.
         path: a run folder of stage 0 or its `glancer/` or `focuser/`; a folder that holds
-            `recognizer/`; a published `.pth.tar`; a checkpoint of the TSM repository; or a
-            torchvision weights file.
+            `recognizer/`; a published `.pth.tar`; a checkpoint of the TSM repository; or a file of
+            weights under the network's own names, such as torchvision's and timm's.
         part: `"glancer"` or `"focuser"`.
 
     Raises:
@@ -73,7 +71,10 @@ def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
     own = network.state_dict()
     given = _backbone_weights(name, path, part)
     weights = named_as_ours(part, given, own)
-    for key in [key for key in own if key.startswith(_HEADS) and key in weights]:
+    head = tuple(
+        f"{name}." for name, part in network.named_modules() if part is network.class_head()
+    )
+    for key in [key for key in own if key.startswith(head) and key in weights]:
         if len(weights[key]) != len(own[key]):
             log.info(
                 "%s: %s has %d classes, here are %d: left out",
@@ -86,7 +87,7 @@ def load_backbone(network: nn.Module, name: str, path: str, part: str) -> None:
     # Files older than PyTorch 0.4.1, torchvision's ResNet-50 among them, lack these counters.
     optional = [key for key in own if key.endswith(".num_batches_tracked")]
     if any(key.startswith("net.base_model.") for key in given):  # published, without a head
-        optional += [key for key in own if key.startswith(_HEADS)]
+        optional += [key for key in own if key.startswith(head)]
         log.info("%s has no classification head: new weights", path)
     report = compare_weights(weights, own, optional=optional)
     if not report.exact:

@@ -59,11 +59,18 @@ def open_split(config: VideosSection, split: str, *, training: bool, num_frames:
         training: random frames, crops and flips.
         num_frames: T.
     """
-    options = VideoOptions(
+    options = video_options(config, training=training, num_frames=num_frames)
+    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
+
+
+def video_options(config: VideosSection, *, training: bool, num_frames: int) -> VideoOptions:
+    """How the configuration makes clips; see `open_split`."""
+    return VideoOptions(
         num_frames=num_frames,
         frame_size=config.frame_size,
         augment=training and config.augment,
         crop=config.crop,
+        fit=config.fit,
         flip=config.flip,
         crops=config.crops,
         num_glance_frames=config.num_glance_frames,
@@ -75,7 +82,6 @@ def open_split(config: VideosSection, split: str, *, training: bool, num_frames:
         train_sampling=config.train_sampling,
         eval_sampling=config.eval_sampling,
     )
-    return open_videos(config.dataset, split, options, data_dir=config.data_dir, lists=config.lists)
 
 
 def dataset_class_names(config: ClassesSection) -> tuple[str, ...] | None:

@@ -31,11 +31,13 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
-from train.config.own_clips import AnnotationsSection
+from train.config.own_clips import AnnotationsSection, UnlabelledSection
 from train.config.sections import (
     FRAMES,
     PIXELS,
     ClassesSection,
+    DeviceSection,
+    FitSection,
     FrameRateSection,
     NewNetworksSection,
     PolicySection,
@@ -369,6 +371,21 @@ class BenchmarkConfig(ComparisonSection, ScoringSection, SelectSection):
     player_videos: tuple[int, ...] | None = key(
         None, "videos in the report's player, such as [0,5]; null: 12 of them", at_least=0
     )
+
+
+@command(
+    "predict",
+    "train.evaluation.predict:run_predict",
+    "name what videos show that nobody has labelled",
+    kind="tool",
+)
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(
+    UnlabelledSection, ResumeSection, FitSection, FrameRateSection, SkipCostSection, DeviceSection
+):
+    """The answers."""
+
+    fps: float = key(2.5, "frames a second", at_least=0.01, at_most=limits.FRAME_RATE)
 
 
 @command(

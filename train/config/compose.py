@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from adafocus_env.files import first_line
 from adafocus_env.shipped import SHIPPED, shipped_recognizer
+from adafocus_env.trusted_imports import trust_import
 from train.config.commands import ALL_KEYS, COMMANDS, OF_COMMAND, unknown_key
 from train.config.keys import ConfigError, Key, keys_of
 from train.config.learning import AlgoConfig
@@ -148,6 +149,9 @@ def _read(cfg: DictConfig, kind: type[S]) -> S:
     for name in ("resume", "recognizer"):
         if values.get(name) == "shipped":
             values[name] = _shipped(name, cfg.dataset)
+    for name in ("glancer", "focuser"):
+        if isinstance(values.get(name), str):
+            trust_import(values[name])  # the user's own command line or configuration names it
     return kind(command=cfg.command, **values)
 
 

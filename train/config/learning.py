@@ -283,7 +283,7 @@ class AlgorithmSection(LocationsSection):
     """The algorithm and what it sees."""
 
     algo: AlgoConfig = key(
-        help="algo.preset=demo|paper|small|tuned: a set of gru_ppo's arguments; "
+        help="algo.preset=demo|paper|small|tuned|loop: a set of gru_ppo's arguments; "
         "algo.learning_rate=1e-3 ...: any argument of the algorithm; algo.class_path=pkg.Class: "
         "one of your own",
         written="NAME",

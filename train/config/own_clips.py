@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
+from adafocus_env import limits
 from train.config.keys import ConfigError, key, path
 from train.config.sections import Section
 
@@ -41,7 +43,7 @@ class AnnotationsSection(Section):
     split: float = key(
         0.8, "share of each class for training, where there is no val", above=0, written="X"
     )
-    seed: int = key(0, "of the split", at_least=0)
+    seed: int = key(0, "of the split", at_least=0, at_most=limits.SEED)
     skip_bad: bool = key(False, "true: clips that are missing or broken are no failure")
 
     def _check(self) -> None:
@@ -52,3 +54,14 @@ class AnnotationsSection(Section):
             raise ConfigError(f"columns has no {unknown[0]!r}; known are {', '.join(LIST_COLUMNS)}")
         if self.columns and not {"path", "label"} <= set(self.columns):
             raise ConfigError("columns= needs at least {path: NAME, label: NAME}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnlabelledSection(Section):
+    """Videos that nobody has labelled."""
+
+    input: str | None = path("FILE|FOLDER", "a video, or a folder of videos at any depth")
+    looks: Literal["none", "mp4", "gif", "png"] = key(
+        "none",
+        "also draw where the policy looks: a video, or a picture of every frame, a file each",
+    )

@@ -183,6 +183,17 @@ class FrameRateSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FitSection(Section):
+    """Frames that are not square."""
+
+    fit: Literal["crop", "squash", "pad"] = key(
+        "crop",
+        "how frames that are not square become so: crop: the middle, as published; squash: all of "
+        "it, stretched; pad: all of it, between black bars",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClipSection(Section):
     """The clips that networks see; model= sets them."""
 
@@ -194,7 +205,7 @@ class ClipSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideosSection(ClassesSection, FrameRateSection, ClipSection):
+class VideosSection(ClassesSection, FrameRateSection, FitSection, ClipSection):
     """How videos are read; dataset= sets most."""
 
     media: Literal["videos", "frames"] = key("videos", "frames: folders of JPEG files")
@@ -213,6 +224,13 @@ class VideosSection(ClassesSection, FrameRateSection, ClipSection):
         "same", "independent: augmented glance frames get a crop of their own"
     )
     keep_decoded: bool = key(help="decoded videos stay in memory")
+
+    def _check(self) -> None:
+        if self.fit != "crop" and not self.crop:
+            raise ConfigError(
+                f"fit={self.fit} is for frames of any size, but crop=false takes them as they are; "
+                "set crop=true"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,7 +289,16 @@ class NewNetworksSection(NetworksSection):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSection(WorkersSection, VideosSection, NetworksSection):
+class DeviceSection(Section):
+    """Where networks run."""
+
+    device: str = key(
+        "auto", "where networks run", written="auto|cpu|cuda|cuda:N", identity="nothing"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSection(WorkersSection, DeviceSection, VideosSection, NetworksSection):
     """Networks on videos: chance and place."""
 
     seed: int = key(
@@ -280,9 +307,6 @@ class RunSection(WorkersSection, VideosSection, NetworksSection):
         at_least=0,
         at_most=limits.SEED,
         identity="run",
-    )
-    device: str = key(
-        "auto", "where networks run", written="auto|cpu|cuda|cuda:N", identity="nothing"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -62,7 +64,10 @@ def run_check_data(config: CheckDataConfig, display: ProgressDisplay) -> None:
         findings.errors += _opening_errors(config, contents)
     summary = {split: _summary(split, contents[split], checks) for split in contents}
     _show(summary, findings, display.console)
-    _write(config, files, summary, findings)
+    hidden = _hidden(config, checks)
+    for line in _hidden_lines(hidden):
+        display.say(line)
+    _write(config, files, summary, findings, hidden)
     if findings.errors:
         raise ConfigError(
             f"problems that would break training: {len(findings.errors)}; all of them are in "
@@ -137,6 +142,41 @@ def _summary(
     }
 
 
+def _hidden(config: CheckDataConfig, checks: Mapping[VideoJob, VideoCheck]) -> list[dict[str, Any]]:
+    """Sizes of frames, the share of them that no clip of evaluation shows, and how many have it."""
+    from train.config.builders import video_options  # imports torch
+
+    if config.dataset == "glyphs":
+        return []
+    options = video_options(config, training=False, num_frames=config.num_frames)
+    sizes = Counter(check.size for check in checks.values() if check.size is not None)
+    return [
+        {
+            "size": f"{width}x{height}",
+            "videos": count,
+            "share": round(1 - options.transform.shown_share(height, width), 4),
+        }
+        for (height, width), count in sizes.most_common()
+    ]
+
+
+def _hidden_lines(hidden: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the user should know of the crop; nothing where it shows all."""
+    videos = sum(one["videos"] for one in hidden)
+    lost = sum(one["share"] * one["videos"] for one in hidden)
+    if not lost:
+        return []
+    lines = [
+        f"  {one['share']:.0%} of {one['size']} ({one['videos']} videos)"
+        for one in hidden[:_LINES_SHOWN]
+    ]
+    return [
+        f"fit=crop never shows {lost / videos:.0%} of the frames in evaluation; fit=squash and "
+        "fit=pad show all of them:",
+        *lines,
+    ]
+
+
 def _show(summary: Mapping[str, Mapping[str, int]], findings: Findings, console: Console) -> None:
     table = Table()
     table.add_column("split")
@@ -158,6 +198,7 @@ def _write(
     files: DataFiles,
     summary: Mapping[str, Mapping[str, int]],
     findings: Findings,
+    hidden: Sequence[Mapping[str, Any]],
 ) -> None:
     report = {
         "dataset": config.dataset,
@@ -165,6 +206,7 @@ def _write(
         "media": files.media,
         "frame_rate": files.frame_rate,
         "splits": summary,
+        "hidden": hidden,
         "errors": findings.errors,
         "warnings": findings.warnings,
     }

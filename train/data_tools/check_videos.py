@@ -42,12 +42,14 @@ class VideoCheck:
         error: what would break training; None if nothing.
         warning: what is likely a mistake; None if nothing.
         num_bytes: size on disk of what training reads.
+        size: (height, width) of its frames in pixels; None where they cannot be used.
         seconds: that it took.
     """
 
     error: str | None
     warning: str | None
     num_bytes: int
+    size: tuple[int, int] | None = None
     seconds: float = 0.0
 
 
@@ -88,7 +90,7 @@ def _check_folder(job: VideoJob, reader: FrameFolderReader) -> VideoCheck:
             f"{folder}: the list says {num_frames} frames but the folder has {more}; the rest is "
             "never used; correct the frame count"
         )
-    return VideoCheck(error, warning, num_bytes)
+    return VideoCheck(error, warning, num_bytes, _common_size(sizes))
 
 
 def _check_file(job: VideoJob, reader: VideoFileReader) -> VideoCheck:
@@ -113,7 +115,15 @@ def _decode_all(job: VideoJob, reader: VideoFileReader, path: Path, num_frames: 
             "taken as they are stored; write the video anew if that is not wanted"
         )
     warning = f"{path}: {'; '.join(warnings)}" if warnings else None
-    return VideoCheck(_wrong_size(path, sizes, job.frame_size), warning, path.stat().st_size)
+    error = _wrong_size(path, sizes, job.frame_size)
+    return VideoCheck(error, warning, path.stat().st_size, _common_size(sizes))
+
+
+def _common_size(sizes: set[tuple[int, ...]]) -> tuple[int, int] | None:
+    if len(sizes) != 1:
+        return None
+    ((height, width),) = sizes
+    return height, width
 
 
 def _wrong_size(path: Path, sizes: set[tuple[int, ...]], frame_size: int | None) -> str | None:

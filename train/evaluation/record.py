@@ -81,6 +81,15 @@ def write_recording(
     pictures: list[Image] = []
     for index in chosen:
         pictures += side_by_side(videos, index, shown, seed=seed, columns=_COLUMNS)
+    write_pictures(target, pictures, fps=fps)
+
+
+def write_pictures(target: Path, pictures: Sequence[Image], *, fps: float) -> None:
+    """Write an `.mp4`, or a `.gif` half as wide and high.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as part:
         if target.suffix.lower() == ".gif":

@@ -136,7 +136,9 @@ class ListedVideos:
 
     def identity(self) -> dict[str, Any]:
         """See `Videos.identity`; the files themselves are not looked into."""
-        transform, glances = self._transform, {}
+        transform, glances, fit = self._transform, {}, {}
+        if transform.crop and transform.fit != "crop":  # what was computed before had no other
+            fit = {"fit": transform.fit}
         if self.num_glance_frames is not None:
             glances = {"num_glance_frames": self.num_glance_frames, "crops": self._crops}
         # Where the data folder lies is no part of it: paths are taken from what all have in common.
@@ -154,6 +156,7 @@ class ListedVideos:
                 "augment": transform.augment,
                 "crop": transform.crop,
                 "flip": transform.augment and transform.flip,
+                **fit,
                 **glances,
             },
             "dataset": dataset_identity(videos, self.class_names),

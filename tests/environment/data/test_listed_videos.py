@@ -116,6 +116,22 @@ def test_frames_of_different_sizes_are_refused():
         _over(Mixed(), 12).clip(0, 0)
 
 
+def test_a_fit_other_than_the_published_is_part_of_what_the_clips_are():
+    def preprocessing(**how):
+        videos = ListedVideos(
+            [VideoRecord(Path("v"), 4, (1,))],
+            ("a", "b"),
+            VideoFileReader(Path()),
+            num_frames=2,
+            transform=ClipTransform(32, **how),
+        )
+        return videos.identity()["preprocessing"]
+
+    plain = preprocessing()
+    assert "fit" not in plain  # as it was before there were others
+    assert preprocessing(fit="pad") == {**plain, "fit": "pad"}
+
+
 @pytest.mark.parametrize("keep_decoded", [False, True])
 def test_too_large_a_frame_count_is_named_with_its_cure(video_folder, keep_decoded):
     videos = ListedVideos(

@@ -93,6 +93,53 @@ def test_without_crop_frames_stay_as_they_are_and_of_another_size_are_refused():
         _apply(ClipTransform(112, crop=False), _noise(48, 64))
 
 
+def _quarters():
+    """A 4x8 frame of four columns of two: 10, 20, 30, 40."""
+    columns = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).repeat_interleave(2)
+    return columns.expand(1, 3, 4, 8)
+
+
+def test_a_squashed_frame_is_whole_and_a_padded_one_lies_between_black_bars():
+    squashed = _apply(ClipTransform(4, fit="squash"), _quarters())
+    assert squashed.shape == (1, 3, 4, 4)
+    assert squashed[0, 0, 1].tolist() == pytest.approx([10, 20, 30, 40], abs=2)
+    padded = _apply(ClipTransform(8, fit="pad"), _quarters())
+    assert torch.equal(padded[..., 2:6, :], _quarters())  # its longer side has its size already
+    assert not padded[..., :2, :].any()
+    assert not padded[..., 6:, :].any()
+    upright = _apply(ClipTransform(8, fit="pad"), _quarters().transpose(-1, -2))
+    assert torch.equal(upright, padded.transpose(-1, -2))
+
+
+@pytest.mark.parametrize(
+    ("fit", "size", "share"),
+    [
+        ("crop", (256, 256), 0.765625),  # (224 / 256)^2
+        ("crop", (180, 320), 224**2 / (256 * 455)),  # 256 * 320 / 180 = 455.1
+        ("squash", (180, 320), 1.0),
+        ("pad", (320, 180), 1.0),
+    ],
+)
+def test_the_share_of_a_frame_that_evaluation_shows(fit, size, share):
+    assert ClipTransform(224, fit=fit).shown_share(*size) == pytest.approx(share)
+
+
+def test_crops_of_a_squashed_frame_are_shares_of_both_of_its_sides():
+    draws = iter([1, 1])  # the second pair: all of the width, .875 of the height; place (4, 0)
+    rng = SimpleNamespace(integers=lambda count: next(draws))
+    assert _multi_scale_crop(360, 480, 224, rng, square=False) == (0, 0, 315, 480)
+    sizes = {crop[2:] for crop in _crops(400, 800, 1000, square=False)}
+    assert len(sizes) == 10
+    assert max(sizes) == (400, 800)
+    assert min(sizes) == (264, 528)
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_augmented_clips_have_their_size_whatever_the_fit(fit):
+    transform = ClipTransform(56, augment=True, fit=fit)
+    assert _apply(transform, _noise(72, 96)).shape == (2, 3, 56, 56)
+
+
 def test_augmentation_is_one_draw_for_the_whole_clip_by_its_seed():
     transform = ClipTransform(56, augment=True)
     frames = _noise(72, 96, num_frames=1).repeat(3, 1, 1, 1)
@@ -132,9 +179,9 @@ def test_the_first_draw_gives_width_and_height_and_the_second_the_place_across_a
     assert _multi_scale_crop(360, 480, 224, rng) == (0, 120, 315, 360)
 
 
-def _crops(height, width, frame_size):
+def _crops(height, width, frame_size, **how):
     rng = np.random.default_rng(0)
-    return {_multi_scale_crop(height, width, frame_size, rng) for _ in range(4000)}
+    return {_multi_scale_crop(height, width, frame_size, rng, **how) for _ in range(4000)}
 
 
 def test_crop_sizes_of_a_480x360_video_are_the_ten_published_pairs():

@@ -53,6 +53,23 @@ def test_a_bad_line_is_an_error(check, folder, tmp_path, line, message):
     assert message in error
 
 
+def test_what_the_crop_never_shows_is_said(check):
+    report = check()
+    (hidden,) = report["hidden"]  # all frames have one size
+    assert hidden["share"] > 0
+    assert f"of {hidden['size']} ({hidden['videos']} videos)" in report["text"]
+    assert "fit=crop never shows" in report["text"]
+    whole = check("frames", "fit=pad")
+    assert whole["hidden"][0]["share"] == 0
+    assert "never shows" not in whole["text"]
+
+
+def test_a_fit_without_a_crop_is_refused(folder, tmp_path, run_command):
+    given = [f"data_dir={folder}", f"output_dir={tmp_path / 'out'}", "crop=false", "fit=squash"]
+    done = run_command("check-data", "dataset=actnet", *given, code=1)
+    assert "fit=squash is for frames of any size, but crop=false takes them as they are" in done.err
+
+
 def test_all_bad_lines_are_reported_and_the_videos_of_the_good_ones_checked(check, folder):
     _change_line(folder / "actnet_train_split.txt", 2, "v_train_001")
     _change_line(folder / "actnet_train_split.txt", 5, "v_train_004,16,77")

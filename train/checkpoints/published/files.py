@@ -108,7 +108,10 @@ def read_published_part(path: Path, part: str) -> Weights:
     if part in entries:
         return _split_focuser(_weights(entries, part, path))[0]
     if isinstance(entries.get("state_dict"), dict):
-        return _tsm_weights(_weights(entries, "state_dict", path), part, path)
+        weights = _weights(entries, "state_dict", path)
+        if any("base_model." in name for name in weights):
+            return _tsm_weights(weights, part, path)
+        entries = dict(weights)  # as training scripts save it beside an optimizer
     if not entries or not _all_tensors(entries):
         raise CheckpointError(
             f"{path} has no {part}; its entries are {', '.join(map(str, list(entries)[:8]))}"

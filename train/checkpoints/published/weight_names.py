@@ -67,7 +67,7 @@ def _published_name(name: str) -> str | None:
         return f"classifier.{rest.removeprefix('fc.')}"
     if part == "glancer":
         return f"glancer.{_mobilenet_name(rest)}"
-    child, rest = rest.removeprefix("net.").split(".", 1)
+    child, _, rest = rest.removeprefix("net.").partition(".")
     place = _CHILDREN.get(child)  # none of the head's, and of no other network than a ResNet
     return None if place is None else f"focuser.net.base_model.{place}.{rest}"
 
