@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.seeding import derive_episode_seed
+from agents.evaluation import VectorEnvironment
 
 
 def constant_look_confidences(
-    env: PatchLocalizationVectorEnv,
+    env: VectorEnvironment,
     *,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,

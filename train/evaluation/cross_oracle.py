@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from agents.baselines.oracles import GreedyOracle
 from agents.baselines.simple import Agent, RandomAgent
-from agents.evaluation import Evaluation, evaluate_agent, replay_actions
+from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent, replay_actions
 from train.evaluation.statistics import as_draws, each_draw
 
 EPISODES = 4  # of a video: two oracles and their judges
@@ -33,7 +32,7 @@ class CrossJudged:
 
 
 def cross_oracle(
-    halves: Sequence[PatchLocalizationVectorEnv],
+    halves: Sequence[VectorEnvironment],
     *,
     seed: int,
     draws: int,

@@ -145,8 +145,9 @@ class Evaluator:
             ValueError: such as `fixed:49` on a grid of 49 positions.
         """
         config = self._config
-        if entry.stem in (BEST_FIXED, CROSS_ORACLE) and config.env != "patch":
-            raise ConfigError(f"{entry.stem} plays whole episodes, which a closed loop has not")
+        of_patches = (BEST_FIXED, CROSS_ORACLE, FULL_FRAME)
+        if config.env != "patch" and entry.stem.partition(":")[0] in of_patches:
+            raise ConfigError(f"{entry.stem} is for env=patch; leave it out of policies=")
         if entry.stem == CROSS_ORACLE and config.halves is None:
             raise ConfigError(
                 "cross_oracle needs halves=[RUN,RUN], two runs of stage 1 on two halves of the "
@@ -251,7 +252,7 @@ class Evaluator:
         env = self._env_of(policy.entry, len(self.videos))
         agent = self._agent(env, policy.entry, policy.first)
         counts = inference_multiply_adds(self.recognizer, agent, env)
-        looks = env.core.looks_per_frame
+        looks = self.env.core.looks_per_frame
         for part in counts.keys() - {"glancer"}:
             counts[part] *= looks
         every = counts["focuser"]
@@ -307,7 +308,7 @@ class Evaluator:
         """Two classifiers' oracles, each judged by the other one."""
         config, place = self._config, str(self.recognizer.device)
         halves = [
-            self._split.open_env(load_configured(run, "halves", config, place), count)
+            self._split.env(load_configured(run, "halves", config, place), count)
             for run in config.halves or ()
         ]
         began = time.perf_counter()

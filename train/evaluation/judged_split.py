@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from adafocus_env.data import Videos
-from adafocus_env.envs import PatchLocalizationVectorEnv
 from adafocus_env.networks import AnyRecognizer
 from agents.baselines.fixed_position import constant_look_confidences
 from agents.baselines.registry import FULL_FRAME
@@ -53,14 +52,6 @@ class JudgedSplit:
             **{**self.rules, **rules},
         )
 
-    def open_env(
-        self, recognizer: AnyRecognizer, episodes: int, **rules: Any
-    ) -> PatchLocalizationVectorEnv:
-        """As `env`, for those that play whole episodes of the open loop."""
-        env = self.env(recognizer, episodes, **rules)
-        assert isinstance(env, PatchLocalizationVectorEnv)
-        return env
-
     def env_of(
         self, entry: PolicyEntry, recognizer: AnyRecognizer, episodes: int
     ) -> VectorEnvironment:
@@ -98,7 +89,7 @@ def find_best_fixed(
     if config.cross_fit is not None:
         place = str(recognizer.device)
         rules["judges"] = load_judges(config.cross_fit, train.videos, config, place)
-    env = train.open_env(recognizer, len(train.videos), **rules)
+    env = train.env(recognizer, len(train.videos), **rules)
     with display.part(f"{title}: best_fixed on train", len(train.videos)) as progress:
         found = constant_look_confidences(
             env, seed=config.seed, progress=lambda done: progress.advance(count=done)
