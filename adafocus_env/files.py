@@ -44,7 +44,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None or str(error.filename).startswith(str(part)):
+        if error.errno and (error.filename or str(part)).startswith(str(part)):
             error.filename = str(path)
         raise
     except Exception as error:  # of torch, OpenCV, safetensors: what they say is not why
@@ -64,7 +64,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.errno and error.filename is None:
             error.filename = str(path)
         raise
 

@@ -1,10 +1,20 @@
 """Files that are either the old ones or the new ones."""
 
+import errno
+import os
 import re
+from pathlib import Path
 
 import pytest
 
-from adafocus_env.files import atomic_path, differences, read_json, remove_parts, write_json
+from adafocus_env.files import (
+    atomic_path,
+    differences,
+    read_json,
+    remove_parts,
+    remove_parts_below,
+    write_json,
+)
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path):
@@ -76,3 +86,31 @@ def test_differences_name_what_is_nested_and_shorten_what_is_long():
         "e: 9 from 0 to 8 there, 8 from 0 to 7 here",
         "f: None there, 3 here",
     ]
+
+
+class _Full:
+    """A file object of a disk without room."""
+
+    def __init__(self, *arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_is_told_with_the_file_whatever_a_library_says_of_it(tmp_path, monkeypatch):
+    path = tmp_path / "state.pt"
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"), atomic_path(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(Path, "open", _Full)
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"), atomic_path(path):
+        raise RuntimeError("PytorchStreamWriter failed writing file")
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="about something else"), atomic_path(path):
+        raise RuntimeError("about something else")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_below_a_folder_is_removed(tmp_path):
+    (tmp_path / "run" / "policy").mkdir(parents=True)
+    for name in ("run/.config.yaml.123.part", "run/policy/.policy.json.9.part", "run/a.part"):
+        (tmp_path / name).touch()
+    remove_parts_below(tmp_path)
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["a.part"]

@@ -177,7 +177,7 @@ def test_a_shard_or_manifest_that_cannot_be_read_is_an_error(builder):
         (["settings", "positions"], [], "positions should be an object"),
         (["settings", "patch_size"], True, "patch_size should be a valid integer, not True"),
         (["settings", "episode_seeds", "seed"], "0", "episode_seeds.seed should be a valid int"),
-        (["settings", "dataset"], None, "dataset should be a valid dict"),
+        (["settings", "dataset"], None, "dataset should be an object, not None"),
         (["shards"], [{"sha256": 3, "bytes": 4}], "shards.0.sha256 should be a valid string"),
         (["shards"], [], r"but 16 and 0 are listed"),
     ],

@@ -88,13 +88,9 @@ def test_broken_checkpoints_are_named_and_the_traceback_is_in_the_run_folder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            ["algo=ppo", "algo.batch_size=1"],
-            "cannot be made of its arguments (`batch_size` must be",
-        ),
-        (["algo=ppo", "algo.policy_kwargs.net_arch=foo"], "(empty(): argument 'size'"),
-        (["algo=ppo", "algo.policy_kwargs.net_arch=[-3]"], "negative dimension -3"),
-        (["algo.policy_kwargs.hidden_dim=big"], "; given are algo.policy_kwargs={"),
+        (["algo=ppo", "algo.batch_size=1"], "algo.batch_size=1: "),
+        (["algo=ppo", "algo.n_steps=0"], "n_steps=0"),
+        (["algo=ppo", "algo.policy_kwargs.net_arch=foo"], "net_arch='foo'"),
         (["algo=dqn", "locations=continuous"], "cannot use locations=continuous (The algorithm"),
     ],
     ids=str,

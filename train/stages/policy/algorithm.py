@@ -106,7 +106,8 @@ def prepare_algorithm(
         log.info("%s on %s", size, place)
         if len(observations.shape or ()) == 1:
             log.info("observation=vector does not say where things are; observation=map does")
-        if issubclass(algorithm, OnPolicyAlgorithm) and "batch_size" in arguments:
+        on_policy = issubclass(algorithm, OnPolicyAlgorithm)
+        if on_policy and "batch_size" in arguments and size.transitions > 0:
             arguments["batch_size"] = min(arguments["batch_size"], size.transitions)
     vec_env = _vec_env(env, centered=not issubclass(algorithm, GruPPO))
     try:
