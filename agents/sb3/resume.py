@@ -32,6 +32,9 @@ def why_not_continued(name: str, model: BaseAlgorithm, num_decisions: int) -> st
         return "nobody knows what an algorithm of your own keeps besides its weights"
     if not isinstance(model, OnPolicyAlgorithm):
         return "its replay buffer is not saved"
+    env = model.env
+    if env is not None and env.has_attr("can_stop") and env.get_attr("can_stop")[0]:
+        return "with stop=true episodes end at different times, and not with its rollouts"
     if model.n_steps % num_decisions:
         return f"n_steps={model.n_steps} are no whole episodes of {num_decisions}"
     return None
