@@ -26,7 +26,7 @@ from adafocus_env.features.source import FeatureSource
 from adafocus_env.networks.costs import recognizer_costs
 from adafocus_env.networks.loading import AnyRecognizer, load_recognizer
 from adafocus_env.shipped import shipped_recognizer
-from adafocus_env.values import Count, FrameRate, Frames, Processes
+from adafocus_env.values import Count, FrameRate, Frames, Processes, Side
 
 C = TypeVar("C", bound=EpisodeCore)
 
@@ -109,7 +109,7 @@ def make_core_from_parts(
     locations: Literal["grid", "continuous", "skip"] = "grid",
     grid_size: int = 7,
     patch_size: int | None = None,
-    focus_size: int | None = None,
+    focus_size: Side | None = None,
     observation: Literal["map", "vector"] = "map",
     reward: str = "random",
     baseline_positions: Literal["pixel", "grid"] = "pixel",
@@ -245,7 +245,7 @@ def _open_source(
     amp: str,
     compile: bool,  # noqa: A002  # the name users know
     num_workers: int,
-    focus_size: int | None = None,
+    focus_size: Side | None = None,
     judges: Judges | None = None,
 ) -> FeatureSource:
     """The features of the grid's patches, from the networks or from a bank."""

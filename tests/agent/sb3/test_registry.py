@@ -26,6 +26,8 @@ LOCATIONS = ("continuous", "grid")
 
 @pytest.mark.parametrize(("preset", "locations"), [*zip(PRESETS["gru_ppo"], cycle(LOCATIONS))])
 def test_every_preset_makes_an_algorithm(make_adapter, preset, locations):
+    policy = PRESETS["gru_ppo"][preset].get("policy_kwargs", {})
+    locations = "grid" if policy.get("head") == "spatial" else locations
     small = {"policy_kwargs": {"hidden_dim": 8}}
     model = GruPPO(
         env=make_adapter(2, locations=locations),

@@ -237,7 +237,8 @@ def test_a_file_of_the_tsm_repository_is_read_as_either_part(file, part, head):
     state = dict.fromkeys(names, torch.ones(1))
     torch.save({"epoch": 50, "arch": "mobilenetv2", "state_dict": state, "best_prec1": 40.0}, file)
     assert list(read_published_part(file, part)) == [f"net.{layer}", f"{head}.weight"]
-    torch.save({"state_dict": {"module.backbone.conv1.weight": torch.zeros(2)}}, file)
+    state["module.backbone.conv1.weight"] = torch.zeros(2)
+    torch.save({"state_dict": state}, file)
     with pytest.raises(CheckpointError, match=r"'backbone.conv1.weight' .* module.base_model.*"):
         read_published_part(file, part)
 

@@ -111,9 +111,9 @@ def test_the_frames_of_a_division_share_one_random_place(
 ):
     cut = []
 
-    def keep(frames, offsets, patch_size):
+    def keep(frames, offsets, patch_size, *, index):
         cut.append(offsets)
-        return frames[..., :patch_size, :patch_size]
+        return frames[index, :, :patch_size, :patch_size]
 
     monkeypatch.setattr(stage1, "crop_patches", keep)
     stage = RandomPatchStage(recognizer.divided(video_div), 0.05, 0.05)

@@ -84,7 +84,7 @@ def test_an_interrupted_search_makes_only_what_is_missing_and_its_command_line_t
     assert end["trials"][1]["returns"].keys() == {"1", "2"}
     assert end["best"]["return"] == max(trial["return"] for trial in end["trials"])
     files = sorted(file.name for file in (tmp_path / "tune" / "trial_001").iterdir())
-    assert files == ["config.yaml", "finished.json", "policy", "tensorboard"]
+    assert files == ["config.yaml", "finished.json", "policy", "tensorboard", "validation.json"]
     # The best trial's command line is the table's last words, and trains the same again.
     command = done.out.split("the best trial's settings:\n")[1].splitlines()[0]
     assert command == end["command"]
