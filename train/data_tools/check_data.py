@@ -144,12 +144,12 @@ def _summary(
 
 def _hidden(config: CheckDataConfig, checks: Mapping[VideoJob, VideoCheck]) -> list[dict[str, Any]]:
     """Sizes of frames, the share of them that no clip of evaluation shows, and how many have it."""
+    sizes = Counter(check.size for check in checks.values() if check.size is not None)
+    if config.dataset == "glyphs" or not sizes:
+        return []
     from train.config.builders import video_options  # imports torch
 
-    if config.dataset == "glyphs":
-        return []
     options = video_options(config, training=False, num_frames=config.num_frames)
-    sizes = Counter(check.size for check in checks.values() if check.size is not None)
     return [
         {
             "size": f"{width}x{height}",

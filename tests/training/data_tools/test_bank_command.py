@@ -85,7 +85,6 @@ def test_stage_2_evaluate_and_benchmark_use_a_bank(resume, bank, run_tiny, tmp_p
         ("stage2", "features=bank:{bank} policy_frames=3", "preprocessing.num_frames: 2 there, 3"),
         ("stage2", "features=bank:{bank} train_sampling=dense", "preprocessing.sampling: random t"),
         ("stage2", "features=banks", "features=banks is unknown; known are live, bank:PATH"),
-        ("stage1", "features=bank:{bank}", "stage1 does not use features="),
         ("evaluate", "features=bank:{bank} policy=center", "no feature bank in .*/test: .*=test"),
         ("evaluate", "features=bank:{bank} split=val", "random pixels are not in a bank"),
         ("bank", "", "bank needs target=FOLDER"),
