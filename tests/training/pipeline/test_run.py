@@ -12,8 +12,16 @@ from train.pipeline.parts import Part
 pytestmark = pytest.mark.slow
 
 SMALL = [
-    *("experiment=small", "model=glyphs", "classifier=mean", "crop=false", "num_frames=2"),
-    *("hidden_dim=8", "action_dim=16", "epochs=2", "eval_freq=1", "batch_size=4", "device=cpu"),
+    *("experiment=small", "model=glyphs", "classifier=mean", "crop=false", "fit=crop"),
+    *(
+        "num_frames=2",
+        "hidden_dim=8",
+        "action_dim=16",
+        "epochs=2",
+        "eval_freq=1",
+        "batch_size=4",
+        "device=cpu",
+    ),
     *("folds=2", "inner_folds=2", "draws=1", "algo.policy_kwargs.head_dim=4"),
 ]
 
