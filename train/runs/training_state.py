@@ -133,7 +133,12 @@ def restore_random_state(state: dict[str, Any], processes: Processes) -> None:
     """Set this process's generators (Python, NumPy, torch) as they were when saved.
 
     A process more than there were then has begun streams of its own.
+
+    Raises:
+        IndexError: the state holds the generators of more or fewer processes than it says.
     """
+    if len(state["random"]) != state["processes"]:
+        raise IndexError(f"random of {len(state['random'])} processes")
     if processes.rank >= len(state["random"]):
         return
     own = state["random"][processes.rank]

@@ -136,7 +136,7 @@ def _with(**entries):
             {
                 "algorithm is missing": _without("algorithm"),
                 "epochs_done=3 after 2 of 4": _with(epochs_done=3),
-                r"does not fit this run .KeyError: 'policy'": _with(algorithm={}),
+                r"does not fit this run .KeyError: 'num_timesteps'": _with(algorithm={}),
                 "does not fit this run": _with(rows=["{}"]),
             },
         ),
