@@ -157,7 +157,7 @@ def test_arguments_of_the_constructor_reach_it(train_policy, tmp_path):
         ("dqn", "locations=continuous", "algo=dqn cannot use locations=continuous"),
         ("gru_ppo", "algo.policy_kwargs.batch_norm=true algo.batch_episodes=2",
          "needs the rollout's 10 episodes in one batch: batch_episodes=10"),
-        ("gru_ppo", "locations=continuous algo.policy_kwargs.action_std=0", "must be positive"),
+        ("gru_ppo", "locations=continuous algo.policy_kwargs.action_std=0", "action_std=0 should be greater than 0"),
         ("custom", "", "algo=custom needs algo.class_path="),
         ("custom", "algo.class_path=nowhere.Algo", "algo.class_path=nowhere.Algo cannot be"),
         ("custom", "algo.class_path=json.JSONDecoder", "is no algorithm of Stable-Baselines3"),
