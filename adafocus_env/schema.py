@@ -19,7 +19,7 @@ T = TypeVar("T")
 closed = with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
 partial = with_config(ConfigDict(extra="ignore", allow_inf_nan=False))
 
-Count = Annotated[int, Field(ge=1, le=2**31)]
+Natural = Annotated[int, Field(ge=1, le=2**31)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Names = Annotated[tuple[str, ...], Field(min_length=1, max_length=2**16), FailFast()]
 Mean = Annotated[float, Field(ge=-10, le=10)]  # of a colour in [0, 1], if shifted at all

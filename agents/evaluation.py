@@ -164,6 +164,12 @@ def replay_actions(
     return _run(env, judge, seed=seed, draws=draws, videos=videos, progress=progress)
 
 
+def concatenated(parts: Sequence[Evaluation]) -> Evaluation:
+    """The episodes of several evaluations, one after the other."""
+    names = [item.name for item in fields(Evaluation)]
+    return Evaluation(**{n: np.concatenate([getattr(part, n) for part in parts]) for n in names})
+
+
 def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] | None:
     """`(E, T)`, whether the target's centre is inside the patch; None where it is not known.
 
@@ -242,10 +248,7 @@ def _run(
         parts.append(_collect(result, actions, batch, count))
         if progress is not None:
             progress(count)
-    joined = {
-        f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Evaluation)
-    }
-    return Evaluation(**joined)
+    return concatenated(parts)
 
 
 def _collect(

@@ -52,7 +52,7 @@ class FilePrediction:
 
 def predict_files(
     model: AdaFocus, paths: Iterable[str | Path], options: VideoOptions
-) -> Iterator[FilePrediction]:
+) -> Iterator[tuple[FilePrediction, Tensor | None]]:
     """Classify files one after the other, as evaluation samples and cuts its videos.
 
     Args:
@@ -61,7 +61,8 @@ def predict_files(
         options: how clips are made; not augmented.
 
     Yields:
-        a prediction for each path, in their order.
+        a prediction for each path, in their order, and the frames `(T, 3, S, S)` uint8 that it is
+        of; None if they cannot be read.
     """
     names = tuple(model.recognizer.config.class_names)
     for path in map(Path, paths):
@@ -69,16 +70,18 @@ def predict_files(
             frames = read_clip(path, options)
         except (VideoError, OSError) as error:
             nothing = np.zeros((0, len(names)), np.float32)
-            yield FilePrediction(path, names, nothing, np.zeros((0, 4), int), error=str(error))
+            failed = FilePrediction(path, names, nothing, np.zeros((0, 4), int), error=str(error))
+            yield failed, None
             continue
         logits, origins, boxes = model.predict_boxes(frames[None])
-        yield FilePrediction(
+        prediction = FilePrediction(
             path,
             names,
             logits[0].float().softmax(dim=-1).cpu().numpy(),
             boxes[0].cpu().numpy(),
             float(model.multiply_adds(origins)[0]),
         )
+        yield prediction, frames
 
 
 def read_clip(path: Path, options: VideoOptions) -> Tensor:

@@ -209,7 +209,7 @@ class AdaFocus:
             a prediction for each path, in their order; a file that cannot be read has an `error`.
         """
         options = self.clip_options(fit=fit, frame_rate=frame_rate)
-        return list(predict_files(self, paths, options))
+        return [prediction for prediction, _ in predict_files(self, paths, options)]
 
     def clip_options(self, **how: Any) -> VideoOptions:
         """How the clips of this recognizer are made of videos; `how` are fields of it."""

@@ -12,11 +12,11 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from adafocus_env.envs import ActiveVisionVectorEnv, LoopResult, PatchChoice
-from adafocus_env.seeding import Purpose, episode_rng
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets, SeededAgent
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.observations import each
+from agents.rollout import episode_uniforms
 
 
 class LoopActing:
@@ -84,9 +84,7 @@ class LoopActing:
         agent.set_training_mode(False)
         state = agent.initial_state(len(seeds))
         starts = torch.ones(len(seeds), dtype=torch.bool, device=agent.device)
-        shape = (self._env.num_decisions, *agent.head.uniform_shape)
-        rows = [episode_rng(int(s), Purpose.ACTION).random(shape, np.float32) for s in seeds]
-        uniforms = iter(torch.from_numpy(np.stack(rows, axis=1)).to(agent.device))
+        uniforms = iter(episode_uniforms(agent, seeds, self._env.num_decisions).unbind(dim=1))
 
         @torch.no_grad()
         def ask(seen: dict[str, Tensor]) -> npt.NDArray[Any]:

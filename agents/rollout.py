@@ -66,6 +66,16 @@ def act_at_once(
     return np.asarray(policy.head.within_bounds(distribution.draw(uniforms)).cpu())
 
 
+def episode_uniforms(
+    policy: GruActorCriticPolicy, seeds: npt.NDArray[np.uint64], num_decisions: int
+) -> Tensor:
+    """`(N, T, ...)` that a policy's actions are drawn from: they belong to the episodes."""
+    shape = (num_decisions, *policy.head.uniform_shape)
+    # Drawn as float32: rounded to it, the largest float64 would be 1.
+    rows = [episode_rng(int(seed), Purpose.ACTION).random(shape, np.float32) for seed in seeds]
+    return torch.from_numpy(np.stack(rows)).to(policy.device)
+
+
 def act_step_by_step(agent: Agent, seen: Tensor, *, deterministic: bool = True) -> npt.NDArray[Any]:
     """Ask SB3's `predict` for the actions of each step of what an agent sees, from no state."""
     observations = seen.cpu().numpy()
@@ -160,7 +170,9 @@ class Acting:
             skip_costs=self._skip_costs(),
         )
         if isinstance(agent, GruActorCriticPolicy):
-            uniforms = None if self._deterministic else self._uniforms(agent, seeds)
+            uniforms = (
+                None if self._deterministic else episode_uniforms(agent, seeds, env.num_decisions)
+            )
             return act_at_once(agent, seen, uniforms=uniforms, positions=positions)
         if isinstance(agent, SeededAgent):
             agent.begin_episodes([int(seed) for seed in seeds])
@@ -182,15 +194,6 @@ class Acting:
         if self._skip_cost is None:
             return None
         return torch.full((self._env.num_envs,), self._skip_cost, dtype=torch.float64)
-
-    def _uniforms(self, policy: GruActorCriticPolicy, seeds: npt.NDArray[np.uint64]) -> Tensor:
-        """What the actions of a policy are drawn from: they belong to the episodes."""
-        shape = (self._env.num_decisions, *policy.head.uniform_shape)
-        # Drawn as float32: rounded to it, the largest float64 would be 1.
-        rows = [
-            episode_rng(int(seed), Purpose.ACTION).random(shape, dtype=np.float32) for seed in seeds
-        ]
-        return torch.from_numpy(np.stack(rows)).to(policy.device)
 
 
 def _elsewhere(choice: PatchChoice) -> Chosen:

@@ -14,6 +14,7 @@ from torch import Tensor
 from adafocus_env.envs.actions import GridOrStop, Locations, PatchGrid
 from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.outcome import Outcome
+from adafocus_env.envs.rewards import true_confidence
 from adafocus_env.features.source import EpisodeStart, FeatureSource
 
 # What can be observed, in the order in which it is shown.
@@ -211,8 +212,7 @@ class ActiveVisionCore(EpisodeCore):
         """The outcome of ending the episodes of some rows."""
         index = rows.to(self._logits.device)
         logits = self._logits[index]
-        labels = self.features.labels[index]
-        confidences = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
+        confidences = true_confidence(self.features, rows, logits)
         return Outcome(
             rewards=torch.zeros_like(confidences),
             confidences=confidences,

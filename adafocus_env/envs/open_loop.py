@@ -9,6 +9,7 @@ from adafocus_env.envs.actions import PatchChoice
 from adafocus_env.envs.core import EpisodeCore
 from adafocus_env.envs.outcome import Outcome
 from adafocus_env.envs.rewards import Counterfactuals, true_confidence
+from adafocus_env.features.source import all_pairs
 
 
 class PatchLocalizationCore(EpisodeCore):
@@ -20,7 +21,7 @@ class PatchLocalizationCore(EpisodeCore):
     def observe_episode(self) -> Tensor:
         """`(N, T, C, h, w)` or `(N, T, C)`: all observations of the episodes, known in advance."""
         self.require_at_start("observe_episode")
-        rows, steps = self._all_pairs()
+        rows, steps = all_pairs(self.num_rows, self.num_decisions)
         observations = self._observation(rows, steps)
         return observations.reshape(self.num_rows, self.num_decisions, *observations.shape[1:])
 
@@ -45,7 +46,7 @@ class PatchLocalizationCore(EpisodeCore):
         shape = (self.num_rows, self.num_decisions)
         choice = self._choice(actions, offsets, focused, shape)
         choice = PatchChoice(choice.offsets.flatten(0, 1), choice.focused.flatten())
-        rows, steps = self._all_pairs()
+        rows, steps = all_pairs(self.num_rows, self.num_decisions)
         patch_vectors, random_vectors = self._focus(rows, steps, choice)
         logits, states = self.features.classify_sequence(patch_vectors.unflatten(0, shape))
         logits = logits.flatten(0, 1)
@@ -67,11 +68,6 @@ class PatchLocalizationCore(EpisodeCore):
         self._previous_confidence = confidences[:, -1].clone()  # the outcome is the caller's
         self.steps += self.num_decisions
         return Outcome(**{name: value.unflatten(0, shape) for name, value in vars(outcome).items()})
-
-    def _all_pairs(self) -> tuple[Tensor, Tensor]:
-        """All (row, step) pairs, row-major."""
-        rows = torch.arange(self.num_rows).repeat_interleave(self.num_decisions)
-        return rows, torch.arange(self.num_decisions).repeat(self.num_rows)
 
 
 def _shifted(steps: Tensor, first: float = 0.0) -> Tensor:

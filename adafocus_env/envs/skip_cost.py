@@ -52,9 +52,7 @@ def check_skip_cost(cost: object) -> float:
     Raises:
         ValueError: no number, below 0, or not finite.
     """
-    if not _is_price(cost):
-        raise ValueError(f"skip_cost is a number, 0 or more, or 'random', not {cost!r}")
-    return float(cost)  # type: ignore[arg-type]
+    return _price(cost, "skip_cost is a number, 0 or more, or 'random'")
 
 
 def check_look_cost(cost: object) -> float:
@@ -63,14 +61,14 @@ def check_look_cost(cost: object) -> float:
     Raises:
         ValueError: no number, below 0, or not finite.
     """
-    if not _is_price(cost):
-        raise ValueError(f"look_cost is a number, 0 or more, not {cost!r}")
-    return float(cost)  # type: ignore[arg-type]
+    return _price(cost, "look_cost is a number, 0 or more")
 
 
-def _is_price(cost: object) -> bool:
+def _price(cost: object, rule: str) -> float:
     number = isinstance(cost, (int, float)) and not isinstance(cost, bool)
-    return number and math.isfinite(cost) and cost >= 0  # type: ignore[arg-type,operator]
+    if not number or not math.isfinite(cost) or cost < 0:  # type: ignore[arg-type,operator]
+        raise ValueError(f"{rule}, not {cost!r}")
+    return float(cost)  # type: ignore[arg-type]
 
 
 def cost_at(levels: Tensor) -> Tensor:

@@ -5,7 +5,12 @@ from adafocus_env.features.bank_builder import BankBuilder
 from adafocus_env.features.bank_features import BankEpisodes, BankFeatures
 from adafocus_env.features.judges import Judges
 from adafocus_env.features.live import LiveFeatures
-from adafocus_env.features.source import EpisodeFeatures, EpisodeStart, FeatureSource
+from adafocus_env.features.source import (
+    EpisodeFeatures,
+    EpisodeStart,
+    FeatureSource,
+    all_pairs,
+)
 
 __all__ = [
     "BankBuilder",
@@ -18,5 +23,6 @@ __all__ = [
     "FeatureSource",
     "Judges",
     "LiveFeatures",
+    "all_pairs",
     "open_bank",
 ]

@@ -25,7 +25,7 @@ from adafocus_env.data.clips import Videos
 from adafocus_env.files import CheckpointError, atomic_path, read_json, sha256_of, write_json
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.schema import (
-    Count,
+    Natural,
     Sha256,
     check_version,
     checked,
@@ -87,8 +87,8 @@ class BankLayout:
         shard_videos: videos in a shard; fewer in the last one.
     """
 
-    num_videos: Count
-    views: Count
+    num_videos: Natural
+    views: Natural
     num_frames: Frames
     map_shape: tuple[Units, Units, Units]
     num_positions: Units

@@ -32,6 +32,12 @@ class EpisodeStart:
     episode_seed: int
 
 
+def all_pairs(num_rows: int, num_decisions: int) -> tuple[Tensor, Tensor]:
+    """Rows and steps, `(N * T,)` each, of all decisions of N rows; row-major."""
+    rows = torch.arange(num_rows).repeat_interleave(num_decisions)
+    return rows, torch.arange(num_decisions).repeat(num_rows)
+
+
 class EpisodeFeatures(Protocol):
     """The simulator's view of N rows, one loaded clip each.
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adafocus_env.files import first_line
 from adafocus_env.networks.backbone import Backbone
 from adafocus_env.trusted_imports import TRUST_VARIABLE, is_trusted
 
@@ -99,8 +100,7 @@ def _tried(name: str, net: nn.Module, num_classes: int) -> Backbone:
             found = net.forward_features(frames)  # type: ignore[operator]  # or it has none
             logits = net(frames)
     except Exception as error:  # whatever a network of others raises, it has no map for us
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{_without_map(name)}: {said}") from error
+        raise ValueError(f"{_without_map(name)}: {first_line(error)}") from error
     finally:
         net.train(training)
         for hook in hooks:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from adafocus_env.envs.rewards import true_confidence
+from adafocus_env.features import all_pairs
 from adafocus_env.seeding import derive_episode_seed
 from agents.evaluation import VectorEnvironment
 
@@ -33,19 +34,17 @@ def constant_look_confidences(
     """
     core, count = env.core, env.num_envs
     offsets = core.grid.all_offsets()
-    rows = torch.arange(count).repeat_interleave(env.num_decisions)
-    steps = torch.arange(env.num_decisions).repeat(count)
+    rows, steps = all_pairs(count, env.num_decisions)
     found = np.zeros((env.num_videos, len(offsets)))
     for first in range(0, env.num_videos, count):
         videos = np.arange(first, first + count).clip(max=env.num_videos - 1)
         seeds = np.array([derive_episode_seed(seed, int(v), 0) for v in videos], dtype=np.uint64)
         env.reset(seed=seed, options={"video_index": videos, "episode_seed": seeds})
-        labels = core.features.labels[:, None, None]
         for position, offset in enumerate(offsets):
             vectors = core.features.focus(rows, steps, offset.expand(len(rows), 2))
             logits, _ = core.features.classify_sequence(vectors.unflatten(0, (count, -1)))
-            each = logits.softmax(dim=2).gather(2, labels.expand(*logits.shape[:2], 1))
-            found[videos, position] = each.mean(dim=(1, 2)).double().cpu().numpy()
+            each = true_confidence(core.features, rows, logits.flatten(0, 1)).view(count, -1)
+            found[videos, position] = each.mean(dim=1).double().cpu().numpy()
         if progress is not None:
             progress(len(np.unique(videos)))
     return found

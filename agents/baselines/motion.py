@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import EpisodeCore
-from agents.baselines.simple import State, actions_of_positions
+from agents.baselines.simple import FrameCountingAgent, actions_of_positions
 
 
-class MotionAgent:
+class MotionAgent(FrameCountingAgent):
     """The patch in which a frame differs most from the sampled frame before.
 
     Nothing is learned for it and it knows no label; it is hard to beat where the camera stands
@@ -33,23 +33,14 @@ class MotionAgent:
         self._core = core
         self._plan = np.zeros((core.num_rows, core.num_decisions), np.int64)
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
-        """The look of each row's next frame; the state counts its frames."""
-        rows = np.arange(len(observation))
-        frames = np.zeros(len(rows), np.int64) if state is None else state[0]
-        if episode_start is not None:
-            frames = np.where(episode_start, 0, frames)
+    def looks(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Planned for the whole clip at a row's first frame."""
+        rows = np.arange(len(frames))
         for row in rows[frames == 0].tolist():
-            self._plan[row] = self._looks(row)
-        return actions_of_positions(self._core, self._plan[rows, frames]), (frames + 1,)
+            self._plan[row] = self._planned(row)
+        return actions_of_positions(self._core, self._plan[rows, frames])
 
-    def _looks(self, row: int) -> npt.NDArray[np.int64]:
+    def _planned(self, row: int) -> npt.NDArray[np.int64]:
         """`(T,)` positions for the clip in a row."""
         core = self._core
         clip = np.stack([core.features.frame(row, step) for step in range(core.num_decisions)])

@@ -125,7 +125,28 @@ class FixedAgent(BaselineAgent):
         return np.repeat(self._action[None], len(observation), axis=0)
 
 
-class SweepAgent:
+class FrameCountingAgent(ABC):
+    """Base of agents whose looks depend on which frame of its episode a row shows."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: State = None,
+        episode_start: npt.NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[npt.NDArray[Any], State]:
+        """The look of each row's next frame; the state counts its frames."""
+        frames = np.zeros(len(observation), np.int64) if state is None else state[0]
+        if episode_start is not None:
+            frames = np.where(episode_start, 0, frames)
+        return self.looks(frames), (frames + 1,)
+
+    @abstractmethod
+    def looks(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """One action a row, which shows the frame of this number."""
+
+
+class SweepAgent(FrameCountingAgent):
     """A raster over the frame, from left to right and from top to bottom, one patch a frame.
 
     As many lines and columns, evenly spread over the grid's, as the frames of an episode allow: 3x3
@@ -142,18 +163,9 @@ class SweepAgent:
         places = np.linspace(0, side - 1, lines).round().astype(np.int64)
         self._path = actions_of_positions(core, (places[:, None] * side + places).ravel())
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], State]:
-        """The next place of each row; the state counts its frames."""
-        frames = np.zeros(len(observation), np.int64) if state is None else state[0]
-        if episode_start is not None:
-            frames = np.where(episode_start, 0, frames)
-        return self._path[frames % len(self._path)], (frames + 1,)
+    def looks(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """The next place of each row."""
+        return self._path[frames % len(self._path)]
 
 
 def actions_of_positions(core: EpisodeCore, positions: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adafocus_env.files import atomic_path, read_json, write_json
-from agents.evaluation import Evaluation
+from agents.evaluation import Evaluation, concatenated
 from train.evaluation.evaluator import PolicyResult
 
 _SUMMARY = "results.json"
@@ -77,10 +77,7 @@ def joined(
 
 
 def _joined(parts: Sequence[Evaluation], videos: Sequence[Sequence[int]]) -> Evaluation:
-    values = {
-        item.name: np.concatenate([getattr(part, item.name) for part in parts])
-        for item in fields(Evaluation)
-    }
+    values = dict(vars(concatenated(parts)))
     of_all = [np.asarray(own)[part.video_index] for part, own in zip(parts, videos, strict=True)]
     values["video_index"] = np.concatenate(of_all)
     order = np.lexsort((values["draw"], values["video_index"]))

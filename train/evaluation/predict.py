@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image as PilImage
 from rich.table import Table
 from rich.text import Text
+from torch import Tensor
 
-from adafocus_env.data import VideoOptions
 from adafocus_env.data.media.video_files import find_videos
 from adafocus_env.envs.rendering import Image, corners, draw_step
 from adafocus_env.files import atomic_path, write_json
-from agents.file_predictions import FilePrediction, predict_files, read_clip
+from agents.file_predictions import FilePrediction, predict_files
 from agents.inference import AdaFocus
 from train.config.commands import PredictConfig
 from train.config.keys import ConfigError
@@ -54,10 +54,10 @@ def run_predict(config: PredictConfig, display: ProgressDisplay) -> None:
     )
     found: list[FilePrediction] = []
     with display.part("predict", len(paths)) as progress:
-        for prediction in predict_files(model, paths, options):
+        for prediction, frames in predict_files(model, paths, options):
             found.append(prediction)
-            if config.looks != "none" and prediction.error is None:
-                _draw(config, prediction, options, model.recognizer.config.patch_size)
+            if config.looks != "none" and frames is not None:
+                _draw(config, prediction, frames, model.recognizer.config.patch_size)
             progress.advance()
     _show(config, found, display)
     _write(config, found)
@@ -94,11 +94,9 @@ def _videos(source: Path) -> list[Path]:
     return videos
 
 
-def _draw(
-    config: PredictConfig, prediction: FilePrediction, options: VideoOptions, patch_size: int
-) -> None:
+def _draw(config: PredictConfig, prediction: FilePrediction, clip: Tensor, patch_size: int) -> None:
     """The frames with the patches, as `record` draws them, into `looks/`."""
-    frames = read_clip(prediction.path, options).permute(0, 2, 3, 1).numpy()
+    frames = clip.permute(0, 2, 3, 1).numpy()
     boxes = corners(prediction.boxes[:, :2], prediction.boxes[:, 2] > 0)
     pictures = [
         draw_step(

@@ -10,12 +10,12 @@ from typing import Any
 
 from adafocus_env.data import find_files
 from adafocus_env.data.lists.list_files import VideoRecord, read_class_file, read_list_file
-from adafocus_env.files import atomic_path
+from adafocus_env.files import write_lines
 from train.config.keys import ConfigError
 from train.config.sections import VideosSection
+from train.data_tools.make_lists.groups import GROUPS_FILE
 from train.pipeline.folds import GroupedClip, read_groups, with_groups
 
-GROUPS_FILE = "groups.txt"
 _SPLITS = ("train", "val", "test")
 
 
@@ -95,20 +95,15 @@ def write_data_folder(folder: Path, clips: Clips, splits: Mapping[str, Sequence[
     """
     lists = clips.data["lists"]
     root = lists["frame_dir" if clips.data["media"] == "frames" else "video_dir"]
-    contents = {"classes": "".join(f"{name}\n" for name in clips.class_names)}
-    for split, chosen in splits.items():
-        contents[split] = "".join(
-            lists["separator"].join(
-                [os.path.relpath(one.path, os.path.realpath(root)), str(one.num_frames)]
-                + [str(label) for label in one.labels]
-            )
-            + "\n"
-            for one in (clips.clips[index].record for index in chosen)
-        )
+    real_root = os.path.realpath(root)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in contents.items():
-        with atomic_path(folder / f"{name}.txt") as part:
-            part.write_text(text, encoding="utf-8")
+    write_lines(folder / "classes.txt", clips.class_names)
+    for split, chosen in splits.items():
+        records = [clips.clips[index].record for index in chosen]
+        rows = [(os.path.relpath(r.path, real_root), r.num_frames, *r.labels) for r in records]
+        write_lines(
+            folder / f"{split}.txt", [lists["separator"].join(map(str, row)) for row in rows]
+        )
 
 
 def folder_data(folder: Path, clips: Clips) -> dict[str, Any]:

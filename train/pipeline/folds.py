@@ -11,6 +11,7 @@ import numpy as np
 
 from adafocus_env.data.lists.list_files import VideoRecord
 from train.config.keys import ConfigError
+from train.data_tools.make_lists.groups import group_lines
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,17 @@ def read_groups(file: Path, root: Path) -> dict[Path, str]:
     """Group by video, from lines of `path group`.
 
     Args:
-        file: as `make-lists` writes it; paths may have blanks, groups have none.
+        file: as `make-lists` writes it.
         root: the folder that paths are relative to.
 
     Raises:
         ConfigError: a line cannot be read, or names a video a second time.
     """
     found: dict[Path, str] = {}
-    lines = file.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        path, _, group = line.strip().rpartition(" ")
-        if not path.strip():
-            raise ConfigError(f"{file}:{number}: expected 'path group', got {line.strip()!r}")
-        place = (root / path.strip()).resolve()
+    for number, path, group in group_lines(file):
+        place = (root / path).resolve()
         if place in found:
-            raise ConfigError(f"{file}:{number}: {path.strip()} is there twice; remove one")
+            raise ConfigError(f"{file}:{number}: {path} is there twice; remove one")
         found[place] = group
     return found
 

@@ -7,6 +7,7 @@ that need nothing of each other run side by side, in processes of their own.
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import time
 from collections.abc import Callable
@@ -86,11 +87,8 @@ class Work:
 
 def _run_in_worker(part: Part[Any]) -> tuple[Work, str]:
     """Run a part in a worker; what it would have printed is handed back."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE))
-    return _run_unseen(part)
-
-
-def _run_unseen(part: Part[Any]) -> tuple[Work, str]:
+    if multiprocessing.parent_process() is not None:  # not where there are no workers
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE))
     printed = io.StringIO()
     work = part.run(_videos, ProgressDisplay(Console(file=printed, width=_LINE)))
     lines = (line.rstrip() for line in printed.getvalue().splitlines())

@@ -81,7 +81,7 @@ class Fold:
             parts = split_by_group(grouped, len(places), seed=seed)
             for place, part in zip(places, parts, strict=True):
                 held = [train[index] for index in part]
-                taught = [index for index in train if index not in set(held)]
+                taught = sorted(set(train).difference(held))
                 self._divide(place, {"train": taught, "val": held})
         self._divide(folder, {"train": train, "val": train, "test": test})
 

@@ -26,19 +26,14 @@ from train.config.commands import (
 from train.config.compose import Composed
 from train.config.keys import ConfigError, keys_of
 from train.data_tools.make_bank import run_bank
+from train.data_tools.make_lists.groups import GROUPS_FILE
 from train.evaluation.benchmark import write_results
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.policies import read_entries
 from train.evaluation.pooled import joined, load_results
 from train.evaluation.report.player import choose_videos
 from train.evaluation.results import Measured, Results
-from train.pipeline.data_folders import (
-    GROUPS_FILE,
-    Clips,
-    folder_data,
-    read_clips,
-    write_data_folder,
-)
+from train.pipeline.data_folders import Clips, folder_data, read_clips, write_data_folder
 from train.pipeline.folds import check_classes_can_be_learned, split_by_group
 from train.pipeline.parts import Part, PartsRunner, pool_for
 from train.pipeline.plan import (
@@ -191,7 +186,7 @@ def _divisions(config: RunAllConfig, clips: Clips, seed: int) -> list[tuple[list
         parts = [tested]
     else:
         parts = split_by_group(clips.clips, config.folds, seed=seed)
-    return [([index for index in everything if index not in set(part)], part) for part in parts]
+    return [(sorted(set(everything).difference(part)), part) for part in parts]
 
 
 def _claim(composed: Composed, folder: Path) -> None:

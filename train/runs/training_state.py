@@ -24,7 +24,7 @@ from adafocus_env.files import (
     write_json,
 )
 from adafocus_env.networks.weights import refuse_packed
-from adafocus_env.schema import Count, checked
+from adafocus_env.schema import Natural, checked
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
 
@@ -37,7 +37,7 @@ class _State(TypedDict):
     """What the states of all stages hold."""
 
     command: str
-    processes: Count
+    processes: Natural
     random: list[dict[str, Any]]
 
 

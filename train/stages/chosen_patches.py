@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from adafocus_env.data import Videos
 from adafocus_env.envs import PatchChoice, PatchGrid
 from adafocus_env.envs.actions import locations_of
-from adafocus_env.features import BankEpisodes, BankFeatures, open_bank
+from adafocus_env.features import BankEpisodes, BankFeatures, all_pairs, open_bank
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
 from agents.rollout import best_actions
 from train.checkpoints.load import check_classes, load_fitting_policy
@@ -92,8 +92,7 @@ class ChosenPatchStage(StepLoss):
     def _banked(self, batch: Batch, features: BankEpisodes) -> Tensor:
         """The same of clips in a bank, which has a patch vector for every grid position."""
         count, frames = features.glance_vectors.shape[:2]
-        rows = torch.arange(count).repeat_interleave(frames)
-        steps = torch.arange(frames).repeat(count)
+        rows, steps = all_pairs(count, frames)
         observed = features.observation(rows, steps).unflatten(0, (count, frames))
         chosen = self._choose(observed, batch.chance)
         focused = chosen.focused & batch.chance.focused(self._skip_rate)

@@ -7,10 +7,11 @@ A line of `groups.txt` is `path group`: the path as in the lists, a blank, and t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from adafocus_env.files import write_lines
 from train.config.keys import ConfigError
 from train.data_tools.make_lists.clips import VideoIndex
 
@@ -40,8 +41,8 @@ def find_groups(rule: str, paths: Sequence[str], index: VideoIndex) -> dict[str,
     return groups
 
 
-def read_groups(path: Path) -> dict[str, str]:
-    """The group of each path in a `groups.txt`.
+def group_lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number, path and group of each line of a `groups.txt`.
 
     Raises:
         ConfigError: a line is not `path group`.
@@ -50,21 +51,23 @@ def read_groups(path: Path) -> dict[str, str]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
-    groups = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         name, *group = line.strip().rsplit(None, 1)
         if not group:
             raise ConfigError(f"{path}:{number}: expected 'path group', got {line!r}")
-        groups[name] = unquote(group[0])
-    return groups
+        yield number, name, unquote(group[0])
+
+
+def read_groups(path: Path) -> dict[str, str]:
+    """The group of each path in a `groups.txt`."""
+    return {name: group for _, name, group in group_lines(path)}
 
 
 def write_groups(path: Path, groups: Mapping[str, str]) -> None:
     """Write a `groups.txt`."""
-    lines = [f"{name} {_quoted(group)}\n" for name, group in groups.items()]
-    path.write_text("".join(lines), encoding="utf-8")
+    write_lines(path, [f"{name} {_quoted(group)}" for name, group in groups.items()])
 
 
 def _of_file(path: Path, index: VideoIndex) -> dict[str, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.table import Table
 
 from adafocus_env.data import VideoLists
-from adafocus_env.files import atomic_path, write_json
+from adafocus_env.files import write_json, write_lines
 from train.config.commands import MakeListsConfig
 from train.config.keys import ConfigError
 from train.data_tools.make_lists.classes import Classes
@@ -69,13 +69,13 @@ def write_lists(
             f"{ambiguous[0]!r} has a {between!r} in its name, which a list with several labels a "
             "clip cannot tell from the end of the name; rename it"
         )
-    _write_lines(target / names.class_file, classes.names)
+    write_lines(target / names.class_file, classes.names)
     for split in SPLITS:
         path = target / names.list_file.replace("{split}", split)
         own = [one for one in listed if one.split == split]
         if own:
             rows = [(one.path, one.frames, *one.labels) for one in own]
-            _write_lines(path, [between.join(map(str, row)) for row in rows])
+            write_lines(path, [between.join(map(str, row)) for row in rows])
         else:
             path.unlink(missing_ok=True)
     if grouped:
@@ -86,11 +86,6 @@ def write_lists(
 
 def _have_several(listed: Sequence[Listed]) -> bool:
     return any(len(one.labels) > 1 for one in listed)
-
-
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
-    with atomic_path(path) as part:
-        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def show_lists(
