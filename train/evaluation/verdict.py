@@ -34,10 +34,13 @@ def verdict(rows: Sequence[Mapping[str, Any]]) -> str | None:
         return None
     measured = " and ".join(f"{_NAMES[name]} {_signed(found)}" for name, found in gains.items())
     clear = [found["mean"] for found in gains.values() if found["ci95"][0] > 0]
-    learned = [_policy(row) for row in rows if row["learned"]]
+    policies = [row for row in rows if row["learned"]]
+    learned = [_policy(row) for row in policies]
     if not clear:
         said = f"Where one looks makes no measurable difference on this data: {measured}"
-        return f"{_joined(said, learned, 'so there was nothing to be found: ')}."
+        gained = any((one := _difference(row, "random")) and one["ci95"][0] > 0 for row in policies)
+        before = "all the same " if gained else "so there was nothing to be found: "
+        return f"{_joined(said, learned, before)}."
     if max(clear) < LITTLE:
         said = f"Where one looks makes little difference on this data: {measured}"
         return f"{_joined(said, learned, 'of that ')}."

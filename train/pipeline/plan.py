@@ -92,11 +92,15 @@ class Fold:
         return self._part(place, "stage1", Stage1Config, run_stage1, **values)
 
     def stage2(self, place: Path, epochs: int | None = None) -> Part[Stage2Config]:
-        """The policy, whose rewards come from classifiers that have not seen the clips."""
+        """The policy, whose rewards come from classifiers that have not seen the clips.
+
+        The bank has all positions, so a look is compared with the mean of all instead of one: on
+        few clips the noise of that one is as large as what there is to learn.
+        """
         values = {
             "resume": str(place / "stage1"),
             "cross_fit": [str(one / "stage1") for one in self.inner],
-            "reward": "random",
+            "reward": "expected",
             "policy_frames": None,
             **_length(epochs),
         }

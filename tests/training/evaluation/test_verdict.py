@@ -59,3 +59,12 @@ def test_a_policy_below_random_is_said_to_be():
 def test_without_what_can_tell_nothing_is_said_never_by_the_greedy_oracle_alone():
     rows = [{"name": "greedy_oracle", "learned": False, "differences": {"random": _found(1, 1, 1)}}]
     assert verdict(rows) is None
+
+
+@pytest.mark.parametrize(
+    ("learned", "said"),
+    [((0.1, 0.06, 0.14), "all the same the policy"), ((0.0, -0.1, 0.1), "so there was nothing")],
+)
+def test_a_policy_that_gains_where_the_measures_see_nothing_contradicts_them(learned, said):
+    found = verdict(_rows(_found(0.0, -0.1, 0.1), _found(0.0, -0.1, 0.1), _found(*learned)))
+    assert f"in confidence; {said}" in found
