@@ -4,65 +4,48 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from gymnasium import spaces
-from torch import Tensor
 
 from adafocus_env.files import write_json
 from adafocus_env.networks import (
     AnyRecognizer,
-    AnyRecognizerConfig,
     CheckpointError,
     ShiftRecognizerConfig,
     build_recognizer,
     placeholder_class_names,
 )
 from adafocus_env.networks.weight_report import WeightReport, compare_weights
-from adafocus_env.schema import partial, read_checked
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.policies.policy_files import load_policy, save_policy
-from train.checkpoints.load import load_recognizer
+from agents.policies.policy_files import save_policy
+from train.checkpoints.convert_to_published import (
+    PARTS,
+    REPORT_FILE,
+    as_keys,
+    check_expressible,
+    given_sizes,
+    to_published,
+)
 from train.checkpoints.published.files import (
     SHIFT,
     PublishedCheckpoint,
     read_published,
-    write_published,
 )
-from train.checkpoints.published.policy import policy_from_published, policy_to_published
-from train.checkpoints.published.weight_names import named_as_ours, published_names
+from train.checkpoints.published.policy import policy_from_published
+from train.checkpoints.published.weight_names import named_as_ours
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
-from train.config.commands import ConvertConfig
 from train.config.keys import ConfigError
+from train.config.tools import ConvertConfig
 from train.runs.progress import ProgressDisplay
 
 log = logging.getLogger(__name__)
 
-REPORT_FILE = "convert.json"
-
-# Entries of a recognizer's configuration that no weight tells.
-_FROM_CONFIG = (
-    *("num_frames", "frame_size", "patch_size", "glance_size", "glance_resize"),
-    *("glancer", "focuser", "dropout", "activation_cap"),
-)
-_OF_SHIFT = ("num_glance_frames", "video_div")
 _CURE = "give the experiment the file was trained as, experiment=%s_patch%d say"
 _EXPERIMENTS = {SHIFT: ("sthsth_v1", 144)}
-_PARTS = ("glancer", "focuser", "classifier")
-
-
-@partial
-@dataclass(frozen=True)
-class _EarlierReport:
-    """Of a report, what a published file has a place for."""
-
-    epoch: int | None = None
-    acc: float | None = None
-    best_acc: float | None = None
 
 
 def run_convert(config: ConvertConfig, display: ProgressDisplay) -> None:
@@ -74,7 +57,7 @@ def run_convert(config: ConvertConfig, display: ProgressDisplay) -> None:
     """
     source, target = Path(config.need("source")), Path(config.need("target"))
     if config.format == "published":
-        lines = _to_published(source, target, config)
+        lines = to_published(source, target, config)
     else:
         lines = _to_ours(source, target, config)
     for line in lines:
@@ -160,7 +143,7 @@ def _empty_recognizer(
 ) -> AnyRecognizer:
     sizes = recognizer_config(config, names)
     if isinstance(sizes, ShiftRecognizerConfig):
-        _check_expressible(sizes, source)
+        check_expressible(sizes, source)
         return build_recognizer(sizes)
     state_weight = checkpoint.classifier.get("gru.weight_hh_l0")
     if state_weight is None or state_weight.dim() != 2:
@@ -171,7 +154,7 @@ def _empty_recognizer(
 def _fill(recognizer: AnyRecognizer, checkpoint: PublishedCheckpoint) -> dict[str, WeightReport]:
     """Load what fits completely; part -> report."""
     reports = {}
-    for part in _PARTS:
+    for part in PARTS:
         module, given = getattr(recognizer, part), getattr(checkpoint, part)
         own = module.state_dict()
         if checkpoint.family == SHIFT:
@@ -218,7 +201,7 @@ def _description(
         "hidden_dim": getattr(recognizer.config, "hidden_dim", None),
         "action_dim": None if policy is None else _num_actions(policy),
         "policy_hidden_dim": None if policy is None else policy.hidden_dim,
-        "from_configuration": _given_sizes(recognizer.config),
+        "from_configuration": given_sizes(recognizer.config),
         "weights": {part: report.as_json() for part, report in reports.items()},
         "notes": checkpoint.notes,
     }
@@ -236,7 +219,7 @@ def _lines(result: dict[str, Any], target: Path) -> list[str]:
     found = [name for name in names if result[name] is not None]
     lines = ["in the file: " + " ".join(f"{name}={result[name]}" for name in found)]
     given = result["from_configuration"]
-    lines.append("from the configuration: " + _as_keys(given))
+    lines.append("from the configuration: " + as_keys(given))
     lines.append(f"class names: {result['class_names']}")
     for part, report in result["weights"].items():
         left = report["unexpected"]
@@ -247,85 +230,5 @@ def _lines(result: dict[str, Any], target: Path) -> list[str]:
     return [*lines, f"{written} are in {target}; use it as resume={target}"]
 
 
-def _to_published(source: Path, target: Path, config: ConvertConfig) -> list[str]:
-    if target.is_dir() or (target.is_file() and target.stat().st_size > 0):
-        raise ConfigError(f"target={target} exists already; name a new file, x.pth.tar say")
-    recognizer = load_recognizer(str(source), "source", "cpu")
-    _check_expressible(recognizer.config, source)
-    folder, weights, actions = source / "policy", None, None
-    if (folder / "policy.json").is_file():
-        policy = load_policy(folder).policy
-        if policy.observation_space.shape != recognizer.observation_shape():
-            raise CheckpointError(f"the policy in {folder} sees other maps than the glancer gives")
-        weights = policy_to_published(policy, folder, family=recognizer.config.family)
-        actions = len(weights["actor.0.weight"])
-    before = _earlier_report(source)
-    parts = _published_parts(recognizer)
-    write_published(
-        target,
-        family=recognizer.config.family,
-        glancer=parts["glancer"],
-        focuser=parts["focuser"],
-        classifier=parts["classifier"],
-        policy=weights,
-        epoch=before.epoch or 0,
-        acc=math.nan if before.acc is None else before.acc,
-        best_acc=math.nan if before.best_acc is None else before.best_acc,
-    )
-    sizes = _given_sizes(recognizer.config)
-    write_json(
-        config.output_dir / REPORT_FILE,
-        {"source": str(source), "target": str(target), "action_dim": actions, "sizes": sizes},
-    )
-    has = "recognizer and policy" if weights is not None else "recognizer"
-    return [
-        f"{has} of {source} are in {target}",
-        f"to read it back: adafocus convert source={target} target=FOLDER {_as_keys(sizes)}",
-    ]
-
-
-def _given_sizes(sizes: AnyRecognizerConfig) -> dict[str, Any]:
-    """What a file does not tell and the configuration must, when it is read."""
-    names = (*_FROM_CONFIG, *(_OF_SHIFT if isinstance(sizes, ShiftRecognizerConfig) else ()))
-    return {name: getattr(sizes, name) for name in names}
-
-
-def _published_parts(recognizer: AnyRecognizer) -> dict[str, dict[str, Tensor]]:
-    """Weights of glancer, focuser and classifier under the published names."""
-    parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
-    state = recognizer.state_dict()
-    names = {name: name for name in state}
-    if isinstance(recognizer.config, ShiftRecognizerConfig):
-        names = published_names(state)
-    for own, published in names.items():
-        part, name = published.split(".", 1)
-        parts[part][name] = state[own].contiguous()
-    return parts
-
-
-def _check_expressible(sizes: AnyRecognizerConfig, source: Path) -> None:
-    """The published code normalises pixels in one way only, and always shifts in one family."""
-    usual = {item.name: item.default for item in fields(sizes)}
-    shift = ("temporal_shift",) if isinstance(sizes, ShiftRecognizerConfig) else ()
-    for name in ("pixel_mean", "pixel_std", *shift):
-        if getattr(sizes, name) != usual[name]:
-            raise CheckpointError(
-                f"the published format cannot hold the recognizer in {source}: its {name} is "
-                f"{getattr(sizes, name)}, not {usual[name]}"
-            )
-
-
-def _earlier_report(source: Path) -> _EarlierReport:
-    """Epoch and metrics of the file that a converted folder came from."""
-    file = source / REPORT_FILE
-    if not file.is_file():
-        return _EarlierReport()
-    return read_checked(file, _EarlierReport, f"delete it: {source} is converted without, too")
-
-
 def _cure(family: str) -> str:
     return _CURE % _EXPERIMENTS.get(family, ("actnet", 128))
-
-
-def _as_keys(values: dict[str, Any]) -> str:
-    return " ".join(f"{k}={'null' if v is None else v}" for k, v in values.items())

@@ -30,9 +30,15 @@ _SWEEP = (
 
 
 def overview() -> str:
-    """What `adafocus --help` prints."""
+    """What `adafocus --help` prints: what does all at once, tools, then one stage at a time."""
     width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {one.summary}" for name, one in COMMANDS.items())
+    blocks = (
+        "\n".join(
+            f"  {n:<{width}}  {one.summary}" for n, one in COMMANDS.items() if one.kind == kind
+        )
+        for kind in ("parts", "tool", "run")
+    )
+    lines = "\n\n".join(blocks)
     return (
         "adafocus: train and benchmark policies that decide where to look in video\n\n"
         f"{_USAGE}\n\ncommands:\n{lines}\n\n"

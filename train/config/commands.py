@@ -1,4 +1,4 @@
-"""The commands, and the keys of each that it has alone or where the others come from."""
+"""The commands that are runs, and the keys of each: its own, and where the others come from."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import train.config.tools  # noqa: F401  # those that are tools are commands, too
 from adafocus_env import limits
 from train.config.command import COMMANDS as COMMANDS
 from train.config.command import command
@@ -31,19 +32,12 @@ from train.config.learning import (
     SelectSection,
     SkipCostSection,
 )
-from train.config.own_clips import AnnotationsSection, UnlabelledSection
 from train.config.sections import (
     FRAMES,
-    PIXELS,
     ClassesSection,
-    DeviceSection,
-    FitSection,
-    FrameRateSection,
-    NewNetworksSection,
     PolicySection,
     RecognizerSection,
     ResumeSection,
-    Section,
     VideosSection,
     WorkersSection,
 )
@@ -100,97 +94,6 @@ class RunAllConfig(VideosSection, WorkersSection):
         "lines of 'path group': clips of a person or a source video, which are never parted; null: "
         "groups.txt beside the lists, if it is there",
     )
-
-
-@command(
-    "make-videos",
-    "train.data_tools.make_videos:run_make_videos",
-    "write the built-in videos as mp4 files with their list files",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class MakeVideosConfig(WorkersSection):
-    """The videos."""
-
-    data_dir: str | None = path("FOLDER", "where to; null: outputs/glyphs")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesSection(Section):
-    """What is read and written."""
-
-    source: str | None = path("FILE|FOLDER", "what to read")
-    target: str | None = path("FOLDER|FILE", "where to write")
-
-
-@command(
-    "extract-frames",
-    "train.data_tools.extract_frames:run_extract_frames",
-    "write the frames of videos as JPEG folders, as the published code reads them",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class ExtractFramesConfig(FilesSection, FrameRateSection, WorkersSection):
-    """The frames."""
-
-    height: int | str | None = key(
-        360,
-        "height of the frames in pixels, or none: as they are",
-        written="N|none",
-        **PIXELS,
-    )
-
-
-@command(
-    "make-lists",
-    "train.data_tools.make_lists.command:run_make_lists",
-    "write the list files of your own clips, from class folders or others' annotations",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class MakeListsConfig(FilesSection, AnnotationsSection, FrameRateSection, WorkersSection):
-    """The lists."""
-
-
-@command(
-    "check-data",
-    "train.data_tools.check_data:run_check_data",
-    "look for everything in a data set that would break training",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class CheckDataConfig(VideosSection, WorkersSection):
-    """The data set."""
-
-    copies: bool = key(
-        False, "also look for videos of equal content in several splits; reads all that may be"
-    )
-
-
-@command(
-    "convert",
-    "train.checkpoints.convert:run_convert",
-    "read a published checkpoint, or write one",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class ConvertConfig(FilesSection, ClassesSection, NewNetworksSection):
-    """The checkpoint."""
-
-    format: Literal["ours", "published"] = key(
-        "ours", "what to write: safetensors and JSON, or a published .pth.tar"
-    )
-
-
-@command(
-    "flops",
-    "train.evaluation.flops:run_flops",
-    "multiply-adds per video of any configuration, by part",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class FlopsConfig(NewNetworksSection, AlgorithmSection, ClassesSection):
-    """The networks."""
 
 
 @command(
@@ -328,19 +231,6 @@ class BankConfig(ResumeSection, SplitSection, GridSection, PolicyFramesSection, 
 
 
 @command(
-    "check-bank",
-    "train.data_tools.check_bank:run_check_bank",
-    "compare the files of a bank with their checksums",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class CheckBankConfig(Section):
-    """The bank."""
-
-    source: str | None = path("FOLDER", "the bank's folder; all splits in it are checked")
-
-
-@command(
     "evaluate",
     "train.evaluation.evaluate:run_evaluate",
     "judge one policy with one recognizer by the published protocol",
@@ -371,21 +261,6 @@ class BenchmarkConfig(ComparisonSection, ScoringSection, SelectSection):
     player_videos: tuple[int, ...] | None = key(
         None, "videos in the report's player, such as [0,5]; null: 12 of them", at_least=0
     )
-
-
-@command(
-    "predict",
-    "train.evaluation.predict:run_predict",
-    "name what videos show that nobody has labelled",
-    kind="tool",
-)
-@dataclass(frozen=True, kw_only=True)
-class PredictConfig(
-    UnlabelledSection, ResumeSection, FitSection, FrameRateSection, SkipCostSection, DeviceSection
-):
-    """The answers."""
-
-    fps: float = key(2.5, "frames a second", at_least=0.01, at_most=limits.FRAME_RATE)
 
 
 @command(

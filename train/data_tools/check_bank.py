@@ -6,8 +6,8 @@ from pathlib import Path
 
 from adafocus_env.features.bank_files import MANIFEST_FILE, Manifest, is_intact, shard_file
 from adafocus_env.files import CheckpointError, write_json
-from train.config.commands import CheckBankConfig
 from train.config.keys import ConfigError
+from train.config.tools import CheckBankConfig
 from train.runs.progress import ProgressDisplay
 
 REPORT_FILE = "check_bank.json"

@@ -15,8 +15,8 @@ from adafocus_env.data import BUILT_IN, DataFiles, find_files
 from adafocus_env.data.lists.list_files import ListContents
 from adafocus_env.data.media.packet_index import INDEX_FOLDER
 from adafocus_env.files import write_json
-from train.config.commands import CheckDataConfig
 from train.config.keys import ConfigError
+from train.config.tools import CheckDataConfig
 from train.data_tools.check_copies import find_copies
 from train.data_tools.check_lists import Findings, check_lists
 from train.data_tools.check_videos import VideoCheck, VideoJob, check_video

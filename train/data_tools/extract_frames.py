@@ -19,8 +19,8 @@ from adafocus_env.data.media.extract_frames import (
     remove_unfinished,
 )
 from adafocus_env.files import write_json
-from train.config.commands import ExtractFramesConfig
 from train.config.keys import ConfigError
+from train.config.tools import ExtractFramesConfig
 from train.data_tools.worker_pool import run_all
 from train.runs.lock import in_use
 from train.runs.progress import ProgressDisplay

@@ -13,8 +13,8 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS, write_video
 from adafocus_env.data.lists.dataset_files import TARGETS_FILE, VideoLists
 from adafocus_env.files import naming, read_json, write_json
-from train.config.commands import MakeVideosConfig
 from train.config.keys import ConfigError
+from train.config.tools import MakeVideosConfig
 from train.data_tools.worker_pool import WorkerPool
 from train.runs.lock import LOCK_FILE, in_use
 from train.runs.progress import ProgressDisplay

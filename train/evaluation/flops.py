@@ -36,7 +36,7 @@ from agents.policies.observations import zeros
 from agents.policies.spatial_head import with_patch_grid
 from agents.sb3.registry import algorithm_arguments, algorithm_class, policy_class
 from train.config.builders import dataset_class_names, declared_num_classes, recognizer_config
-from train.config.commands import FlopsConfig
+from train.config.tools import FlopsConfig
 from train.runs.progress import ProgressDisplay
 
 # In the order in which a frame passes them.

@@ -18,8 +18,8 @@ from adafocus_env.envs.rendering import Image, corners, draw_step
 from adafocus_env.files import atomic_path, write_json
 from agents.file_predictions import FilePrediction, predict_files
 from agents.inference import AdaFocus
-from train.config.commands import PredictConfig
 from train.config.keys import ConfigError
+from train.config.tools import PredictConfig
 from train.evaluation.record import write_pictures
 from train.runs.progress import ProgressDisplay
 from train.runs.saved_config import saved_config

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from agents.gru_ppo.algorithm import GruPPO
 from agents.gru_ppo.episode_buffer import Episodes
 from agents.policies.gru_policy import GruActorCriticPolicy
-from agents.sb3.registry import PRESETS
+from agents.sb3.presets import PRESETS
 
 N, T = 5, 4
 PAPER = PRESETS["gru_ppo"]["paper"]

@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.argument_types import ARGUMENTS, POLICY_KWARGS
+from agents.sb3.presets import PRESETS
 from agents.sb3.registry import (
     _NOT_SETTABLE,
     ALGORITHMS,
-    PRESETS,
     algorithm_arguments,
     algorithm_class,
     policy_class,

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from adafocus_env.data import VideoLists
-from train.config.commands import MakeListsConfig
 from train.config.keys import ConfigError
+from train.config.tools import MakeListsConfig
 from train.data_tools.make_lists.annotations import annotation_files, read_annotations
 from train.data_tools.make_lists.classes import Classes, find_classes
 from train.data_tools.make_lists.clips import SPLITS, Annotated, VideoIndex, class_folders

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from train.config.commands import MakeListsConfig
 from train.config.keys import ConfigError
+from train.config.tools import MakeListsConfig
 from train.data_tools.make_lists.classes import Classes
 from train.data_tools.make_lists.clips import VideoIndex
 from train.data_tools.make_lists.groups import find_groups
