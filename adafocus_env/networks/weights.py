@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -100,21 +101,24 @@ def refuse_not_finite(weights: Mapping[str, Tensor], path: Path, where: str = ""
             )
 
 
-def refuse_packed(path: Path) -> None:
-    """Refuse a file of `torch.save` that would become much larger in memory than it is on disk.
+def load_plain(path: Path) -> Any:
+    """What `torch.save` wrote, of tensors, numbers, text and collections alone, on the CPU.
 
     Raises:
-        CheckpointError: it is compressed, which no such file is.
+        CheckpointError: it is compressed, which no such file is: in memory it would be much larger.
+        Exception: of any kind where the file is damaged, or holds more.
     """
-    if not zipfile.is_zipfile(path):
-        return
-    with zipfile.ZipFile(path) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    if size > path.stat().st_size:
-        raise CheckpointError(
-            f"{path} is compressed, to a part of {size} bytes, and torch.save does not do that; "
-            f"{_CURE}"
-        )
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > path.stat().st_size:
+            raise CheckpointError(
+                f"{path} is compressed, to a part of {size} bytes, and torch.save does not do "
+                f"that; {_CURE}"
+            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about how the file was pickled: it is read or refused
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _is_larger_than_its_storage(values: Tensor) -> bool:

@@ -23,7 +23,7 @@ from adafocus_env.files import (
     seal,
     write_json,
 )
-from adafocus_env.networks.weights import refuse_packed
+from adafocus_env.networks.weights import load_plain
 from adafocus_env.schema import Natural, checked
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
@@ -90,8 +90,7 @@ def load_state(
     if is_sealed(path) is False:
         raise CheckpointError(f"{path} is damaged: its checksum is that of another file; {_CURE}")
     try:
-        refuse_packed(path)
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = load_plain(path)
     except CheckpointError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file, with dangerous advice

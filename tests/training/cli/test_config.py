@@ -285,7 +285,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(override, message):
         ("flops", "trials=30", "flops does not use trials= (tune does); adafocus flops --help"),
         ("stage1", "video_div_=1", "unknown configuration key 'video_div_'; did you mean video_d"),
         ("evaluate", "policies=[random]", "(demo, benchmark and record do); did you mean policy=?"),
-        ("stage3", "algo.gamma=0", "stage3 does not use algo= (demo, run, flops, stage2 and t"),
+        ("stage3", "algo.gamma=0", "stage3 does not use algo= (flops, demo, run, stage2 and t"),
         ("evaluate", "algo=ppo", "evaluate does not use algo="),
         ("make-videos", "experiment=glyphs", "make-videos does not use experiment="),
         ("stage0", "features=bank:x", "stage0 does not use features= (stage1, stage2, tune, st"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 
 from adafocus_env.networks import CheckpointError
-from adafocus_env.networks.weights import read_weights, refuse_packed
+from adafocus_env.networks.weights import load_plain, read_weights
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
@@ -29,10 +28,8 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if path.suffix == ".safetensors":
         return dict(read_weights(path))
     try:
-        refuse_packed(path)
-        with torch.serialization.safe_globals(_NUMBERS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about how the file was pickled: it is read or refused
-            entries = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMBERS):
+            entries = load_plain(path)
     except CheckpointError:
         raise
     except Exception as error:  # damaged files fail in any way
