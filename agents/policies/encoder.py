@@ -34,7 +34,7 @@ class GlanceScale(nn.Module):
 
     def scaled(self, observations: Tensor) -> Tensor:
         """Observations `(..., C, h, w)` or `(..., C)` without their scale, if that is wanted."""
-        return (observations - self.mean) / self.std if self._standardize else observations
+        return (observations - self.mean).div_(self.std) if self._standardize else observations
 
 
 class GlanceMapEncoder(GlanceScale):

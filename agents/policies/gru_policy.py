@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from agents.policies.distributions import ActionDistribution, PolicyStep, make_action_head
 from agents.policies.encoder import GlanceMapEncoder, GlanceScale, init_reactive
+from agents.policies.loop_head import LoopScorer
 from agents.policies.observations import (
     GLANCE,
     Observations,
@@ -168,14 +169,14 @@ class GruActorCriticPolicy(BasePolicy):
         self.critic: nn.Module
         if self.is_spatial:
             state_dim = hidden_dim * recurrent + num_beside
-            patch = beside["patch"].shape if "patch" in beside else None
-            self.actor = SpatialScorer(
-                *(shape, action_space, patch_grid, state_dim, head_dim, head_kernel),
-                remembers_places=recurrent,
-                dropout=dropout,
-                batch_norm=batch_norm,
-                patch_features=(patch or (0,))[0] if "origin" in beside else None,
-            )
+            sizes = (shape, action_space, patch_grid, state_dim, head_dim, head_kernel)
+            more: dict[str, Any] = {"dropout": dropout, "batch_norm": batch_norm}
+            more["remembers_places"] = recurrent
+            if "origin" in beside:
+                patch = beside["patch"].shape if "patch" in beside else None
+                self.actor = LoopScorer(*sizes, patch_features=(patch or (0,))[0], **more)
+            else:
+                self.actor = SpatialScorer(*sizes, **more)
             self.critic = FrameScore(shape[0], state_dim, head_dim)
         else:
             self.actor = nn.Linear(hidden_dim + num_beside, action_head.num_outputs)
@@ -330,8 +331,11 @@ class GruActorCriticPolicy(BasePolicy):
             return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
         glances = glance_of(seen)
         mean = glances.mean(dim=(-2, -1))
-        beside = seen if isinstance(seen, dict) else {}
-        logits = self.actor(glances, mean, features, beside.get("origin"), beside.get("patch"))
+        beside: dict[str, Tensor] = {}
+        if isinstance(self.actor, LoopScorer):
+            assert isinstance(seen, dict)
+            beside = {name: seen[name] for name in ("origin", "patch") if name in seen}
+        logits = self.actor(glances, mean, features, **beside)
         return self.head.distribution(logits), self.critic(mean, for_value)
 
     def _init_orthogonal(self) -> None:

@@ -85,43 +85,6 @@ class FrameScore(nn.Module):
         return scores
 
 
-class LastLook(nn.Module):
-    """What the last patch says of each position: an arrow in it can say "there".
-
-    Of position p: `E[p - last] * (1 + product(patch))`, and nothing before the first look. The
-    product is what counts: a sum of where p lies and of what was seen says nothing of both.
-
-    Args:
-        num_features: F of the patch; 0 where it is not observed.
-        grid: the positions.
-        hidden_dim: of the layer that it is added to.
-    """
-
-    table: Tensor
-
-    def __init__(self, num_features: int, grid: PatchGrid, hidden_dim: int):
-        super().__init__()
-        self._side = side = grid.grid_size
-        self.offsets = nn.Embedding((2 * side - 1) ** 2, hidden_dim)
-        nn.init.normal_(self.offsets.weight, std=hidden_dim**-0.5)
-        self.product = nn.Linear(num_features, hidden_dim) if num_features else None
-        with torch.device("cpu"):
-            line = torch.arange(side)
-            apart = line[None] - line[:, None] + side - 1  # (last, position)
-            rows, columns = apart[:, None, :, None], apart[None, :, None, :]
-            table = (rows * (2 * side - 1) + columns).reshape(side**2, side**2)
-        self.register_buffer("table", table.to(torch.get_default_device()), persistent=False)
-
-    def forward(self, origin: Tensor, patch: Tensor | None) -> Tensor:
-        """`(M, 3)` where the last patch was, and `(M, F)`, to `(M, A, hidden_dim)`."""
-        cells = (origin[:, :2] * (self._side - 1)).round().long().clamp(0, self._side - 1)
-        last = cells[:, 0] * self._side + cells[:, 1]
-        said: Tensor = self.offsets(self.table[last])
-        if self.product is not None:
-            said = said * (1.0 + self.product(patch))[:, None]
-        return said * origin[:, 2, None, None]
-
-
 class SpatialScorer(nn.Module):
     """Logits of the positions of a grid, and of skipping where an action does.
 
@@ -129,8 +92,7 @@ class SpatialScorer(nn.Module):
     state(memory))) + bias[p] + places[p](memory)`. The convolution of the cells stands before the
     average: with one of 1x1 that is the same as after it. One of 3x3 also sees how a thing lies in
     the patch, and where the frame ends. Only `places` can say that something was seen *there*; what
-    is merely added to a layer that all positions share cannot. In a closed loop `LastLook` is added
-    as well, and there is one more layer before the score.
+    is merely added to a layer that all positions share cannot.
 
     Args:
         map_shape: `(C, h, w)` of what is seen.
@@ -143,8 +105,6 @@ class SpatialScorer(nn.Module):
         kernel: cells a side that are seen around each cell; 1 is the cell alone.
         dropout: of the hidden layer.
         batch_norm: normalise before it.
-        patch_features: F of the patch in a closed loop, 0 where it is not observed; None where it
-            is not observed where the last patch was.
 
     Raises:
         ValueError: there is nothing to score, or the grid is not said.
@@ -164,14 +124,13 @@ class SpatialScorer(nn.Module):
         remembers_places: bool = False,
         dropout: float = 0.0,
         batch_norm: bool = False,
-        patch_features: int | None = None,
     ):
         if kernel % 2 == 0:
             raise ValueError(f"head_kernel is odd, so that cells have a middle, not {kernel}")
         super().__init__()
         # On the CPU also where the policy is only counted, on the meta device.
         with torch.device("cpu"):
-            grid, can_skip = _scored(map_shape, action_space, patch_grid)
+            grid, can_skip = scored_grid(map_shape, action_space, patch_grid)
             coverage = patch_coverage(grid, map_shape[-2:])
         # Not saved: the arguments say it.
         self.register_buffer("coverage", coverage.to(torch.get_default_device()), persistent=False)
@@ -181,9 +140,6 @@ class SpatialScorer(nn.Module):
         self.state = nn.Linear(state_dim, hidden_dim, bias=False) if state_dim else None
         self.norm = nn.BatchNorm1d(hidden_dim) if batch_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        looped = patch_features is not None
-        self.last_look = LastLook(patch_features or 0, grid, hidden_dim) if looped else None
-        self.deeper = nn.Linear(hidden_dim, hidden_dim) if looped else None
         self.score = nn.Linear(hidden_dim, 1, bias=False)
         self.bias = nn.Parameter(torch.zeros(grid.num_actions))
         remembers_places &= state_dim > 0
@@ -201,31 +157,15 @@ class SpatialScorer(nn.Module):
             for module in modules:
                 module.apply(partial(BasePolicy.init_weights, gain=gain))
 
-    def forward(
-        self,
-        maps: Tensor,
-        frame_mean: Tensor,
-        state: Tensor | None,
-        origin: Tensor | None = None,
-        patch: Tensor | None = None,
-    ) -> Tensor:
-        """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more.
-
-        In a closed loop also `(..., 3)` where the last patch was, and its features `(..., F)`.
-        """
+    def forward(self, maps: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
+        """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more."""
         leading = maps.shape[:-3]
         cells = self.cells(maps.flatten(0, -4)).flatten(-2)
         context = self.frame(frame_mean)
         if self.state is not None:
             context = context + self.state(state)
         hidden = torch.matmul(cells, self.coverage.T) + context.flatten(0, -2)[..., None]
-        if self.last_look is not None:
-            assert origin is not None
-            before = None if patch is None else patch.flatten(0, -2)
-            hidden = hidden + self.last_look(origin.flatten(0, -2), before).transpose(1, 2)
         hidden = self.dropout(self.norm(hidden).relu())
-        if self.deeper is not None:
-            hidden = (torch.matmul(self.deeper.weight, hidden) + self.deeper.bias[:, None]).relu()
         each = torch.matmul(self.score.weight, hidden)[:, 0] + self.bias
         scores: Tensor = each.unflatten(0, leading)
         if self.places is not None:
@@ -235,7 +175,7 @@ class SpatialScorer(nn.Module):
         return torch.cat([scores, self.skip(frame_mean, state)[..., None]], dim=-1)
 
 
-def _scored(
+def scored_grid(
     map_shape: tuple[int, ...],
     action_space: spaces.Space[Any],
     patch_grid: Mapping[str, int] | None,

@@ -39,7 +39,7 @@ def run_evaluate(
     policy = evaluator.load(entry)
     judged = evaluator.evaluate(policy, display, draws=config.draws, title="evaluate")
     evaluation = judged.common
-    costs = evaluator.costs(policy, judged.focused_share)
+    costs = evaluator.costs(policy, evaluation.focused())
     rewards = reward_summary(evaluation, evaluator.videos)
     if config.reward is None:
         rewards = {"on_target": rewards["on_target"]}

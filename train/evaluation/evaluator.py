@@ -31,7 +31,7 @@ from train.config.judging import JudgingSection
 from train.config.keys import ConfigError
 from train.config.learning import MetricsSection
 from train.evaluation import cross_oracle
-from train.evaluation.flops import Costs, inference_multiply_adds
+from train.evaluation.flops import Costs, StepCosts, inference_multiply_adds
 from train.evaluation.judged_split import JudgedSplit, find_best_fixed
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
@@ -247,21 +247,20 @@ class Evaluator:
         """`classification_metrics` of one row of logits a video, by the configured rule."""
         return classification_metrics(logits, self.videos.label_sets, **self._map_rule)
 
-    def costs(self, policy: LoadedPolicy, focused_share: float) -> Costs:
-        """What a policy costs that focuses on this share of the frames."""
+    def costs(self, policy: LoadedPolicy, focused: npt.NDArray[np.bool_]) -> Costs:
+        """What a policy costs whose decisions were `focused` on patches, `(E, T)`, or not."""
         env = self._env_of(policy.entry, len(self.videos))
         agent = self._agent(env, policy.entry, policy.first)
         counts = inference_multiply_adds(self.recognizer, agent, env)
         looks = self.env.core.looks_per_frame
         for part in counts.keys() - {"glancer"}:
             counts[part] *= looks
-        every = counts["focuser"]
-        # Where an episode has ended nothing runs any more; where a frame is skipped, all but one.
-        left_out = ("focuser", "classifier", "policy") if self._config.stop else ("focuser",)
-        for part in counts.keys() & set(left_out):
-            counts[part] *= focused_share
-        by_part = {part: count / 1e9 for part, count in counts.items()}
-        return Costs(by_part, every / 1e9, self._executed(policy, focused_share))
+        whole = {part: count / 1e9 for part, count in counts.items()}
+        steps = StepCosts(whole, looks, ends=self._config.stop)
+        spent = {
+            part: float(each.sum(axis=1).mean()) for part, each in steps.spent(focused).items()
+        }
+        return Costs(spent, steps, self._executed(policy, float(focused.mean())))
 
     def about(self) -> dict[str, Any]:
         """What results need to be understood: where they come from, and by which rules."""

@@ -50,21 +50,50 @@ DEFAULT_CLASSES = 200
 
 
 @dataclass(frozen=True)
+class StepCosts:
+    """Multiply-adds of each decision of a video.
+
+    Attributes:
+        whole: of a video in which every decision is taken and every frame focused on, by part.
+        looks_per_frame: decisions at each frame; it is glanced at once.
+        ends: whether an action ends the episode. Nothing runs after it, and it is the last that the
+            policy thinks about.
+    """
+
+    whole: Mapping[str, float]
+    looks_per_frame: int = 1
+    ends: bool = False
+
+    def spent(self, focused: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.float64]]:
+        """`(E, T)` by part, in decisions that were `focused` on a patch or not, `(E, T)`."""
+        asked = np.ones_like(focused)
+        if self.ends:
+            asked[:, 1:] = focused[:, :-1]
+        glanced = np.zeros_like(focused)
+        glanced[:, :: self.looks_per_frame] = asked[:, :: self.looks_per_frame]
+        ran = {"glancer": glanced, "focuser": focused, "policy": asked}
+        ran["classifier"] = focused if self.ends else asked
+        times = {part: focused.shape[1] for part in self.whole}
+        times["glancer"] //= self.looks_per_frame
+        return {part: total / times[part] * ran[part] for part, total in self.whole.items()}
+
+
+@dataclass(frozen=True)
 class Costs:
     """Multiply-adds of one video, in 10^9.
 
     Attributes:
         by_part: as the paper counts; what an agent thinks is a part. An oracle is charged for every
-            position that it tries, the focuser for the frames that are focused: this is what
-            inference executes.
-        of_focuser: if it ran on every frame.
+            position that it tries, the focuser for the frames that are focused, and where episodes
+            end early all parts for what was before: this is what inference executes.
+        steps: of each decision.
         executed: what judging really computes, the patches of the reward baseline included; what a
             feature bank holds is not. Where frames are skipped, videos differ, and it is the mean
             over 16 that are evenly spread.
     """
 
     by_part: Mapping[str, float]
-    of_focuser: float
+    steps: StepCosts
     executed: float
 
     @property
@@ -72,11 +101,9 @@ class Costs:
         """Of all parts."""
         return sum(self.by_part.values())
 
-    def per_frame(self, focused: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-        """`(E, T)` of the frames: the focuser's where they were `focused`, `(E, T)`."""
-        others = sum({**self.by_part, "focuser": self.of_focuser}.values()) - self.of_focuser
-        spent: npt.NDArray[np.float64] = (others + self.of_focuser * focused) / focused.shape[1]
-        return spent
+    def per_step(self, focused: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+        """`(E, T)` of each decision, all parts, where they were `focused`, `(E, T)`."""
+        return np.asarray(sum(self.steps.spent(focused).values()), dtype=np.float64)
 
 
 def run_flops(config: FlopsConfig, display: ProgressDisplay) -> None:
@@ -166,7 +193,7 @@ def inference_multiply_adds(
         dark = np.zeros((1, *env.core.source.observation_shape), np.float32)
         starts = np.ones(1, dtype=np.bool_)
         thinking = executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
-        counts |= {"policy": thinking * env.num_decisions} if thinking else {}
+        counts |= {"policy": thinking * source.num_decisions} if thinking else {}
     return counts
 
 

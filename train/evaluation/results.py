@@ -98,7 +98,7 @@ class Results:
             "skip_cost": entry.skip_cost,
             "kept_share": result.focused_share,
             "kept_per_step": common.focused().mean(axis=0).tolist(),
-            "gmacs_per_step": costs.per_frame(common.focused()).mean(axis=0).tolist(),
+            "gmacs_per_step": costs.per_step(common.focused()).mean(axis=0).tolist(),
             "confidence_mean": float(result.own.confidences.mean()),
             "checkpoints": list(entry.checkpoints),
             "return_ci95": [bound * core.num_decisions for bound in rewards["reward_ci95"]],
@@ -174,7 +174,7 @@ class Results:
                         seen.logits,
                         here.logits,
                         rule=rule,
-                        gmacs=item.costs.per_frame(here.focused()),
+                        gmacs=item.costs.per_step(here.focused()),
                         metrics=self._exit_metrics,
                     )
                     for seen, here in pairs
@@ -223,7 +223,7 @@ def measure(
                 for_exit = augmented.evaluate(
                     policy, display, draws=config.draws, title="conditional_exit"
                 )
-        costs = evaluator.costs(policy, result.focused_share)
+        costs = evaluator.costs(policy, result.common.focused())
         measured[name] = Measured(entry, result, costs, on_train, for_exit)
     return Results(measured, evaluator, train)
 

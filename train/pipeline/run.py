@@ -151,7 +151,7 @@ def _report(
     evaluator = Evaluator.open(list(entries.values()), context)
     measured = {}
     for name, result in results.items():
-        costs = evaluator.costs(evaluator.load(entries[name]), result.focused_share)
+        costs = evaluator.costs(evaluator.load(entries[name]), result.common.focused())
         measured[name] = Measured(entries[name], result, costs, None, None)
     split = "test" if len(folds) == 1 else f"of all lists, tested in {len(folds)} folds"
     write_results(

@@ -9,8 +9,8 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from adafocus_env.envs import ActiveVisionVectorEnv, PatchGrid
 from agents import GruPPO, Sb3VecEnvAdapter, evaluate_agent
 from agents.gru_ppo.episode_buffer import EpisodeBuffer
+from agents.policies.loop_head import LastLook
 from agents.policies.policy_files import load_policy, save_policy
-from agents.policies.spatial_head import LastLook
 
 SPATIAL = {"head": "spatial", "recurrent": False, "head_dim": 8, "orthogonal": True}
 

@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from train.evaluation.flops import multiply_adds, run_flops
+from adafocus_env.envs import ActiveVisionVectorEnv
+from agents import RandomAgent, evaluate_agent
+from train.evaluation.flops import StepCosts, multiply_adds, run_flops
 
 
 @pytest.fixture
@@ -118,3 +121,43 @@ def test_a_loaded_policy_is_counted_by_its_own_sizes(make_recognizer, small_poli
     for num_actions, outputs in ((16, 16), (None, 2)):
         counts = multiply_adds(make_recognizer(), small_policy(num_actions, (48,)))  # 4 frames
         assert counts["policy"] == 4 * (48 * 8 + 3 * 8 * 16 + 8 * outputs + 8)
+
+
+WHOLE = {"glancer": 20.0, "policy": 4.0, "focuser": 400.0, "classifier": 40.0}
+
+
+def test_where_an_action_ends_the_episode_nothing_is_charged_after_it():
+    focused = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]], dtype=bool)
+    spent = StepCosts(WHOLE, looks_per_frame=2, ends=True).spent(focused)
+    # Two frames of 10, each glanced at when it is first shown; the third decision of the second
+    # video, which ends it, was taken at the second frame.
+    once, twice = [10, 0, 0, 0], [10, 0, 10, 0]
+    assert spent["glancer"].tolist() == [twice, twice, once, once]
+    assert spent["policy"].tolist() == [[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]]
+    assert np.array_equal(spent["focuser"], 100.0 * focused)
+    assert np.array_equal(spent["classifier"], 10.0 * focused)
+
+
+def test_where_frames_are_skipped_the_focuser_alone_rests():
+    focused = np.array([[True, False, True, False]])
+    spent = StepCosts(WHOLE).spent(focused)
+    assert spent["focuser"].tolist() == [[100, 0, 100, 0]]
+    assert spent["glancer"].tolist() == [[5, 5, 5, 5]]
+    assert spent["policy"].tolist() == [[1, 1, 1, 1]]
+    assert spent["classifier"].tolist() == [[10, 10, 10, 10]]
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_what_is_charged_is_what_the_environment_counts(tiny_recognizer, make_videos, stop):
+    rules = {"num_envs": 5, "stop": stop, "looks_per_frame": 2, "autoreset_mode": "disabled"}
+    env = ActiveVisionVectorEnv.from_parts(tiny_recognizer, make_videos(), **rules)
+    agent = RandomAgent(env.single_action_space)
+    if stop:  # every third action ends the episode
+        agent._draw = lambda rng: rng.choice([49, int(rng.integers(49))], p=[1 / 3, 2 / 3])
+    result = evaluate_agent(env, agent, draws=4)
+    core = env.core
+    looks, frames = core.num_decisions, core.source.num_decisions
+    whole = {"glancer": frames * core._costs.frame, "focuser": looks * core._costs.look}
+    spent = StepCosts(whole, 2, ends=stop).spent(result.focused())
+    charged = sum(part.sum(axis=1) for part in spent.values())
+    assert charged[-5:] == pytest.approx(core.multiply_adds.numpy())
