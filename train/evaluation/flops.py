@@ -73,7 +73,7 @@ class StepCosts:
         glanced[:, :: self.looks_per_frame] = asked[:, :: self.looks_per_frame]
         ran = {"glancer": glanced, "focuser": focused, "policy": asked}
         ran["classifier"] = focused if self.ends else asked
-        times = {part: focused.shape[1] for part in self.whole}
+        times = dict.fromkeys(self.whole, focused.shape[1])
         times["glancer"] //= self.looks_per_frame
         return {part: total / times[part] * ran[part] for part, total in self.whole.items()}
 
