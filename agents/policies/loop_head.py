@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adafocus_env.envs import PatchGrid
-from agents.policies.spatial_head import SpatialScorer, scored_grid
+from agents.policies.spatial_head import SpatialScorer, patch_coverage, scored_grid
 
 
 class LastLook(nn.Module):
@@ -91,10 +91,9 @@ class LoopScorer(SpatialScorer):
         )
         with torch.device("cpu"):
             grid, _ = scored_grid(map_shape, action_space, patch_grid)
-            cells = map_shape[1] * map_shape[2]
-            one_each = torch.eye(grid.num_actions, cells)
+            coverage = patch_coverage(grid, map_shape[-2:])
             # Then each patch is a cell, and there is nothing to average.
-            self._cells_are_positions = torch.equal(self.coverage.cpu(), one_each)
+            self._cells_are_positions = torch.equal(coverage, torch.eye(*coverage.shape))
         self.last_look = LastLook(patch_features, grid, hidden_dim)
         self.deeper = nn.Linear(hidden_dim, hidden_dim)
 

@@ -73,8 +73,9 @@ class StepCosts:
         glanced[:, :: self.looks_per_frame] = asked[:, :: self.looks_per_frame]
         ran = {"glancer": glanced, "focuser": focused, "policy": asked}
         ran["classifier"] = focused if self.ends else asked
-        times = dict.fromkeys(self.whole, focused.shape[1])
-        times["glancer"] //= self.looks_per_frame
+        decisions = focused.shape[1]
+        frames = decisions // self.looks_per_frame
+        times = {part: frames if part == "glancer" else decisions for part in self.whole}
         return {part: total / times[part] * ran[part] for part, total in self.whole.items()}
 
 

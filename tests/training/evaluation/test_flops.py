@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adafocus_env.envs import ActiveVisionVectorEnv
-from agents import RandomAgent, evaluate_agent
+from agents import GruPPO, RandomAgent, Sb3VecEnvAdapter, evaluate_agent
 from train.evaluation.flops import StepCosts, multiply_adds, run_flops
 
 
@@ -161,3 +161,13 @@ def test_what_is_charged_is_what_the_environment_counts(tiny_recognizer, make_vi
     spent = StepCosts(whole, 2, ends=stop).spent(result.focused())
     charged = sum(part.sum(axis=1) for part in spent.values())
     assert charged[-5:] == pytest.approx(core.multiply_adds.numpy())
+
+
+def test_the_policy_of_a_closed_loop_is_counted(tiny_recognizer, make_videos):
+    env = ActiveVisionVectorEnv.from_parts(
+        tiny_recognizer, make_videos(), num_envs=2, autoreset_mode="same_step"
+    )
+    sizes = {"head": "spatial", "recurrent": False, "head_dim": 8}
+    policy = GruPPO(env=Sb3VecEnvAdapter(env), policy_kwargs=sizes).policy
+    cells, positions = 8 * env.core.source.observation_shape[0], env.core.grid.num_actions
+    assert multiply_adds(tiny_recognizer, policy)["policy"] >= 8 * (cells + 8 * positions)
