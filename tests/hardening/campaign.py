@@ -9,6 +9,7 @@ is the same entry point in this one, so that a second of work is not hidden behi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import shutil
@@ -234,9 +235,10 @@ def carry_out(shop: Workshop, root: Path, *, seed: int, kills: int) -> list[str]
     rest = {"canary": canary, "outside": outside.folder}
     state = training_state(shop, root / "state")
     damage = Damage(shop, root, campaign.rng, state=state, **rest)
-    killed = campaign.kills(kills)
-    damaged = campaign.answers(damage.cases())
-    bad = campaign.answers(settings(shop, root, campaign.rng))
+    with contextlib.chdir(root):  # where a command is not told its folder, it writes to outputs/
+        killed = campaign.kills(kills)
+        damaged = campaign.answers(damage.cases())
+        bad = campaign.answers(settings(shop, root, campaign.rng))
     within = "answered in one line within a second of the start-up"
     print(f"seed {seed}")
     print(f"kills: {killed} continued ({campaign.early} had ended before)")
