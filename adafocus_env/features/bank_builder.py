@@ -211,8 +211,8 @@ class BankBuilder:
         needed, free = self.missing_bytes(), shutil.disk_usage(place).free
         if needed > free:
             raise ValueError(
-                f"the feature bank needs {needed / 1e9:.2f} GB more but the disk of {place} has "
-                f"{free / 1e9:.2f} GB free; use another disk, fewer views or frames, or a smaller "
+                f"the feature bank needs {needed / 1e6:,.1f} MB more but the disk of {place} has "
+                f"{free / 1e6:,.1f} MB free; use another disk, fewer views or frames, or a smaller "
                 "grid"
             )
 
