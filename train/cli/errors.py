@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 from train.cli.ending import how_to_go_on
@@ -31,10 +32,14 @@ def one_line(error: Exception, folder: Path | None = None) -> str:
 
 
 def _of_system(error: OSError, folder: Path | None) -> str:
-    named = error.filename if isinstance(error.filename, str) else None
+    is_named = isinstance(error.filename, (str, bytes))  # TensorBoard's are bytes
+    named = os.fsdecode(error.filename) if is_named else None
     place, reason = named or "a file", error.strerror
-    if error.errno == errno.ENOENT and folder is not None and not folder.exists():
-        return f"{folder} was removed while the command ran; {how_to_go_on()}"
+    if error.errno == errno.ENOENT and folder is not None:
+        # Files are written into folders that are made with them, so that it may be there again.
+        inside = named is not None and folder.absolute() in Path(named).absolute().parents
+        if not folder.exists() or (inside and not Path(place).parent.exists()):
+            return f"{folder} was removed while the command ran; {how_to_go_on()}"
     if error.errno in _FULL:
         return f"{place} cannot be written: {reason}; free some space, then {how_to_go_on()}"
     if error.errno in _FORBIDDEN:
