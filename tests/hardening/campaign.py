@@ -184,7 +184,8 @@ class Campaign:
             return f"said {process.err!r}"
         if code:
             states = list(folder.rglob("training_state.pt"))
-            auto = ["resume=auto"] if states and name in STAGES else []
+            is_stage = given[0] in STAGES and "-m" not in given  # a sweep goes on by itself
+            auto = ["resume=auto"] if states and is_stage else []
             with shrunk_splits():
                 answer = run(*given, *auto)
             if answer.code:
