@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adafocus_env.envs import PatchGrid
-from agents.policies.spatial_head import SpatialScorer, patch_coverage, scored_grid
+from agents.policies.spatial_head import SpatialScorer
 
 
 class LastLook(nn.Module):
@@ -89,12 +89,7 @@ class LoopScorer(SpatialScorer):
         super().__init__(
             *(map_shape, action_space, patch_grid, state_dim, hidden_dim, kernel), **others
         )
-        with torch.device("cpu"):
-            grid, _ = scored_grid(map_shape, action_space, patch_grid)
-            coverage = patch_coverage(grid, map_shape[-2:])
-            # Then each patch is a cell, and there is nothing to average.
-            self._cells_are_positions = torch.equal(coverage, torch.eye(*coverage.shape))
-        self.last_look = LastLook(patch_features, grid, hidden_dim)
+        self.last_look = LastLook(patch_features, self.grid, hidden_dim)
         self.deeper = nn.Linear(hidden_dim, hidden_dim)
 
     def forward(
@@ -107,22 +102,15 @@ class LoopScorer(SpatialScorer):
     ) -> Tensor:
         """As of `SpatialScorer`; also `(..., 3)` where the last patch was, and its features."""
         assert origin is not None
-        leading = maps.shape[:-3]
-        context = self.frame(frame_mean)
-        if self.state is not None:
-            context = context + self.state(state)
+        context = self.context(frame_mean, state)
         before = None if patch is None else patch.flatten(0, -2)
         said, times = self.last_look.factors(origin.flatten(0, -2), before)
         hidden = torch.addcmul(self._at_positions(maps.flatten(0, -4)), said, times)
         hidden = hidden.add_(context.flatten(0, -2)[:, None]).flatten(0, 1)
         hidden = self.dropout(self.norm(hidden).relu_())
         hidden = self.deeper(hidden).relu_()
-        scores: Tensor = self.score(hidden).view(*leading, -1) + self.bias
-        if self.places is not None:
-            scores = scores + self.places(state)
-        if self.skip is None:
-            return scores
-        return torch.cat([scores, self.skip(frame_mean, state)[..., None]], dim=-1)
+        scores = self.score(hidden).view(*maps.shape[:-3], -1) + self.bias
+        return self.all_scores(scores, frame_mean, state)
 
     def _at_positions(self, maps: Tensor) -> Tensor:
         """`(M, C, h, w)` to `(M, A, hidden_dim)`: the cells under each position's patch."""
@@ -131,4 +119,4 @@ class LoopScorer(SpatialScorer):
             cells = F.linear(pixels, self.cells.weight[:, :, 0, 0])
         else:
             cells = self.cells(maps).flatten(2).transpose(1, 2)
-        return cells if self._cells_are_positions else torch.matmul(self.coverage, cells)
+        return cells if self.cells_are_positions else torch.matmul(self.coverage, cells)

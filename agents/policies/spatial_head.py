@@ -130,8 +130,11 @@ class SpatialScorer(nn.Module):
         super().__init__()
         # On the CPU also where the policy is only counted, on the meta device.
         with torch.device("cpu"):
-            grid, can_skip = scored_grid(map_shape, action_space, patch_grid)
+            grid, can_skip = _scored(map_shape, action_space, patch_grid)
             coverage = patch_coverage(grid, map_shape[-2:])
+        self.grid = grid
+        # Then each patch is a cell, and there is nothing to average.
+        self.cells_are_positions = torch.equal(coverage, torch.eye(*coverage.shape, device="cpu"))
         # Not saved: the arguments say it.
         self.register_buffer("coverage", coverage.to(torch.get_default_device()), persistent=False)
         channels = map_shape[0]
@@ -159,15 +162,20 @@ class SpatialScorer(nn.Module):
 
     def forward(self, maps: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
         """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more."""
-        leading = maps.shape[:-3]
         cells = self.cells(maps.flatten(0, -4)).flatten(-2)
-        context = self.frame(frame_mean)
-        if self.state is not None:
-            context = context + self.state(state)
+        context = self.context(frame_mean, state)
         hidden = torch.matmul(cells, self.coverage.T) + context.flatten(0, -2)[..., None]
         hidden = self.dropout(self.norm(hidden).relu())
         each = torch.matmul(self.score.weight, hidden)[:, 0] + self.bias
-        scores: Tensor = each.unflatten(0, leading)
+        return self.all_scores(each.unflatten(0, maps.shape[:-3]), frame_mean, state)
+
+    def context(self, frame_mean: Tensor, state: Tensor | None) -> Tensor:
+        """`(..., hidden_dim)`, what all positions share in the hidden layer."""
+        context: Tensor = self.frame(frame_mean)
+        return context if self.state is None else context + self.state(state)
+
+    def all_scores(self, scores: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
+        """The logits, of `(..., A)` scores by what is seen: with `places`, and with skipping."""
         if self.places is not None:
             scores = scores + self.places(state)
         if self.skip is None:
@@ -175,7 +183,7 @@ class SpatialScorer(nn.Module):
         return torch.cat([scores, self.skip(frame_mean, state)[..., None]], dim=-1)
 
 
-def scored_grid(
+def _scored(
     map_shape: tuple[int, ...],
     action_space: spaces.Space[Any],
     patch_grid: Mapping[str, int] | None,

@@ -25,7 +25,7 @@ import torch
 
 from hostile import Case, Damage, settings
 from processes import Run
-from workshop import STAGES, Workshop, run, shrunk_splits
+from workshop import STAGES, Workshop, going_on, run, shrunk_splits
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # Seconds in which a command imports what it needs, and then works: a third of the kills fall there.
@@ -64,7 +64,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class Watched:
-    """A folder whose files nobody may read: their time of access would say so.
+    """A folder whose file nobody may read: its time of access would say so.
 
     Also a decoder's own reading shows there, which Python's audit hooks do not see.
 
@@ -79,22 +79,20 @@ class Watched:
     def __init__(self, folder: Path, like: Path):
         folder.mkdir()
         self.folder = folder
-        self._files = [folder / "secret.mp4", folder.with_suffix(".mp4")]
-        for file in self._files:
-            shutil.copy(like, file)
+        self._file = folder / "secret.mp4"
+        shutil.copy(like, self._file)
         self._reset()
-        self._files[0].read_bytes()
+        self._file.read_bytes()
         if not self.read():
             raise RuntimeError(f"{folder} is on a file system that does not tell what was read")
         self._reset()
 
     def read(self) -> list[str]:
         """Those that were."""
-        return [str(file) for file in self._files if file.stat().st_atime > 1]
+        return [str(self._file)] if self._file.stat().st_atime > 1 else []
 
     def _reset(self) -> None:
-        for file in self._files:
-            os.utime(file, (0, time.time()))  # older than the change, so that relatime notes it
+        os.utime(self._file, (0, time.time()))  # older than the change: so relatime notes it
 
 
 @dataclass
@@ -183,11 +181,8 @@ class Campaign:
         if code and how != signal.SIGKILL and process.err.count("\n") != 1:
             return f"said {process.err!r}"
         if code:
-            states = list(folder.rglob("training_state.pt"))
-            is_stage = given[0] in STAGES and "-m" not in given  # a sweep goes on by itself
-            auto = ["resume=auto"] if states and is_stage else []
             with shrunk_splits():
-                answer = run(*given, *auto)
+                answer = run(*going_on(given, folder))
             if answer.code:
                 return f"did not go on: {answer.err}"
         if unfinished := list(folder.rglob(".*.part*")):

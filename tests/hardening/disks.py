@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from workshop import STAGES, Answer, Workshop, run, shrunk_splits
+from workshop import STAGES, Answer, Workshop, going_on, run, shrunk_splits
 
 SIZES = ("8k", "64k", "300k", "1m")
 ENOUGH = "64m"
@@ -65,7 +65,7 @@ def full(name: str, place: Path, shop: Workshop) -> Iterator[str]:
                 yield f"{name}, {size}: {_shown(answer)}"
                 continue
             change(f"size={ENOUGH}")
-            again = run(*given, *_going_on(name, place))
+            again = run(*going_on(given, place))
             if again.code:
                 yield f"{name}, {size}, with space again: {_shown(again)}"
     if not refused:
@@ -89,11 +89,6 @@ def below_a_file(name: str, place: Path, shop: Workshop) -> Iterator[str]:
         answer = run(*commands(shop, file)[name])
         if not (answer.is_one_line and str(file) in answer.err):
             yield f"{name}, below a file: {_shown(answer)}"
-
-
-def _going_on(name: str, place: Path) -> list[str]:
-    is_begun = (place / "run" / "training_state.pt").is_file()
-    return ["resume=auto"] if is_begun and name in STAGES else []
 
 
 def _shown(answer: Answer) -> str:

@@ -27,6 +27,12 @@ _SMALL = (
 )
 
 
+def environment() -> dict[str, str]:
+    """Of processes that run this tree, with one thread: those of tiny networks mostly wait."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": ":".join(filter(None, paths)), "OMP_NUM_THREADS": "1"}
+
+
 class Run:
     """`adafocus ARGUMENTS` in a process group of its own; its workers are known by a mark.
 
@@ -50,7 +56,6 @@ class Run:
         self._mark = uuid.uuid4().hex
         self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115
         program = ["-c", _SMALL] if small else ["-m", "train"]
-        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, *program, *map(str, arguments)],
             cwd=cwd,
@@ -61,12 +66,7 @@ class Run:
             preexec_fn=lambda: signal.signal(
                 signal.SIGINT, signal.SIG_IGN if ignoring else signal.SIG_DFL
             ),
-            env={
-                **os.environ,
-                "PYTHONPATH": ":".join(filter(None, paths)),
-                "OMP_NUM_THREADS": "1",
-                _MARK: self._mark,
-            },
+            env={**environment(), _MARK: self._mark},
         )
 
     @property

@@ -1,13 +1,12 @@
 """Full disks, disks that can only be read, folders below files: every command, one line each."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from processes import ROOT
+from processes import environment
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +18,7 @@ def test_every_command_says_it_in_one_line_and_goes_on_when_there_is_space(shop,
         pytest.skip("this kernel gives no namespaces to mount small disks in")
     done = subprocess.run(
         [*ALONE, sys.executable, Path(__file__).parent / "disks.py", shop.root, tmp_path / "disk"],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=600,

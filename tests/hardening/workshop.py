@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -65,6 +66,13 @@ def run(*arguments: object) -> Answer:
             root.setLevel(level)
             GlobalHydra.instance().clear()
     return Answer(code, out.getvalue(), err.getvalue(), time.monotonic() - began)
+
+
+def going_on(given: Sequence[object], folder: Path) -> list[object]:
+    """A command that has been interrupted and wrote into `folder`, as it is given again."""
+    is_stage = given[0] in STAGES and "-m" not in given  # a sweep goes on by itself
+    has_begun = any(folder.rglob("training_state.pt"))
+    return [*given, *(["resume=auto"] if is_stage and has_begun else [])]
 
 
 class Workshop:
