@@ -257,10 +257,8 @@ class Evaluator:
             counts[part] *= looks
         whole = {part: count / 1e9 for part, count in counts.items()}
         steps = StepCosts(whole, looks, ends=self._config.stop)
-        spent = {
-            part: float(each.sum(axis=1).mean()) for part, each in steps.spent(focused).items()
-        }
-        return Costs(spent, steps, self._executed(policy, float(focused.mean())))
+        executed = self._executed(policy, float(focused.mean()))
+        return Costs(steps.mean_spent(focused), steps, executed)
 
     def about(self) -> dict[str, Any]:
         """What results need to be understood: where they come from, and by which rules."""

@@ -64,8 +64,8 @@ class StepCosts:
     looks_per_frame: int = 1
     ends: bool = False
 
-    def spent(self, focused: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.float64]]:
-        """`(E, T)` by part, in decisions that were `focused` on a patch or not, `(E, T)`."""
+    def ran(self, focused: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.bool_]]:
+        """`(E, T)` by part, whether it ran in decisions that were `focused` or not, `(E, T)`."""
         asked = np.ones_like(focused)
         if self.ends:
             asked[:, 1:] = focused[:, :-1]
@@ -73,10 +73,31 @@ class StepCosts:
         glanced[:, :: self.looks_per_frame] = asked[:, :: self.looks_per_frame]
         ran = {"glancer": glanced, "focuser": focused, "policy": asked}
         ran["classifier"] = focused if self.ends else asked
-        decisions = focused.shape[1]
-        frames = decisions // self.looks_per_frame
-        times = {part: frames if part == "glancer" else decisions for part in self.whole}
+        return {part: ran[part] for part in self.whole}
+
+    def spent(self, focused: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.float64]]:
+        """`(E, T)` by part, what each decision cost."""
+        times = self._times(focused.shape[1])
+        ran = self.ran(focused)
         return {part: total / times[part] * ran[part] for part, total in self.whole.items()}
+
+    def mean_spent(self, focused: npt.NDArray[np.bool_]) -> dict[str, float]:
+        """Of an episode, by part.
+
+        Counted in whole decisions, so that policies that do the same cost the same to the bit,
+        however many episodes they were measured on.
+        """
+        times = self._times(focused.shape[1])
+        shares = {
+            part: int(ran.sum()) / (len(ran) * times[part])
+            for part, ran in self.ran(focused).items()
+        }
+        return {part: total * shares[part] for part, total in self.whole.items()}
+
+    def _times(self, decisions: int) -> dict[str, int]:
+        """How often each part runs in a whole video."""
+        frames = decisions // self.looks_per_frame
+        return {part: frames if part == "glancer" else decisions for part in self.whole}
 
 
 @dataclass(frozen=True)

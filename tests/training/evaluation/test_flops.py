@@ -147,6 +147,20 @@ def test_where_frames_are_skipped_the_focuser_alone_rests():
     assert spent["classifier"].tolist() == [[10, 10, 10, 10]]
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_mean_is_that_of_the_decisions(ends):
+    focused = np.random.default_rng(0).random((31, 4)) < 0.7
+    costs = StepCosts(WHOLE, looks_per_frame=2, ends=ends)
+    means = {part: each.sum(axis=1).mean() for part, each in costs.spent(focused).items()}
+    assert costs.mean_spent(focused) == pytest.approx(means)
+
+
+def test_who_does_the_same_costs_the_same_to_the_bit():
+    costs = StepCosts({part: total / 7 for part, total in WHOLE.items()})
+    once, often = (costs.mean_spent(np.ones((count, 6), dtype=bool)) for count in (12, 12 * 13))
+    assert once == often == costs.whole
+
+
 @pytest.mark.parametrize("stop", [False, True])
 def test_what_is_charged_is_what_the_environment_counts(tiny_recognizer, make_videos, stop):
     rules = {"num_envs": 5, "stop": stop, "looks_per_frame": 2, "autoreset_mode": "disabled"}
