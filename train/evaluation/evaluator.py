@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from train.config.keys import ConfigError
 from train.config.learning import MetricsSection
 from train.evaluation import cross_oracle
 from train.evaluation.flops import Costs, StepCosts, inference_multiply_adds
+from train.evaluation.judged_policy import LoadedPolicy, PolicyResult
 from train.evaluation.judged_split import JudgedSplit, find_best_fixed
 from train.evaluation.metrics import accuracy_summary, classification_metrics
 from train.evaluation.policies import PolicyEntry, recognizer_source
@@ -40,60 +40,6 @@ from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 
 _COUNTED_VIDEOS = 16
-
-
-@dataclass(frozen=True)
-class LoadedPolicy:
-    """A policy and the networks that it names.
-
-    Attributes:
-        entry: the policy.
-        checkpoints: the learned ones; empty for a baseline agent.
-        own: recognizer with a classifier of its own, or None.
-    """
-
-    entry: PolicyEntry
-    checkpoints: Sequence[BasePolicy]
-    own: AnyRecognizer | None
-
-    @property
-    def first(self) -> BasePolicy | None:
-        """Of the checkpoints, which all cost the same."""
-        return self.checkpoints[0] if self.checkpoints else None
-
-
-@dataclass(frozen=True)
-class PolicyResult:
-    """One policy's looks, seen by the common recognizer and by its own.
-
-    Attributes:
-        common: with the recognizer that all policies share; the checkpoints of several seeds are
-            its draws.
-        own: the same looks with the policy's own stage-3 classifier, or `common` without one.
-        has_own: whether there was one.
-        seconds: wall-clock time of `common`, decoding included.
-        random: random looks before the classifiers of `common`, where these are not the common
-            one; else None.
-    """
-
-    common: Evaluation
-    own: Evaluation
-    has_own: bool
-    seconds: float
-    random: Evaluation | None = None
-
-    @property
-    def focused_share(self) -> float:
-        """Of the frames, 0..1."""
-        return float(self.common.focused().mean())
-
-    def same_classifier(self) -> PolicyResult:
-        """As if there were no classifier of its own."""
-        return replace(self, own=self.common, has_own=False)
-
-    def seen(self) -> Evaluation:
-        """Rewards by the common recognizer, all else by the policy's own."""
-        return Evaluation(**{**vars(self.own), "rewards": self.common.rewards})
 
 
 class Evaluator:

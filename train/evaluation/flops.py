@@ -79,7 +79,9 @@ class StepCosts:
         """`(E, T)` by part, what each decision cost."""
         times = self._times(focused.shape[1])
         ran = self.ran(focused)
-        return {part: total / times[part] * ran[part] for part, total in self.whole.items()}
+        return {
+            part: ran[part] * np.float64(total / times[part]) for part, total in self.whole.items()
+        }
 
     def mean_spent(self, focused: npt.NDArray[np.bool_]) -> dict[str, float]:
         """Of an episode, by part.

@@ -10,7 +10,7 @@ import numpy as np
 
 from adafocus_env.files import atomic_path, read_json, write_json
 from agents.evaluation import Evaluation, concatenated
-from train.evaluation.evaluator import PolicyResult
+from train.evaluation.judged_policy import PolicyResult
 
 _SUMMARY = "results.json"
 _PARTS = ("common", "own", "random")

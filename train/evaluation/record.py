@@ -14,7 +14,8 @@ from adafocus_env.files import atomic_path
 from agents.evaluation import Evaluation
 from train.config.commands import RecordConfig
 from train.config.keys import ConfigError
-from train.evaluation.evaluator import Evaluator, PolicyResult
+from train.evaluation.evaluator import Evaluator
+from train.evaluation.judged_policy import PolicyResult
 from train.evaluation.policies import read_entries
 from train.evaluation.report.video import Image, gif_bytes, halved, side_by_side
 from train.evaluation.statistics import each_draw

@@ -13,8 +13,9 @@ from agents.evaluation import Evaluation
 from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
 from train.evaluation.early_exit import RULES, exit_curve, mean_curve
-from train.evaluation.evaluator import Evaluator, LoadedPolicy, PolicyResult
+from train.evaluation.evaluator import Evaluator
 from train.evaluation.flops import Costs
+from train.evaluation.judged_policy import LoadedPolicy, PolicyResult
 from train.evaluation.metrics import reward_summary
 from train.evaluation.policies import PolicyEntry
 from train.evaluation.statistics import difference_to, each_draw, over_seeds

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.evaluation import Evaluation
-from train.evaluation.evaluator import PolicyResult
+from train.evaluation.judged_policy import PolicyResult
 from train.evaluation.pooled import joined, load_results, save_results
 
 
