@@ -22,8 +22,7 @@ from agents.rollout import episode_uniforms
 class LoopActing:
     """How an agent acts in closed loops.
 
-    Policies see those parts of the observation that they were trained on; baseline agents see the
-    glance, as in the open loop.
+    Policies see those parts of the observation that they were trained on, other agents all of it.
 
     Args:
         env: whose episodes.
@@ -105,9 +104,9 @@ class LoopActing:
 
         def ask(seen: dict[str, Tensor]) -> npt.NDArray[Any]:
             nonlocal state, starts
-            shown: Any = self._env.core.observe().cpu().numpy()
-            if isinstance(getattr(agent, "observation_space", None), spaces.Dict):
-                shown = {name: part.cpu().numpy() for name, part in _parts(seen, agent).items()}
+            sees = isinstance(getattr(agent, "observation_space", None), spaces.Dict)
+            parts = _parts(seen, agent) if sees else seen
+            shown = {name: part.cpu().numpy() for name, part in parts.items()}
             actions, state = agent.predict(shown, state, starts, self._deterministic)
             starts = np.zeros_like(starts)
             return np.asarray(actions)

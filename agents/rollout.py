@@ -15,7 +15,7 @@ from adafocus_env.envs import PatchChoice, PatchLocalizationVectorEnv
 from adafocus_env.envs.actions import locations_of
 from adafocus_env.seeding import Purpose, episode_rng
 from agents.baselines.blind_skipping import BlindSkipping
-from agents.baselines.oracles import Oracle
+from agents.baselines.oracles import CoreWatcher
 from agents.baselines.simple import Agent, RandomOffsets, SeededAgent, State
 from agents.policies.distributions import GridDistribution
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -161,7 +161,7 @@ class Acting:
         self, seeds: npt.NDArray[np.uint64], positions: int | None
     ) -> npt.NDArray[np.generic]:
         agent, env = self._agent, self._env
-        if isinstance(agent, Oracle):
+        if isinstance(agent, CoreWatcher):
             return self._watch_steps(agent)
         seen = seen_by(
             agent,
@@ -178,11 +178,11 @@ class Acting:
             agent.begin_episodes([int(seed) for seed in seeds])
         return act_step_by_step(agent, seen, deterministic=self._deterministic)
 
-    def _watch_steps(self, oracle: Oracle) -> npt.NDArray[np.generic]:
+    def _watch_steps(self, watcher: CoreWatcher) -> npt.NDArray[np.generic]:
         """Actions of an agent that watches the core, so that the steps must be taken."""
         core, actions = self._env.core, []
         for _ in range(core.num_decisions):
-            action, _ = oracle.predict(core.observe().cpu().numpy())
+            action, _ = watcher.predict(core.observe().cpu().numpy())
             core.transition(torch.as_tensor(action))
             actions.append(action)
         return np.stack(actions, axis=1)

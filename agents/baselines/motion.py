@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.envs import EpisodeCore
+from agents.baselines.shown import check_rows
 from agents.baselines.simple import FrameCountingAgent, actions_of_positions
 
 
@@ -31,19 +32,26 @@ class MotionAgent(FrameCountingAgent):
 
     def __init__(self, core: EpisodeCore):
         self._core = core
-        self._plan = np.zeros((core.num_rows, core.num_decisions), np.int64)
+        self._frames = core.num_decisions // core.looks_per_frame
+        self._plan = np.zeros((core.num_rows, self._frames), np.int64)
 
     def looks(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
-        """Planned for the whole clip at a row's first frame."""
+        """Planned for the whole clip at a row's first look; all looks at a frame are the same.
+
+        Raises:
+            ValueError: asked about another number of rows than the core's.
+        """
+        check_rows(self._core, len(frames))
         rows = np.arange(len(frames))
         for row in rows[frames == 0].tolist():
             self._plan[row] = self._planned(row)
-        return actions_of_positions(self._core, self._plan[rows, frames])
+        shown = (frames // self._core.looks_per_frame).clip(max=self._frames - 1)
+        return actions_of_positions(self._core, self._plan[rows, shown])
 
     def _planned(self, row: int) -> npt.NDArray[np.int64]:
         """`(T,)` positions for the clip in a row."""
         core = self._core
-        clip = np.stack([core.features.frame(row, step) for step in range(core.num_decisions)])
+        clip = np.stack([core.features.frame(row, step) for step in range(self._frames)])
         grey = torch.from_numpy(clip).double().mean(dim=3)
         offsets, size = core.grid.all_offsets(), core.source.patch_size
         scores = patch_sums(frame_differences(grey), offsets, patch_size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from adafocus_env.envs.lookahead import (
     confidences_of,
     patch_vectors_at_all_positions,
 )
+from agents.baselines.shown import Shown, check_rows
 from agents.baselines.simple import BaselineAgent
 
 
-class Oracle(BaselineAgent):
+class CoreWatcher(BaselineAgent):
     """Base of the agents that know more than a policy may: references, not upper bounds.
 
     They watch the core instead of observations, so their `predict` calls must alternate with its
@@ -37,6 +39,25 @@ class Oracle(BaselineAgent):
             raise ValueError("oracles choose grid positions; use locations='grid'")
         self.core = core
 
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
+        """For the core's rows at their current steps; what is observed is not used.
+
+        Raises:
+            ValueError: asked about another number of rows.
+        """
+        check_rows(self.core, shown.rows)
+        return self.looks()
+
+    @abstractmethod
+    def looks(self) -> npt.NDArray[Any]:
+        """One action a row of the core, at its current step."""
+
+
+class Oracle(CoreWatcher):
+    """Base of those that try every position, at each step after each of `width` sequences."""
+
+    width = 1
+
 
 class GreedyOracle(Oracle):
     """At each step the grid position of highest true-class confidence; it knows the label.
@@ -45,8 +66,8 @@ class GreedyOracle(Oracle):
     It tries all positions, G * G patches a step.
     """
 
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """For the core's rows at their current steps; the observation is not used."""
+    def looks(self) -> npt.NDArray[Any]:
+        """The best positions of the core's rows at their current steps."""
         return confidences_at_all_positions(self.core).argmax(dim=1).cpu().numpy()
 
 
@@ -77,7 +98,7 @@ class BeamOracle(Oracle):
         self.width = width
         self._plan: npt.NDArray[np.int64] | None = None
 
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def looks(self) -> npt.NDArray[Any]:
         """The planned looks of the core's rows at their current step.
 
         Raises:

@@ -6,12 +6,19 @@ from typing import Any
 
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 from torch import Tensor
 
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.networks import AnyRecognizer
 from adafocus_env.networks.focuser import patch_overlaps
+from agents.baselines.shown import Shown
 from agents.baselines.simple import BaselineAgent, actions_of_positions
+from agents.policies.observations import GLANCE
+
+_NO_GLANCE = (
+    "saliency looks at glance maps, and here none are observed; let observation= name 'glance'"
+)
 
 
 class SaliencyAgent(BaselineAgent):
@@ -29,12 +36,15 @@ class SaliencyAgent(BaselineAgent):
         recognizer: whose glance maps the observations are.
 
     Raises:
-        ValueError: observations are pooled vectors, which have no places.
+        ValueError: observations are pooled vectors, which have no places, or show no glances.
     """
 
     def __init__(self, core: EpisodeCore, recognizer: AnyRecognizer):
         if len(core.source.observation_shape) != 3:
             raise ValueError("saliency needs glance maps; use observation='map'")
+        seen = core.observation_space
+        if isinstance(seen, spaces.Dict) and GLANCE not in seen.spaces:
+            raise ValueError(_NO_GLANCE)
         self._core = core
         self._channels = recognizer.glancer.num_channels
         self._head = recognizer.glancer.class_head()
@@ -45,9 +55,15 @@ class SaliencyAgent(BaselineAgent):
             map_size=core.source.observation_shape[1:],
         ).to(recognizer.device)
 
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Actions for glance maps `(N, C, h, w)`."""
-        maps = torch.as_tensor(observation, device=self._coverage.device)
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
+        """Actions for glance maps `(N, C, h, w)`.
+
+        Raises:
+            ValueError: they are not observed.
+        """
+        if shown.glances is None or shown.glances.ndim != 4:
+            raise ValueError(_NO_GLANCE)
+        maps = torch.as_tensor(shown.glances, device=self._coverage.device)
         count = maps.shape[1] // self._channels  # a channel that shows a cost has no places
         maps = maps[:, : count * self._channels].unflatten(1, (count, -1)).mean(dim=1)
         responses = class_activation(maps, self._head.weight, self._head.bias)

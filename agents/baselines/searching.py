@@ -25,10 +25,10 @@ from adafocus_env.envs import EpisodeCore
 from adafocus_env.features import EpisodeStart
 from adafocus_env.features.source import RecognizerSource
 from adafocus_env.seeding import Purpose, episode_rng
-from agents.baselines.oracles import Oracle
+from agents.baselines.oracles import CoreWatcher
 
 
-class LayoutAgent(Oracle):
+class LayoutAgent(CoreWatcher):
     """Base: plans an episode's looks from the layout of its picture and the episode's own chance.
 
     Args:
@@ -52,8 +52,8 @@ class LayoutAgent(Oracle):
         self._videos = _of_the_task(videos)
         self._plans: dict[int, tuple[EpisodeStart, npt.NDArray[np.int64]]] = {}
 
-    def act(self, observation: Any) -> npt.NDArray[np.int64]:
-        """For the core's rows at their current steps; the observation is not used."""
+    def looks(self) -> npt.NDArray[Any]:
+        """The planned ones of the core's rows at their current steps."""
         steps = self.core.steps.clamp(max=self.core.num_decisions - 1).tolist()
         return np.array([self._planned(row)[step] for row, step in enumerate(steps)])
 

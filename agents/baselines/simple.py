@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.seeding import Purpose, episode_rng
+from agents.baselines.shown import Shown
 
 State = tuple[npt.NDArray[Any], ...] | None
 
@@ -42,7 +43,7 @@ class SeededAgent(Protocol):
 
 
 class BaselineAgent(ABC):
-    """SB3's `predict` for agents without memory; `deterministic` changes nothing."""
+    """SB3's `predict` for agents that do not learn; `deterministic` changes nothing."""
 
     def predict(
         self,
@@ -51,11 +52,29 @@ class BaselineAgent(ABC):
         episode_start: npt.NDArray[Any] | None = None,
         deterministic: bool = False,
     ) -> tuple[npt.NDArray[Any], State]:
-        """Actions for a batch of observations, and no state."""
-        return self.act(observation), None
+        """One action a row, or one action for one observation; and the state to pass in next.
+
+        Args:
+            observation: one or a batch: glances, or a closed loop's dict of parts.
+            state: what the last call returned; None at the start.
+            episode_start: `(N,)` bool, where a new episode begins.
+            deterministic: without effect.
+
+        Raises:
+            ValueError: it is no such observation, or lacks what the agent looks at.
+        """
+        shown = Shown.of(observation)
+        actions, state = self._remembering(shown, state, episode_start)
+        return (actions if shown.batched else actions[0]), state
+
+    def _remembering(
+        self, shown: Shown, state: State, episode_start: npt.NDArray[Any] | None
+    ) -> tuple[npt.NDArray[Any], State]:
+        """Actions, and what is remembered: nothing, unless a subclass does."""
+        return self.act(shown), None
 
     @abstractmethod
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
         """One action a row."""
 
 
@@ -76,10 +95,9 @@ class RandomAgent(BaselineAgent):
         """Draw the rows' actions from their episodes' own streams."""
         self._rows = [episode_rng(seed, Purpose.ACTION) for seed in episode_seeds]
 
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
         """Drawn anew each time."""
-        count = len(observation)
-        rngs = self._rows if len(self._rows) == count else [self._rng] * count
+        rngs = self._rows if len(self._rows) == shown.rows else [self._rng] * shown.rows
         return np.stack([self._draw(rng) for rng in rngs])
 
     def _draw(self, rng: np.random.Generator) -> Any:
@@ -120,26 +138,26 @@ class FixedAgent(BaselineAgent):
     def __init__(self, action: Any):
         self._action = np.asarray(action)
 
-    def act(self, observation: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
         """The action, once a row."""
-        return np.repeat(self._action[None], len(observation), axis=0)
+        return np.repeat(self._action[None], shown.rows, axis=0)
 
 
-class FrameCountingAgent(ABC):
+class FrameCountingAgent(BaselineAgent):
     """Base of agents whose looks depend on which frame of its episode a row shows."""
 
-    def predict(
-        self,
-        observation: Any,
-        state: State = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
+    def _remembering(
+        self, shown: Shown, state: State, episode_start: npt.NDArray[Any] | None
     ) -> tuple[npt.NDArray[Any], State]:
         """The look of each row's next frame; the state counts its frames."""
-        frames = np.zeros(len(observation), np.int64) if state is None else state[0]
+        frames = np.zeros(shown.rows, np.int64) if state is None else state[0]
         if episode_start is not None:
             frames = np.where(episode_start, 0, frames)
         return self.looks(frames), (frames + 1,)
+
+    def act(self, shown: Shown) -> npt.NDArray[Any]:
+        """Of first frames."""
+        return self.looks(np.zeros(shown.rows, np.int64))
 
     @abstractmethod
     def looks(self, frames: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

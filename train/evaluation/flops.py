@@ -26,7 +26,7 @@ from adafocus_env.networks import (
 )
 from adafocus_env.networks.costs import count_multiply_adds as _count
 from adafocus_env.networks.costs import recognizer_costs
-from agents.baselines.oracles import BeamOracle, Oracle
+from agents.baselines.oracles import CoreWatcher, Oracle
 from agents.baselines.registry import Baseline
 from agents.baselines.simple import RandomOffsets
 from agents.flops import executed_multiply_adds
@@ -194,11 +194,12 @@ def inference_multiply_adds(
 ) -> dict[str, float]:
     """Multiply-adds of one video by part, of any agent; what it computes by itself is `policy`.
 
-    An oracle's focuser and classifier run at every position that it tries.
+    An oracle's focuser and classifier run at every position that it tries. Other agents that watch
+    the core look once, and what they know costs nothing.
 
     Args:
         recognizer: of the environment.
-        agent: is asked once, about a dark frame.
+        agent: is asked once, about dark frames.
         env: made for it.
     """
     if isinstance(agent, BasePolicy):
@@ -209,15 +210,14 @@ def inference_multiply_adds(
             recognizer, focus_size=getattr(source, "focus_size", None) or source.patch_size
         )
     )
-    beam = agent.width if isinstance(agent, BeamOracle) else 1
     if isinstance(agent, Oracle):
         counts["focuser"] *= env.core.grid.num_actions
-        counts["classifier"] *= env.core.grid.num_actions * beam
-    elif not isinstance(agent, RandomOffsets):
-        dark = np.zeros((1, *env.core.source.observation_shape), np.float32)
-        starts = np.ones(1, dtype=np.bool_)
+        counts["classifier"] *= env.core.grid.num_actions * agent.width
+    elif not isinstance(agent, RandomOffsets | CoreWatcher):
+        dark = np.zeros((env.num_envs, *env.core.source.observation_shape), np.float32)
+        starts = np.ones(env.num_envs, dtype=np.bool_)
         thinking = executed_multiply_adds(lambda: agent.predict(dark, None, starts, True))
-        counts |= {"policy": thinking * source.num_decisions} if thinking else {}
+        counts |= {"policy": thinking / env.num_envs * source.num_decisions} if thinking else {}
     return counts
 
 

@@ -6,10 +6,12 @@ import torch
 
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.glyphs.search import SPLITS, search_layout
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import ActiveVisionEnv, ActiveVisionVectorEnv, PatchLocalizationVectorEnv
 from adafocus_env.networks import Recognizer, RecognizerConfig
 from agents.baselines.registry import make_baseline
 from agents.evaluation import evaluate_agent, on_target
+from agents.flops import executed_multiply_adds
+from train.evaluation.flops import inference_multiply_adds
 
 LOOKS = 6
 
@@ -30,6 +32,11 @@ def recognizer():
 def videos():
     options = VideoOptions(num_frames=LOOKS, frame_size=224, keep_decoded=True)
     return open_videos("glyphs_search", "val", options)
+
+
+@pytest.fixture(scope="module")
+def still_videos():
+    return open_videos("glyphs_search", "val", VideoOptions(num_frames=1, frame_size=224))
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +85,38 @@ def test_their_chance_belongs_to_the_episode(env, recognizer, videos, name):
     actions = looks(env, recognizer, name).actions
     np.testing.assert_array_equal(actions, looks(fewer, recognizer, name).actions)
     assert (actions != looks(env, recognizer, name, seed=1).actions).any()
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("name", ["expert", "random_discs"])
+def test_they_act_in_the_closed_loop_and_are_charged_what_it_executes(
+    recognizer, still_videos, name, single
+):
+    """One patch a look, however much they know."""
+    env = ActiveVisionVectorEnv.from_parts(
+        recognizer, still_videos, num_envs=2, looks_per_frame=LOOKS, autoreset_mode="disabled"
+    )
+    if single:
+        env = ActiveVisionEnv.from_parts(recognizer, still_videos, looks_per_frame=LOOKS)
+    agent = make_baseline(name, env.core, recognizer)
+    observation, _ = env.reset(seed=0)
+    for _ in range(LOOKS):
+        actions, _ = agent.predict(observation)
+        assert np.shape(actions) == (() if single else (2,))
+        observation, *_, info = env.step(actions)
+    if single:
+        return
+    charged = inference_multiply_adds(recognizer, agent, env)
+    assert charged.keys() == {"glancer", "focuser", "classifier"}
+    looks = LOOKS * (charged["focuser"] + charged["classifier"])
+    assert info["multiply_adds"].tolist() == pytest.approx([charged["glancer"] + looks] * 2)
+
+    def loop():
+        env.reset(seed=1)
+        for _ in range(LOOKS):
+            env.step(agent.predict(observation)[0])
+
+    assert executed_multiply_adds(loop) == pytest.approx(2 * (charged["glancer"] + looks), rel=1e-3)
 
 
 def test_observations_do_not_depend_on_who_looks(env, recognizer):
