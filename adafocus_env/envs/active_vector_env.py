@@ -49,6 +49,11 @@ class ActiveVisionVectorEnv(EpisodeVectorEnv):
         """Whether an action ends the episode."""
         return self.core.can_stop
 
+    @property
+    def looks_per_frame(self) -> int:
+        """Looks at each frame."""
+        return self.core.looks_per_frame
+
     def run(self, act: Act) -> LoopResult:
         """Step through the episodes just begun, without leaving the device between looks.
 

@@ -130,7 +130,9 @@ class GruPPO(CollectingPPO):
         if cache is not None and cache.take(batch.observations):
             distribution, values = cache.distribution, cache.values
         else:
-            distribution, values = self.policy.evaluate_episodes(batch.observations)
+            distribution, values = self.policy.evaluate_episodes(
+                batch.observations, looks_per_frame=batch.looks_per_frame
+            )
         log_probs = batch.of_steps(distribution.log_prob(batch.actions))
         advantages = batch.of_steps(batch.advantages)
         if self.normalize_advantage and advantages.numel() > 1:

@@ -18,7 +18,7 @@ from adafocus_env.envs import EpisodeResult
 from agents.gru_ppo.episode_buffer import EpisodeBuffer
 from agents.gru_ppo.episodic_ppo import EpisodicPPO
 from agents.gru_ppo.rollout_cache import RolloutCache, rollout_statistics, trains_as_it_acts
-from agents.policies.observations import each, glance_of, together
+from agents.policies.observations import GLANCE, glance_of, together
 from agents.sb3.vec_env import Sb3VecEnvAdapter, playable, played_infos, runnable
 
 
@@ -88,31 +88,40 @@ class CollectingPPO(EpisodicPPO):
     def _run(
         self, env: Sb3VecEnvAdapter, callback: BaseCallback, buffer: EpisodeBuffer, uniforms: Tensor
     ) -> bool:
-        """One closed loop of every row, on the device."""
+        """One closed loop of every row, on the device. A frame's glance is kept once."""
         state = self.policy.initial_state(env.num_envs)
         starts = torch.ones(env.num_envs, dtype=torch.bool, device=self.device)
         steps: dict[str, list[Any]] = defaultdict(list)
+        glances: list[Tensor] = []
+        looks: int = env.get_attr("looks_per_frame")[0]
 
         def act(seen: dict[str, Tensor]) -> Tensor:
             nonlocal state, starts
-            observations = each(seen, lambda part: part.to(self.device))
-            self._fit_scale_once(glance_of(observations))
+            observations = {name: part.to(self.device) for name, part in seen.items()}
+            self._fit_scale_once(observations[GLANCE])
             t = len(steps["actions"])
             step = self.policy.step(observations, state, starts, uniforms=uniforms[:, t])
             state, starts = step.policy_state, torch.zeros_like(starts)
-            steps["observations"].append(observations)
+            if t % looks == 0:
+                glances.append(observations[GLANCE])
+            beside = {name: part for name, part in observations.items() if name != GLANCE}
+            steps["observations"].append(beside)
             for name in ("actions", "log_probs", "values"):
                 steps[name].append(getattr(step, name))
             return self.policy.head.within_bounds(step.actions)
 
         result = env.run(act)
-        for parts in steps.values():  # where all rows have ended early, nothing was asked any more
+        # Where all rows have ended early, nothing was asked any more.
+        for parts in steps.values():
             parts += parts[-1:] * (self.num_decisions - len(parts))
+        glances += glances[-1:] * (self.num_decisions // looks - len(glances))
         joined: dict[str, Any] = {n: together(parts, _stack_steps) for n, parts in steps.items()}
+        joined["observations"][GLANCE] = _stack_steps(glances)
         buffer.add(
             **joined,
             rewards=result.rewards.to(self.device),
             running=result.running.to(self.device),
+            looks_per_frame=looks,
         )
         return self._show_episodes(callback, result, result.running)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ class Episodes:
     """E whole episodes of T steps.
 
     Attributes:
-        observations: `(E, T, ...)`, or such by name.
+        observations: `(E, T, ...)`, or such by name; the glances `(E, T / looks_per_frame, ...)`.
         actions: `(E, T)` int64, or `(E, T, 2)` as drawn.
         old_log_probs: `(E, T)` when they were acted.
         old_values: `(E, T)` when they were acted.
@@ -28,6 +28,7 @@ class Episodes:
         advantages: `(E, T)`.
         running: `(E, T)` bool, False after an episode has been ended by an action; None where none
             does that.
+        looks_per_frame: steps in a row that saw the same glance.
     """
 
     observations: Observations
@@ -38,14 +39,16 @@ class Episodes:
     returns: Tensor
     advantages: Tensor
     running: Tensor | None = None
+    looks_per_frame: int = 1
 
     def select(self, index: Tensor) -> Episodes:
         """Some of the episodes."""
-        chosen = {
-            name: None if value is None else each(value, lambda part: part[index])
+        chosen: dict[str, Any] = {
+            name: each(value, lambda part: part[index])
             for name, value in vars(self).items()
+            if isinstance(value, Tensor | dict)
         }
-        return Episodes(**chosen)  # type: ignore[arg-type]
+        return replace(self, **chosen)
 
     def of_steps(self, values: Tensor) -> Tensor:
         """The values `(E, T)` of those steps that were taken."""
@@ -95,11 +98,13 @@ class EpisodeBuffer:
         self.scale_rewards = scale_rewards
         self._process_group = process_group
         self._parts: list[dict[str, Any]] = []
+        self._looks_per_frame = 1
         self.rollout_cache: RolloutCache | None = None
 
     def reset(self) -> None:
         """Forget everything."""
         self._parts = []
+        self._looks_per_frame = 1
         self.rollout_cache = None
 
     def add(
@@ -111,11 +116,13 @@ class EpisodeBuffer:
         values: Tensor,
         rewards: Tensor,
         running: Tensor | None = None,
+        looks_per_frame: int = 1,
     ) -> None:
-        """Add `(N, T, ...)` whole episodes.
+        """Add `(N, T, ...)` whole episodes, with the attributes of `Episodes`.
 
         Steps that are not `running` have rewards of 0; nothing follows the step before them.
         """
+        self._looks_per_frame = looks_per_frame
         part = {
             "observations": observations,
             "actions": actions,
@@ -147,7 +154,12 @@ class EpisodeBuffer:
             returns = advantages + values
         if self.center_steps:
             advantages = advantages - self._step_means(advantages, running)
-        return Episodes(**stored, returns=returns, advantages=advantages)
+        return Episodes(
+            **stored,
+            returns=returns,
+            advantages=advantages,
+            looks_per_frame=self._looks_per_frame,
+        )
 
     def _everywhere(self, values: Tensor, running: Tensor | None) -> Tensor:
         """The values of the steps that were taken, of all processes."""

@@ -26,6 +26,7 @@ from agents.policies.observations import (
     each,
     glance_of,
     glance_space,
+    repeated,
     seen_beside,
 )
 from agents.policies.spatial_head import FrameScore, SpatialScorer
@@ -231,17 +232,21 @@ class GruActorCriticPolicy(BasePolicy):
             actions = distribution.draw(uniforms)
         return PolicyStep(actions, values, distribution.log_prob(actions), last[0])
 
-    def evaluate_episodes(self, observations: Observations) -> tuple[ActionDistribution, Tensor]:
+    def evaluate_episodes(
+        self, observations: Observations, *, looks_per_frame: int = 1
+    ) -> tuple[ActionDistribution, Tensor]:
         """Whole episodes from the zero state.
 
         Args:
-            observations: `(N, T, ...)`.
+            observations: `(N, T, ...)`; the glances `(N, T / looks_per_frame, ...)`.
+            looks_per_frame: steps in a row that see the same glance; networks run on it once.
 
         Returns:
             the distribution of actions, batch shape `(N, T)`, and values `(N, T)`.
         """
         seen = self._scaled(observations)
-        return self._heads(seen, self._features(seen)[0])
+        features, _ = self._features(seen, looks_per_frame=looks_per_frame)
+        return self._heads(seen, features, looks_per_frame)
 
     def forward(
         self, obs: Observations, deterministic: bool = False
@@ -310,14 +315,17 @@ class GruActorCriticPolicy(BasePolicy):
         scaled = self.encoder.scaled(glance_of(observations))
         return {**observations, GLANCE: scaled} if isinstance(observations, dict) else scaled
 
-    def _features(self, seen: Observations, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the heads get of frames `(N, T, ...)` beside them: `(N, T, S)`, and a new state."""
+    def _features(
+        self, seen: Observations, state: Tensor | None = None, looks_per_frame: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """What the heads get of steps `(N, T, ...)` beside them: `(N, T, S)`, and a new state."""
         glances, beside = glance_of(seen), seen_beside(seen)
         leading = glances.shape[:2]
         if isinstance(self.encoder, GlanceMapEncoder):
             features = self.encoder.encode(glances.flatten(0, 1)).unflatten(0, leading)
         else:
             features = glances.new_zeros(*leading, 0)
+        features = repeated(features, looks_per_frame)
         last = features[None, :, 0, :0]
         if self.gru is not None:
             if self.beside is not None:
@@ -325,12 +333,14 @@ class GruActorCriticPolicy(BasePolicy):
             features, last = self.gru(features, state)
         return features if beside is None else torch.cat([features, beside], dim=-1), last
 
-    def _heads(self, seen: Observations, features: Tensor) -> tuple[ActionDistribution, Tensor]:
+    def _heads(
+        self, seen: Observations, features: Tensor, looks_per_frame: int = 1
+    ) -> tuple[ActionDistribution, Tensor]:
         for_value = features.detach() if self.detach_value else features
         if not self.is_spatial:
             return self.head.distribution(self.actor(features)), self.critic(for_value)[..., 0]
         glances = glance_of(seen)
-        mean = glances.mean(dim=(-2, -1))
+        mean = repeated(glances.mean(dim=(-2, -1)), looks_per_frame)
         beside: dict[str, Tensor] = {}
         if isinstance(self.actor, LoopScorer):
             assert isinstance(seen, dict)

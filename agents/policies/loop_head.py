@@ -102,14 +102,16 @@ class LoopScorer(SpatialScorer):
     ) -> Tensor:
         """As of `SpatialScorer`; also `(..., 3)` where the last patch was, and its features."""
         assert origin is not None
+        frames = self._at_positions(maps.flatten(0, -4))[:, None]
         context = self.context(frame_mean, state)
         before = None if patch is None else patch.flatten(0, -2)
-        said, times = self.last_look.factors(origin.flatten(0, -2), before)
-        hidden = torch.addcmul(self._at_positions(maps.flatten(0, -4)), said, times)
-        hidden = hidden.add_(context.flatten(0, -2)[:, None]).flatten(0, 1)
+        parts = (*self.last_look.factors(origin.flatten(0, -2), before), context.flatten(0, -2))
+        said, times, shared = (part.unflatten(0, (len(frames), -1)) for part in parts)
+        hidden = torch.addcmul(frames, said, times)
+        hidden = hidden.add_(shared[:, :, None]).flatten(0, 2)
         hidden = self.dropout(self.norm(hidden).relu_())
         hidden = self.deeper(hidden).relu_()
-        scores = self.score(hidden).view(*maps.shape[:-3], -1) + self.bias
+        scores = self.score(hidden).view(*context.shape[:-1], -1) + self.bias
         return self.all_scores(scores, frame_mean, state)
 
     def _at_positions(self, maps: Tensor) -> Tensor:

@@ -30,6 +30,11 @@ def together(parts: list[Observations], join: Callable[[list[Tensor]], Tensor]) 
     return join(parts)  # type: ignore[arg-type]
 
 
+def repeated(frames: Tensor, times: int) -> Tensor:
+    """What was made of frames `(N, T, ...)`, for each of so many looks at them in a row."""
+    return frames if times == 1 else frames.repeat_interleave(times, dim=1)
+
+
 def count(observations: Observations) -> int:
     """How many there are, along the first axis."""
     return len(glance_of(observations))

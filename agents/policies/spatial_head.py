@@ -161,13 +161,21 @@ class SpatialScorer(nn.Module):
                 module.apply(partial(BasePolicy.init_weights, gain=gain))
 
     def forward(self, maps: Tensor, frame_mean: Tensor, state: Tensor | None) -> Tensor:
-        """`(..., C, h, w)`, its mean `(..., C)` and `(..., S)` to logits `(..., A)` or one more."""
+        """Maps, what else each step sees, and what is remembered, to logits `(..., A)`.
+
+        Args:
+            maps: `(..., C, h, w)`. Each may stand for as many steps in a row as make up the number
+                of the others: several looks at a frame.
+            frame_mean: `(..., C)`, their mean over space, for each step.
+            state: `(..., S)`.
+        """
         cells = self.cells(maps.flatten(0, -4)).flatten(-2)
         context = self.context(frame_mean, state)
-        hidden = torch.matmul(cells, self.coverage.T) + context.flatten(0, -2)[..., None]
+        shared = context.flatten(0, -2).unflatten(0, (len(cells), -1))[..., None]
+        hidden = (torch.matmul(cells, self.coverage.T)[:, None] + shared).flatten(0, 1)
         hidden = self.dropout(self.norm(hidden).relu())
         each = torch.matmul(self.score.weight, hidden)[:, 0] + self.bias
-        return self.all_scores(each.unflatten(0, maps.shape[:-3]), frame_mean, state)
+        return self.all_scores(each.unflatten(0, context.shape[:-1]), frame_mean, state)
 
     def context(self, frame_mean: Tensor, state: Tensor | None) -> Tensor:
         """`(..., hidden_dim)`, what all positions share in the hidden layer."""

@@ -16,6 +16,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 
 from agents.gru_ppo.algorithm import GruPPO
+from agents.policies.observations import glance_space
 
 # Reward, value, log-probability, advantage, return, episode start; or reward, done, timeout.
 _ROLLOUT_NUMBERS, _REPLAY_NUMBERS = 6, 3
@@ -47,6 +48,7 @@ def buffer_size(
     *,
     num_rows: int,
     num_decisions: int,
+    looks_per_frame: int = 1,
 ) -> BufferSize | None:
     """The size of an algorithm's buffer; None where its kind is unknown.
 
@@ -57,6 +59,7 @@ def buffer_size(
         action_space: of one row.
         num_rows: N.
         num_decisions: T.
+        looks_per_frame: steps in a row that see the same glance, which `GruPPO` keeps once.
     """
     observation = _bytes_of(observation_space)
     action = int(np.prod(action_space.shape or (1,))) * np.dtype(action_space.dtype).itemsize
@@ -65,8 +68,11 @@ def buffer_size(
         shared = _argument(algorithm, arguments, "optimize_memory_usage")
         each = observation * (1 if shared else 2) + action + 4 * _REPLAY_NUMBERS
         return BufferSize("replay buffer", steps, steps * each)
+    spared = 0
     if issubclass(algorithm, GruPPO):
         steps = _argument(algorithm, arguments, "episodes_per_row") * num_decisions * num_rows
+        again = steps - steps // looks_per_frame
+        spared = again * _bytes_of(glance_space(observation_space))
     elif issubclass(algorithm, OnPolicyAlgorithm):
         steps = _argument(algorithm, arguments, "n_steps") * num_rows
     else:
@@ -76,7 +82,7 @@ def buffer_size(
     # Hidden and cell state, of actor and critic; SB3's buffers are copied once to be shuffled.
     states = 4 * 4 * kwargs.get("lstm_hidden_size", 256) * kwargs.get("n_lstm_layers", 1)
     each = 2 * (observation + states * lstm) + action + 4 * _ROLLOUT_NUMBERS
-    return BufferSize("rollout buffer", steps, steps * each)
+    return BufferSize("rollout buffer", steps, steps * each - 2 * spared)
 
 
 def _bytes_of(space: spaces.Space[Any]) -> int:

@@ -18,6 +18,8 @@ from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
 
 from adafocus_env.data.clips import Clip
+from adafocus_env.data.glyphs.drawing import GlyphTask
+from adafocus_env.data.glyphs.localization import GLYPHS
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import PatchGrid, PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.envs.factory import make_core_from_parts
@@ -46,8 +48,8 @@ UPDATES: dict[str, tuple[int, int, str, dict[str, Any]]] = {
 class KeptGlyphs(GlyphVideos):
     """The first built-in training videos, each drawn once."""
 
-    def __init__(self, count: int, num_frames: int):
-        super().__init__("train", num_frames=num_frames, frame_sampling="random")
+    def __init__(self, count: int, num_frames: int, task: GlyphTask = GLYPHS):
+        super().__init__("train", num_frames=num_frames, frame_sampling="random", task=task)
         self._count = count
         self._kept: dict[int, Clip] = {}
 

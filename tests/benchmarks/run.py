@@ -66,6 +66,17 @@ COMPARISONS = (
     Comparison("bank_vs_live_update_full_size", "update_full_size_live", "update_full_size_bank"),
     Comparison("bank_vs_live_builtin", "update_builtin_live", "update_builtin_bank"),
     Comparison("bank_vs_live_builtin_demo", "update_builtin_demo_live", "update_builtin_demo_bank"),
+    Comparison("bank_vs_live_loops_full_size", "loops_full_size_live", "loops_full_size_bank"),
+    Comparison("bank_vs_live_loops_builtin", "loops_builtin_live", "loops_builtin_bank"),
+    # How often a rollout on a bank costs what its policy alone does.
+    *(
+        Comparison(
+            f"loop_rollout_vs_policy_{size}",
+            f"loop_rollout_{size}_whole",
+            f"loop_rollout_{size}_policy",
+        )
+        for size in ("full_size", "builtin")
+    ),
     Comparison("update_vs_recurrent_ppo", "update_contrib", "update_gru", allocators=_BOTH),
     Comparison(
         "update_vs_recurrent_ppo_shared", "update_contrib_shared", "update_gru", allocators=_BOTH

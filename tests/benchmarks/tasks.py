@@ -38,6 +38,20 @@ for _name, _banked in (("bank", True), ("live", False)):
             lambda bank, size=_size, banked=_banked: bank.StageTwo(size, banked=banked),
         )
 
+for _size in ("full_size", "builtin"):
+    for _name, _banked in (("bank", True), ("live", False)):
+        _add(
+            f"loops_{_size}_{_name}",
+            "active",
+            lambda active, size=_size, banked=_banked: active.Loops(size, banked=banked),
+        )
+    for _name, _alone in (("whole", False), ("policy", True)):
+        _add(
+            f"loop_rollout_{_size}_{_name}",
+            "active",
+            lambda active, size=_size, alone=_alone: active.Policy(size, alone=alone),
+        )
+
 for _name in ("gru", "contrib", "contrib_shared"):
     _add(f"update_{_name}", "recurrent_ppo", lambda ppo, name=_name: ppo.Update(ppo.made(name)))
     _add(f"rollout_{_name}", "recurrent_ppo", lambda ppo, name=_name: ppo.Rollout(ppo.made(name)))

@@ -1,5 +1,7 @@
 """GruPPO in closed loops: rollouts are episodes as stepped, and what idles counts for nothing."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 import torch
@@ -43,17 +45,47 @@ POLICIES = [
 @pytest.mark.parametrize("policy_kwargs", POLICIES, ids=str)
 @pytest.mark.parametrize("stop", [False, True])
 def test_a_rollouts_probabilities_are_those_of_the_update(make_loops, policy_kwargs, stop):
-    model = _model(make_loops(stop=stop, look_cost=0.1), policy_kwargs)
-    model.learn(12)
-    model.collect_rollouts(model.env, _Silent(model), model.rollout_buffer, 4)
+    model = _model(make_loops(stop=stop, look_cost=0.1, looks_per_frame=2), policy_kwargs)
+    model.learn(24)
+    model.collect_rollouts(model.env, _Silent(model), model.rollout_buffer, 8)
     episodes = model.rollout_buffer.episodes()
-    distribution, values = model.policy.evaluate_episodes(episodes.observations)
+    distribution, values = model.policy.evaluate_episodes(
+        episodes.observations, looks_per_frame=episodes.looks_per_frame
+    )
     taken = episodes.running
     assert bool(taken[:, 0].all())
     assert bool(taken.all()) == (not stop) or stop
     again = distribution.log_prob(episodes.actions)
     torch.testing.assert_close(again[taken], episodes.old_log_probs[taken], rtol=0, atol=1e-5)
     torch.testing.assert_close(values[taken], episodes.old_values[taken], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("seen", [{}, {"observation": "glance"}], ids=str)
+@pytest.mark.parametrize("policy_kwargs", POLICIES, ids=str)
+def test_a_glance_is_kept_once_a_frame_and_learned_from_as_if_each_look_had_its_own(
+    make_loops, policy_kwargs, seen
+):
+    found = []
+    for looks in (2, 1):  # as kept, and repeated by hand
+        model = _model(make_loops(looks_per_frame=2, stop=True, **seen), policy_kwargs)
+        model.learn(0)
+        model.collect_rollouts(model.env, _Silent(model), model.rollout_buffer, 8)
+        (part,) = model.rollout_buffer._parts
+        assert part["observations"]["glance"].shape[:2] == (3, 4)
+        if looks == 1:
+            glances = part["observations"]["glance"].repeat_interleave(2, dim=1)
+            part["observations"]["glance"] = glances
+            model.rollout_buffer._looks_per_frame = 1
+        episodes = model.rollout_buffer.episodes()
+        for some in (episodes, episodes.select(torch.tensor([2, 0]))):
+            assert some.looks_per_frame == looks
+            loss = model._loss(some, 0.2, defaultdict(list))
+            loss.backward()
+            found.append([loss.detach()])
+        found[-1] += [w.grad for w in model.policy.parameters() if w.grad is not None]
+    for pair in (found[0::2], found[1::2]):
+        for one, other in zip(*pair, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 class _Silent(BaseCallback):

@@ -1,5 +1,7 @@
 """Sizes of buffers, worked out by hand and compared with what SB3 allocates."""
 
+import math
+
 import numpy as np
 import pytest
 from gymnasium import spaces
@@ -7,8 +9,10 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from adafocus_env.envs import ActiveVisionVectorEnv
 from agents.gru_ppo.algorithm import GruPPO
 from agents.sb3.buffer_memory import buffer_size
+from agents.sb3.vec_env import Sb3VecEnvAdapter
 
 VECTORS = spaces.Box(0.0, 6.0, (48,), np.float32)
 GRID = spaces.Discrete(49)
@@ -50,6 +54,23 @@ def test_defaults_are_the_constructors_also_through_a_subclass_that_hands_them_o
         pass
 
     assert _size(Unknown) is None
+
+
+def test_a_closed_loops_rollout_holds_each_glance_once(tiny_recognizer, make_videos):
+    rules = {"num_envs": 3, "looks_per_frame": 5}
+    env = ActiveVisionVectorEnv.from_parts(tiny_recognizer, make_videos(), **rules)
+    model = GruPPO(env=Sb3VecEnvAdapter(env), policy_kwargs={"hidden_dim": 4}, device="cpu")
+    given = env.single_observation_space, env.single_action_space
+    size = buffer_size(GruPPO, {}, *given, num_rows=3, num_decisions=20, looks_per_frame=5)
+    model.learn(3 * 20)
+    (part,) = model.rollout_buffer._parts
+    held = sum(values.numel() * values.element_size() for values in part["observations"].values())
+    # Twice, because steps are joined; then an int64 action and six numbers a step.
+    assert (size.transitions, size.num_bytes) == (60, 2 * held + 60 * (8 + 6 * 4))
+    each = buffer_size(GruPPO, {}, *given, num_rows=3, num_decisions=20)
+    assert each.num_bytes - size.num_bytes == 2 * 3 * (20 - 4) * 4 * math.prod(
+        env.core.source.observation_shape
+    )
 
 
 @pytest.mark.parametrize("algorithm", [DQN, SAC])

@@ -99,6 +99,7 @@ def prepare_algorithm(
         env.single_action_space,
         num_rows=env.num_envs,
         num_decisions=env.num_decisions,
+        looks_per_frame=env.core.looks_per_frame,
     )
     if size is not None:
         place = context.device if issubclass(algorithm, GruPPO) else torch.device("cpu")
