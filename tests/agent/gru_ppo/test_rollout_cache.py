@@ -34,10 +34,10 @@ def _passes(model, callback=None):
     calls = 0
     evaluate = model.policy.evaluate_episodes
 
-    def counted(observations):
+    def counted(observations, **how):
         nonlocal calls
         calls += 1
-        return evaluate(observations)
+        return evaluate(observations, **how)
 
     model.policy.evaluate_episodes = counted
     model.learn(2 * model.n_steps * model.n_envs, callback=callback)
