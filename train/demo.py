@@ -95,7 +95,7 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
         parts.part(f"stage0_{name}", "stage0", Stage0Config, run_stage0, **values, **data)
         for name, values in _BACKBONES.items()
     ]
-    folders = parts.run_side_by_side("stage 0", *backbones)
+    folders = parts.run_side_by_side(*backbones)
     pretrained = {
         f"pretrained_{name}": folder for name, folder in zip(_BACKBONES, folders, strict=True)
     }
@@ -109,7 +109,7 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     for split in dict.fromkeys(("train", parts.judged_split, "val")):
         values = {"resume": stage1, "split": split, "target": str(target), **data}
         banks.append(parts.part(f"bank_{split}", "bank", BankConfig, run_bank, **values))
-    *_, memory = parts.run_side_by_side("banks", *banks, parts.memory_part())
+    *_, memory = parts.run_side_by_side(*banks, parts.memory_part())
     data["features"] = f"bank:{target}"
     stage2 = parts.run(
         parts.part("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)

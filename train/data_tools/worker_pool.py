@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from typing import Protocol, TypeVar
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Lock
+from typing import Any, Protocol, TypeVar
 
 from adafocus_env.worker_process import follow_parent, starting_workers, telling_of_workers
 from train.runs.progress import ProgressDisplay
@@ -32,18 +35,28 @@ class WorkerPool:
 
     Args:
         workers: how many; 0 calls the functions in this process, in order.
+        hear: is given what they `tell`, in a thread of its own; None: nobody listens.
 
     Raises:
         WorkerError: the system has no room for them.
     """
 
-    def __init__(self, workers: int):
+    def __init__(self, workers: int, *, hear: Callable[[Any], None] | None = None):
         self._pool = None
         self._workers = workers
+        self._mouth: Connection | None = None
         if workers > 0:
             context = mp.get_context("spawn")
             with starting_workers(workers):
-                self._pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
+                shared = None
+                if hear is not None:
+                    ear, self._mouth = context.Pipe(duplex=False)
+                    shared = self._mouth, context.Lock()
+                    self._listener = threading.Thread(target=_listen, args=(ear, hear), daemon=True)
+                    self._listener.start()
+                self._pool = ProcessPoolExecutor(
+                    workers, mp_context=context, initializer=_begin, initargs=(shared,)
+                )
 
     def __enter__(self) -> WorkerPool:
         return self
@@ -51,6 +64,9 @@ class WorkerPool:
     def __exit__(self, *exception: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._mouth is not None:  # the last one that is open: then the listener's pipe ends
+            self._mouth.close()
+            self._listener.join()
 
     def run(
         self, function: Callable[[Job], Result], jobs: Sequence[Job]
@@ -112,8 +128,31 @@ def run_all(
     return results
 
 
-def _begin() -> None:
+_mouth: tuple[Connection, Lock] | None = None  # of a worker whose parent listens
+
+
+def tell(message: Any) -> None:
+    """Say something to the process that made this one's pool, if it listens."""
+    if _mouth is not None:
+        pipe, one_at_a_time = _mouth
+        with one_at_a_time:
+            pipe.send(message)
+
+
+def _listen(ear: Connection, hear: Callable[[Any], None]) -> None:
+    with ear:
+        while True:
+            try:
+                message = ear.recv()
+            except EOFError:
+                return
+            hear(message)
+
+
+def _begin(mouth: tuple[Connection, Lock] | None) -> None:
     """One thread a process, no messages of the decoder, and no life after the parent's death."""
+    global _mouth
+    _mouth = mouth
     follow_parent()
     import cv2
 

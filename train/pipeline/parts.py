@@ -23,10 +23,10 @@ from adafocus_env.data import Videos
 from adafocus_env.envs.factory import choose_device
 from agents.flops import RunningMultiplyAdds
 from train.config.sections import RunSection
-from train.data_tools.worker_pool import WorkerPool
+from train.data_tools.worker_pool import WorkerPool, tell
 from train.runs.context import RunContext
 from train.runs.folder import FINISHED_FILE
-from train.runs.progress import ProgressDisplay
+from train.runs.progress import Moved, PartsElsewhere, ProgressDisplay
 from train.runs.training_state import finish
 
 C = TypeVar("C", bound=RunSection)
@@ -86,13 +86,17 @@ class Work:
 
 
 def _run_in_worker(part: Part[Any]) -> tuple[Work, str]:
-    """Run a part in a worker; what it would have printed is handed back."""
+    """Run a part in a worker, which tells how it gets on; what it would print is handed back."""
     if multiprocessing.parent_process() is not None:  # not where there are no workers
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // _SIDE_BY_SIDE))
     printed = io.StringIO()
-    work = part.run(_videos, ProgressDisplay(Console(file=printed, width=_LINE)))
-    lines = (line.rstrip() for line in printed.getvalue().splitlines())
-    return work, "\n".join(line for line in lines if not line.startswith(" "))
+    console = Console(file=printed, width=_LINE)
+
+    def moved(how: Moved) -> None:
+        tell((part.name, how))
+
+    work = part.run(_videos, ProgressDisplay(console, tell=moved))
+    return work, printed.getvalue().rstrip()
 
 
 class PartsRunner:
@@ -117,18 +121,17 @@ class PartsRunner:
         self.work.append(part.run(self.videos, self._display))
         return str(part.folder)
 
-    def run_side_by_side(self, title: str, *parts: Part[Any]) -> list[str]:
+    def run_side_by_side(self, *parts: Part[Any]) -> list[str]:
         """Run parts that need nothing of each other, two at a time where there are two cores."""
         if not _in_pairs(parts[0].config.device):
             return [self.run(part) for part in parts]
-        with (
-            WorkerPool(_SIDE_BY_SIDE) as pool,
-            self._display.part(f"{title}, side by side", len(parts)) as progress,
-        ):
+        elsewhere = PartsElsewhere(self._display)
+        self._display.say(f"side by side: {', '.join(part.name for part in parts)}")
+        with WorkerPool(_SIDE_BY_SIDE, hear=lambda heard: elsewhere.show(*heard)) as pool:
             for _, (work, printed) in pool.run(_run_in_worker, parts):
                 self.work.append(work)
-                self._display.say(printed)
-                progress.advance()
+                if printed:
+                    self._display.say(printed)
         return [str(part.folder) for part in parts]
 
     def run_missing(self, title: str, pool: WorkerPool, *parts: Part[Any]) -> None:

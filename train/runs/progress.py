@@ -6,22 +6,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, Task, TaskID
 from rich.table import Column, Table
 from rich.text import Text
+
+from train.runs.progress_columns import columns_that_fit
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +28,18 @@ _SPEED_PERIOD = math.inf
 # over needs none.
 _FIRST_LINE = 3.0
 _LINE_PERIOD = 10.0
-# Letters of a terminal: what a description may have; how wide the terminal must be for counts and a
-# note, which then get the second number, else a percentage and the time get the third; what all
-# but the bar takes.
-_DESCRIPTION, _BESIDE_IT, _BESIDE_IT_IF_NARROW = 34, 33, 13
-_WIDE = 60
-_WITHOUT_BAR = 70
-_LONGEST_BAR, _SHORTEST_BAR = 24, 6
+# Seconds between what another process hears of a part.
+_TOLD_PERIOD = 0.5
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where a part is, for another process that shows it; `done` is None at its end."""
+
+    description: str
+    total: float
+    done: float | None
+    note: str
 
 
 class ProgressDisplay:
@@ -54,15 +53,21 @@ class ProgressDisplay:
     Args:
         console: where to draw; None makes one on standard output.
         clock: seconds; for tests.
+        tell: another display shows the parts, see `PartsElsewhere`; nothing is drawn here.
     """
 
     def __init__(
-        self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        console: Console | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[Moved], None] | None = None,
     ):
         self.console = console or Console()
         self._clock = clock
+        self._tell = tell
         self._progress = Progress(
-            *_columns(self.console.width),
+            *columns_that_fit(self.console.width),
             console=self.console,
             disable=not self.console.is_terminal,
             speed_estimate_period=_SPEED_PERIOD,
@@ -87,13 +92,20 @@ class ProgressDisplay:
         began = self._clock()
         task = self._progress.add_task(description, total=total, note="")
         self._progress.advance(task, 0)  # or the first unit would say nothing of the speed
-        moved = None if self.console.is_terminal else _Lines(began, self._clock, self.say).moved
+        moved = None
+        if self._tell is not None:
+            moved = _Telling(self._clock, self._tell).moved
+        elif not self.console.is_terminal:
+            moved = _Lines(began, self._clock, self.say).moved
         part = ProgressPart(self._progress, task, moved)
+        part.advance(count=0)
         yield part
         note = f", {part.note}" if part.note else ""
         line = f"{description}: {self._clock() - began:.1f} s{note}"
         log.info(line)
-        if not self.console.is_terminal:
+        if self._tell is not None:
+            self._tell(Moved(description, total, None, part.note))
+        elif not self.console.is_terminal:
             self.say(line)
 
     def say(self, line: str) -> None:
@@ -150,6 +162,11 @@ class ProgressPart:
         """A part (0..1) of the next unit is done."""
         self._move_to(self._done + share)
 
+    def stand_at(self, done: float, note: str) -> None:
+        """As another process says of it."""
+        self.note = note
+        self._move_to(done)
+
     def follow(self, items: Iterable[T], count: int) -> Iterator[T]:
         """The `count` items that make up the next unit; the bar moves with them."""
         for number, item in enumerate(items):
@@ -161,6 +178,52 @@ class ProgressPart:
         if self._moved is not None:
             (task,) = (task for task in self._progress.tasks if task.id == self._task)
             self._moved(task)
+
+
+class PartsElsewhere:
+    """Shows the parts of runs in other processes, whose displays `tell` of them.
+
+    Args:
+        display: has a bar for each, or lines.
+    """
+
+    def __init__(self, display: ProgressDisplay):
+        self._display = display
+        self._bars: dict[tuple[str, str], tuple[ExitStack, ProgressPart]] = {}
+
+    def show(self, run: str, moved: Moved) -> None:
+        """A part of a run has moved, or begun, or ended."""
+        key = run, moved.description
+        if key not in self._bars:
+            stack = ExitStack()
+            bar = stack.enter_context(self._display.part(moved.description, int(moved.total)))
+            self._bars[key] = stack, bar
+        stack, bar = self._bars[key]
+        bar.stand_at(moved.total if moved.done is None else moved.done, moved.note)
+        if moved.done is None:
+            del self._bars[key]
+            stack.close()
+
+
+class _Telling:
+    """Tells of a part, from time to time.
+
+    Args:
+        clock: seconds.
+        tell: what.
+    """
+
+    def __init__(self, clock: Callable[[], float], tell: Callable[[Moved], None]):
+        self._clock = clock
+        self._tell = tell
+        self._last = -math.inf
+
+    def moved(self, task: Task) -> None:
+        """Say where the task is, unless it was said a moment ago."""
+        if self._clock() - self._last >= _TOLD_PERIOD:
+            self._last = self._clock()
+            note = task.fields["note"]
+            self._tell(Moved(task.description, task.total or 0, task.completed, note))
 
 
 class _Lines:
@@ -205,34 +268,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
-
-
-class _Note(ProgressColumn):
-    """As many letters of a task's note as the other columns, which stay whole, leave room for."""
-
-    def render(self, task: Task) -> Text:
-        """As rich asks for it."""
-        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
-
-
-def _columns(width: int) -> list[ProgressColumn]:
-    """What fits into the lines of a terminal: first the bar goes, then note and counts."""
-    wide = width >= _WIDE
-    room = width - (_BESIDE_IT if wide else _BESIDE_IT_IF_NARROW)
-    described = Column(no_wrap=True, max_width=max(1, min(_DESCRIPTION, room)))
-    columns: list[ProgressColumn] = [
-        TextColumn("{task.description}", markup=False, table_column=described)
-    ]
-    bar = min(_LONGEST_BAR, width - _WITHOUT_BAR)
-    if bar >= _SHORTEST_BAR:
-        columns.append(BarColumn(bar_width=bar))
-    whole = Column(no_wrap=True)
-    columns.append(
-        MofNCompleteColumn(table_column=whole)
-        if wide
-        else TextColumn("{task.percentage:>3.0f}%", table_column=whole)
-    )
-    columns.append(
-        TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=whole)
-    )
-    return [*columns, _Note()] if wide else columns

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from train.runs.progress import ProgressDisplay, ProgressPart
+from train.runs.progress import PartsElsewhere, ProgressDisplay, ProgressPart
 
 
 def _run(console):
@@ -201,3 +201,36 @@ def test_parts_of_a_unit_are_said_as_they_are_taken():
     part.within = said.append
     assert list(part.follow(range(4), 4)) == [0, 1, 2, 3]
     assert said == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_parts_of_another_process_are_shown_as_if_they_were_here(clock):
+    here, there = io.StringIO(), io.StringIO()
+    elsewhere = PartsElsewhere(ProgressDisplay(Console(file=here, width=80), clock=clock))
+
+    def display_of(run):
+        def tell(moved):
+            elsewhere.show(run, moved)
+
+        return ProgressDisplay(Console(file=there), clock=clock, tell=tell)
+
+    one, other = (display_of(run).part("bank: train", total=10) for run in ("one", "other"))
+    with one as first, other as second:
+        for _ in range(4):
+            clock.pass_(5.0)
+            first.advance("3 frames/s")
+            second.advance()
+    assert there.getvalue() == ""
+    lines = here.getvalue().splitlines()
+    assert lines[0] == "  bank: train: 1 of 10 after 5 s, about 45 s left, 3 frames/s"
+    assert lines[-2:] == ["bank: train: 20.0 s", "bank: train: 20.0 s, 3 frames/s"]
+
+
+def test_the_other_display_is_not_told_of_every_move(clock):
+    told = []
+    display = ProgressDisplay(Console(file=io.StringIO()), clock=clock, tell=told.append)
+    with display.part("epochs", 1000) as part:
+        for _ in range(1000):
+            clock.pass_(0.01)
+            part.advance()
+    assert 15 <= len(told) <= 25
+    assert told[-1].done is None
