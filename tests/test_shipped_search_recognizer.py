@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from adafocus_env.data import VideoOptions, open_videos
-from adafocus_env.data.glyphs.search import SPLITS, search_layout
+from adafocus_env.data.glyphs.search import SPLITS
+from adafocus_env.data.glyphs.search_layout import search_layout
 from adafocus_env.envs import PatchLocalizationVectorEnv, shipped_recognizer
 from adafocus_env.networks import Recognizer
 from agents.baselines.registry import make_baseline

@@ -13,13 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.data import Videos
-from adafocus_env.data.glyphs.search import (
-    CELL,
-    GRID,
-    SearchLayout,
-    render_search_picture,
-    search_layout,
-)
+from adafocus_env.data.glyphs.search import CELL, render_search_picture
+from adafocus_env.data.glyphs.search_layout import GRID, SearchLayout, search_layout
 from adafocus_env.data.glyphs.videos import GlyphVideos
 from adafocus_env.envs import EpisodeCore
 from adafocus_env.features import EpisodeStart

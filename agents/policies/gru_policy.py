@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
@@ -22,7 +19,6 @@ from agents.policies.observations import (
     Observations,
     beside_glance,
     beside_size,
-    count,
     each,
     glance_of,
     glance_space,
@@ -30,9 +26,10 @@ from agents.policies.observations import (
     seen_beside,
 )
 from agents.policies.spatial_head import FrameScore, SpatialScorer
+from agents.policies.stepping_policy import SteppingPolicy
 
 
-class GruActorCriticPolicy(BasePolicy):
+class GruActorCriticPolicy(SteppingPolicy):
     """Encoder, one-layer GRU, and a head for where to look and for the value.
 
     The state is an argument and a result. `step` acts one frame at a time; `evaluate_episodes` runs
@@ -247,69 +244,6 @@ class GruActorCriticPolicy(BasePolicy):
         seen = self._scaled(observations)
         features, _ = self._features(seen, looks_per_frame=looks_per_frame)
         return self._heads(seen, features, looks_per_frame)
-
-    def forward(
-        self, obs: Observations, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """First step of an episode: actions, values, log-probabilities (SB3's signature)."""
-        rows = count(obs)
-        starts = torch.ones(rows, dtype=torch.bool, device=self.device)
-        step = self.step(obs, self.initial_state(rows), starts, deterministic=deterministic)
-        return step.actions, step.values, step.log_probs
-
-    def predict(
-        self,
-        observation: npt.NDArray[Any] | dict[str, npt.NDArray[Any]],
-        state: tuple[npt.NDArray[Any], ...] | None = None,
-        episode_start: npt.NDArray[Any] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
-        """SB3's predict: actions and the new state, to be passed in again.
-
-        Args:
-            observation: one observation or a batch of them.
-            state: what the last call returned; None at the start.
-            episode_start: `(N,)` bool, where a new episode begins. May be left out only together
-                with `state`.
-            deterministic: take the most probable action.
-
-        Raises:
-            ValueError: a state without `episode_start`: memory would leak between episodes.
-        """
-        if state is not None and episode_start is None:
-            raise ValueError("a recurrent policy needs episode_start together with state")
-        self.set_training_mode(False)
-        observations, batched = self.obs_to_tensor(observation)
-        rows = count(observations)
-        if state is None:
-            policy_state = self.initial_state(rows)
-            starts = torch.ones(rows, dtype=torch.bool, device=self.device)
-        else:
-            assert episode_start is not None
-            policy_state = torch.as_tensor(state[0], device=self.device)
-            flags = np.atleast_1d(np.asarray(episode_start, dtype=bool))
-            starts = torch.as_tensor(flags, device=self.device)
-        with torch.no_grad():
-            step = self.step(observations, policy_state, starts, deterministic=deterministic)
-        actions = self.head.within_bounds(step.actions).cpu().numpy()
-        return actions if batched else actions[0], (step.policy_state.cpu().numpy(),)
-
-    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        return self.forward(observation, deterministic)[0]
-
-    def arguments(self) -> dict[str, Any]:
-        """Constructor arguments beyond the spaces, of JSON types."""
-        return dict(self._arguments)
-
-    def _get_constructor_parameters(self) -> dict[str, Any]:
-        return {
-            "observation_space": self.observation_space,
-            "action_space": self.action_space,
-            "lr_schedule": self._dummy_schedule,  # the optimizer's state has the learning rate
-            "optimizer_class": self.optimizer_class,
-            "optimizer_kwargs": self.optimizer_kwargs,
-            **self._arguments,
-        }
 
     def _scaled(self, observations: Observations) -> Observations:
         scaled = self.encoder.scaled(glance_of(observations))

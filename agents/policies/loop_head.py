@@ -57,11 +57,6 @@ class LastLook(nn.Module):
             return said, there_was.expand(-1, 1, said.shape[2])
         return said, (1.0 + self.product(patch))[:, None] * there_was
 
-    def forward(self, origin: Tensor, patch: Tensor | None) -> Tensor:
-        """`(M, 3)` where the last patch was, and `(M, F)`, to `(M, A, hidden_dim)`."""
-        said, times = self.factors(origin, patch)
-        return said * times
-
 
 class LoopScorer(SpatialScorer):
     """`SpatialScorer` of a closed loop: `LastLook` is added, and there is one more layer.

@@ -8,10 +8,9 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from adafocus_env.envs import ActiveVisionVectorEnv, PatchGrid
+from adafocus_env.envs import ActiveVisionVectorEnv
 from agents import GruPPO, Sb3VecEnvAdapter, evaluate_agent
 from agents.gru_ppo.episode_buffer import EpisodeBuffer
-from agents.policies.loop_head import LastLook
 from agents.policies.policy_files import load_policy, save_policy
 
 SPATIAL = {"head": "spatial", "recurrent": False, "head_dim": 8, "orthogonal": True}
@@ -170,22 +169,6 @@ def _logger():
     from stable_baselines3.common.logger import Logger
 
     return Logger(folder=None, output_formats=[])
-
-
-def test_an_arrow_says_there_relative_to_the_last_patch():
-    grid = PatchGrid(7, 112, 16)
-    look = LastLook(1, grid, 1)
-    with torch.no_grad():
-        look.offsets.weight.zero_()
-        look.offsets.weight[(6 + 1) * 13 + (6 - 2)] = 3.0  # one row down, two columns to the left
-        look.product.weight.fill_(2.0)
-        look.product.bias.zero_()
-    origin = torch.tensor([[2 / 6, 4 / 6, 1.0], [2 / 6, 4 / 6, 0.0], [0.0, 1 / 6, 1.0]])
-    said = look(origin, torch.tensor([[0.5], [0.5], [0.5]])).detach()[..., 0]
-    assert said[0].nonzero().tolist() == [[3 * 7 + 2]]
-    assert float(said[0, 23]) == pytest.approx(3.0 * (1 + 2 * 0.5))
-    assert not said[1].any()  # there was no look
-    assert not said[2].any()  # two columns to the left is outside
 
 
 def test_evaluation_equals_stepping_and_does_not_depend_on_the_batch(make_loops, assert_equal):

@@ -6,14 +6,16 @@ import pytest
 from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.data.catalog import TASKS
 from adafocus_env.data.glyphs.search import (
-    DIRECTIONS,
     MARK_NAMES,
     SPLITS,
+    draw_picture,
+    render_search_picture,
+)
+from adafocus_env.data.glyphs.search_layout import (
+    DIRECTIONS,
     SearchLayout,
     direction,
     draw_layout,
-    draw_picture,
-    render_search_picture,
     search_layout,
 )
 

@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from adafocus_env.data.glyphs import search
-from adafocus_env.data.glyphs.search import FIRST_DIGIT, draw_layout, draw_picture
+from adafocus_env.data.glyphs.search import draw_picture
+from adafocus_env.data.glyphs.search_layout import FIRST_DIGIT, draw_layout
 
 pytestmark = pytest.mark.slow
 
