@@ -22,6 +22,8 @@ NAMES = {
     "bank_vs_live_rewards_full_size",
     "bank_vs_live_update_full_size",
     "bank_vs_live_builtin",
+    "bank_vs_live_loops_full_size",
+    "loop_rollout_vs_policy_builtin",
     "crops_batched_vs_per_image",
     "bank_build_full_size",
     "stage2_step",
