@@ -9,6 +9,7 @@ from agents.baselines.simple import RandomAgent as RandomAgent
 from agents.baselines.simple import RandomOffsets as RandomOffsets
 from agents.baselines.simple import SweepAgent as SweepAgent
 from agents.baselines.simple import center_agent as center_agent
+from agents.baselines.stopping import UntilSure as UntilSure
 from agents.evaluation import Evaluation as Evaluation
 from agents.evaluation import evaluate_agent as evaluate_agent
 from agents.evaluation import on_target as on_target

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import scipy  # whose parts are imported where they are used first
 import torch
 from gymnasium.vector import AutoresetMode
 
@@ -22,6 +23,7 @@ from adafocus_env.features import EpisodeStart
 from adafocus_env.seeding import derive_episode_seed
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets
+from agents.baselines.stopping import UntilSure
 from agents.loops import LoopActing, run_choices
 from agents.rollout import Acting, Chosen
 
@@ -66,6 +68,10 @@ class Evaluation:
         hits: npt.NDArray[np.bool_] = self.logits.argmax(axis=2) == self.label[:, None]
         return hits
 
+    def log_likelihoods(self) -> npt.NDArray[np.float64]:
+        """`(E, T)`, log-probability of the true class after each step, in nats."""
+        return log_likelihoods(self.logits, self.label[:, None])
+
     def focused(self) -> npt.NDArray[np.bool_]:
         """`(E, T)`, whether the frame was focused on."""
         looked_at: npt.NDArray[np.bool_] = self.boxes[..., 2] > 0
@@ -80,7 +86,7 @@ class Evaluation:
 
 def evaluate_agent(
     env: VectorEnvironment,
-    agent: Agent | RandomOffsets | BlindSkipping,
+    agent: Agent | RandomOffsets | BlindSkipping | UntilSure,
     *,
     seed: int = 0,
     draws: int = 1,
@@ -98,7 +104,8 @@ def evaluate_agent(
     Args:
         env: made with `autoreset_mode="disabled"`; its rows are the batch. `reward="conf"` saves
             the reward baseline's patches where rewards are not wanted.
-        agent: anything with SB3's `predict`, `RandomOffsets`, or `BlindSkipping` of another agent.
+        agent: anything with SB3's `predict`, `RandomOffsets`, or `BlindSkipping` or, in closed
+            loops, `UntilSure` of another agent.
         seed: with a video's index and the draw it gives the episode's seed.
         draws: episodes of each video; more than one makes sense for chance only.
         deterministic: ask the agent for its best action.
@@ -115,6 +122,8 @@ def evaluate_agent(
     judge: Judge
     if isinstance(env, ActiveVisionVectorEnv):
         judge = LoopActing(env, agent, deterministic=deterministic).run
+    elif isinstance(agent, UntilSure):
+        raise ValueError("until ends episodes of closed loops; use env=active, or leave it out")
     else:
         acting = Acting(env, agent, deterministic=deterministic, skip_cost=skip_cost)
         judge = _played(env, acting.choose)
@@ -162,6 +171,16 @@ def replay_actions(
         return evaluation.actions[rows], result
 
     return _run(env, judge, seed=seed, draws=draws, videos=videos, progress=progress)
+
+
+def log_likelihoods(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Log-probability of the labels, in nats: `(..., K)` and what broadcasts to `(...)`."""
+    log_probs = scipy.special.log_softmax(logits.astype(np.float64), axis=-1)
+    index = np.broadcast_to(labels, log_probs.shape[:-1])[..., None]
+    found: npt.NDArray[np.float64] = np.take_along_axis(log_probs, index, axis=-1)[..., 0]
+    return found
 
 
 def concatenated(parts: Sequence[Evaluation]) -> Evaluation:

@@ -14,6 +14,7 @@ from torch import Tensor
 from adafocus_env.envs import ActiveVisionVectorEnv, LoopResult, PatchChoice
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets, SeededAgent
+from agents.baselines.stopping import UntilSure
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.observations import each
 from agents.rollout import episode_uniforms
@@ -26,7 +27,7 @@ class LoopActing:
 
     Args:
         env: whose episodes.
-        agent: any but those that skip frames.
+        agent: any but those that skip frames; also `UntilSure` of another.
         deterministic: ask for its best actions.
 
     Raises:
@@ -36,7 +37,7 @@ class LoopActing:
     def __init__(
         self,
         env: ActiveVisionVectorEnv,
-        agent: Agent | RandomOffsets | BlindSkipping,
+        agent: Agent | RandomOffsets | BlindSkipping | UntilSure,
         *,
         deterministic: bool,
     ):
@@ -47,6 +48,9 @@ class LoopActing:
             )
         self._env = env
         self._deterministic = deterministic
+        self._threshold: float | None = None
+        if isinstance(agent, UntilSure):
+            self._threshold, agent = agent.threshold, agent.agent
         # An algorithm of SB3 acts with its policy.
         self._agent: Any = getattr(agent, "policy", agent)
         if isinstance(self._agent, BasePolicy):
@@ -62,15 +66,19 @@ class LoopActing:
         agent, env = self._agent, self._env
         if isinstance(agent, RandomOffsets):
             offsets = np.stack([agent.offsets(int(seed)) for seed in seeds])
-            return offsets, run_choices(env, PatchChoice.at(torch.from_numpy(offsets)))
+            choice = PatchChoice.at(torch.from_numpy(offsets))
+            return offsets, run_choices(env, choice, self._threshold)
         if isinstance(agent, SeededAgent):
             agent.begin_episodes([int(seed) for seed in seeds])
         taken: list[npt.NDArray[Any]] = []
         ask = self._policy_asked(agent, seeds) or self._agent_asked(agent)
 
-        def act(seen: dict[str, Tensor]) -> npt.NDArray[Any]:
+        def act(seen: dict[str, Tensor]) -> Any:
             taken.append(np.asarray(ask(seen)))
-            return taken[-1]
+            if self._threshold is None:
+                return taken[-1]
+            actions = env.core.locations.check(taken[-1], (env.num_envs,))
+            return until_sure(env, env.core.locations.choice(actions), self._threshold)
 
         result = env.run(act)
         taken += [np.zeros_like(taken[-1])] * (env.num_decisions - len(taken))
@@ -114,15 +122,31 @@ class LoopActing:
         return ask
 
 
-def run_choices(env: ActiveVisionVectorEnv, choice: PatchChoice) -> LoopResult:
-    """Run looks that are known in advance, `(N, T)`; where one is not focused, the episode ends."""
+def run_choices(
+    env: ActiveVisionVectorEnv, choice: PatchChoice, threshold: float | None = None
+) -> LoopResult:
+    """Run looks that are known in advance, `(N, T)`; where one is not focused, the episode ends.
+
+    Args:
+        env: whose episodes have just begun.
+        choice: the looks.
+        threshold: of `until_sure`.
+    """
     steps = iter(range(env.num_decisions))
 
     def act(_: dict[str, Tensor]) -> PatchChoice:
         t = next(steps)
-        return PatchChoice(choice.offsets[:, t], choice.focused[:, t])
+        now = PatchChoice(choice.offsets[:, t], choice.focused[:, t])
+        return now if threshold is None else until_sure(env, now, threshold)
 
     return env.run(act)
+
+
+def until_sure(env: ActiveVisionVectorEnv, choice: PatchChoice, threshold: float) -> PatchChoice:
+    """These looks `(N,)`, but none where the largest belief has reached the threshold."""
+    core = env.core
+    sure = (core.belief().amax(dim=1) >= threshold).cpu() & (core.steps > 0)
+    return PatchChoice.at(choice.offsets, choice.focused & ~sure)
 
 
 def check_loop_policy(policy: BasePolicy, env: ActiveVisionVectorEnv) -> None:

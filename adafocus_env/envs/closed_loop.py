@@ -126,10 +126,14 @@ class ActiveVisionCore(EpisodeCore):
             "glance": self.observe,
             "patch": self._patches.clone,
             "origin": self._origins.clone,
-            "belief": lambda: self._logits.softmax(dim=1),
+            "belief": self.belief,
             "progress": self._progress,
         }
         return {name: parts[name]() for name in self.observation}
+
+    def belief(self) -> Tensor:
+        """`(N, K)`, softmax of the classifier after the last look; uniform before the first."""
+        return self._logits.softmax(dim=1)
 
     def reset_rows(
         self,

@@ -15,3 +15,4 @@ from agents.baselines.simple import RandomOffsets as RandomOffsets
 from agents.baselines.simple import SeededAgent as SeededAgent
 from agents.baselines.simple import SweepAgent as SweepAgent
 from agents.baselines.simple import center_agent as center_agent
+from agents.baselines.stopping import UntilSure as UntilSure

@@ -390,6 +390,7 @@ def policy_row():
             "differences": {"random": {"return": difference}}, "videos_per_second": 100.0,
             "regret": {"mean": 0.12, "ci95": [0.1, 0.14]}, "diagnostics": looks,
             "over_seeds": None, "train": None, "conditional_exit": None,
+            "belief_exit": None, "per_seed": None,
         }  # fmt: skip
         return {**values, **changes}
 

@@ -57,7 +57,7 @@ class ComparisonSection(JudgingSection):
         "times for several seeds; NAME@0.05:RUN or learned@0.05, told that a look costs 0.05; "
         "random_skip:AMOUNT:POLICY and uniform_skip:AMOUNT:POLICY: POLICY's looks in some frames, "
         "chosen blindly: a rate (uniform_skip: frames of a video), or as many as policy AMOUNT "
-        "keeps",
+        "keeps; env=active, until:BELIEF:POLICY: POLICY's looks until the largest belief is BELIEF",
     )
     runs: Mapping[str, str] | str | tuple[str, ...] | None = path(
         "{NAME: RUN,...}|FOLDER|[FOLDER,...]",

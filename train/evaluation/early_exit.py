@@ -1,9 +1,10 @@
-"""Conditional exit: stop looking at a video once the answer is certain.
+"""Early exit: stop looking at a video once the answer is certain.
 
-AdaFocusV2's rule (`adafocus_env/PUBLISHED.md`, "Conditional exit"): nothing is trained. From the
-logits after every frame of the training videos come thresholds of certainty, one a frame, for each
-of a family of budgets; a video is done at the first frame that reaches its threshold. So one model
-gives a curve of accuracy against multiply-adds.
+`exit_curve` has AdaFocusV2's rule (`adafocus_env/PUBLISHED.md`, "Conditional exit"): nothing is
+trained. From the logits after every frame of the training videos come thresholds of certainty, one
+a frame, for each of a family of budgets; a video is done at the first frame that reaches its
+threshold. So one model gives a curve of accuracy against multiply-adds. `belief_curve` needs no
+training videos: one threshold on the largest belief, the same after every look.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 # The published budgets: q below 1 lets most videos go early, above 1 late.
 BUDGETS = tuple(round(0.5 + 0.1 * i, 1) for i in range(35))
+# Thresholds on the largest belief; at the last nothing ends early.
+BELIEFS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, math.inf)
 # Metrics of exit logits (V, K), a dict of numbers.
 Metrics = Callable[[npt.NDArray[np.float32]], dict[str, float]]
 
@@ -111,23 +114,60 @@ def exit_curve(
     """
     train_certainty, certainty = RULES[rule](train_logits), RULES[rule](logits)
     num_frames = logits.shape[1]
-    spent = gmacs.cumsum(axis=1)
     points = []
     for budget in BUDGETS:
         thresholds = exit_thresholds(train_certainty, target_shares(budget, num_frames))
         frames = exit_frames(certainty, thresholds)
-        shares = np.bincount(frames, minlength=num_frames) / len(frames)
-        mean_frames = float(shares @ np.arange(1, num_frames + 1))
-        points.append(
-            {
-                "budget": budget,
-                "gmacs_per_video": float(spent[np.arange(len(frames)), frames].mean()),
-                "mean_frames": mean_frames,
-                "exit_shares": shares.tolist(),
-                **metrics(logits[np.arange(len(frames)), frames]),
-            }
-        )
+        points.append({"budget": budget, **_point(logits, frames, gmacs, metrics)})
     return points
+
+
+def belief_curve(
+    logits: npt.NDArray[np.float32],
+    focused: npt.NDArray[np.bool_],
+    *,
+    gmacs: Floats,
+    metrics: Metrics,
+) -> list[dict[str, Any]]:
+    """Accuracy against cost of ending each video where its largest belief reaches a threshold.
+
+    Args:
+        logits: `(V, T, K)` after each look.
+        focused: `(V, T)`, whether there was a look: nobody leaves after the policy itself does.
+        gmacs: as of `exit_curve`.
+        metrics: likewise.
+
+    Returns:
+        points as of `exit_curve`, with `belief`, one of `BELIEFS`, instead of `budget`;
+        `mean_frames` counts looks.
+    """
+    certainty = scipy.special.softmax(logits.astype(np.float64), axis=-1).max(axis=-1)
+    last = np.maximum(focused.sum(axis=1), 1) - 1
+    points = []
+    for belief in BELIEFS:
+        reached = np.where(certainty >= belief, 0.0, -np.inf)
+        reached[np.arange(len(last)), last] = 0.0
+        frames = exit_frames(reached, np.zeros(logits.shape[1]))
+        point = _point(logits, frames, gmacs, metrics)
+        points.append({"belief": min(belief, 1.0), **point})
+    return points
+
+
+def _point(
+    logits: npt.NDArray[np.float32],
+    frames: npt.NDArray[np.int64],
+    gmacs: Floats,
+    metrics: Metrics,
+) -> dict[str, Any]:
+    """What leaving after these frames `(V,)` costs and gives."""
+    videos, num_frames = np.arange(len(frames)), logits.shape[1]
+    shares = np.bincount(frames, minlength=num_frames) / len(frames)
+    return {
+        "gmacs_per_video": float(gmacs.cumsum(axis=1)[videos, frames].mean()),
+        "mean_frames": float(shares @ np.arange(1, num_frames + 1)),
+        "exit_shares": shares.tolist(),
+        **metrics(logits[videos, frames]),
+    }
 
 
 def mean_curve(curves: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:

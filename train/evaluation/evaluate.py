@@ -16,7 +16,8 @@ from train.config.commands import EvaluateConfig
 from train.config.keys import ConfigError
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.metrics import reward_summary
-from train.evaluation.policies import LEARNED, PolicyEntry
+from train.evaluation.policies import PolicyEntry
+from train.evaluation.policy_runs import LEARNED
 from train.evaluation.report.text import write_evaluation
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay

@@ -22,6 +22,7 @@ from agents.baselines.registry import (
     make_baseline,
 )
 from agents.baselines.simple import RandomOffsets, center_agent
+from agents.baselines.stopping import UntilSure
 from agents.evaluation import Evaluation, VectorEnvironment, evaluate_agent, replay_actions
 from agents.flops import executed_multiply_adds
 from agents.loops import check_loop_policy
@@ -202,7 +203,8 @@ class Evaluator:
         for part in counts.keys() - {"glancer"}:
             counts[part] *= looks
         whole = {part: count / 1e9 for part, count in counts.items()}
-        steps = StepCosts(whole, looks, ends=self._config.stop)
+        until_sure = policy.entry.until is not None
+        steps = StepCosts(whole, looks, ends=self._config.stop, until_sure=until_sure)
         executed = self._executed(policy, float(focused.mean()))
         return Costs(steps.mean_spent(focused), steps, executed)
 
@@ -297,8 +299,10 @@ class Evaluator:
 
     def _blindly(
         self, agent: Baseline | BasePolicy, entry: PolicyEntry, share: float
-    ) -> Baseline | BlindSkipping:
-        """The agent, in a share of the frames where that was asked for."""
+    ) -> Baseline | BlindSkipping | UntilSure:
+        """The agent, in a share of the frames or until it is sure, where that was asked for."""
+        if entry.until is not None:
+            return UntilSure(agent, entry.until)
         if entry.frames is None:
             return agent
         return BlindSkipping(agent, entry.frames.way, share, self.env.num_decisions)

@@ -58,16 +58,20 @@ class StepCosts:
         looks_per_frame: decisions at each frame; it is glanced at once.
         ends: whether an action ends the episode. Nothing runs after it, and it is the last that the
             policy thinks about.
+        until_sure: whether the belief ends it (`UntilSure`), before anybody is asked.
     """
 
     whole: Mapping[str, float]
     looks_per_frame: int = 1
     ends: bool = False
+    until_sure: bool = False
 
     def ran(self, focused: npt.NDArray[np.bool_]) -> dict[str, npt.NDArray[np.bool_]]:
         """`(E, T)` by part, whether it ran in decisions that were `focused` or not, `(E, T)`."""
-        asked = np.ones_like(focused)
-        if self.ends:
+        asked: npt.NDArray[np.bool_] = np.ones_like(focused)
+        if self.until_sure:
+            asked = focused
+        elif self.ends:
             asked[:, 1:] = focused[:, :-1]
         glanced = np.zeros_like(focused)
         glanced[:, :: self.looks_per_frame] = asked[:, :: self.looks_per_frame]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from adafocus_env.data import Videos
-from agents.evaluation import Evaluation, on_target
+from agents.evaluation import Evaluation, log_likelihoods, on_target
 from train.evaluation.statistics import bootstrap_interval
 
 # Labels of each sample, the first one first.
@@ -103,8 +103,10 @@ def classification_metrics(
 ) -> dict[str, Any]:
     """`top1`, `top5` (of the first label), `map` and `map_missing_classes`, rates 0..1.
 
+    And `log_likelihood`, of the first label in nats.
+
     Args:
-        logits: `(V, K)`, or `(V, T, K)` after each step; then the four are the last step's, and
+        logits: `(V, K)`, or `(V, T, K)` after each step; then these are the last step's, and
             `top1_per_step`, `top5_per_step` and `map_per_step` have T entries.
         label_sets: V tuples of labels, the first one first.
         map_rule: as in `mean_average_precision`.
@@ -124,6 +126,7 @@ def classification_metrics(
     }
     summary: dict[str, Any] = {name: values[-1] for name, values in per_step.items()}
     summary["map_missing_classes"] = maps[-1].num_missing
+    summary["log_likelihood"] = float(log_likelihoods(steps[-1], first).mean())
     if logits.ndim == 3:
         summary.update({f"{name}_per_step": values for name, values in per_step.items()})
     return summary

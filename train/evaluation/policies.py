@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from adafocus_env.files import CheckpointError, flat
-from adafocus_env.networks import load_recognizer
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import BaselineEntry, find_baseline, known_names
-from agents.policies.policy_files import load_policy
-from train.config.commands import Stage2Config
+from agents.baselines.stopping import UNTIL
 from train.config.judging import ComparisonSection
-from train.config.keys import ConfigError, keys_of
+from train.config.keys import ConfigError
 from train.config.sections import ResumeSection
-from train.runs.folder import STATE_FILE
-from train.runs.saved_config import readable_configs, saved_config
+from train.evaluation.policy_runs import LEARNED, find_policies, group_runs
 
-log = logging.getLogger(__name__)
-
-LEARNED = "learned"
 _WAYS = (RANDOM_SKIP, UNIFORM_SKIP)
 _POLICY = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.+-]*)(@(?P<cost>\d+\.?\d*|\.\d+))?(:(?P<after>.+))?", re.ASCII
 )
-_EXPERIMENT = {
-    name: one for name, one in keys_of(Stage2Config).items() if one.identity == "experiment"
-}
 
 
 @dataclass(frozen=True)
@@ -63,6 +51,7 @@ class PolicyEntry:
         own: stage-3 run with a classifier of its own, or None.
         skip_cost: what a look costs, for a policy that must know it; None is the configured cost.
         frames: the policy is asked in these alone.
+        until: the largest belief at which its episodes end, in closed loops.
     """
 
     stem: str
@@ -70,10 +59,13 @@ class PolicyEntry:
     own: str | None = None
     skip_cost: float | None = None
     frames: BlindFrames | None = None
+    until: float | None = None
 
     @property
     def name(self) -> str:
         """As shown."""
+        if self.until is not None:
+            return f"{UNTIL}:{self.until:g}:{self.agent}"
         return self.agent if self.frames is None else f"{self.frames}:{self.agent}"
 
     @property
@@ -84,6 +76,8 @@ class PolicyEntry:
     @property
     def family(self) -> str:
         """The same for policies that differ in how many frames they focus on alone."""
+        if self.until is not None:
+            return f"{UNTIL}:{self.stem}"
         return self.stem if self.frames is None else f"{self.frames.way}:{self.stem}"
 
     @property
@@ -94,7 +88,12 @@ class PolicyEntry:
     @property
     def is_learned(self) -> bool:
         """Whether all that it does is learned."""
-        return bool(self.checkpoints) and self.frames is None
+        return bool(self.checkpoints) and self.plays_all
+
+    @property
+    def plays_all(self) -> bool:
+        """Whether it is asked in every frame, and for as long as it likes."""
+        return self.frames is None and self.until is None
 
     @property
     def knows_label(self) -> bool:
@@ -110,11 +109,17 @@ class PolicyEntry:
 
 
 @dataclass(frozen=True)
-class _Blind:
+class _Altered:
     """`WAY:AMOUNT:POLICY`, before the policy is looked up."""
 
-    frames: BlindFrames
     of: str
+    frames: BlindFrames | None = None
+    until: float | None = None
+
+    @property
+    def name(self) -> str:
+        """As shown."""
+        return PolicyEntry(self.of, frames=self.frames, until=self.until).name
 
 
 def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
@@ -124,7 +129,8 @@ def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
     beside the recognizer) and `NAME:RUN_FOLDER`; a name given several times is one policy of
     several seeds. `learned@0.05` and `NAME@0.05:RUN_FOLDER` tell the policy that a look costs 0.05;
     `random_skip:AMOUNT:POLICY` and `uniform_skip:AMOUNT:POLICY` focus on frames without having seen
-    them, where POLICY is another of these or a baseline agent (see `BlindFrames`). `runs=` is
+    them, where POLICY is another of these or a baseline agent (see `BlindFrames`);
+    `until:BELIEF:POLICY` ends its episodes where the largest belief reaches BELIEF. `runs=` is
     either `{policy: its stage-3 run}`, or one or more folders with the stage-2 runs of a sweep:
     those stand where `learned` is, or at the end, grouped into algorithms.
 
@@ -139,10 +145,10 @@ def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
     swept = _sweep_entries(config.runs)
     if swept and not any(_is_the_learned(item) for item in items):
         items.append(PolicyEntry(LEARNED))
-    named: dict[str, PolicyEntry | _Blind] = {}
+    named: dict[str, PolicyEntry | _Altered] = {}
     for item in items:
-        if isinstance(item, _Blind):
-            _add(named, f"{item.frames}:{item.of}", item)
+        if isinstance(item, _Altered):
+            _add(named, item.name, item)
         elif _is_the_learned(item):
             for entry in swept or [_beside_the_recognizer(config)]:
                 entry = replace(entry, skip_cost=item.skip_cost)
@@ -160,14 +166,22 @@ def read_entries(config: ComparisonSection) -> list[PolicyEntry]:
         raise ConfigError(f"runs= names {unknown}, which are not in policies={list(named)}")
     entries: dict[str, PolicyEntry] = {}
     for name, item in named.items():
-        entry = item if isinstance(item, PolicyEntry) else _blind_entry(item, entries)
+        entry = item if isinstance(item, PolicyEntry) else _altered_entry(item, entries)
         entries[name] = replace(entry, own=own.get(name, entry.own))
     return list(entries.values())
 
 
-def _parse(written: str) -> PolicyEntry | _Blind:
+def _parse(written: str) -> PolicyEntry | _Altered:
     """One item; the checkpoint of a learned policy is its folder as written, if it has one."""
     way, colon, rest = written.partition(":")
+    if way == UNTIL:
+        belief, _, of = rest.partition(":")
+        if not re.fullmatch(r"0?\.\d+|1(\.0*)?", belief) or float(belief) == 0.0 or not of:
+            raise ConfigError(
+                f"{written}: write {UNTIL}:BELIEF:POLICY, BELIEF above 0 and up to 1, such as "
+                f"{UNTIL}:0.9:learned"
+            )
+        return _Altered(of, until=float(belief))
     if way in _WAYS:
         amount, _, of = rest.partition(":")
         if not colon or not amount or not of:
@@ -177,9 +191,9 @@ def _parse(written: str) -> PolicyEntry | _Blind:
                 "skips: as many frames as it focuses on"
             )
         try:
-            return _Blind(BlindFrames(way, float(amount)), of)
+            return _Altered(of, BlindFrames(way, float(amount)))
         except ValueError:
-            return _Blind(BlindFrames(way, amount), of)
+            return _Altered(of, BlindFrames(way, amount))
     match = _POLICY.fullmatch(written)
     name, after = (written, None) if match is None else (match["name"], match["after"])
     cost = None if match is None or match["cost"] is None else float(match["cost"])
@@ -187,13 +201,13 @@ def _parse(written: str) -> PolicyEntry | _Blind:
     if find_baseline(agent) is not None:
         return PolicyEntry(agent, skip_cost=cost)
     if match is None or (after is None and name != LEARNED):
-        others = (f"{way}:AMOUNT:POLICY" for way in _WAYS)
+        others = (*(f"{way}:AMOUNT:POLICY" for way in _WAYS), f"{UNTIL}:BELIEF:POLICY")
         known = known_names(agent, LEARNED, *others, "NAME:RUN_FOLDER", "NAME@COST:RUN_FOLDER")
         raise ConfigError(f"unknown policies [{written!r}]; {known}")
     return PolicyEntry(name, () if after is None else (after,), skip_cost=cost)
 
 
-def _is_the_learned(item: PolicyEntry | _Blind) -> bool:
+def _is_the_learned(item: PolicyEntry | _Altered) -> bool:
     """Whether it is `learned`, which does not say where it is."""
     return isinstance(item, PolicyEntry) and item.stem == LEARNED and not item.checkpoints
 
@@ -205,25 +219,25 @@ def _beside_the_recognizer(config: ComparisonSection) -> PolicyEntry:
     return PolicyEntry(LEARNED, (source,))
 
 
-def _blind_entry(item: _Blind, before: Mapping[str, PolicyEntry]) -> PolicyEntry:
+def _altered_entry(item: _Altered, before: Mapping[str, PolicyEntry]) -> PolicyEntry:
     """The policy that says where to look, in some frames; policies must come before it."""
     agent = before.get(item.of)
     if agent is None and find_baseline(item.of) is not None:
         agent = PolicyEntry(item.of)
-    amount = item.frames.amount
+    amount = None if item.frames is None else item.frames.amount
     if agent is None or (isinstance(amount, str) and amount not in before):
         raise ConfigError(
-            f"{item.frames}:{item.of} needs the policy {item.of if agent is None else amount} "
+            f"{item.name} needs the policy {item.of if agent is None else amount} "
             f"before it in policies=; there are {', '.join(before) or 'none'}"
         )
-    if agent.frames is not None:
+    if not agent.plays_all:
         raise ConfigError(
-            f"{item.frames}:{item.of}: {item.of} skips frames itself; name the policy it is of"
+            f"{item.name}: {item.of} leaves out frames or looks itself; name the policy it is of"
         )
-    return replace(agent, frames=item.frames)
+    return replace(agent, frames=item.frames, until=item.until)
 
 
-def _add(named: dict[str, PolicyEntry | _Blind], name: str, item: PolicyEntry | _Blind) -> None:
+def _add(named: dict[str, PolicyEntry | _Altered], name: str, item: PolicyEntry | _Altered) -> None:
     if name in named:
         raise ConfigError(f"policies= names {name} twice")
     named[name] = item
@@ -246,67 +260,3 @@ def recognizer_source(config: ResumeSection, entries: Sequence[PolicyEntry]) -> 
         return config.resume
     runs = (path for entry in entries for path in entry.checkpoints)
     return next((path for path in runs if (Path(path) / "recognizer").is_dir()), None)
-
-
-def find_policies(folder: Path) -> list[Path]:
-    """The folder if it holds a policy, else all finished stage-2 runs below it.
-
-    Runs that are damaged or not finished are reported and left out.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if (folder / "policy").is_dir() or (folder / "policy.json").is_file():
-        return [folder]
-    finished = []
-    for policy in sorted(folder.glob("**/policy")):
-        run = policy.parent
-        if (run / STATE_FILE).is_file():
-            log.warning("%s is not finished and left out; resume=auto continues it", run)
-        elif not (run / "recognizer").is_dir():  # which is written at the end
-            log.warning("%s is not finished and left out", run)
-        else:
-            finished.append(run)
-    stage2 = [run for run, saved in readable_configs(finished) if saved["command"] == "stage2"]
-    runs = [run for run in stage2 if _is_usable(run)]
-    if not runs:
-        raise ConfigError(f"no finished policy in {folder}; 'adafocus stage2' makes one")
-    return runs
-
-
-def _is_usable(run: Path) -> bool:
-    """Whether a run's policy and recognizer can be loaded; why not is reported."""
-    try:
-        load_policy(run / "policy")
-        load_recognizer(run / "recognizer")
-    except (CheckpointError, OSError) as error:
-        log.warning("%s is left out: %s", run, error)
-        return False
-    return True
-
-
-def group_runs(runs: list[Path]) -> dict[str, list[str]]:
-    """Runs that differ in their seed alone, together, by algorithm.
-
-    Where runs of one algorithm differ in other keys too, these are part of the name, as in
-    `gru_ppo[preset=paper]`.
-    """
-    configs = {run: _experiment(run) for run in runs}
-    named: dict[str, list[Path]] = {}
-    for run, values in configs.items():
-        named.setdefault(str(values.get("algo.name", LEARNED)), []).append(run)
-    groups: dict[str, list[str]] = {}
-    for algorithm, members in named.items():
-        keys = sorted({key for run in members for key in configs[run]})
-        differing = [k for k in keys if len({repr(configs[run].get(k)) for run in members}) > 1]
-        for run in members:
-            parts = [f"{key.split('.')[-1]}={configs[run].get(key)}" for key in differing]
-            name = algorithm + (f"[{','.join(parts)}]" if parts else "")
-            groups.setdefault(name, []).append(str(run))
-    return groups
-
-
-def _experiment(run: Path) -> dict[str, Any]:
-    """The configuration of a run as `{"a.b": 1}`, without the keys in which seeds may differ."""
-    saved = saved_config(run) or {}
-    return flat({name: saved.get(name, one.plain_default) for name, one in _EXPERIMENT.items()})

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy.typing as npt
 
+from adafocus_env.envs import ActiveVisionVectorEnv
 from agents.baselines.registry import BEST_FIXED
 from agents.evaluation import Evaluation
 from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
-from train.evaluation.early_exit import RULES, exit_curve, mean_curve
+from train.evaluation.early_exit import RULES, belief_curve, exit_curve, mean_curve
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.flops import Costs
 from train.evaluation.judged_policy import LoadedPolicy, PolicyResult
@@ -85,6 +87,7 @@ class Results:
         entry, common, costs = item.entry, result.common, item.costs
         accuracy, core = self.evaluator.accuracy(result.own), self.evaluator.env.core
         rewards = reward_summary(common, self.evaluator.videos)
+        exits = self._belief_exits(item, result)
         return {
             "name": entry.name,
             **rewards,
@@ -109,9 +112,11 @@ class Results:
             "seconds": result.seconds,
             "videos_per_second": len(common.label) / result.seconds,
             "over_seeds": self._over_seeds(entry, result),
+            "per_seed": self._per_seed(entry, result, exits),
             "diagnostics": diagnostics(common, core.grid),
             "train": self._train_gap(item, result, {**rewards, **accuracy}),
             "conditional_exit": self._exits(item, result),
+            "belief_exit": mean_curve(exits) if exits else None,
         }
 
     def _compared(self, name: str, results: Mapping[str, PolicyResult]) -> dict[str, Any]:
@@ -135,6 +140,22 @@ class Results:
             "blind_references": blind,
             "regret": regret,
         }
+
+    def _per_seed(
+        self, entry: PolicyEntry, result: PolicyResult, exits: Sequence[list[dict[str, Any]]]
+    ) -> list[dict[str, Any]] | None:
+        """The curves of each checkpoint, whose means the row has."""
+        if not entry.checkpoints:
+            return None
+        return [
+            {
+                "top1_per_step": own.correct().mean(axis=0).tolist(),
+                "kept_share": float(own.focused().mean()),
+                "log_likelihood": float(own.log_likelihoods()[:, -1].mean()),
+                "belief_exit": curve,
+            }
+            for own, curve in zip_longest(each_draw(result.own), exits)
+        ]
 
     def _over_seeds(self, entry: PolicyEntry, result: PolicyResult) -> dict[str, Any] | None:
         if len(entry.checkpoints) < 2:
@@ -184,9 +205,23 @@ class Results:
             for rule in RULES
         }
 
+    def _belief_exits(self, item: Measured, result: PolicyResult) -> list[list[dict[str, Any]]]:
+        """The curve of each draw of a policy of a closed loop, which may end after any look."""
+        if not isinstance(self.evaluator.env, ActiveVisionVectorEnv) or not item.entry.plays_all:
+            return []
+        return [
+            belief_curve(
+                here.logits,
+                here.focused(),
+                gmacs=item.costs.per_step(here.focused()),
+                metrics=self._exit_metrics,
+            )
+            for here in each_draw(result.own)
+        ]
+
     def _exit_metrics(self, logits: npt.NDArray[Any]) -> dict[str, float]:
         found = self.evaluator.classification(logits)
-        return {name: float(found[name]) for name in ("top1", "map")}
+        return {name: float(found[name]) for name in ("top1", "map", "log_likelihood")}
 
 
 def measure(
@@ -217,7 +252,7 @@ def measure(
             policy, display, before=results, draws=config.draws, title="benchmark"
         )
         on_train = for_exit = None
-        if entry.frames is None and not entry.knows_label:
+        if entry.plays_all and not entry.knows_label:
             if train is not None:
                 on_train = train.evaluate(policy, display, draws=config.draws, title="train_gap")
             if augmented is not None:

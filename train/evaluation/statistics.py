@@ -65,9 +65,9 @@ def paired_difference(
 
 
 def difference_to(evaluation: Evaluation, reference: Evaluation) -> dict[str, Any]:
-    """Paired differences of `reward` per step, `return` per video, `top1` and `confidence`.
+    """Paired differences: `reward` per step, `return` per video, `top1`, and of the true class.
 
-    The confidence is that in the true class, mean over the frames.
+    Of that `confidence`, mean over the frames, and `log_likelihood`, after the last one in nats.
     """
     rewards = [e.per_video(e.rewards).mean(axis=1) for e in (evaluation, reference)]
     hits = [e.per_video(e.correct())[:, -1] for e in (evaluation, reference)]
@@ -79,6 +79,9 @@ def difference_to(evaluation: Evaluation, reference: Evaluation) -> dict[str, An
         "top1": paired_difference(*hits),
         "confidence": paired_difference(
             *(e.per_video(e.confidences).mean(axis=1) for e in (evaluation, reference))
+        ),
+        "log_likelihood": paired_difference(
+            *(e.per_video(e.log_likelihoods()[:, -1]) for e in (evaluation, reference))
         ),
     }
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from train.evaluation.early_exit import (
+    BELIEFS,
     BUDGETS,
+    belief_curve,
     exit_curve,
     exit_frames,
     exit_thresholds,
@@ -114,3 +116,26 @@ def test_several_checkpoints_are_averaged_budget_by_budget():
     one = [{"budget": 0.5, "top1": 0.5, "exit_shares": [0.0, 1.0]}]
     other = [{"budget": 0.5, "top1": 1.0, "exit_shares": [0.5, 0.5]}]
     assert mean_curve([one, other]) == [{"budget": 0.5, "top1": 0.75, "exit_shares": [0.25, 0.75]}]
+
+
+def test_by_belief_a_video_ends_at_the_first_look_that_reaches_the_threshold():
+    # Largest beliefs; the second video ended itself after two looks.
+    beliefs = np.array([[0.55, 0.97, 0.6], [0.75, 0.85, 0.85], [0.51, 0.52, 0.53]])
+    logits = np.log(np.stack([beliefs, 1.0 - beliefs], axis=2)).astype(np.float32)
+    focused = np.array([[True, True, True], [True, True, False], [True, True, True]])
+    gmacs = np.array([[10.0, 1.0, 1.0], [10.0, 1.0, 0.0], [10.0, 1.0, 1.0]])
+
+    def metrics(chosen):
+        return {"largest": float(np.exp(chosen[:, 0]).sum())}
+
+    curve = belief_curve(logits, focused, gmacs=gmacs, metrics=metrics)
+    points = {point["belief"]: point for point in curve}
+    assert list(points) == [min(belief, 1.0) for belief in BELIEFS]
+    assert points[0.5]["exit_shares"] == [1.0, 0.0, 0.0]
+    # After looks 2, 1, 3.
+    assert points[0.7]["mean_frames"] == 2.0
+    assert points[0.7]["gmacs_per_video"] == (11 + 10 + 12) / 3
+    assert points[0.7]["largest"] == pytest.approx(0.97 + 0.75 + 0.53)
+    # To the end: after looks 3, 2, 3; what came before is not gone back to.
+    assert points[1.0]["mean_frames"] == pytest.approx(8 / 3)
+    assert points[1.0]["largest"] == pytest.approx(0.6 + 0.85 + 0.53)

@@ -138,6 +138,16 @@ def test_where_an_action_ends_the_episode_nothing_is_charged_after_it():
     assert np.array_equal(spent["classifier"], 10.0 * focused)
 
 
+def test_where_the_belief_ends_the_episode_nobody_is_asked_after_the_last_look():
+    focused = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+    for ends in (False, True):
+        spent = StepCosts(WHOLE, looks_per_frame=2, ends=ends, until_sure=True).spent(focused)
+        once, twice = [10, 0, 0, 0], [10, 0, 10, 0]
+        assert spent["glancer"].tolist() == [twice, once, once]
+        for part in ("policy", "focuser", "classifier"):
+            assert np.array_equal(spent[part] > 0, focused)
+
+
 def test_where_frames_are_skipped_the_focuser_alone_rests():
     focused = np.array([[True, False, True, False]])
     spent = StepCosts(WHOLE).spent(focused)

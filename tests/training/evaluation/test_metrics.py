@@ -106,7 +106,14 @@ def test_metrics_after_every_step_end_with_the_last_steps():
     assert metrics["top5_per_step"] == [1.0, 1.0]
     assert metrics["map_missing_classes"] == 1
     last = classification_metrics(logits[:, 1], ONE_EACH)
-    assert last == {name: metrics[name] for name in ("top1", "top5", "map", "map_missing_classes")}
+    names = ("top1", "top5", "map", "map_missing_classes", "log_likelihood")
+    assert last == {name: metrics[name] for name in names}
+
+
+def test_the_log_likelihood_is_that_of_the_first_label():
+    logits = np.log([[0.25, 0.75], [0.5, 0.5]]).astype(np.float32)
+    found = classification_metrics(logits, [(1, 0), (0,)])
+    assert found["log_likelihood"] == pytest.approx((np.log(0.75) + np.log(0.5)) / 2)
 
 
 def test_metrics_take_tensors_and_judge_top_k_by_the_first_label():

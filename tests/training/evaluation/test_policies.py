@@ -8,10 +8,10 @@ import yaml
 from train.evaluation.policies import (
     BlindFrames,
     PolicyEntry,
-    group_runs,
     read_entries,
     recognizer_source,
 )
+from train.evaluation.policy_runs import group_runs
 from train.evaluation.results import compared_with
 
 
@@ -19,7 +19,7 @@ from train.evaluation.results import compared_with
 def make_run(tmp_path, monkeypatch):
     """Makes the shell of a finished stage-2 run, whose networks are taken for readable."""
     for name in ("load_policy", "load_recognizer"):
-        monkeypatch.setattr(f"train.evaluation.policies.{name}", lambda _: None)
+        monkeypatch.setattr(f"train.evaluation.policy_runs.{name}", lambda _: None)
 
     def make(name, **config):
         folder = tmp_path / name
@@ -109,7 +109,12 @@ def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp
         (["policies=['random_skip:0.5:plus']"], "needs the policy plus before it in policies="),
         (["policies=[random,'random_skip:plus:random']"], "needs the policy plus before it"),
         (["policies=['random_skip:0.5:random','uniform_skip:2:random_skip:0.5:random']"],
-         "random_skip:0.5:random skips frames itself; name the policy it is of"),
+         "random_skip:0.5:random leaves out frames or looks itself; name the policy it is of"),
+        # Until the belief is sure.
+        (["policies=['until:0.9:plus']"], "until:0.9:plus needs the policy plus before it"),
+        *(([f"policies=['until:{text}']"], "until:BELIEF:POLICY, BELIEF above 0 and up to 1")
+          for text in ("0.9", "0:random", "1.5:random", "x:random", "0.9:", "-0.5:random")),
+        (["policies=['until:0.5:random','until:0.9:until:0.5:random']"], "itself; name the policy"),
     ],
     ids=str,
 )  # fmt: skip
@@ -129,6 +134,15 @@ def test_differences_are_taken_to_references_and_to_the_learned_policies_named_a
         "ppo": ["random", "center", "dqn"],
         "dqn": ["random", "center"],
     }
+
+
+def test_until_ends_the_episodes_of_another_policy(make_config, make_run):
+    run = make_run("one")
+    given = f"policies=['one:{run}','until:0.90:one','until:0.9:center']"
+    _, until, center = _entries(make_config, given)
+    assert (until.name, until.family, until.until) == ("until:0.9:one", "until:one", 0.9)
+    assert (until.checkpoints, until.is_learned, until.plays_all) == ((str(run),), False, False)
+    assert (center.name, center.baseline.by_chance) == ("until:0.9:center", False)
 
 
 def test_a_cost_is_told_to_every_policy_of_a_sweep_and_to_baseline_agents(make_config, make_run):

@@ -46,6 +46,8 @@ def test_the_difference_in_return_is_that_of_all_frames_together(evaluations):
     assert found["return"]["mean"] == pytest.approx(4 * found["reward"]["mean"])
     hits = [e.correct()[:, -1].mean() for e in (one, other)]
     assert found["top1"]["mean"] == pytest.approx(hits[0] - hits[1])
+    logs = [np.log(e.confidences[:, -1]).mean() for e in (one, other)]
+    assert found["log_likelihood"]["mean"] == pytest.approx(logs[0] - logs[1], rel=1e-4)
 
 
 def test_checkpoints_are_joined_as_draws_and_parted_again(evaluations):

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from train.evaluation.policies import find_policies
+from train.evaluation.policy_runs import find_policies
 from train.stages import stage2_policy
 from train.stages.policy.keep_best import KeepBestPolicy
 

@@ -25,7 +25,8 @@ CAPTIONS = {
     "accuracy_per_macs.png": (
         "Accuracy against multiply-adds: the large mark is the whole video, the dots on the line "
         "before it stop every video after so many frames; crosses are conditional exits, where "
-        "each video stops when its answer is certain. Policies that skip frames have a mark for "
+        "each video stops when its answer is certain, and in closed loops pluses, where it stops "
+        "when its largest belief reaches a threshold. Policies that skip frames have a mark for "
         "each cost of a look, joined by a line; so have frames chosen at random or evenly spread. "
         "Oracles are left out: they try everything."
     ),
@@ -93,13 +94,15 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
             spent = np.cumsum(members[0]["gmacs_per_step"])
             axes.plot(spent, members[0][f"{metric}_per_step"], ":", marker=".", color=color)
         for policy in members:
-            if policy["conditional_exit"] is None:
-                continue
-            exits = policy["conditional_exit"]["confidence"]
-            points = [(point["gmacs_per_video"], point[metric]) for point in exits]
-            label = f"{family}, conditional exit" if policy is members[0] else None
-            x, y = _columns(points)
-            axes.plot(x, y, "--", marker="x", color=color, markersize=4, label=label)
+            ways = {
+                "conditional exit": ("x", (policy["conditional_exit"] or {}).get("confidence")),
+                "until sure": ("+", policy["belief_exit"]),
+            }
+            for way, (mark, exits) in ways.items():
+                if exits:
+                    x, y = _columns([(point["gmacs_per_video"], point[metric]) for point in exits])
+                    label = f"{family}, {way}" if policy is members[0] else None
+                    axes.plot(x, y, "--", marker=mark, color=color, markersize=4, label=label)
     _legend(axes)
     return figure
 

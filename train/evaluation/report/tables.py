@@ -125,6 +125,7 @@ def comparison_tables(result: Mapping[str, Any]) -> list[TextTable]:
     tables += [_seed_table(policies)] if any(p["over_seeds"] for p in policies) else []
     tables += [_train_table(policies)] if any(p["train"] for p in policies) else []
     tables += [_exit_table(result)] if any(p["conditional_exit"] for p in policies) else []
+    tables += [_belief_table(result)] if any(p["belief_exit"] for p in policies) else []
     return tables
 
 
@@ -285,11 +286,8 @@ def _exit_table(result: Mapping[str, Any]) -> TextTable:
     rows = []
     for policy in result["policies"]:
         for rule, points in (policy["conditional_exit"] or {}).items():
-            cells = [
-                f"{short(point[metric], 3)} @ {short(point['gmacs_per_video'], 3)}"
-                for point in points
-                if round(point["budget"], 1) in budgets
-            ]
+            chosen = [point for point in points if round(point["budget"], 1) in budgets]
+            cells = [_at_cost(point, metric, "gmacs_per_video", 3) for point in chosen]
             rows.append([policy["name"], rule, *cells])
     note = (
         f"{metric} @ GMACs a video, at three of 35 budgets q; thresholds from training videos by "
@@ -298,3 +296,30 @@ def _exit_table(result: Mapping[str, Any]) -> TextTable:
     return TextTable(
         "Conditional exit", ["policy", "rule", *(f"q={q}" for q in budgets)], rows, note
     )
+
+
+def _belief_table(result: Mapping[str, Any]) -> TextTable:
+    metric = result["metric"]
+    beliefs = (0.5, 0.7, 0.9, 0.99, 1.0)
+    rows = [
+        [
+            policy["name"],
+            *(
+                _at_cost(point, metric, "mean_frames", 2)
+                for point in policy["belief_exit"]
+                if round(point["belief"], 3) in beliefs
+            ),
+        ]
+        for policy in result["policies"]
+        if policy["belief_exit"]
+    ]
+    note = (
+        f"{metric} @ looks a video, where each video ends when its largest belief reaches the "
+        "number above; benchmark.json has more of them. policies=[until:0.9:NAME] is such a policy."
+    )
+    head = ["policy", *(f"until {short(belief, 2)}" for belief in beliefs[:-1]), "to the end"]
+    return TextTable("Ending by belief", head, rows, note)
+
+
+def _at_cost(point: Mapping[str, Any], metric: str, cost: str, digits: int) -> str:
+    return f"{short(point[metric], 3)} @ {short(point[cost], digits)}"
