@@ -153,6 +153,13 @@ class Stage2Config(
 ):
     """Stage 2."""
 
+    imitate: str | None = key(
+        None,
+        "env=active, algo=gru_ppo: first learn to repeat the looks of an agent that does not "
+        "learn, such as expert or greedy_oracle",
+        written="NAME",
+    )
+    imitate_epochs: int = key(5, "length of that, before epochs= of training", at_least=1)
     video_freq: int = key(
         20,
         "epochs between videos of an episode in TensorBoard; 0: none",
@@ -163,6 +170,8 @@ class Stage2Config(
     def _check(self) -> None:
         if self.env == "active" and self.policy is not None:
             raise ConfigError("stage2 starts from policy=RUN with env=patch only")
+        if self.env != "active" and self.imitate is not None:
+            raise ConfigError(f"imitate={self.imitate} is for the closed loop: env=active")
         if self.skip_cost is not None and self.locations != "skip":
             raise ConfigError(
                 f"skip_cost={self.skip_cost} is for policies that skip: locations=skip"

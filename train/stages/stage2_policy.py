@@ -29,6 +29,7 @@ from train.stages.policy.algorithm import (
     refuse_unfinished_source,
     save_algorithm,
 )
+from train.stages.policy.imitation import imitate
 from train.stages.policy.keep_best import KeepBestPolicy, OnEvaluation, PolicyState
 from train.stages.policy.tensorboard import (
     EpisodePictures,
@@ -100,6 +101,8 @@ def run_stage2(
     updates_per_epoch = max(1, len(train_videos) // batch_size)
     steps_per_epoch = updates_per_epoch * rows * env.num_decisions
     epochs = config.need("epochs")
+    if config.imitate is not None and state is None:
+        _imitate(model, config, recognizer, env, updates_per_epoch * rows, display)
     looks = RolloutLooks(env.core.grid)
     with display.part("stage 2: policy", epochs) as progress:
         keep_best = KeepBestPolicy(
@@ -137,6 +140,28 @@ def run_stage2(
     finish(context.folder, processes)
     log.info("policy of val return %.4f in %s", keep_best.best_return, context.folder)
     return keep_best.best_return
+
+
+def _imitate(
+    model: BaseAlgorithm,
+    config: Stage2Config,
+    recognizer: AnyRecognizer,
+    env: VectorEnvironment,
+    per_epoch: int,
+    display: ProgressDisplay,
+) -> None:
+    """`imitate=NAME`, for as many episodes as its epochs have."""
+    name, episodes = str(config.imitate), config.imitate_epochs * per_epoch
+    with display.part(f"stage 2: imitating {name}", episodes) as progress:
+        imitate(
+            model,
+            env,
+            recognizer,
+            name=name,
+            episodes=episodes,
+            seed=config.seed,
+            progress=progress,
+        )
 
 
 def _start_from(
