@@ -121,8 +121,8 @@ def check_one_batch(
         why = f"needs the rollout's {num_rows} episodes in one batch: batch_episodes={num_rows}"
     elif not plays and num_decisions > 1:
         why = (
-            f"needs all {num_decisions} steps of its episodes at once, and here it would step: "
-            "leave out the wrapper around the environment"
+            f"needs all {num_decisions} steps of its episodes at once, and here it would step, as "
+            "closed loops always do: leave out the wrapper around the environment"
         )
     elif num_rows * num_decisions < 2:
         why = "needs statistics of two episodes at least: use more rows"

@@ -61,7 +61,8 @@ def glance_space(space: spaces.Space[Any]) -> spaces.Box:
     glance = space.spaces.get(GLANCE) if isinstance(space, spaces.Dict) else space
     if not isinstance(glance, spaces.Box) or len(glance.shape) not in (1, 3):
         raise ValueError(
-            f"expected glance maps or vectors, a Box, or a Dict with 'glance', got {space}"
+            f"expected glance maps or vectors, a Box, or a Dict with 'glance', got {space}; in a "
+            "closed loop let observation= name 'glance'"
         )
     for name, part in beside_glance(space).items():
         if not isinstance(part, spaces.Box) or len(part.shape) != 1:

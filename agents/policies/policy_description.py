@@ -23,7 +23,8 @@ from agents.sb3.registry import NAMED_CLASSES
 FORMAT_VERSION = 1
 SB3_FORMAT_VERSION = 2
 
-# The classes that a file may name. Nothing else is ever imported because a file says so.
+# The classes that a file may name. Nothing else is ever imported because a file says so. The word is
+# the class's name, unless several have the same.
 POLICY_CLASSES = {
     "ActorCriticPolicy": "stable_baselines3.common.policies",
     "DQNPolicy": "stable_baselines3.dqn.policies",
@@ -33,6 +34,9 @@ POLICY_CLASSES = {
     "QRDQNPolicy": "sb3_contrib.qrdqn.policies",
     "MultiInputActorCriticPolicy": "stable_baselines3.common.policies",
     "MultiInputPolicy": "stable_baselines3.dqn.policies",
+    "SAC.MultiInputPolicy": "stable_baselines3.sac.policies",
+    "TD3.MultiInputPolicy": "stable_baselines3.td3.policies",
+    "QRDQN.MultiInputPolicy": "sb3_contrib.qrdqn.policies",
     "RecurrentMultiInputActorCriticPolicy": "sb3_contrib.common.recurrent.policies",
     "SpatialPolicy": "agents.policies.spatial_policy",
     "SpatialLstmPolicy": "agents.policies.spatial_lstm_policy",
@@ -129,7 +133,7 @@ def rebuild(saved: PolicyDescription) -> BasePolicy:
         name = saved.class_name
         if name not in POLICY_CLASSES:
             raise ValueError(f"class {name!r} is none of {', '.join(POLICY_CLASSES)}")
-        cls = getattr(importlib.import_module(POLICY_CLASSES[name]), name)
+        cls = getattr(importlib.import_module(POLICY_CLASSES[name]), name.rpartition(".")[2])
         for key in NAMED_CLASSES.keys() & arguments.keys():
             arguments[key] = NAMED_CLASSES[key][arguments[key]]
     observations: spaces.Space[Any]
@@ -147,12 +151,11 @@ def rebuild(saved: PolicyDescription) -> BasePolicy:
 
 
 def _class_name(policy: BasePolicy) -> str:
-    name = type(policy).__name__
-    if name not in POLICY_CLASSES or not type(policy).__module__.startswith(
-        POLICY_CLASSES[name].partition(".")[0]
-    ):
-        raise ValueError(f"a file cannot name the class {type(policy).__qualname__}")
-    return name
+    own = type(policy).__module__, type(policy).__qualname__
+    for word, module in POLICY_CLASSES.items():
+        if (module, word.rpartition(".")[2]) == own:
+            return word
+    raise ValueError(f"a file cannot name the class {own[1]}")
 
 
 def _plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
