@@ -12,6 +12,7 @@ from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
 from adafocus_env.envs import ActiveVisionVectorEnv, LoopResult, PatchChoice
+from adafocus_env.envs.actions import locations_of
 from agents.baselines.blind_skipping import BlindSkipping
 from agents.baselines.simple import Agent, RandomOffsets, SeededAgent
 from agents.baselines.stopping import UntilSure
@@ -60,8 +61,8 @@ class LoopActing:
         """Run episodes with these seeds, which the environment shows the beginning of.
 
         Returns:
-            the actions `(N, T)` or `(N, T, 2)`, zeros where nothing was asked; and what they
-            brought.
+            the actions `(N, T)` or `(N, T, 2)`, or offsets where they are not of the environment's
+            own action space, zeros where nothing was asked; and what they brought.
         """
         agent, env = self._agent, self._env
         if isinstance(agent, RandomOffsets):
@@ -72,13 +73,20 @@ class LoopActing:
             agent.begin_episodes([int(seed) for seed in seeds])
         taken: list[npt.NDArray[Any]] = []
         ask = self._policy_asked(agent, seeds) or self._agent_asked(agent)
+        own = env.single_action_space
+        foreign = isinstance(own, spaces.Box) and getattr(agent, "action_space", own) != own
+        locations = (
+            locations_of(agent.action_space, env.core.grid) if foreign else env.core.locations
+        )
 
         def act(seen: dict[str, Tensor]) -> Any:
-            taken.append(np.asarray(ask(seen)))
-            if self._threshold is None:
-                return taken[-1]
-            actions = env.core.locations.check(taken[-1], (env.num_envs,))
-            return until_sure(env, env.core.locations.choice(actions), self._threshold)
+            actions = np.asarray(ask(seen))
+            if not foreign and self._threshold is None:
+                taken.append(actions)
+                return actions
+            choice = locations.choice(locations.check(actions, (env.num_envs,)))
+            taken.append(choice.offsets.numpy() if foreign else actions)
+            return choice if self._threshold is None else until_sure(env, choice, self._threshold)
 
         result = env.run(act)
         taken += [np.zeros_like(taken[-1])] * (env.num_decisions - len(taken))
@@ -176,6 +184,8 @@ def check_loop_policy(policy: BasePolicy, env: ActiveVisionVectorEnv) -> None:
             )
     acts, possible = policy.action_space, env.single_action_space
     fits = acts == possible
+    # SB3's algorithms act in a centred range.
+    fits |= isinstance(acts, spaces.Box) and isinstance(possible, spaces.Box)
     if isinstance(acts, spaces.Discrete) and isinstance(possible, spaces.Discrete):
         fits |= env.can_stop and acts.n + 1 == possible.n
         if acts.n == possible.n + 1:

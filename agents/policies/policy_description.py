@@ -23,8 +23,8 @@ from agents.sb3.registry import NAMED_CLASSES
 FORMAT_VERSION = 1
 SB3_FORMAT_VERSION = 2
 
-# The classes that a file may name. Nothing else is ever imported because a file says so. The word is
-# the class's name, unless several have the same.
+# The classes that a file may name. Nothing else is ever imported because a file says so. Each word
+# is the class's name, with its algorithm's before it where several classes have the same.
 POLICY_CLASSES = {
     "ActorCriticPolicy": "stable_baselines3.common.policies",
     "DQNPolicy": "stable_baselines3.dqn.policies",
