@@ -49,3 +49,12 @@ def test_a_policy_of_a_closed_loop_is_trained_saved_and_compared(
     results = json.loads((tmp_path / "benchmark" / "benchmark.json").read_text())
     assert [one["name"] for one in results["policies"]] == ["random", "learned"]
     assert "env=active" in refused("evaluate", source, f"policy={folder}")
+
+
+@pytest.mark.slow
+def test_a_policy_of_sb3_looks_anywhere_in_a_closed_loop(run_tiny, judge, handed_on, tmp_path):
+    source = f"resume={handed_on['stage1']}"
+    loop = (source, *ACTIVE, "looks_per_frame=2", "locations=continuous")
+    run_tiny("stage2", tmp_path / "run", *loop, "algo=ppo")
+    result = judge(tmp_path / "judged", *loop, f"policy={tmp_path / 'run'}", "split=val")
+    assert len(result["top1_per_step"]) == 4
