@@ -19,6 +19,7 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from adafocus_env.files import CheckpointError, atomic_path, first_line, read_json, write_json
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
 from adafocus_env.schema import check_version, checked
+from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.observations import glance_space
 from agents.policies.policy_description import (
     FORMAT_VERSION,
@@ -72,7 +73,8 @@ def save_policy(
         arguments: what an SB3 policy was made with beyond the spaces (`policy_arguments`).
 
     Raises:
-        ValueError: the policy's class or an argument is none that files can name.
+        ValueError: the policy's class or an argument is none that files can name, or it was made
+            with other arguments.
     """
     folder = Path(folder)
     description = {
@@ -80,12 +82,40 @@ def save_policy(
         "recognizer_sha256": recognizer_sha256,
         "glancer_sha256": glancer_sha256,
     }
+    if not isinstance(policy, GruActorCriticPolicy):  # which knows its own arguments
+        described = checked(description, PolicyDescription, folder / CONFIG_FILE, _CURE)
+        _check_arguments(policy, described)
     folder.mkdir(parents=True, exist_ok=True)
     # Off-policy algorithms hold some tensors under two names; safetensors does not.
     weights = {name: value.contiguous().clone() for name, value in policy.state_dict().items()}
     with atomic_path(folder / WEIGHTS_FILE) as part:
         part.write_bytes(save(weights))
     write_json(folder / CONFIG_FILE, description)
+
+
+def _check_arguments(policy: BasePolicy, described: PolicyDescription) -> None:
+    """Refuse to write what would be read as another policy.
+
+    Raises:
+        ValueError: the description is of a policy with other layers or weights.
+    """
+    with torch.random.fork_rng(devices=[]):
+        again = rebuild(described)
+    here, there = _make_up(policy), _make_up(again)
+    for name in sorted(here.keys() | there.keys()):
+        is_, would_be = here.get(name, "missing"), there.get(name, "missing")
+        if is_ != would_be:
+            raise ValueError(
+                f"read again with these arguments, {name} of the policy would be {would_be}, and "
+                f"it is {is_}; write save_policy(..., arguments=policy_arguments(model))"
+            )
+
+
+def _make_up(policy: BasePolicy) -> dict[str, str]:
+    """Layers and weights, by name."""
+    weights = policy.state_dict().items()
+    layers = {name: type(layer).__name__ for name, layer in policy.named_modules() if name}
+    return {**layers, **{name: str(tuple(value.shape)) for name, value in weights}}
 
 
 def policy_arguments(model: BaseAlgorithm) -> dict[str, Any]:

@@ -274,6 +274,23 @@ def test_what_files_cannot_name_is_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "policy").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"net_arch": [5]}, r"would be \(4, 64\), and it is \(4, 5\)"),
+        ({"activation_fn": torch.nn.ReLU}, "would be Tanh, and it is ReLU"),
+    ],
+)
+def test_a_policy_of_sb3_is_not_written_as_if_it_were_another(tmp_path, arguments, message):
+    spaces_ = spaces.Box(0.0, 6.0, (5,), np.float32), spaces.Discrete(4)
+    policy = ActorCriticPolicy(*spaces_, lambda _: 1e-3, **arguments)
+    before = torch.get_rng_state()
+    with pytest.raises(ValueError, match=message):
+        save_policy(policy, tmp_path / "policy", recognizer_sha256=SHA)
+    assert not (tmp_path / "policy").exists()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_zip_that_cannot_be_read_is_a_checkpoint_error(tmp_path):
     for content in (b"", b"not a zip"):
         (tmp_path / "policy.zip").write_bytes(content)
