@@ -143,9 +143,9 @@ _CONFIDENCE_NOTE = (
     "Mean over frames and videos; differences are paired on the same videos, with 95 % bootstrap "
     "intervals. best_fixed is the position that is best on the training split; motion looks where "
     "consecutive frames differ most; full_frame:SIZE is the focuser on the whole frame, resized, "
-    "before a classifier that learned on patches; cross_oracle: of two classifiers of two halves "
-    "of the training groups each chooses, with the label, for the other one to judge, and random "
-    "looks are judged by the same two."
+    "before a classifier that learned on patches, and its reward compares it with itself; "
+    "cross_oracle: of two classifiers of two halves of the training groups each chooses, with the "
+    "label, for the other one to judge, and random looks are judged by the same two."
 )
 _DIAGNOSTICS_NOTE = (
     "Entropy of the positions in bits (uniform: {:.2f}); top: share of the commonest position; "
