@@ -14,6 +14,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from adafocus_env.folders import make_folder, refuse_removed
+
 _LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
 _PROBE = 2**20  # bytes; a full disk may have room for a few
 _LONGEST_LINE = 200  # letters
@@ -37,6 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             `path`, whatever a library that wrote the file said of that.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    refuse_removed(path)
     try:
         yield part
         with part.open("rb") as file:
@@ -99,7 +102,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
     Entries keep their order.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path) as part:
         part.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 

@@ -5,15 +5,22 @@ from __future__ import annotations
 import reprlib
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from adafocus_env import limits
+
+
+def _refuse_more_processes(count: int) -> int:
+    if count > limits.PROCESSES:
+        raise ValueError(f"must be at most {limits.PROCESSES}: {limits.WHY_PROCESSES}")
+    return count
+
 
 Count = Annotated[int, Field(ge=1, le=limits.COUNT)]
 Side = Annotated[int, Field(ge=1, le=limits.SIDE)]  # pixels
 Frames = Annotated[int, Field(ge=1, le=limits.FRAMES)]
 Units = Annotated[int, Field(ge=1, le=limits.UNITS)]
-Processes = Annotated[int, Field(ge=0, le=limits.PROCESSES)]
+Processes = Annotated[int, Field(ge=0), AfterValidator(_refuse_more_processes)]
 FrameRate = Annotated[float, Field(ge=limits.LOWEST_FRAME_RATE, le=limits.FRAME_RATE)]
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -39,7 +46,8 @@ def check_value(name: str, value: Any, hint: Any) -> None:
     except ValidationError as error:
         found = error.errors(include_url=False)
         wrong = [item for item in found if item["type"] != "none_required"]
-        says = dict.fromkeys(item["msg"].removeprefix("Input ") for item in wrong)
+        said = (item["msg"].removeprefix("Value error, ") for item in wrong)
+        says = dict.fromkeys(item.removeprefix("Input ") for item in said)
         of_type = all(item["type"].endswith("_type") for item in wrong)
         kind = TypeError if of_type else ValueError
         raise kind(f"{name}={reprlib.repr(value)} {' or '.join(says)}") from None

@@ -33,6 +33,7 @@ from adafocus_env.features.bank_files import (
 from adafocus_env.features.live import LiveEpisodes, LiveFeatures
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.files import CheckpointError, differences, read_json, write_json
+from adafocus_env.folders import make_folder
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.schema import read_checked
 from adafocus_env.seeding import derive_episode_seed
@@ -133,7 +134,7 @@ class BankBuilder:
         elif self.folder.exists() and any(map(_is_other, self.folder.iterdir())):
             raise ValueError(f"{self.folder} holds other files; name an empty folder for the bank")
         self._check_disk()
-        building.mkdir(parents=True, exist_ok=True)
+        make_folder(building)
         for place in (self.folder, building):
             for part in place.glob(".*.part"):  # of killed processes
                 part.unlink()

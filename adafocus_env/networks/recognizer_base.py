@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adafocus_env.files import CheckpointError, atomic_path, read_json, write_json
+from adafocus_env.folders import make_folder
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
 from adafocus_env.networks.recognizer_config import RecognizerSizes
@@ -198,7 +199,7 @@ class RecognizerBase(nn.Module, ABC):
     def save(self, folder: str | Path) -> None:
         """Write `recognizer.safetensors` and `recognizer.json` into a folder, made if missing."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         weights = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         family = {"format_version": FORMAT_VERSION, "family": self.config.family}
         description = {**family, **self.config.described()}

@@ -77,27 +77,30 @@ def read_weights(path: Path, expected: Mapping[str, Tensor] | None = None) -> di
     return weights
 
 
-def refuse_not_finite(weights: Mapping[str, Tensor], path: Path, where: str = "") -> None:
+def refuse_not_finite(
+    weights: Mapping[str, Tensor], path: Path, where: str = "", cure: str = "use another one"
+) -> None:
     """Refuse weights that are infinite or no number.
 
     Args:
         weights: by name.
         path: of the file, for the message.
         where: what stands before the names, such as `policy.`.
+        cure: what to do about such a file.
 
     Raises:
         CheckpointError: the message names the file and the first such tensor.
     """
     for name, values in weights.items():
         if values.layout is not torch.strided or _is_larger_than_its_storage(values):
-            raise CheckpointError(f"{path}: {where}{name} is no plain tensor; {_CURE}")
+            raise CheckpointError(f"{path}: {where}{name} is no plain tensor; {cure}")
         if (values.is_floating_point() or values.is_complex()) and not bool(
             values.isfinite().all()
         ):
             count = int((~values.isfinite()).sum())
             raise CheckpointError(
                 f"{path}: {count} of the {values.numel()} numbers in {where}{name} are not finite; "
-                "the training that wrote it diverged, or the file is damaged: use another one"
+                f"the training that wrote it diverged, or the file is damaged; {cure}"
             )
 
 

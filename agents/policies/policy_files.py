@@ -17,6 +17,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 
 from adafocus_env.files import CheckpointError, atomic_path, first_line, read_json, write_json
+from adafocus_env.folders import make_folder
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
 from adafocus_env.schema import check_version, checked
 from agents.policies.gru_policy import GruActorCriticPolicy
@@ -85,7 +86,7 @@ def save_policy(
     if not isinstance(policy, GruActorCriticPolicy):  # which knows its own arguments
         described = checked(description, PolicyDescription, folder / CONFIG_FILE, _CURE)
         _check_arguments(policy, described)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Off-policy algorithms hold some tensors under two names; safetensors does not.
     weights = {name: value.contiguous().clone() for name, value in policy.state_dict().items()}
     with atomic_path(folder / WEIGHTS_FILE) as part:

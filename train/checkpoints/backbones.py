@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adafocus_env import networks
 from adafocus_env.files import atomic_path, write_json
+from adafocus_env.folders import make_folder
 from adafocus_env.networks import AnyRecognizer, CheckpointError, Focuser, Glancer
 from adafocus_env.networks.weight_report import compare_weights
 from adafocus_env.networks.weights import read_weights
@@ -38,7 +39,7 @@ def save_backbone(
     network: nn.Module, name: str, class_names: tuple[str, ...], folder: Path
 ) -> None:
     """Write a stage-0 network: its weights, and which part, backbone and classes it is for."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     weights = {key: tensor.contiguous() for key, tensor in network.state_dict().items()}
     description = {
         "part": "glancer" if isinstance(network, Glancer) else "focuser",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
+from adafocus_env.folders import FolderRemovedError
 from train.cli.ending import how_to_go_on
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -20,26 +20,18 @@ def is_users_mistake(error: Exception) -> bool:
     return ours or isinstance(error, known) or type(error) is ValueError
 
 
-def one_line(error: Exception, folder: Path | None = None) -> str:
-    """What to say of an error.
-
-    Args:
-        error: of which `is_users_mistake`.
-        folder: that the command writes into, where that is known.
-    """
-    says = _of_system(error, folder) if isinstance(error, OSError) and error.errno else str(error)
+def one_line(error: Exception) -> str:
+    """What to say of an error of which `is_users_mistake`."""
+    says = _of_system(error) if isinstance(error, OSError) and error.errno else str(error)
     return " ".join(says.split("\n"))
 
 
-def _of_system(error: OSError, folder: Path | None) -> str:
+def _of_system(error: OSError) -> str:
     is_named = isinstance(error.filename, (str, bytes))  # TensorBoard's are bytes
     named = os.fsdecode(error.filename) if is_named else None
     place, reason = named or "a file", error.strerror
-    if error.errno == errno.ENOENT and folder is not None:
-        # Files are written into folders that are made with them, so that it may be there again.
-        inside = named is not None and folder.absolute() in Path(named).absolute().parents
-        if not folder.exists() or (inside and not Path(place).parent.exists()):
-            return f"{folder} was removed while the command ran; {how_to_go_on()}"
+    if isinstance(error, FolderRemovedError):
+        return f"{place} was {reason}; {how_to_go_on()}"
     if error.errno in _FULL:
         return f"{place} cannot be written: {reason}; free some space, then {how_to_go_on()}"
     if error.errno in _FORBIDDEN:

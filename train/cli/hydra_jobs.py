@@ -79,6 +79,8 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
             done = hydra.run("config", task, [*overrides, "hydra.mode=RUN"])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(in_one_line(error)) from error
+    except SystemExit:  # of a job after which no other may begin
+        return 1
     finally:
         GlobalHydra.instance().clear()
     return max(_codes(done), default=0)

@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from adafocus_env.files import remove_parts_below
+from adafocus_env.folders import FolderRemovedError, held
 from train.cli import ending
 from train.cli.allocator import keep_freed_memory
 from train.cli.errors import is_users_mistake, one_line
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 
 def run_job(cfg: DictConfig) -> int:
-    """Run a job's command; a user's mistake becomes one line, and a file `error.log`."""
+    """Run a job's command; a user's mistake becomes one line, and a file `error.log`.
+
+    Raises:
+        SystemExit: the folder of a whole sweep was removed: no other job may begin in it.
+    """
     name, hydra = str(cfg.command), HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
         cfg.output_dir = hydra.runtime.output_dir
@@ -55,7 +60,7 @@ def run_job(cfg: DictConfig) -> int:
                 from train.config.builders import check_algorithm  # imports torch
 
                 check_algorithm(one.algo)
-        claimed = nullcontext() if rank else in_use(folder, f"adafocus {name}", "output_dir")
+        claimed = held(folder) if rank else in_use(folder, f"adafocus {name}", "output_dir")
         with claimed:
             if _done_before(config, hydra):
                 return 0
@@ -66,13 +71,18 @@ def run_job(cfg: DictConfig) -> int:
                 _start(name, config, Composed(cfg, tuple(hydra.overrides.task)), display)
     except BrokenPipeError:
         return NOBODY_READS
+    except FolderRemovedError as error:
+        print(f"adafocus {name}: {one_line(error)}", file=sys.stderr)
+        if sweep is not None and not Path(sweep).is_dir():  # with the folders of the other jobs
+            raise SystemExit(1) from error
+        return 1
     except (ValueError, OSError, RuntimeError, ArithmeticError) as error:
         if not is_users_mistake(error):
             raise
         error_log = folder / (f"error.rank{rank}.log" if rank else "error.log")
         with suppress(OSError):  # the disk may be what is wrong; the line says it
             error_log.write_text(traceback.format_exc(), encoding="utf-8")
-        print(f"adafocus {name}: {one_line(error, folder)}", file=sys.stderr)
+        print(f"adafocus {name}: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -77,14 +77,13 @@ def _run(name: str, arguments: list[str], *, processes: bool) -> int:
     from train.config.keys import ConfigError
 
     flags = parse_flags(arguments)
-    sweep: bool = flags.multirun
+    sweep, own_files = bool(flags.multirun), flags.config_dir is None
     try:
-        overrides = read_overrides(
-            name, flags.overrides, sweep=sweep, own_files=flags.config_dir is None
-        )
-        if not shows_only(flags):
-            overrides = placed(name, overrides, sweep=sweep, processes=processes)
-        return run_jobs(run_job, flags, [f"command={name}", *overrides])
+        overrides = read_overrides(name, flags.overrides, sweep=sweep, own_files=own_files)
+        if shows_only(flags):
+            return run_jobs(run_job, flags, [f"command={name}", *overrides])
+        with placed(name, overrides, sweep=sweep, processes=processes, own_files=own_files) as line:
+            return run_jobs(run_job, flags, [f"command={name}", *line])
     except ConfigError as error:
         print(f"adafocus {name}: {error}", file=sys.stderr)
         return 2

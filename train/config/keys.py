@@ -45,6 +45,7 @@ class Key:
         at_most: largest number; None: of whole numbers `limits.COUNT`.
         above: numbers are greater than this.
         below: numbers are less than this.
+        why: the largest number is what it is, for the message about a larger one.
         identity: what the key is part of.
         from_recipe: the experiment has a value for each command.
         is_path: any text is a path, whatever characters it has.
@@ -59,6 +60,7 @@ class Key:
     at_most: float | None = None
     above: float | None = None
     below: float | None = None
+    why: str | None = None
     identity: Identity = "experiment"
     from_recipe: bool = False
     is_path: bool = False
@@ -122,7 +124,8 @@ class Key:
         below = self.below is None or number < self.below
         if not (low <= number <= high and above and below):
             expected = self._expected() if any(map(_words, self.types)) else self.range
-            raise ConfigError(f"{self.name}={value} must be {expected}")
+            why = f": {self.why}" if self.why is not None and number > high else ""
+            raise ConfigError(f"{self.name}={value} must be {expected}{why}")
 
     def _expected(self) -> str:
         names = [" or ".join(_words(kind)) or _TYPES.get(kind, _MAPPING)[0] for kind in self.types]

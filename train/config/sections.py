@@ -96,6 +96,7 @@ class WorkersSection(Section):
         "processes beside this one that load, make, check or extract videos",
         at_least=0,
         at_most=limits.PROCESSES,
+        why=limits.WHY_PROCESSES,
         identity="nothing",
     )
 

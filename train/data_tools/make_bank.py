@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.filesize import decimal
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.features import BankBuilder
+from adafocus_env.folders import held
 from adafocus_env.networks import AnyRecognizer
 from train.checkpoints.backbones import load_pretrained
 from train.checkpoints.load import check_classes, load_configured
@@ -52,13 +53,13 @@ def run_bank(config: BankConfig, context: RunContext[BankConfig], display: Progr
     )
     display.say(_size(builder))
     processes = context.processes
-    alone = (
-        in_use(builder.folder, "adafocus bank", "target") if processes.is_main else nullcontext()
-    )
-    with alone:
+    with ExitStack() as folder:
         if processes.is_main:
+            folder.enter_context(in_use(builder.folder, "adafocus bank", "target"))
             builder.prepare()
         processes.wait()
+        if not processes.is_main:
+            folder.enter_context(held(builder.folder))
         _build(builder, config, context, display)
         processes.wait()
         if processes.is_main:

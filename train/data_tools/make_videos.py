@@ -13,6 +13,7 @@ from adafocus_env.data.glyphs.drawing import CLASS_NAMES, VIDEO_FRAMES
 from adafocus_env.data.glyphs.localization import SPLITS, write_video
 from adafocus_env.data.lists.dataset_files import TARGETS_FILE, VideoLists
 from adafocus_env.files import naming, read_json, write_json
+from adafocus_env.folders import make_folder
 from train.config.keys import ConfigError
 from train.config.tools import MakeVideosConfig
 from train.data_tools.worker_pool import WorkerPool
@@ -69,7 +70,7 @@ def _make_videos(data_dir: Path, display: ProgressDisplay, workers: int) -> None
     jobs = []
     for split, (_, count) in SPLITS.items():
         folder = data_dir / lists.video_dir / split
-        folder.mkdir(parents=True)
+        make_folder(folder)
         jobs += [
             (split, range(first, min(first + _VIDEOS_A_JOB, count)), folder)
             for first in range(0, count, _VIDEOS_A_JOB)

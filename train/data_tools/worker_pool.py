@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from adafocus_env.folders import held_folders, hold_as_parent
 from adafocus_env.worker_process import follow_parent, starting_workers, telling_of_workers
 from train.runs.progress import ProgressDisplay
 
@@ -55,7 +57,10 @@ class WorkerPool:
                     self._listener = threading.Thread(target=_listen, args=(ear, hear), daemon=True)
                     self._listener.start()
                 self._pool = ProcessPoolExecutor(
-                    workers, mp_context=context, initializer=_begin, initargs=(shared,)
+                    workers,
+                    mp_context=context,
+                    initializer=_begin,
+                    initargs=(held_folders(), shared),
                 )
 
     def __enter__(self) -> WorkerPool:
@@ -149,11 +154,14 @@ def _listen(ear: Connection, hear: Callable[[Any], None]) -> None:
             hear(message)
 
 
-def _begin(mouth: tuple[Connection, Lock] | None) -> None:
+def _begin(
+    folders: Mapping[Path, tuple[int, int]], mouth: tuple[Connection, Lock] | None
+) -> None:
     """One thread a process, no messages of the decoder, and no life after the parent's death."""
     global _mouth
     _mouth = mouth
     follow_parent()
+    hold_as_parent(folders)
     import cv2
 
     cv2.setNumThreads(1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ class Evaluator:
         self._context = context
         self._config = context.config
         self._best_fixed: int | None = None
-        self.env = self._split.env(recognizer, len(self.videos))
+        self.env = context.closing(self._split.env(recognizer, len(self.videos)))
 
     @classmethod
     def open(cls, entries: Sequence[PolicyEntry], context: RunContext[JudgingSection]) -> Evaluator:
@@ -149,10 +150,12 @@ class Evaluator:
         if entry.stem == BEST_FIXED and self._best_fixed is None:
             self._best_fixed = find_best_fixed(self.recognizer, self._context, display, title)
         draws = draws if entry.by_chance else 1
-        env = self._env_of(entry, count)
         policies: Sequence[BasePolicy | None] = policy.checkpoints or [None]
         episodes = count * draws * len(policies) * (1 if policy.own is None else 2)
-        with display.part(f"{title}: {entry.name}", episodes) as progress:
+        with (
+            self._env_of(entry, count) as env,
+            display.part(f"{title}: {entry.name}", episodes) as progress,
+        ):
 
             def advance(done: int) -> None:
                 progress.advance(count=done)
@@ -176,8 +179,10 @@ class Evaluator:
             common = as_draws(parts)
             if policy.own is None:
                 return PolicyResult(common, common, has_own=False, seconds=seconds)
-            env = self._split.env_of(entry, policy.own, count)
-            replayed = [replay_actions(env, part, seed=seed, progress=advance) for part in parts]
+            with closing(self._split.env_of(entry, policy.own, count)) as own:
+                replayed = [
+                    replay_actions(own, part, seed=seed, progress=advance) for part in parts
+                ]
             return PolicyResult(common, as_draws(replayed), has_own=True, seconds=seconds)
 
     @property
@@ -196,9 +201,9 @@ class Evaluator:
 
     def costs(self, policy: LoadedPolicy, focused: npt.NDArray[np.bool_]) -> Costs:
         """What a policy costs whose decisions were `focused` on patches, `(E, T)`, or not."""
-        env = self._env_of(policy.entry, len(self.videos))
-        agent = self._agent(env, policy.entry, policy.first)
-        counts = inference_multiply_adds(self.recognizer, agent, env)
+        with self._env_of(policy.entry, len(self.videos)) as env:
+            agent = self._agent(env, policy.entry, policy.first)
+            counts = inference_multiply_adds(self.recognizer, agent, env)
         looks = self.env.core.looks_per_frame
         for part in counts.keys() - {"glancer"}:
             counts[part] *= looks
@@ -228,19 +233,22 @@ class Evaluator:
         if focused_share < 1.0:
             count = min(_COUNTED_VIDEOS, len(self.videos))
         videos = np.linspace(0, len(self.videos) - 1, count).round().astype(int).tolist()
-        env = self._env_of(entry, 1)
-        agent = self._blindly(self._agent(env, entry, policy.first), entry, focused_share)
-        seed, cost = self._config.seed, entry.skip_cost
-        counted = executed_multiply_adds(
-            lambda: evaluate_agent(env, agent, seed=seed, skip_cost=cost, videos=videos)
-        )
+        with self._env_of(entry, 1) as env:
+            agent = self._blindly(self._agent(env, entry, policy.first), entry, focused_share)
+            seed, cost = self._config.seed, entry.skip_cost
+            counted = executed_multiply_adds(
+                lambda: evaluate_agent(env, agent, seed=seed, skip_cost=cost, videos=videos)
+            )
         return counted / 1e9 / count
 
-    def _env_of(self, entry: PolicyEntry, episodes: int) -> VectorEnvironment:
+    @contextmanager
+    def _env_of(self, entry: PolicyEntry, episodes: int) -> Iterator[VectorEnvironment]:
         """As a policy sees the split before the common recognizer."""
         if episodes == len(self.videos) and not entry.stem.startswith(FULL_FRAME):
-            return self.env
-        return self._split.env_of(entry, self.recognizer, episodes)
+            yield self.env
+            return
+        with closing(self._split.env_of(entry, self.recognizer, episodes)) as env:
+            yield env
 
     def _cross_judged(
         self,
@@ -252,12 +260,15 @@ class Evaluator:
     ) -> PolicyResult:
         """Two classifiers' oracles, each judged by the other one."""
         config, place = self._config, str(self.recognizer.device)
-        halves = [
-            self._split.env(load_configured(run, "halves", config, place), count)
-            for run in config.halves or ()
-        ]
-        began = time.perf_counter()
-        with display.part(f"{title}: {CROSS_ORACLE}", count * cross_oracle.EPISODES) as progress:
+        episodes = count * cross_oracle.EPISODES
+        with ExitStack() as opened, display.part(f"{title}: {CROSS_ORACLE}", episodes) as progress:
+            halves = [
+                opened.enter_context(
+                    closing(self._split.env(load_configured(run, "halves", config, place), count))
+                )
+                for run in config.halves or ()
+            ]
+            began = time.perf_counter()
             found = cross_oracle.cross_oracle(
                 halves,
                 seed=config.seed,

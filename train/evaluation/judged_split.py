@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from adafocus_env.data import Videos
@@ -90,7 +91,8 @@ def find_best_fixed(
         place = str(recognizer.device)
         rules["judges"] = load_judges(config.cross_fit, train.videos, config, place)
     env = train.env(recognizer, len(train.videos), **rules)
-    with display.part(f"{title}: best_fixed on train", len(train.videos)) as progress:
+    title = f"{title}: best_fixed on train"
+    with closing(env), display.part(title, len(train.videos)) as progress:
         found = constant_look_confidences(
             env, seed=config.seed, progress=lambda done: progress.advance(count=done)
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from adafocus_env.files import atomic_path, read_json, write_json
+from adafocus_env.folders import make_folder
 from agents.evaluation import Evaluation, concatenated
 from train.evaluation.judged_policy import PolicyResult
 
@@ -18,7 +19,7 @@ _PARTS = ("common", "own", "random")
 
 def save_results(folder: Path, results: Mapping[str, PolicyResult]) -> None:
     """Write what each policy did on a fold, to be read by `load_results`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     described = []
     for number, (name, result) in enumerate(results.items()):
         arrays = {

@@ -16,6 +16,7 @@ from torch import Tensor
 from adafocus_env.data.media.video_files import find_videos
 from adafocus_env.envs.rendering import Image, corners, draw_step
 from adafocus_env.files import atomic_path, write_json
+from adafocus_env.folders import make_folder
 from agents.file_predictions import FilePrediction, predict_files
 from agents.inference import AdaFocus
 from train.config.keys import ConfigError
@@ -112,7 +113,7 @@ def _draw(config: PredictConfig, prediction: FilePrediction, clip: Tensor, patch
     ]
     name = f"{_name(config, prediction)}.{config.looks}"
     target = config.output_dir / LOOKS_FOLDER / name
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     if config.looks == "png":
         with atomic_path(target) as part:
             PilImage.fromarray(_sheet(pictures)).save(part, format="PNG")

@@ -11,6 +11,7 @@ import numpy as np
 from adafocus_env.data import Videos
 from adafocus_env.data.media.video_files import write_mp4
 from adafocus_env.files import atomic_path
+from adafocus_env.folders import make_folder
 from agents.evaluation import Evaluation
 from train.config.commands import RecordConfig
 from train.config.keys import ConfigError
@@ -91,7 +92,7 @@ def write_pictures(target: Path, pictures: Sequence[Image], *, fps: float) -> No
     Raises:
         OSError: the file cannot be written.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     with atomic_path(target) as part:
         if target.suffix.lower() == ".gif":
             part.write_bytes(gif_bytes([halved(picture) for picture in pictures], fps))

@@ -11,6 +11,7 @@ from typing import Any
 from adafocus_env.data import find_files
 from adafocus_env.data.lists.list_files import VideoRecord, read_class_file, read_list_file
 from adafocus_env.files import write_lines
+from adafocus_env.folders import make_folder
 from train.config.keys import ConfigError
 from train.config.sections import VideosSection
 from train.data_tools.make_lists.groups import GROUPS_FILE
@@ -96,7 +97,7 @@ def write_data_folder(folder: Path, clips: Clips, splits: Mapping[str, Sequence[
     lists = clips.data["lists"]
     root = lists["frame_dir" if clips.data["media"] == "frames" else "video_dir"]
     real_root = os.path.realpath(root)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_lines(folder / "classes.txt", clips.class_names)
     for split, chosen in splits.items():
         records = [clips.clips[index].record for index in chosen]

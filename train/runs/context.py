@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
 from adafocus_env.data import Videos
 from adafocus_env.features import open_bank
 from adafocus_env.files import read_json, write_json
+from adafocus_env.folders import make_folder
 from adafocus_env.networks import AnyRecognizer, build_recognizer
 from train.config.builders import open_split, recognizer_config
 from train.config.learning import PlayedSection, PretrainedSection
@@ -21,10 +23,14 @@ from train.runs.folder import STATE_FILE, VALIDATION_FILE, refuse_to_lose
 from train.runs.processes import Processes, describe
 from train.runs.saved_config import save_config
 
+if TYPE_CHECKING:
+    from agents.evaluation import VectorEnvironment
+
 log = logging.getLogger(__name__)
 
 
 C = TypeVar("C", bound=RunSection, covariant=True)
+E = TypeVar("E", bound="VectorEnvironment")
 
 
 class RunContext(Generic[C]):
@@ -51,7 +57,8 @@ class RunContext(Generic[C]):
         self.processes = Processes(config)
         self.device = self.processes.device
         self._videos = {} if videos is None else videos
-        folder.mkdir(parents=True, exist_ok=True)
+        self._to_close = ExitStack()
+        make_folder(folder)
         if self.processes.is_main:
             refuse_to_lose(folder, config.command)
         going_on = (folder / STATE_FILE).is_file()
@@ -67,7 +74,9 @@ class RunContext(Generic[C]):
         """TensorBoard events, in `tensorboard/` of the run folder."""
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(self.folder / "tensorboard"))
+        events = self.folder / "tensorboard"
+        make_folder(events)
+        return SummaryWriter(str(events))
 
     def record(self, name: str, value: float, step: int) -> None:
         """A TensorBoard value, written by the main process."""
@@ -131,7 +140,13 @@ class RunContext(Generic[C]):
         torch.manual_seed(self.config.seed)
         return build_recognizer(recognizer_config(self.config, class_names)).to(self.device)
 
+    def closing(self, env: E) -> E:
+        """Close an environment, and so the processes that load its clips, with this context."""
+        self._to_close.callback(env.close)
+        return env
+
     def close(self) -> None:
-        """Write out pending events."""
+        """Close what was opened, write out pending events."""
+        self._to_close.close()
         if "_writer" in self.__dict__:
             self._writer.close()

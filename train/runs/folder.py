@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ STAGES = ("stage0", "stage1", "stage2", "stage3")
 STATE_FILE = "training_state.pt"
 FINISHED_FILE = "finished.json"
 VALIDATION_FILE = "validation.json"  # what the validation split said after some of the epochs
-OUTPUTS = Path("outputs")
+OUTPUTS, SWEEPS = Path("outputs"), Path("multirun")
 _RECORDS = (CONFIG_FILE, LOCK_FILE, "tensorboard")
 
 
@@ -127,8 +128,25 @@ def _is_record(path: Path) -> bool:
     return path.name in _RECORDS or path.suffix == ".log"
 
 
-def shared_stamp() -> str:
-    """`DATE/TIME` for the default run folder, the same in all processes of a `torchrun`.
+def new_folder(root: Path) -> Path:
+    """Make the default folder of a command that begins now, `ROOT/DATE/TIME`.
+
+    Of commands that begin in the same second each has its own: the next are `TIME-2`, `TIME-3`, ...
+    """
+    stamp = root / time.strftime("%Y-%m-%d/%H-%M-%S")
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = stamp if number == 1 else stamp.with_name(f"{stamp.name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            continue
+        return folder
+    raise AssertionError
+
+
+def shared_new_folder(root: Path) -> Path:
+    """`new_folder`, the same in all processes of a `torchrun`.
 
     Raises:
         ConfigError: the processes cannot agree on one.
@@ -139,11 +157,11 @@ def shared_stamp() -> str:
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = TCPStore(address, port, is_master=False, timeout=timedelta(seconds=60))
-    key = f"adafocus/stamp/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    key = f"adafocus/folder/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
     if os.environ["RANK"] == "0":
-        store.set(key, time.strftime("%Y-%m-%d/%H-%M-%S"))
-    stamp: bytes = store.get(key)
-    return stamp.decode()
+        store.set(key, str(new_folder(root)))
+    folder: bytes = store.get(key)
+    return Path(folder.decode())
 
 
 def _unfinished(root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from adafocus_env.files import naming
+from adafocus_env.folders import held, make_folder
 from train.config.keys import ConfigError
 
 LOCK_FILE = ".in-use"
@@ -33,9 +34,10 @@ def in_use(folder: Path, command: str, key: str) -> Iterator[None]:
 
     Raises:
         ConfigError: another process writes there; the message says which.
+        FolderRemovedError: the folder was removed while the block ran.
     """
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / LOCK_FILE
     with _locked(path, key) as file:
         file.truncate(0)
@@ -44,9 +46,11 @@ def in_use(folder: Path, command: str, key: str) -> Iterator[None]:
             file.write(f"process {os.getpid()} of {socket.gethostname()}, {command}, since {now}\n")
             file.flush()
         try:
-            yield
+            with held(folder):
+                yield
         finally:
-            path.unlink(missing_ok=True)
+            if _is_at(path, file):  # not another's, where the folder was removed
+                path.unlink(missing_ok=True)
             if is_new and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()
 

@@ -23,7 +23,7 @@ from adafocus_env.files import (
     seal,
     write_json,
 )
-from adafocus_env.networks.weights import load_plain
+from adafocus_env.networks.weights import load_plain, refuse_not_finite
 from adafocus_env.schema import Natural, checked
 from train.runs.folder import FINISHED_FILE, STATE_FILE
 from train.runs.processes import Processes
@@ -80,7 +80,7 @@ def load_state(
         schema: a `TypedDict` of what the stage has saved.
 
     Raises:
-        CheckpointError: the file is of another stage, or damaged.
+        CheckpointError: the file is of another stage, or damaged, or a number in it is not finite.
     """
     path = folder / STATE_FILE
     if processes.is_main:
@@ -99,12 +99,25 @@ def load_state(
         ) from error
     for form in (_State, schema):
         checked(state, form, path, _CURE)
+    refuse_not_finite(dict(_tensors(state)), path, cure=_CURE)
     saved_command, count = state["command"], state["processes"]
     if saved_command != command:
         raise CheckpointError(f"{path} belongs to {saved_command}, not to {command}")
     if count != processes.count:
         log.info("begun with %d processes, going on with %d", count, processes.count)
     return state
+
+
+def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """All that are in a nested state, each with the way to it."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from _tensors(item, f"{name}.{number}")
 
 
 @contextmanager

@@ -73,18 +73,22 @@ def run_stage2(
         for split, videos in (("train", train_videos), ("val", val_videos)):
             rules[split]["judges"] = load_judges(config.cross_fit, videos, config, place)
     rows = processes.share_of(batch_size)
-    env = _make_env(
-        recognizer, train_videos, config, rows, observation=config.observation, **rules["train"]
+    env = context.closing(
+        _make_env(
+            recognizer, train_videos, config, rows, observation=config.observation, **rules["train"]
+        )
     )
     val_rows = min(rows, -(-len(val_videos) // processes.count))
-    val_env = _make_env(
-        recognizer,
-        val_videos,
-        config,
-        val_rows,
-        observation="map",
-        autoreset_mode="disabled",
-        **rules["val"],
+    val_env = context.closing(
+        _make_env(
+            recognizer,
+            val_videos,
+            config,
+            val_rows,
+            observation="map",
+            autoreset_mode="disabled",
+            **rules["val"],
+        )
     )
     prepared = prepare_algorithm(config, context, env)
     model = prepared.model

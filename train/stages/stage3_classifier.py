@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from adafocus_env.envs import PatchGrid
+from adafocus_env.folders import make_folder
 from adafocus_env.networks import AnyRecognizer
 from train.checkpoints.load import ZIP_FILE, find_part, load_configured
 from train.config.commands import Stage3Config
@@ -63,4 +64,5 @@ def _write_results(
         source = find_part(policy, "policy", "adafocus stage2")
         target = context.folder / "policy"
         if source.resolve() != target.resolve():
+            make_folder(target)
             shutil.copytree(source, target, dirs_exist_ok=True)

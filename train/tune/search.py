@@ -17,6 +17,7 @@ from rich.table import Table
 
 from adafocus_env.data import Videos
 from adafocus_env.files import write_json
+from adafocus_env.folders import make_folder
 from train.config.builders import check_algorithm
 from train.config.commands import Stage2Config, TuneConfig
 from train.config.compose import Composed
@@ -284,5 +285,5 @@ def _claim(folder: Path, config: TuneConfig) -> None:
                 f"{folder} holds another search ({'; '.join(different)}); give the same settings "
                 "to go on, or another output_dir"
             )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_config(config, folder)

@@ -22,6 +22,7 @@ from adafocus_env.data.media.frame_folders import IMAGE_TEMPLATE
 from adafocus_env.data.media.stall import DECODE_TIMEOUT, watched
 from adafocus_env.data.media.video_files import find_videos
 from adafocus_env.files import differences, naming, read_json, write_json
+from adafocus_env.folders import make_folder
 
 RECORD_FILE = "extracted.json"
 _UNFINISHED = ".extracting-"
@@ -186,7 +187,7 @@ def extract_video(job: ExtractJob) -> Extracted:
         OSError: the frames cannot be written.
     """
     part = job.folder.with_name(f"{_UNFINISHED}{secrets.token_hex(8)}")
-    part.mkdir(parents=True)
+    make_folder(part)
     try:
         written = watched(job.video, job.decode_timeout, lambda: _write_frames(job, part))
         record = {**job.settings.record(), "num_frames": written.num_frames}

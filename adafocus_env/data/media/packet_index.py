@@ -21,6 +21,7 @@ from adafocus_env.data.media.coded_pictures import parser_of
 from adafocus_env.data.media.open_video import open_video
 from adafocus_env.data.media.stall import beat
 from adafocus_env.files import atomic_path
+from adafocus_env.folders import make_folder
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -167,7 +168,7 @@ def index_of(
 
 
 def _save(path: Path, index: PacketIndex) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path) as part, part.open("wb") as file:
         np.savez(
             file,

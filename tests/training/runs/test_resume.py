@@ -113,6 +113,10 @@ def _with(**entries):
     return lambda state: state.update(entries)
 
 
+def _with_nan(name):
+    return lambda state: next(iter(state[name][0].values())).fill_(torch.nan)
+
+
 @pytest.mark.parametrize(
     ("stage", "changes"),
     [
@@ -129,6 +133,7 @@ def _with(**entries):
                 "does not fit this run": _with(best_weights=[], best={"top1": 1.0}),
                 r"does not fit this run .KeyError": _with(optimizer={}),
                 r"does not fit this run .IndexError": _with(random=[]),
+                r"numbers in weights\.\S+ are not finite": _with_nan("weights"),
             },
         ),
         (

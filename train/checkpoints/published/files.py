@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from adafocus_env.files import atomic_path
+from adafocus_env.folders import make_folder
 from adafocus_env.networks import CheckpointError
 from adafocus_env.networks.weights import refuse_not_finite
 from train.checkpoints.published.torch_file import read_torch_file
@@ -199,7 +200,7 @@ def write_published(
         "best_acc": torch.tensor(best_acc),
         "optimizer": None,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_path(path) as unfinished:
         torch.save(entries, unfinished)
 

@@ -22,6 +22,7 @@ from train.data_tools.make_lists.lists import (
     write_report,
 )
 from train.data_tools.make_lists.splitting import split_clips
+from train.runs.lock import in_use
 from train.runs.progress import ProgressDisplay
 
 _SHOWN = 10
@@ -55,15 +56,15 @@ def run_make_lists(config: MakeListsConfig, display: ProgressDisplay) -> None:
         )
     if classes.note:
         display.say(classes.note)
-    target.mkdir(parents=True, exist_ok=True)
-    _link(target / names.video_dir, source)
-    listed = _counted(config, found, labels, left_out, display)
-    _check_left(listed, labels, classes, left_out)
-    listed = split_clips(config, listed, classes, index, display)
-    grouped = config.group is not None or any(clip.group for _, clip in found)
-    write_lists(target, names, listed, classes, grouped=grouped)
-    write_report(config, target, listed, classes, left_out)
-    show_lists(config, target, listed, classes, display)
+    with in_use(target, "adafocus make-lists", "target"):
+        _link(target / names.video_dir, source)
+        listed = _counted(config, found, labels, left_out, display)
+        _check_left(listed, labels, classes, left_out)
+        listed = split_clips(config, listed, classes, index, display)
+        grouped = config.group is not None or any(clip.group for _, clip in found)
+        write_lists(target, names, listed, classes, grouped=grouped)
+        write_report(config, target, listed, classes, left_out)
+        show_lists(config, target, listed, classes, display)
     for one in left_out[:_SHOWN]:
         display.say(f"left out: {one.reason}")
     if left_out and not config.skip_bad:

@@ -21,6 +21,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from adafocus_env.data import VideoError, Videos
 from adafocus_env.envs import PatchGrid
+from adafocus_env.folders import make_folder
 from agents.evaluation import Evaluation
 from train.evaluation.diagnostics import entropy_bits, nearest_positions
 from train.evaluation.report.video import FRAMES_PER_SECOND, gif_bytes, halved, side_by_side
@@ -83,7 +84,7 @@ def make_logger(folder: Path | None, *, continuing: bool) -> Logger:
     """
     if folder is None:
         return Logger(folder=None, output_formats=[])
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     earlier = len(list(folder.glob("progress*.csv"))) if continuing else 0
     suffix = f"_{earlier + 1}" if earlier else ""
     outputs = [TensorBoardWithGifs(str(folder)), make_output_format("csv", str(folder), suffix)]
