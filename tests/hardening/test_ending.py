@@ -82,3 +82,21 @@ def test_processes_that_load_clips_end_with_the_command(ended, shop, tmp_path, n
         command=command,
         advice=advice,
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_sweeps_processes_end_with_it_and_it_makes_what_is_missing(ended, shop, tmp_path, number):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="pip install '.[sweep]'")
+    one = shop.stage("stage1", tmp_path / "sweep", epochs=3)[1:]
+    given = [*one, "-m", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    jobs = tmp_path / "sweep"
+    ended(
+        number,
+        lambda run: any(jobs.glob("*/training_state.pt")),
+        *given,
+        command="stage1",
+        advice="the same command with output_dir=",
+    )
+    run = Run(["stage1", *given], tmp_path, small=True)
+    assert run.ended() == 0, run.err
+    assert len(list(jobs.glob("*/finished.json"))) == 2

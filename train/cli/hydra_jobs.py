@@ -6,8 +6,10 @@ processes, so this asks the class behind it, which returns the jobs.
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from adafocus_env.worker_process import follow_parent
 from train.config.compose import in_one_line, prepare_hydra
 from train.config.keys import ConfigError
 from train.config.yaml_files import configs_path
@@ -72,11 +75,12 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
             raise ConfigError(f"--config-dir={flags.config_dir} is no folder")
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
     hydra = Hydra.create_main_hydra2("adafocus", search_path)
+    job = partial(_run_job, task, os.getpid())
     try:
         if flags.multirun:
-            done = hydra.multirun("config", task, [*overrides, _SWEEP])
+            done = hydra.multirun("config", job, [*overrides, _SWEEP])
         else:
-            done = hydra.run("config", task, [*overrides, "hydra.mode=RUN"])
+            done = hydra.run("config", job, [*overrides, "hydra.mode=RUN"])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(in_one_line(error)) from error
     except SystemExit:  # of a job after which no other may begin
@@ -84,6 +88,16 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
     finally:
         GlobalHydra.instance().clear()
     return max(_codes(done), default=0)
+
+
+def _run_job(task: Task, started_by: int, cfg: DictConfig) -> int:
+    """A job, perhaps in a worker of a launcher, which then does not outlive the command."""
+    if os.getppid() == started_by:
+        _follow_once()
+    return task(cfg)
+
+
+_follow_once = cache(follow_parent)
 
 
 def _codes(done: Any) -> Iterable[int]:
