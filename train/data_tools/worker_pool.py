@@ -154,9 +154,7 @@ def _listen(ear: Connection, hear: Callable[[Any], None]) -> None:
             hear(message)
 
 
-def _begin(
-    folders: Mapping[Path, tuple[int, int]], mouth: tuple[Connection, Lock] | None
-) -> None:
+def _begin(folders: Mapping[Path, tuple[int, int]], mouth: tuple[Connection, Lock] | None) -> None:
     """One thread a process, no messages of the decoder, and no life after the parent's death."""
     global _mouth
     _mouth = mouth
