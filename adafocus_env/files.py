@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -17,6 +18,7 @@ from pydantic_core import from_json
 from adafocus_env.folders import make_folder, refuse_removed
 
 _LARGEST_JSON = 64 * 2**20  # bytes; a bank of a million videos describes itself in a tenth
+_READ_TWICE = 2**22  # bytes; for two entries of one name
 _PROBE = 2**20  # bytes; a full disk may have room for a few
 _LONGEST_LINE = 200  # letters
 _HASH_BLOCK = 2**24
@@ -127,12 +129,39 @@ def read_json(path: Path, cure: str = "use an undamaged copy") -> dict[str, Any]
     content = read_limited(path, _LARGEST_JSON, cure)
     try:
         value = from_json(content)
+        if len(content) <= _READ_TWICE:
+            json.loads(content, object_pairs_hook=_once)
     except ValueError as error:
         says = "it is empty" if not content.strip() else error
         raise CheckpointError(f"{path} cannot be read as JSON ({says}); {cure}") from error
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} holds no JSON object; {cure}")
     return value
+
+
+def _once(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose entries other readers would take the last of.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    value = dict(entries)
+    if len(value) < len(entries):
+        names = [name for name, _ in entries]
+        twice = next(name for name in value if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands in it twice")
+    return value
+
+
+def regular(path: Path) -> Path:
+    """The path, unless there is a pipe or a device: reading it would wait, or never end.
+
+    Raises:
+        OSError: there is.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(errno.EINVAL, "a pipe or device, where a file should be", str(path))
+    return path
 
 
 def read_limited(path: Path, limit: int, cure: str) -> bytes:
@@ -142,7 +171,7 @@ def read_limited(path: Path, limit: int, cure: str) -> bytes:
         OSError: the file cannot be read.
         CheckpointError: it is larger than `limit` bytes.
     """
-    size = path.stat().st_size
+    size = regular(path).stat().st_size
     if size > limit:
         raise CheckpointError(
             f"{path} has {size} bytes, and no such file has more than {limit}; {cure}"

@@ -22,7 +22,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.files import CheckpointError, atomic_path, read_json, sha256_of, write_json
+from adafocus_env.files import (
+    CheckpointError,
+    atomic_path,
+    read_json,
+    regular,
+    sha256_of,
+    write_json,
+)
 from adafocus_env.networks.loading import AnyRecognizer
 from adafocus_env.schema import (
     Natural,
@@ -165,7 +172,7 @@ def open_shard(path: Path, layout: BankLayout, shard: int) -> dict[str, Tensor]:
     expected = {name: (videos * layout.views, *s) for name, s in layout.clip_shapes.items()}
     expected["labels"] = (videos,)
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(regular(path), framework="pt") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read ({error}); {_rebuild(path)}") from error

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from adafocus_env.files import CheckpointError
+from adafocus_env.files import CheckpointError, regular
 from adafocus_env.networks.weight_report import compare_weights
 
 _CURE = "use an undamaged copy"
@@ -67,6 +67,7 @@ def read_weights(path: Path, expected: Mapping[str, Tensor] | None = None) -> di
         OSError: the file cannot be read.
         CheckpointError: it is damaged, has other weights, or some that are not finite.
     """
+    regular(path)
     try:
         if expected is not None:
             _refuse_others(path, expected)

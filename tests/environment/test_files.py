@@ -63,12 +63,21 @@ def test_a_missing_folder_is_an_error(tmp_path):
         part.write_text("whole")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"a": {"b": 1, "b": 2}}'])
 def test_json_that_is_no_object_is_refused_with_the_file(tmp_path, content):
     file = tmp_path / "settings.json"
     file.write_text(content)
     with pytest.raises(ValueError, match=r"settings\.json"):
         read_json(file)
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(OSError, match="a pipe or device, where a file should be"):
+            read_json(path)
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "missing")
 
 
 def test_json_comes_back_as_it_was_and_makes_its_folder(tmp_path):

@@ -27,7 +27,7 @@ from train.config.compose import Composed, read_config, read_parts
 from train.config.learning import AlgorithmSection
 from train.runs.folder import STAGES, STATE_FILE
 from train.runs.lock import in_use
-from train.runs.sweep import is_done
+from train.runs.sweep import how_to_go_on, is_done
 
 if TYPE_CHECKING:
     from hydra.conf import HydraConf
@@ -90,7 +90,7 @@ def run_job(cfg: DictConfig) -> int:
 def _how_to_go_on(name: str, folder: Path, sweep: str | None) -> str:
     """After an end by a signal, or by a full disk; `sweep` is the folder of one."""
     if sweep is not None:
-        return f"the same command with output_dir={sweep} makes what is missing"
+        return how_to_go_on(sweep)
     if name in STAGES and (folder / STATE_FILE).is_file():
         return f"the same command with output_dir={folder} resume=auto goes on"
     if name in STAGES:

@@ -72,9 +72,10 @@ def _run(name: str, arguments: list[str], *, processes: bool) -> int:
     from train.cli.errors import one_line
     from train.cli.hydra_jobs import parse_flags, run_jobs, shows_only
     from train.cli.job import run_job
-    from train.cli.overrides import read_overrides
+    from train.cli.overrides import read_overrides, value_of
     from train.cli.run_place import placed
     from train.config.keys import ConfigError
+    from train.runs.sweep import how_to_go_on
 
     flags = parse_flags(arguments)
     sweep, own_files = bool(flags.multirun), flags.config_dir is None
@@ -83,6 +84,9 @@ def _run(name: str, arguments: list[str], *, processes: bool) -> int:
         if shows_only(flags):
             return run_jobs(run_job, flags, [f"command={name}", *overrides])
         with placed(name, overrides, sweep=sweep, processes=processes, own_files=own_files) as line:
+            folder = value_of("hydra.sweep.dir", line) if sweep else None
+            if folder is not None:  # a job may run elsewhere, and say it there
+                ending.now_runs(name, lambda: how_to_go_on(folder))
             return run_jobs(run_job, flags, [f"command={name}", *line])
     except ConfigError as error:
         print(f"adafocus {name}: {error}", file=sys.stderr)

@@ -189,9 +189,9 @@ def _quoted(text: str) -> str:
 
 
 def _check_readable(override: str) -> None:
-    """Refuse what Hydra cannot read; the message shows how to quote it."""
+    """Refuse what Hydra cannot read; the message shows how to quote it. No value is empty."""
     try:
-        OverridesParser.create().parse_override(override)
+        value = OverridesParser.create().parse_override(override).value()
     except ValueError as error:  # a number of thousands of digits
         raise ConfigError(f"{reprlib.repr(override)} cannot be read: {error}") from error
     except HydraException as error:
@@ -202,6 +202,8 @@ def _check_readable(override: str) -> None:
             f"{override} cannot be read: a text with [ ] {{ }} ( ) = , or a quote in it must be "
             f"quoted, and once more for the shell: {shown}"
         ) from error
+    if value == "" and not override.startswith("hydra"):
+        raise ConfigError(f"{override} has no value; leave it out, or give one")
 
 
 def _with_quoted_items(value: str) -> str:

@@ -11,6 +11,7 @@ from adafocus_env.data import DataFiles, VideoError
 from adafocus_env.data.lists.list_files import ListContents, VideoRecord
 from adafocus_env.data.media.frame_folders import FrameFolderReader
 from adafocus_env.data.media.video_files import VideoFileReader
+from adafocus_env.files import regular
 
 _Place = tuple[str, VideoRecord]
 
@@ -75,7 +76,7 @@ def _sizes(paths: Iterable[Path]) -> tuple[int, ...]:
 def _digest(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 

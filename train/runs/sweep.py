@@ -27,6 +27,11 @@ def in_sweep_folder(overrides: Sequence[str]) -> list[str]:
     ]
 
 
+def how_to_go_on(folder: str) -> str:
+    """What to do when a sweep, whose jobs' folders are in this one, has not come to its end."""
+    return f"the same command with output_dir={folder} makes what is missing"
+
+
 def job_folder(number: int, *, _root_: DictConfig) -> str:
     """The name of a job's folder, for `hydra.sweep.subdir`.
 

@@ -17,7 +17,7 @@ from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
 from adafocus_env.data.media.display import Frame
 from adafocus_env.data.media.nearest import nearest
 from adafocus_env.data.media.open_video import stays_inside
-from adafocus_env.files import first_line
+from adafocus_env.files import first_line, regular
 
 IMAGE_TEMPLATE = "image_{:05d}.jpg"  # of every published data set; the first frame is 1
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -122,7 +122,7 @@ def read_image(path: Path) -> Frame:
         VideoError: it cannot be read, is empty, broken off, or no image.
     """
     try:
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -1,6 +1,7 @@
 """Frames of videos that were extracted before."""
 
 import io
+import os
 
 import cv2
 import numpy as np
@@ -118,6 +119,12 @@ def test_a_damaged_image_is_named_and_never_replaced(folder):
         image.write_bytes(damaged)
         with pytest.raises(VideoError, match=rf"image_00003\.jpg: {message}.*; extract"):
             list(FrameFolderReader(folder).read(folder, [0, 2]))
+
+
+def test_a_pipe_where_an_image_should_be_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "00001.jpg")
+    with pytest.raises(VideoError, match="a pipe or device"):
+        read_image(tmp_path / "00001.jpg")
 
 
 def test_images_are_read_as_they_are_stored_and_grey_ones_with_three_equal_channels(tmp_path):

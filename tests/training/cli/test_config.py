@@ -421,6 +421,12 @@ def test_a_value_out_of_range_is_named_with_what_is_possible(make_config, overri
         make_config([*ALL_KEYS[override.split("=")[0]]][-1], override)
 
 
+@pytest.mark.parametrize("override", ["output_dir=", "resume=''", "algo.name="])
+def test_a_value_is_not_empty(override):
+    with pytest.raises(ConfigError, match="has no value; leave it out, or give one"):
+        read_overrides("stage2", [override], sweep=False)
+
+
 def test_every_number_is_finite_and_has_a_lowest_and_a_highest_value():
     numbers = [
         (command, one)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adafocus_env.files import regular
 from train.config.keys import ConfigError
 from train.data_tools.make_lists.clips import Annotated
 
@@ -153,7 +154,7 @@ def _names_of_folders(clips: Sequence[Annotated], numbers: Sequence[int]) -> lis
 def _read_class_file(path: Path) -> list[tuple[int, str]]:
     """(number, name); numbers are those of the file, or those of its lines from 0."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = regular(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a UTF-8 text file ({error}); save it as UTF-8") from error
     if text.lstrip()[:1] in ("{", "["):
