@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from adafocus_env import limits
 from adafocus_env.data.media.nearest import nearest
 
 log = logging.getLogger(__name__)
+
+_INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 
 
 class ListFileError(ValueError):
@@ -213,7 +216,7 @@ def _wrong_labels(records: Sequence[VideoRecord], num_classes: int) -> dict[int,
 def _parse_record(line: str, number: int, root: Path, list_format: ListFormat) -> VideoRecord:
     name, frames, *labels = _columns(line, list_format)
     try:
-        num_frames, label_indices = int(frames), [int(label) for label in labels]
+        num_frames, *label_indices = map(_integer, (frames, *labels))
     except ValueError:
         given = " and ".join(reprlib.repr(column) for column in (frames, *labels))
         raise ValueError(
@@ -232,6 +235,13 @@ def _parse_record(line: str, number: int, root: Path, list_format: ListFormat) -
     return VideoRecord(
         path_inside(root, name), num_frames, tuple(sorted(set(label_indices))), number
     )
+
+
+def _integer(text: str) -> int:
+    """Python's own reading takes `1_0`, and digits of other scripts, too."""
+    if _INTEGER.fullmatch(text) is None:
+        raise ValueError(text)
+    return int(text)
 
 
 def _columns(line: str, list_format: ListFormat) -> list[str]:

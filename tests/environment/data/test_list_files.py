@@ -60,6 +60,8 @@ def test_a_bad_line_is_named_with_its_cure(list_file):
         ("a.mp4 12 1", "expected 'path,frames,label'"),
         ("a.mp4,twelve,1", "must be integers, got 'twelve' and '1'; expected 'path,frames,label'"),
         ("a.mp4,12,1.0", "must be integers, got '12' and '1.0'"),
+        ("a.mp4,1_2,1", "must be integers, got '1_2' and '1'"),
+        ("a.mp4,12,\u0661", "must be integers, got '12' and '\u0661'"),
         ("a.mp4,12,", "must be integers, got '12' and ''"),
         ("a.mp4,0,1", "at least one frame, got 0"),
         ("a.mp4,12,3", r"label 3 is not in 0\.\.2; is this the right class file\?"),

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -320,9 +321,27 @@ def _own_list(tmp_path):
     (tmp_path / "target" / "val.txt").write_text("mine")
 
 
+def _annotated(text):
+    return lambda tmp_path: (tmp_path / "given").write_text(text)
+
+
+def _pipe(tmp_path):
+    os.mkfifo(tmp_path / "given")
+
+
 @pytest.mark.parametrize(
     ("change", "overrides", "message"),
     [
+        (_annotated("[" * 10**5), ["annotations=given"], "given cannot be read as JSON"),
+        (_annotated("path,label\n" + "a" * 2**18), ["annotations=given"], "as a table: field la"),
+        (
+            _annotated("path,label,time_start,time_end\na,b,1,inf"),
+            ["annotations=given"],
+            "given:2: the times '1' and 'inf'",
+        ),
+        (_annotated('{"database": [1]}'), ["annotations=given"], "a JSON file of no known form"),
+        (_annotated("[" * 10**5), ["class_file=given"], "expected a JSON list of names"),
+        (_pipe, ["class_file=given"], "given: a pipe or device, where a file should be"),
         (_empty_folder, [], "c: a class folder without a video; bring its videos or remove it"),
         (_only_one, [], "one class only, 'a'; there is nothing to tell apart"),
         (_outside, [], "0.mp4 lies in no class folder"),

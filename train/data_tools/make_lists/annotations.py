@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import from_json
 
 from train.config.keys import ConfigError
 from train.data_tools.make_lists.clips import Annotated, VideoIndex, split_named
@@ -56,9 +57,12 @@ def read_annotations(
         return _json(path, text)
     if _HMDB51.fullmatch(path.stem):
         return _hmdb51(path, text)
-    table = _table(text, columns, separator)
-    if table is not None:
-        return _csv(path, text, *table)
+    try:
+        table = _table(text, columns, separator)
+        if table is not None:
+            return _csv(path, text, *table)
+    except csv.Error as error:
+        raise ConfigError(f"{path} cannot be read as a table: {error}") from error
     if columns:
         raise ConfigError(
             f"{path}: columns={dict(columns)} are not all in its first line, {_first_line(text)!r}"
@@ -103,7 +107,7 @@ def _text(path: Path) -> str:
 
 def _json(path: Path, text: str) -> list[Annotated]:
     try:
-        content = json.loads(text)
+        content = from_json(text)
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read as JSON: {error}") from error
     try:
@@ -158,6 +162,8 @@ def _table(
 ) -> tuple[dict[str, str], str] | None:
     """The columns of a CSV by what they hold, and its separator; None without a known header."""
     header = _first_line(text)
+    if separator is not None and len(separator) > 1:  # of lines of another kind
+        return None
     for delimiter in [separator] if separator else [*_DELIMITERS, " "]:
         cells = [cell.strip() for cell in next(csv.reader([header], delimiter=delimiter))]
         lower = {cell.lower(): cell for cell in cells}
@@ -202,7 +208,7 @@ def _with_times(cells: Mapping[str, str], place: str) -> tuple[str, ...]:
     """How downloaders of Kinetics call a clip: the video's id and its seconds."""
     try:
         start, end = round(float(cells["start"])), round(float(cells["end"]))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ConfigError(f"{place}: the times {cells['start']!r} and {cells['end']!r}") from None
     name = cells["path"]
     return (f"{name}_{start:06d}_{end:06d}", f"{name}_{start}_{end}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic_core import from_json
 
 from adafocus_env.files import regular
 from train.config.keys import ConfigError
@@ -161,7 +161,8 @@ def _read_class_file(path: Path) -> list[tuple[int, str]]:
         found = _of_json(path, text)
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
-        if lines and [cell.strip().lower() for cell in next(csv.reader(lines[:1]))] in _HEADERS:
+        first = re.split("[,;\t]", lines[0]) if lines else ()
+        if [cell.strip(' "').lower() for cell in first] in _HEADERS:
             lines = lines[1:]
         found = _numbered(lines) or list(enumerate(lines))
     if not found:
@@ -186,7 +187,7 @@ def _numbered(lines: Sequence[str]) -> list[tuple[int, str]]:
 def _of_json(path: Path, text: str) -> list[tuple[int, str]]:
     """Something-Something's `{"name": "0"}`, `{"0": "name"}`, or a list of names."""
     try:
-        content = json.loads(text)
+        content = from_json(text)
         if isinstance(content, list):
             return list(enumerate(map(str, content)))
         pairs = [(str(a), str(b)) for a, b in content.items()]

@@ -129,7 +129,9 @@ def _is_unchanged(job: CountJob, before: Counted) -> bool:
 def _read_kept(path: Path) -> dict[tuple[str, float | None], Counted]:
     """By path and frame rate; lines that a kill tore apart are counted anew."""
     known = {}
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
+    lines = (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ()
+    )
     for line in lines:
         try:
             name, size, mtime_ns, frame_rate, frames = json.loads(line)
