@@ -89,7 +89,7 @@ def _run(name: str, arguments: list[str], *, processes: bool) -> int:
                 ending.now_runs(name, lambda: how_to_go_on(folder))
             return run_jobs(run_job, flags, [f"command={name}", *line])
     except ConfigError as error:
-        print(f"adafocus {name}: {error}", file=sys.stderr)
+        print(f"adafocus {name}: {one_line(error)}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         raise
