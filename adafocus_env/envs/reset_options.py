@@ -42,12 +42,14 @@ def read_reset_options(
 
     Raises:
         ValueError: an unknown option, or one of another type, range or shape.
-        TypeError: `reset_mask` is no boolean array.
+        TypeError: `reset_mask` is no boolean array, or the options are no mapping.
     """
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"options={options!r} must be a mapping such as {{'video_index': 3}}")
     given = dict(options or {})
     known = ["video_index", "episode_seed"]
     known += ["skip_cost"] * can_skip + ["reset_mask"] * (num_rows is not None)
-    unknown = sorted(given.keys() - set(known))
+    unknown = sorted(map(str, given.keys() - set(known)))
     if unknown:
         raise ValueError(f"unknown reset options {unknown}; known are {', '.join(known)}")
     return ResetOptions(

@@ -122,8 +122,13 @@ def compose_command(command: str, overrides: Sequence[str] = ()) -> Composed:
 
 
 def in_one_line(error: Exception) -> str:
-    """What Hydra says; where it breaks off what comes from OmegaConf, that is in what follows."""
-    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    """What Hydra says; where it breaks off what comes from OmegaConf, that is in what follows.
+
+    Where it says nothing of the cause, that is added.
+    """
+    says = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    cause = "" if error.__cause__ is None else str(error.__cause__).partition("\n")[0]
+    return says if cause in says else f"{says}: {cause}"
 
 
 def read_config(cfg: DictConfig) -> Any:

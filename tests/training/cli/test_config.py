@@ -427,6 +427,14 @@ def test_a_value_is_not_empty(override):
         read_overrides("stage2", [override], sweep=False)
 
 
+def test_what_cannot_be_merged_says_why():
+    given = read_overrides(
+        "stage2", ["algo=ppo", "algo.policy_kwargs.net_arch={pi: [8]}"], sweep=False
+    )
+    with pytest.raises(ConfigError, match="Cannot merge DictConfig with ListConfig"):
+        compose_command("stage2", given)
+
+
 def test_every_number_is_finite_and_has_a_lowest_and_a_highest_value():
     numbers = [
         (command, one)
