@@ -100,3 +100,10 @@ def test_a_sweeps_processes_end_with_it_and_it_makes_what_is_missing(ended, shop
     run = Run(["stage1", *given], tmp_path, small=True)
     assert run.ended() == 0, run.err
     assert len(list(jobs.glob("*/finished.json"))) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_parts_of_a_demo_that_run_side_by_side_end_with_it(ended, tmp_path, number):
+    began = tmp_path / "outputs" / "demo" / "stage0_focuser" / "config.yaml"
+    given = ["device=cpu", "num_frames=2", "batch_size=8", "epochs=1000"]
+    ended(number, lambda run: began.is_file(), *given, command="demo")
