@@ -50,9 +50,9 @@ def run_extract_frames(config: ExtractFramesConfig, display: ProgressDisplay) ->
         remove_unfinished(jobs)
         pending = [job for job in jobs if there[job] is None]
         results = {job: Extracted(count) for job, count in there.items() if count is not None}
-        display.console.print(f"videos: {len(jobs)}, extracted already: {len(results)}")
+        display.say(f"videos: {len(jobs)}, extracted already: {len(results)}")
         if plan.left_out:
-            display.console.print(_left_out(plan.left_out, source))
+            display.say(_left_out(plan.left_out, source))
         results |= run_all(
             extract_video,
             pending,
@@ -119,12 +119,10 @@ def _report(
     failed += [{"video": str(path), "reason": f"{path}: {leaves}"} for path in plan.outside]
     others = [str(path.relative_to(source)) for path in plan.left_out]
     write_json(folder / REPORT_FILE, {"frames": frames, "failed": failed, "left_out": others})
-    display.console.print(
-        f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}"
-    )
+    display.say(f"videos whose frames are there: {len(frames)}; see {folder / REPORT_FILE}")
     stretched = [job.video for job, result in ordered if result.pixel_aspect != 1]
     if stretched:
-        display.console.print(
+        display.say(
             f"pixels are not square in {len(stretched)} videos, the first of them {stretched[0]}: "
             "their frames stay as they are stored, as training reads them from video files"
         )

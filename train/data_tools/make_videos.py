@@ -31,7 +31,7 @@ def run_make_videos(config: MakeVideosConfig, display: ProgressDisplay) -> None:
     """Write them where `data_dir=` says."""
     folder = _DEFAULT_FOLDER if config.data_dir is None else Path(config.data_dir)
     make_videos(folder, display, workers=config.num_workers)
-    display.console.print(f"videos, lists and class file are in {folder}")
+    display.say(f"videos, lists and class file are in {folder}")
 
 
 def make_videos(data_dir: Path, display: ProgressDisplay, *, workers: int) -> None:

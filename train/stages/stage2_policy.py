@@ -94,7 +94,7 @@ def run_stage2(
     model = prepared.model
     if config.policy is not None and isinstance(env, PatchLocalizationVectorEnv):
         _start_from(model, config, recognizer, env)
-    display.console.print(f"{config.algo.name}: {prepared.buffer or 'a buffer of unknown size'}")
+    display.say(f"{config.algo.name}: {prepared.buffer or 'a buffer of unknown size'}")
     why_not = why_not_continued(config.algo.name, model, env.num_decisions)
     refuse_to_continue(config, why_not)
     if why_not is not None:

@@ -59,7 +59,7 @@ def test_all_videos_are_extracted_and_counted(extract, tmp_path):
 
 
 def test_pixels_that_are_not_square_are_said(extract, source):
-    with av.open(str(source / "wide.mp4"), "w") as container:
+    with av.open(str(source / "wide[b].mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=8)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         stream.codec_context.sample_aspect_ratio = Fraction(16, 15)
@@ -67,7 +67,7 @@ def test_pixels_that_are_not_square_are_said(extract, source):
         container.mux(stream.encode())
     said = " ".join(extract("height=none").out.split())
     assert "pixels are not square in 1 videos, the first of them" in said
-    assert "wide.mp4: their frames stay as they are stored" in said
+    assert "wide[b].mp4: their frames stay as they are stored" in said
 
 
 def test_videos_that_fail_are_reported_and_the_others_done(extract, source, tmp_path):
