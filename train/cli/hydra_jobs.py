@@ -60,6 +60,7 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
 
     Raises:
         ConfigError: what Hydra cannot compose.
+        OSError: the log cannot be written.
     """
     version.setbase("1.3")
     prepare_hydra()
@@ -83,6 +84,10 @@ def run_jobs(task: Task, flags: Namespace, overrides: Sequence[str]) -> int:
             done = hydra.run("config", job, [*overrides, "hydra.mode=RUN"])
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(in_one_line(error)) from error
+    except ValueError as error:  # of logging, which names the handler and not the file
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
+        raise
     except SystemExit:  # of a job after which no other may begin
         return 1
     finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
+from adafocus_env.files import regular
 from train.config.keys import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def open_study(optuna: Any, folder: Path, pruner: Any) -> Study:
         ConfigError: the journal is damaged otherwise than at its end.
     """
     path = folder / JOURNAL
-    if path.is_file():
+    if regular(path).is_file():
         _mend(path)
     # Of a killed process: Optuna would wait for it for half a minute.
     path.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)

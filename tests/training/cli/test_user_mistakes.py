@@ -3,7 +3,9 @@
 What is checked further down has its own tests beside it; these show that it arrives as one line.
 """
 
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -99,3 +101,13 @@ def test_what_an_algorithm_refuses_is_told_as_what_it_is(refused, handed_on, arg
     said = refused("stage2", f"resume={handed_on['stage1']}", *arguments)
     assert message in said
     assert ("locations" in said) == ("locations=continuous" in arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [(Path.mkdir, "flops.log: Is a directory"), (os.mkfifo, "flops.log: a pipe or device, where")],
+)
+def test_a_log_that_cannot_be_written_is_one_line(refused, tmp_path, make, message):
+    (tmp_path / "run").mkdir()
+    make(tmp_path / "run" / "flops.log")
+    assert message in refused("flops")
