@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 SEED ?= 0
+TASKS ?=
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo search-recognizer test test-slow benchmark lint types format wheel clean
+.PHONY: help install demo search-recognizer test test-slow benchmark closed-loop lint types format wheel clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -48,6 +49,9 @@ test-slow: install ## run the others: killed runs, several processes, full-size 
 
 benchmark: install ## measure speed as ratios of two ways, into outputs/benchmark/speed.json
 	$(BIN)/python tests/benchmarks/run.py
+
+closed-loop: install ## compare closed and open loops, into outputs/closed_loop (TASKS=glyphs_search)
+	$(BIN)/python tests/benchmarks/closed_loop.py $(TASKS)
 
 lint: install ## check style and formatting
 	$(BIN)/ruff check .

@@ -74,10 +74,12 @@ def write_results(
     """
     config, evaluator = context.config, results.evaluator
     videos, entries = evaluator.videos, [item.entry for item in results.measured.values()]
-    sizes, same = evaluator.recognizer.config, results.rows(same_classifier=True)
+    sizes, rows = evaluator.recognizer.config, results.rows()
+    any_own = any(item.result.has_own for item in results.measured.values())
+    same = results.rows(same_classifier=True) if any_own else rows
     result = {
         "verdict": verdict(same),
-        "policies": results.rows(),
+        "policies": rows,
         "policies_same_classifier": same,
         **evaluator.about(),
         **about,

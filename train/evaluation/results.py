@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from adafocus_env.envs import ActiveVisionVectorEnv
 from agents.baselines.registry import BEST_FIXED
-from agents.evaluation import Evaluation
+from agents.evaluation import Evaluation, log_likelihoods
 from train.config.commands import BenchmarkConfig
 from train.evaluation.diagnostics import diagnostics
 from train.evaluation.early_exit import RULES, belief_curve, exit_curve, mean_curve
 from train.evaluation.evaluator import Evaluator
 from train.evaluation.flops import Costs
 from train.evaluation.judged_policy import LoadedPolicy, PolicyResult
-from train.evaluation.metrics import reward_summary
+from train.evaluation.metrics import reward_summary, top_k
 from train.evaluation.policies import PolicyEntry
 from train.evaluation.statistics import difference_to, each_draw, over_seeds
 from train.runs.context import RunContext
@@ -214,14 +216,22 @@ class Results:
                 here.logits,
                 here.focused(),
                 gmacs=item.costs.per_step(here.focused()),
-                metrics=self._exit_metrics,
+                metrics=partial(_quick_metrics, here.label),
             )
             for here in each_draw(result.own)
         ]
 
     def _exit_metrics(self, logits: npt.NDArray[Any]) -> dict[str, float]:
         found = self.evaluator.classification(logits)
-        return {name: float(found[name]) for name in ("top1", "map", "log_likelihood")}
+        return {name: float(found[name]) for name in ("top1", "map")}
+
+
+def _quick_metrics(
+    labels: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]
+) -> dict[str, float]:
+    """Those that do not take longer than playing: curves have many points."""
+    likely = float(log_likelihoods(logits, labels).mean())
+    return {"top1": top_k(logits, labels, 1), "log_likelihood": likely}
 
 
 def measure(

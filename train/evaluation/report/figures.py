@@ -96,7 +96,7 @@ def _accuracy_per_macs(policies: Sequence[Policy], metric: str) -> Figure:
         for policy in members:
             ways = {
                 "conditional exit": ("x", (policy["conditional_exit"] or {}).get("confidence")),
-                "until sure": ("+", policy["belief_exit"]),
+                "until sure": ("+", policy["belief_exit"] if metric == "top1" else None),
             }
             for way, (mark, exits) in ways.items():
                 if exits:

@@ -299,13 +299,12 @@ def _exit_table(result: Mapping[str, Any]) -> TextTable:
 
 
 def _belief_table(result: Mapping[str, Any]) -> TextTable:
-    metric = result["metric"]
     beliefs = (0.5, 0.7, 0.9, 0.99, 1.0)
     rows = [
         [
             policy["name"],
             *(
-                _at_cost(point, metric, "mean_frames", 2)
+                _at_cost(point, "top1", "mean_frames", 2)
                 for point in policy["belief_exit"]
                 if round(point["belief"], 3) in beliefs
             ),
@@ -314,7 +313,7 @@ def _belief_table(result: Mapping[str, Any]) -> TextTable:
         if policy["belief_exit"]
     ]
     note = (
-        f"{metric} @ looks a video, where each video ends when its largest belief reaches the "
+        "top-1 @ looks a video, where each video ends when its largest belief reaches the "
         "number above; benchmark.json has more of them. policies=[until:0.9:NAME] is such a policy."
     )
     head = ["policy", *(f"until {short(belief, 2)}" for belief in beliefs[:-1]), "to the end"]
