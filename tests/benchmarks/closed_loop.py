@@ -65,6 +65,7 @@ TASKS = {
         common=("experiment=glyphs_search",),
         ways={
             "closed": (),
+            "imitation": ("imitate=expert", "epochs=6"),
             "open": _OPEN,
             "no_patch": _NO_PATCH,
         },
