@@ -173,6 +173,11 @@ def _point(
 def mean_curve(curves: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
     """The mean over several checkpoints or draws, budget by budget."""
     return [
-        {name: np.mean([point[name] for point in points], axis=0).tolist() for name in points[0]}
+        {name: _mean([point[name] for point in points]) for name in points[0]}
         for points in zip(*curves, strict=True)
     ]
+
+
+def _mean(values: list[Any]) -> Any:
+    """Of numbers or lists of them; of equal ones it is that, to the last digit."""
+    return values[0] if values.count(values[0]) == len(values) else np.mean(values, axis=0).tolist()

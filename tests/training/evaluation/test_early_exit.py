@@ -116,6 +116,7 @@ def test_several_checkpoints_are_averaged_budget_by_budget():
     one = [{"budget": 0.5, "top1": 0.5, "exit_shares": [0.0, 1.0]}]
     other = [{"budget": 0.5, "top1": 1.0, "exit_shares": [0.5, 0.5]}]
     assert mean_curve([one, other]) == [{"budget": 0.5, "top1": 0.75, "exit_shares": [0.25, 0.75]}]
+    assert mean_curve([[{"belief": 0.3}]] * 3) == [{"belief": 0.3}]  # whose mean is 0.3 + 4e-17
 
 
 def test_by_belief_a_video_ends_at_the_first_look_that_reaches_the_threshold():
