@@ -173,6 +173,7 @@ def make_active_core(
     look_cost: float = 0.0,
     baseline_positions: Literal["pixel", "grid"] = "grid",
     bank: FeatureBank | None = None,
+    judges: Judges | None = None,
     bank_device: Literal["auto", "cpu", "cuda"] = "auto",
     amp: Literal["none", "bf16", "fp16"] = "none",
     compile: bool = False,  # noqa: A002  # the name users know
@@ -207,6 +208,7 @@ def make_active_core(
         amp=amp,
         compile=compile,
         num_workers=num_workers,
+        judges=judges,
     )
     each = recognizer_costs(recognizer.config, grid.patch_size)
     patches = each.patch * recognizer.focus_group

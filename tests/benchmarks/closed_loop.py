@@ -250,8 +250,10 @@ def own_clips(folder: Path, clips: Path, weights: Path, seeds: Sequence[int]) ->
     task = Task(
         common=("experiment=small",),
         ways=_BOTH,
-        loop=("env=active", "reward=information", f"cross_fit=[{judges}]"),
-        learning=("algo.preset=loop", "recipes.gru_ppo=null", "algo.policy_kwargs.dropout=0.3"),
+        learning=(
+            f"cross_fit=[{judges}]",
+            *("algo.preset=loop", "recipes.gru_ppo=null", "algo.policy_kwargs.dropout=0.3"),
+        ),
         baselines=("random", "center", "saliency", "greedy_oracle"),
     )
 

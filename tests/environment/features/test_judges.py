@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import ActiveVisionVectorEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import Judges
 
 
@@ -52,6 +52,24 @@ def test_steps_give_what_whole_episodes_do(make, others):
     for t in range(4):
         _, rewards, *_ = env.step(actions[:, t])
         np.testing.assert_allclose(rewards, played.rewards[:, t].numpy(), rtol=0, atol=1e-5)
+
+
+def test_in_a_closed_loop_the_belief_is_that_of_the_video_s_classifier(
+    tiny_recognizer, make_videos, others
+):
+    def seen(recognizer, judges=None):
+        env = ActiveVisionVectorEnv.from_parts(
+            recognizer, make_videos(4), num_envs=4, judges=judges, autoreset_mode="disabled"
+        )
+        env.reset(seed=0, options={"video_index": np.arange(4)})
+        observation, rewards, *_ = env.step(np.arange(4))
+        return observation["belief"], rewards
+
+    judged = seen(tiny_recognizer, Judges(others, (1, 0, 1, 0)))
+    alone = [seen(judge) for judge in others]
+    for row, judge in enumerate((1, 0, 1, 0)):
+        for here, there in zip(judged, alone[judge], strict=True):
+            np.testing.assert_allclose(here[row], there[row], rtol=0, atol=1e-6)
 
 
 def test_judges_that_do_not_fit_are_refused(make, make_recognizer, others):
