@@ -45,6 +45,7 @@ class Task:
         learning: keys of stage 2 of all ways; epochs and preset were chosen on val.
         baselines: agents that do not learn.
         look_cost: what a look costs those that learn when to stop; None: nobody does.
+        stopping: keys of theirs.
     """
 
     common: Sequence[str]
@@ -53,6 +54,7 @@ class Task:
     learning: Sequence[str] = ()
     baselines: Sequence[str] = ("random", "center", "saliency", "greedy_oracle")
     look_cost: float | None = None
+    stopping: Sequence[str] = ()
 
 
 _LEARNING = (
@@ -72,7 +74,14 @@ TASKS = {
         baselines=("expert", "random_discs", "random", "center", "saliency", "greedy_oracle"),
         look_cost=0.1,
     ),
-    "glyphs": Task(common=("experiment=glyphs",), ways=_BOTH, learning=_LEARNING, look_cost=0.05),
+    "glyphs": Task(
+        common=("experiment=glyphs",),
+        ways=_BOTH,
+        learning=_LEARNING,
+        look_cost=0.1,
+        # With less entropy the action that stops is forgotten before the belief says anything.
+        stopping=("algo.gamma=1.0", "algo.ent_coef=lin_0.05"),
+    ),
     "glyphs_memory": Task(
         common=("experiment=glyphs_memory",),
         ways=_BOTH,
@@ -130,7 +139,8 @@ class Study:
         """Stage 2 in all ways, with all seeds."""
         ways = dict(self.task.ways)
         if self.task.look_cost is not None:
-            ways["stop"] = (f"look_cost={self.task.look_cost}", "stop=true")
+            costs = (f"look_cost={self.task.look_cost}", "stop=true")
+            ways["stop"] = (*costs, *self.task.stopping)
         for way, keys in ways.items():
             for seed in self.seeds:
                 self.run(
