@@ -20,12 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-
 from adafocus_env.files import read_json, write_json
-from agents.baselines.searching import RandomDiscs
-from agents.evaluation import evaluate_agent, on_target
-from closed_loop_report import RESULTS, machine, write_results
+from closed_loop_report import RESULTS, digit_seen, machine, write_results
 from train.pipeline.plan import choose_epochs
 
 TARGET = Path("outputs/closed_loop")
@@ -211,28 +207,6 @@ def give(place: Path, command: str, keys: Sequence[str]) -> float:
     spent = _child_seconds() - spent
     write_json(place / DONE, {"keys": list(keys), "cpu_seconds": spent})
     return spent
-
-
-def digit_seen(bank: Path) -> dict[str, float]:
-    """`glyphs_search`: mean log-likelihood after looks before the digit was seen, and from then on.
-
-    Args:
-        bank: whose test pictures random discs are looked at in.
-    """
-    env: Any = gymnasium.make_vec(
-        "AdaFocus/ActiveVision-v0",
-        num_envs=100,
-        dataset="glyphs_search",
-        split="test",
-        looks_per_frame=6,
-        features=f"bank:{bank}",
-        autoreset_mode="disabled",
-    ).unwrapped
-    played = evaluate_agent(env, RandomDiscs(env.core))
-    hits = on_target(played, env.core.source.videos)
-    assert hits is not None
-    seen, values = hits.cumsum(axis=1) > 0, played.log_likelihoods()
-    return {"before": float(values[~seen].mean()), "after": float(values[seen].mean())}
 
 
 def _child_seconds() -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from adafocus_env.files import write_json
+from agents.baselines.searching import RandomDiscs
+from agents.evaluation import evaluate_agent, on_target
 from train.evaluation.report.tables import interval, short
 
 Found = Mapping[str, Any]
@@ -40,6 +43,28 @@ def machine() -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
+
+
+def digit_seen(bank: Path) -> dict[str, float]:
+    """`glyphs_search`: mean log-likelihood after looks before the digit was seen, and from then on.
+
+    Args:
+        bank: whose test pictures random discs are looked at in.
+    """
+    env: Any = gymnasium.make_vec(
+        "AdaFocus/ActiveVision-v0",
+        num_envs=100,
+        dataset="glyphs_search",
+        split="test",
+        looks_per_frame=6,
+        features=f"bank:{bank}",
+        autoreset_mode="disabled",
+    ).unwrapped
+    played = evaluate_agent(env, RandomDiscs(env.core))
+    hits = on_target(played, env.core.source.videos)
+    assert hits is not None
+    seen, values = hits.cumsum(axis=1) > 0, played.log_likelihoods()
+    return {"before": float(values[~seen].mean()), "after": float(values[seen].mean())}
 
 
 def write_results(found: Mapping[str, Found], folder: Path) -> None:
