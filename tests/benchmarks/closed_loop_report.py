@@ -30,7 +30,7 @@ _STYLES = {
     "no_patch": ("#009E73", "-.", "^"),
 }
 _REFERENCES = {"expert": "#000000", "random_discs": "#777777", "random": "#BBBBBB"}
-_COLUMNS = 4
+_COLUMNS = 3
 
 
 def machine() -> dict[str, Any]:
