@@ -113,12 +113,12 @@ def exit_curve(
         KeyError: an unknown rule.
     """
     train_certainty, certainty = RULES[rule](train_logits), RULES[rule](logits)
-    num_frames = logits.shape[1]
+    num_frames, spent = logits.shape[1], gmacs.cumsum(axis=1)
     points = []
     for budget in BUDGETS:
         thresholds = exit_thresholds(train_certainty, target_shares(budget, num_frames))
         frames = exit_frames(certainty, thresholds)
-        points.append({"budget": budget, **_point(logits, frames, gmacs, metrics)})
+        points.append({"budget": budget, **_point(logits, frames, spent, metrics)})
     return points
 
 
@@ -142,13 +142,13 @@ def belief_curve(
         `mean_frames` counts looks.
     """
     certainty = scipy.special.softmax(logits.astype(np.float64), axis=-1).max(axis=-1)
-    last = np.maximum(focused.sum(axis=1), 1) - 1
+    last, spent = np.maximum(focused.sum(axis=1), 1) - 1, gmacs.cumsum(axis=1)
     points = []
     for belief in BELIEFS:
         reached = np.where(certainty >= belief, 0.0, -np.inf)
         reached[np.arange(len(last)), last] = 0.0
         frames = exit_frames(reached, np.zeros(logits.shape[1]))
-        point = _point(logits, frames, gmacs, metrics)
+        point = _point(logits, frames, spent, metrics)
         points.append({"belief": min(belief, 1.0), **point})
     return points
 
@@ -156,14 +156,14 @@ def belief_curve(
 def _point(
     logits: npt.NDArray[np.float32],
     frames: npt.NDArray[np.int64],
-    gmacs: Floats,
+    spent: Floats,
     metrics: Metrics,
 ) -> dict[str, Any]:
-    """What leaving after these frames `(V,)` costs and gives."""
+    """What leaving after these frames `(V,)` gives, and costs of `spent`, `(V, T)` until each."""
     videos, num_frames = np.arange(len(frames)), logits.shape[1]
     shares = np.bincount(frames, minlength=num_frames) / len(frames)
     return {
-        "gmacs_per_video": float(gmacs.cumsum(axis=1)[videos, frames].mean()),
+        "gmacs_per_video": float(spent[videos, frames].mean()),
         "mean_frames": float(shares @ np.arange(1, num_frames + 1)),
         "exit_shares": shares.tolist(),
         **metrics(logits[videos, frames]),
