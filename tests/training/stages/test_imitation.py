@@ -8,9 +8,10 @@ from rich.console import Console
 
 from adafocus_env.envs import ActiveVisionVectorEnv, PatchLocalizationVectorEnv
 from agents import GruPPO, Sb3VecEnvAdapter, evaluate_agent
+from agents.baselines.simple import SweepAgent
 from train.config.keys import ConfigError
 from train.runs.progress import ProgressDisplay
-from train.stages.policy.imitation import imitate
+from train.stages.policy.imitation import _play, imitate
 
 KWARGS = {"head": "spatial", "recurrent": False, "head_dim": 16, "orthogonal": True}
 
@@ -45,6 +46,18 @@ def test_a_policy_repeats_what_it_was_shown_and_expects_what_that_earned(
     earned = found.rewards.sum(axis=1).mean()
     assert np.abs(values.mean() - earned) < 0.5 * np.abs(earned)
     model.learn(5 * env.num_decisions)  # and goes on as if nothing had been
+
+
+def test_an_agent_that_counts_its_looks_is_repeated_from_look_to_look(tiny_recognizer, make_videos):
+    rules = {"num_envs": 3, "looks_per_frame": 2}
+    env = ActiveVisionVectorEnv.from_parts(tiny_recognizer, make_videos(), **rules)
+    sweep = SweepAgent(env.core)
+    env.reset(seed=0)
+    _, actions, returns, _ = _play(_model(env), env, sweep)
+    path = sweep.looks(np.arange(env.num_decisions))
+    assert len(set(path)) > 1
+    assert actions.tolist() == [path.tolist()] * 3
+    assert returns.shape == (3, env.num_decisions)
 
 
 def test_open_loops_and_agents_that_teach_nothing_are_refused(tiny_recognizer, make_videos):

@@ -18,6 +18,7 @@ from agents.baselines.registry import find_baseline, make_baseline
 from agents.baselines.simple import RandomOffsets
 from agents.evaluation import VectorEnvironment
 from agents.gru_ppo.algorithm import GruPPO
+from agents.gru_ppo.episode_buffer import discounted_returns
 from agents.policies.gru_policy import GruActorCriticPolicy
 from agents.policies.observations import each, glance_of, together
 from train.config.keys import ConfigError
@@ -86,22 +87,20 @@ def _play(
     seen: list[Any] = []
     taken: list[Tensor] = []
     policy = model.policy
+    state: Any = None  # of an agent that counts its looks
 
     def act(shown: dict[str, Tensor]) -> Tensor:
+        nonlocal state
         seen.append(each(shown, lambda part: part.to(model.device)))
         policy.fit_scale_once(glance_of(seen[-1]))
         starts = np.full(env.num_envs, len(seen) == 1)
-        actions, _ = agent.predict(env.core.observe().cpu().numpy(), None, starts, True)
+        actions, state = agent.predict(env.core.observe().cpu().numpy(), state, starts, True)
         taken.append(torch.as_tensor(actions).to(model.device))
         return taken[-1]
 
     result = env.run(act)
     steps = len(seen)
-    rewards = result.rewards[:, :steps].to(model.device)
-    returns = torch.zeros_like(rewards)
-    later = torch.zeros_like(rewards[:, 0])
-    for step in reversed(range(steps)):
-        returns[:, step] = later = rewards[:, step] + model.gamma * later
+    returns = discounted_returns(result.rewards[:, :steps].to(model.device), model.gamma)
     observations = together(seen, lambda parts: torch.stack(parts, dim=1))
     running = result.running[:, :steps].to(model.device)
     return observations, torch.stack(taken, dim=1), returns, running
