@@ -81,8 +81,11 @@ class Demo(PartsRunner):
 def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     """Videos, stages 0 to 3 for the learned policy and both baselines, benchmark, summary.
 
-    From stage 2 on all features come from a bank: the frozen networks see every frame and every
-    patch once.
+    Once the focuser has learned, all features come from a bank: the frozen networks see every frame
+    and every patch once. The first to use it is a new classifier for stage 1. The one that learned
+    beside the focuser has met each video at few places, is never quite sure of what it sees, and
+    less so of a second look at it than of chance elsewhere; a policy that earns what it gains then
+    learns to look away.
     """
     parts = Demo(composed, display)
     config = parts.config
@@ -99,18 +102,22 @@ def run_demo(composed: Composed, display: ProgressDisplay) -> None:
     pretrained = {
         f"pretrained_{name}": folder for name, folder in zip(_BACKBONES, folders, strict=True)
     }
+    focused = parts.run(
+        parts.part("stage1_focuser", "stage1", Stage1Config, run_stage1, **pretrained, **data)
+    )
+    target = config.output_dir / "bank"
+    banks = []
+    for split in dict.fromkeys(("train", parts.judged_split, "val")):
+        values = {"resume": focused, "split": split, "target": str(target), **data}
+        banks.append(parts.part(f"bank_{split}", "bank", BankConfig, run_bank, **values))
+    *_, memory = parts.run_side_by_side(*banks, parts.memory_part())
+    data["features"] = f"bank:{target}"
+    pretrained = {f"pretrained_{name}": focused for name in _BACKBONES}
     stage1 = parts.run(
         parts.part("stage1", "stage1", Stage1Config, run_stage1, **pretrained, **data)
     )
     if config.ship:
         Recognizer.load(Path(stage1) / "recognizer").save(shipped_recognizer())
-    target = config.output_dir / "bank"
-    banks = []
-    for split in dict.fromkeys(("train", parts.judged_split, "val")):
-        values = {"resume": stage1, "split": split, "target": str(target), **data}
-        banks.append(parts.part(f"bank_{split}", "bank", BankConfig, run_bank, **values))
-    *_, memory = parts.run_side_by_side(*banks, parts.memory_part())
-    data["features"] = f"bank:{target}"
     stage2 = parts.run(
         parts.part("stage2", "stage2", Stage2Config, run_stage2, resume=stage1, **data)
     )

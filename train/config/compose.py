@@ -30,14 +30,17 @@ S = TypeVar("S", bound=Section)
 def prepare_hydra() -> None:
     """Tell Hydra the keys and their defaults, and the earlier names of experiments.
 
-    And what `${recipe:KEY}` is: the experiment's value of KEY for the running command; and
+    And what `${recipe:KEY}` is: the experiment's value of KEY for the running command, where
+    features come from a bank the one for `COMMAND_on_bank` if there is one; and
     `${spatial:NAME}`: its value for `gru_ppo`, where the spatial head is possible and no other
     preset was asked for.
     """
 
     def of_recipe(name: str, *, _root_: DictConfig) -> Any:
         recipes = _root_.get("recipes") or {}
-        return (recipes.get(_root_.command) or {}).get(name)
+        own = recipes.get(_root_.command) or {}
+        on_bank = (_root_.features != "live" and recipes.get(f"{_root_.command}_on_bank")) or {}
+        return {**own, **on_bank}.get(name)
 
     def of_spatial(name: str, *, _root_: DictConfig) -> Any:
         recipe = (_root_.get("recipes") or {}).get("gru_ppo") or {}

@@ -138,5 +138,13 @@ def run_stage1(
         recognizer.save(context.folder / "recognizer")
         write_trained_on(context.folder, train_videos)
 
-    title = "stage 1: random patches"
-    train_stage(title, stage, train_split, val_split, context, display, write)
+    learning = "focuser and classifier" if config.features == "live" else "classifier"
+    train_stage(
+        f"stage 1: {learning}, random patches",
+        stage,
+        train_split,
+        val_split,
+        context,
+        display,
+        write,
+    )

@@ -187,6 +187,16 @@ def test_a_configuration_can_be_read_as_another_command_and_overrides_go_first()
     assert [composed.read(one, f"stage{i}").epochs for i, one in enumerate(kinds)] == [2, 2, 2]
 
 
+def test_on_a_bank_the_recipe_for_it_goes_first(make_config):
+    live, on_bank = (
+        make_config("stage1", "experiment=glyphs", *features)
+        for features in ((), ("features=bank:b",))
+    )
+    assert (live.epochs, live.fc_lr) == (8, on_bank.fc_lr)
+    assert on_bank.epochs == 30
+    assert make_config("stage2", "experiment=glyphs", "features=bank:b", "resume=x").epochs == 10
+
+
 def test_a_search_is_narrowed_to_a_run_of_stage2(make_config):
     search = make_config("tune", "trials=3", "epochs=2")
     run = search.narrowed(Stage2Config, command="stage2")

@@ -7,6 +7,7 @@ from copy import deepcopy
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -71,7 +72,10 @@ def test_every_stage_writes_its_result_its_resolved_configuration_and_events(pip
 
 def test_each_part_is_one_line_without_a_terminal(demo):
     lines = demo[1].splitlines()
-    for part in ("stage 0: glancer", "stage 1: random patches", "stage 2: policy"):
+    stage1 = [
+        f"stage 1: {name}, random patches" for name in ("focuser and classifier", "classifier")
+    ]
+    for part in ("stage 0: glancer", *stage1, "stage 2: policy"):
         assert sum(line.startswith(f"{part}: ") for line in lines) == 1
     assert sum(line.startswith("stage 3: ") for line in lines) == 3
     assert "\x1b" not in demo[1]
@@ -107,6 +111,17 @@ def test_stage_1_keeps_the_glancer_of_stage_0_and_trains_its_focuser(demo, pipel
     assert not changed(pipeline["glancer"] / "glancer", recognizer.glancer)
     assert changed(pipeline["focuser"] / "focuser", recognizer.focuser)
     assert Recognizer.load(demo[0] / "shipped").fingerprint() == recognizer.fingerprint()
+
+
+def test_stage_1_ends_with_a_new_classifier_on_the_networks_of_its_bank(demo, pipeline, changed):
+    folder, recognizer = demo[0] / DEMO_FOLDER, _recognizer(pipeline, "stage1")
+    beside_the_focuser = Recognizer.load(folder / "stage1_focuser" / "recognizer")
+    assert recognizer.fingerprint() != beside_the_focuser.fingerprint()
+    for part in ("glancer", "focuser"):
+        ours, theirs = (getattr(r, part).state_dict() for r in (recognizer, beside_the_focuser))
+        assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    config = yaml.safe_load((folder / "stage1" / "config.yaml").read_text())
+    assert config["features"] == "bank:outputs/demo/bank"
 
 
 def test_stage_2_changes_no_bit_of_the_recognizer(pipeline):
@@ -241,4 +256,5 @@ def test_the_same_seed_trains_the_same_policy_and_the_same_recognizer(
     assert not changed(pipeline["stage2"] / "policy", tmp_path / "2" / "policy")
     parts = [f"pretrained_{part}={pipeline[part]}" for part in ("glancer", "focuser")]
     run_tiny("stage1", tmp_path / "1", *parts, "num_workers=2")
-    assert not changed(pipeline["stage1"] / "recognizer", tmp_path / "1" / "recognizer")
+    live = pipeline["benchmark"] / "stage1_focuser"
+    assert not changed(live / "recognizer", tmp_path / "1" / "recognizer")
