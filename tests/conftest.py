@@ -1,6 +1,10 @@
 """What all rooms share: small recognizers with random weights, videos in memory and on disk."""
 
+import contextlib
 import gc
+import getpass
+import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -39,6 +43,26 @@ def pytest_collection_modifyitems(items):
     """Files with slow tests come first: no worker is left alone with one in the end."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_folder(tmp_path_factory):
+    """The temporary folder of libraries and subprocesses is below pytest's, which cleans up.
+
+    SB3 makes a folder at each `learn` without a logger, torchrun one at each start. The name is
+    short, because sockets are put there, whose paths have 108 bytes. What torch has compiled stays
+    where the next run finds it.
+    """
+    before = tempfile.gettempdir()
+    folder = tmp_path_factory.mktemp("t", numbered=False)
+    with pytest.MonkeyPatch.context() as patch:
+        if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+            with contextlib.suppress(KeyError, OSError):  # a user without a name
+                user = getpass.getuser()
+                patch.setenv("TORCHINDUCTOR_CACHE_DIR", f"{before}/torchinductor_{user}")
+        patch.setenv("TMPDIR", str(folder))
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield folder
 
 
 class InMemoryVideos:

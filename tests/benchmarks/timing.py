@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,13 +73,19 @@ class Timings:
 
 
 class Process:
-    """A worker process that has built its task and waits to be told to run it."""
+    """A worker process that has built its task and waits to be told to run it.
 
-    def __init__(self, way: Way):
+    Args:
+        way: what it does.
+        folder: its temporary folder, where a task may leave banks.
+    """
+
+    def __init__(self, way: Way, folder: str):
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(way.threads),
             "OMP_WAIT_POLICY": "PASSIVE",
+            "TMPDIR": folder,
         }
         self._process = subprocess.Popen(
             [sys.executable, str(WORKER), way.name, way.allocator, str(way.threads)],
@@ -113,23 +120,24 @@ class Process:
 
 def compare(ways: Sequence[Way], repeats: int) -> list[Timings]:
     """Time several ways, interleaved, after one repeat of each that does not count."""
-    processes = [Process(way) for way in ways]
     timings = [Timings() for _ in ways]
-    try:
-        for process in processes:
-            process.run()
-        for _ in range(repeats):
-            for process, timing in zip(processes, timings, strict=True):
-                answer = process.run()
-                timing.seconds.append(answer["seconds"])
-                timing.floors.append(answer["floor"])
-                timing.resnet_floors.append(answer["resnet_floor"])
-                timing.peak_mib = answer["peak_mib"]
-                timing.resident_mib = answer["resident_mib"]
-                timing.frames = answer["frames"]
-    finally:
-        for process in processes:
-            process.close()
+    with tempfile.TemporaryDirectory() as folder:
+        processes = [Process(way, folder) for way in ways]
+        try:
+            for process in processes:
+                process.run()
+            for _ in range(repeats):
+                for process, timing in zip(processes, timings, strict=True):
+                    answer = process.run()
+                    timing.seconds.append(answer["seconds"])
+                    timing.floors.append(answer["floor"])
+                    timing.resnet_floors.append(answer["resnet_floor"])
+                    timing.peak_mib = answer["peak_mib"]
+                    timing.resident_mib = answer["resident_mib"]
+                    timing.frames = answer["frames"]
+        finally:
+            for process in processes:
+                process.close()
     return timings
 
 

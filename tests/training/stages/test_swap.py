@@ -102,10 +102,12 @@ def _check_events(folder, returns):
 
 @pytest.mark.parametrize("case", CASES, ids=" ".join)
 def test_an_algorithm_trains_and_its_published_policy_acts_the_same_again(
-    train_policy, tiny_videos, tmp_path, case
+    train_policy, tiny_videos, tmp_path, temporary_folder, case
 ):
     name, *overrides = case
+    before = set(temporary_folder.iterdir())
     done = train_policy(name, "reward=expected", *overrides)
+    assert set(temporary_folder.iterdir()) == before  # SB3's own logger would make a folder
     assert re.search(rf"{name}: (replay|rollout) buffer of [\d,]+ steps, \d+\.\d [kM]B", done.out)
     run = tmp_path / "run"
     files = ["policy.json", "policy.safetensors"]
