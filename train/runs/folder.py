@@ -81,12 +81,15 @@ def find_continued(config: ResumeSection, output_dir: Path | None) -> Continued 
                 )
             return _continued(folder, saved)
     if output_dir is not None and (output_dir / STATE_FILE).is_file():
-        saved = saved_config(output_dir)
-        different = differences(config, saved) if config.resume == "auto" and saved else []
-        others = f" with other settings ({'; '.join(different)})" if different else ""
+        saved, said, cure = saved_config(output_dir), "", "add resume=auto with the same settings"
+        if saved is None:
+            said, cure = f" without its {CONFIG_FILE}", "restore that file"
+        elif config.resume == "auto":
+            said = f" with other settings ({'; '.join(differences(config, saved))})"
+            cure = "give the same settings"
         raise ConfigError(
-            f"{output_dir} holds an unfinished run{others}; add resume=auto with the same settings "
-            f"to continue it, choose another output_dir, or delete {output_dir / STATE_FILE}"
+            f"{output_dir} holds an unfinished run{said}; {cure} to continue it, "
+            f"choose another output_dir, or delete {output_dir / STATE_FILE}"
         )
     return None
 

@@ -206,7 +206,11 @@ def test_a_run_from_another_source_is_not_continued_and_an_earlier_stage_is_star
     same = find_continued(make_config("stage2", "resume=auto", "recognizer=runs/a"), run)
     assert same.sources == {"resume": "runs/a", "recognizer": None}
     different = r"unfinished run with other settings \(recognizer: runs/a there, runs/b here\)"
-    with pytest.raises(ConfigError, match=different):
+    with pytest.raises(ConfigError, match=f"{different}; give the same settings to continue"):
         find_continued(make_config("stage2", "resume=auto", "recognizer=runs/b"), run)
+    (run / "config.yaml").unlink()
+    for given in ([], ["resume=auto"]):
+        with pytest.raises(ConfigError, match=r"without its config\.yaml; restore that file to"):
+            find_continued(make_config("stage2", *given), run)
     earlier = _unfinished_run(make_config("stage1"), tmp_path / "earlier", age=0)
     assert find_continued(make_config("stage2", f"resume={earlier}"), None) is None
