@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
-from agents.policies.distributions import ActionDistribution, PolicyStep, make_action_head
+from agents.policies.distributions import ActionDistribution, make_action_head
 from agents.policies.encoder import GlanceMapEncoder, GlanceScale, init_reactive
 from agents.policies.loop_head import LoopScorer
 from agents.policies.observations import (
@@ -197,37 +197,13 @@ class GruActorCriticPolicy(SteppingPolicy):
             self.encoder.fit_scale(glances)
             self.scale_is_fitted.fill_(True)
 
-    def step(
-        self,
-        observations: Observations,
-        policy_state: Tensor,
-        episode_starts: Tensor,
-        *,
-        uniforms: Tensor | None = None,
-        deterministic: bool = False,
-    ) -> PolicyStep:
-        """Act on one observation in each row.
-
-        Args:
-            observations: `(N, ...)`.
-            policy_state: `(N, S)` after the step before.
-            episode_starts: `(N,)` bool; where True the state is taken as zero.
-            uniforms: `(N,)` or `(N, 2)` in [0, 1), whose inverse CDF the actions are. None draws
-                from torch's generator.
-            deterministic: take the most probable action.
-        """
-        state = policy_state * ~episode_starts[:, None]
+    def _act(
+        self, observations: Observations, policy_state: Tensor
+    ) -> tuple[ActionDistribution, Tensor, Tensor]:
         seen = self._scaled(observations)
         now = each(seen, lambda part: part[:, None])
-        features, last = self._features(now, state[None].contiguous())
-        distribution, values = self._heads(seen, features[:, 0])
-        if deterministic:
-            actions = distribution.best()
-        else:
-            if uniforms is None:
-                uniforms = torch.rand(len(values), *self.head.uniform_shape, device=values.device)
-            actions = distribution.draw(uniforms)
-        return PolicyStep(actions, values, distribution.log_prob(actions), last[0])
+        features, last = self._features(now, policy_state[None].contiguous())
+        return *self._heads(seen, features[:, 0]), last[0]
 
     def evaluate_episodes(
         self, observations: Observations, *, looks_per_frame: int = 1

@@ -11,12 +11,12 @@ import torch
 from stable_baselines3.common.policies import BasePolicy
 from torch import Tensor
 
-from agents.policies.distributions import ActionHead, PolicyStep
+from agents.policies.distributions import ActionDistribution, ActionHead, PolicyStep
 from agents.policies.observations import Observations, count
 
 
 class SteppingPolicy(BasePolicy):
-    """Base: a subclass says what the state is and how one step is acted.
+    """Base: a subclass says what the state is and what its networks make of it.
 
     Attributes:
         head: makes distributions of what the networks put out.
@@ -30,6 +30,11 @@ class SteppingPolicy(BasePolicy):
         """`(N, S)`, before an episode."""
 
     @abstractmethod
+    def _act(
+        self, observations: Observations, policy_state: Tensor
+    ) -> tuple[ActionDistribution, Tensor, Tensor]:
+        """The distribution of `(N,)` actions, values `(N,)`, and the state `(N, S)` after them."""
+
     def step(
         self,
         observations: Observations,
@@ -39,7 +44,25 @@ class SteppingPolicy(BasePolicy):
         uniforms: Tensor | None = None,
         deterministic: bool = False,
     ) -> PolicyStep:
-        """Act on one observation in each row."""
+        """Act on one observation in each row.
+
+        Args:
+            observations: `(N, ...)`.
+            policy_state: `(N, S)` after the step before.
+            episode_starts: `(N,)` bool; where True the state is taken as zero.
+            uniforms: `(N,)` or `(N, 2)` in [0, 1), whose inverse CDF the actions are. None draws
+                from torch's generator.
+            deterministic: take the most probable action.
+        """
+        state = policy_state * ~episode_starts[:, None]
+        distribution, values, last = self._act(observations, state)
+        if deterministic:
+            actions = distribution.best()
+        else:
+            if uniforms is None:
+                uniforms = torch.rand(len(values), *self.head.uniform_shape, device=values.device)
+            actions = distribution.draw(uniforms)
+        return PolicyStep(actions, values, distribution.log_prob(actions), last)
 
     def forward(
         self, obs: Observations, deterministic: bool = False
