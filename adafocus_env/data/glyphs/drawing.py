@@ -18,6 +18,7 @@ FRAME_SIZE = 112
 VIDEO_FRAMES = 16
 FRAMES_PER_SECOND = 8
 BRIGHTNESS = 3.0  # standard deviation between frames, of 0..255
+LARGEST_TILT = math.radians(15.0)  # of a shape
 CLASS_NAMES = tuple(f"digit {digit}" for digit in range(10))
 
 _PAN_MARGIN = VIDEO_FRAMES  # the background pans at most one pixel a frame
@@ -228,6 +229,27 @@ def _draw_clutter(rng: np.random.Generator, canvas: npt.NDArray[np.uint8], side:
         cv2.rectangle(layer, (x, y), (x + 2 * w, y + 2 * h), color, filled, cv2.LINE_AA)
     opacity = rng.uniform(0.4, 1.0)
     cv2.addWeighted(layer, opacity, canvas, 1.0 - opacity, 0.0, dst=canvas)
+
+
+def target_size(rng: np.random.Generator) -> float:
+    """Diameter of a target in pixels."""
+    return float(rng.uniform(20.0, 24.0))
+
+
+def target_color(rng: np.random.Generator) -> tuple[int, int, int]:
+    """A yellow: what shows even in a glance which disc counts."""
+    return random_color(rng, (22, 31), (210, 255), (215, 255))
+
+
+def distractor_color(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Green to violet, far from yellow."""
+    return random_color(rng, (60, 164), (90, 255), (110, 255))
+
+
+def ink_color(rng: np.random.Generator) -> tuple[int, int, int]:
+    """The dark grey of a shape's strokes."""
+    grey = int(rng.integers(10, 40))
+    return grey, grey, grey
 
 
 def random_color(

@@ -19,13 +19,17 @@ from adafocus_env.data.glyphs.drawing import (
     DIGITS,
     FRAME_SIZE,
     FRAMES_PER_SECOND,
+    LARGEST_TILT,
     NO_DIGITS,
     VIDEO_FRAMES,
     GlyphTask,
     Rendered,
     Shape,
+    distractor_color,
     draw_video,
-    random_color,
+    ink_color,
+    target_color,
+    target_size,
 )
 from adafocus_env.data.media.video_files import write_mp4
 
@@ -42,11 +46,9 @@ def render_video(split_seed: int, index: int) -> Rendered:
     """
     rng = np.random.default_rng([split_seed, index])
     label = index % len(CLASS_NAMES)
-    target_size = rng.uniform(20.0, 24.0)
-    target = _moving_shape(
-        rng, "disc", target_size, random_color(rng, (22, 31), (210, 255), (215, 255)), DIGITS[label]
-    )
-    distractors = [_distractor(rng, target_size) for _ in range(rng.integers(3, 6))]
+    size = target_size(rng)
+    target = _moving_shape(rng, "disc", size, target_color(rng), DIGITS[label])
+    distractors = [_distractor(rng, size) for _ in range(rng.integers(3, 6))]
     shapes = (*distractors, target)  # the target last: nothing hides it
     frames = draw_video(rng, [shapes] * VIDEO_FRAMES)
     return frames, label, target.centers[:, ::-1].astype(np.float32)
@@ -66,22 +68,22 @@ def write_video(split: str, index: int, path: Path) -> npt.NDArray[np.float32]:
     return centers
 
 
-def _distractor(rng: np.random.Generator, target_size: float) -> Shape:
+def _distractor(rng: np.random.Generator, largest: float) -> Shape:
     kind = ("disc", "square", "triangle")[rng.integers(3)]
     patterns = DIGITS if rng.random() < 0.5 else NO_DIGITS
-    color = random_color(rng, (60, 164), (90, 255), (110, 255))
-    size = target_size * rng.uniform(0.8, 1.0)
+    color = distractor_color(rng)
+    size = largest * rng.uniform(0.8, 1.0)
     return _moving_shape(rng, kind, size, color, patterns[rng.integers(len(patterns))])
 
 
 def _moving_shape(
     rng: np.random.Generator, kind: str, size: float, color: tuple[int, int, int], segments: str
 ) -> Shape:
-    ink = int(rng.integers(10, 40))
-    limit = math.radians(15.0)
+    ink = ink_color(rng)
+    limit = LARGEST_TILT
     drift = np.radians(rng.uniform(-1.5, 1.5, size=VIDEO_FRAMES))
     tilts = np.clip(rng.uniform(-limit, limit) + np.cumsum(drift), -limit, limit)
-    return Shape(kind, size, color, (ink, ink, ink), segments, _path(rng, size / 2), tilts)
+    return Shape(kind, size, color, ink, segments, _path(rng, size / 2), tilts)
 
 
 def _path(rng: np.random.Generator, margin: float) -> npt.NDArray[np.float64]:

@@ -31,13 +31,16 @@ from adafocus_env.data.glyphs.drawing import (
     CLASS_NAMES,
     DIGITS,
     FRAME_SIZE,
+    LARGEST_TILT,
     NO_DIGITS,
     VIDEO_FRAMES,
     GlyphTask,
     Rendered,
     Shape,
     draw_video,
-    random_color,
+    ink_color,
+    target_color,
+    target_size,
 )
 
 NUM_DISCS = 4
@@ -104,20 +107,19 @@ def draw_scene(rng: np.random.Generator, label: int) -> Scene:
     target = int(rng.integers(NUM_DISCS))
     digits = [int(digit) for digit in others[:NUM_DISCS]]
     digits[target] = label
-    size = rng.uniform(20.0, 24.0)
+    size = target_size(rng)
     grey = int(rng.integers(190, 236))
-    ink = int(rng.integers(10, 40))
-    cue_color = random_color(rng, (22, 31), (210, 255), (215, 255))
-    limit = math.radians(15.0)
+    ink = ink_color(rng)
+    cue_color = target_color(rng)
     discs = tuple(
         Shape(
             "disc",
             size,
             (grey, grey, grey),
-            (ink, ink, ink),
+            ink,
             DIGITS[digit],
             path,
-            np.full(VIDEO_FRAMES, rng.uniform(-limit, limit)),
+            np.full(VIDEO_FRAMES, rng.uniform(-LARGEST_TILT, LARGEST_TILT)),
         )
         for digit, path in zip(digits, _paths(rng), strict=True)
     )

@@ -24,13 +24,17 @@ import numpy.typing as npt
 from adafocus_env.data.glyphs.drawing import (
     DIGITS,
     FRAME_SIZE,
+    LARGEST_TILT,
     NO_DIGITS,
     VIDEO_FRAMES,
     GlyphTask,
     Rendered,
     Shape,
+    distractor_color,
     draw_video,
-    random_color,
+    ink_color,
+    target_color,
+    target_size,
 )
 
 # Class k is pair k // 2, in ascending order if k is even.
@@ -79,9 +83,9 @@ def draw_order_scene(rng: np.random.Generator, label: int) -> tuple[list[Marked]
     """
     first, second = order_digits(label)
     change = int(rng.integers(*_CHANGE))
-    size = rng.uniform(20.0, 24.0)
+    size = target_size(rng)
     paths = _paths(rng, int(rng.integers(4, 7)))
-    yellow = random_color(rng, (22, 31), (210, 255), (215, 255))
+    yellow = target_color(rng)
     target = Marked(_shape(rng, "disc", size, yellow, paths[0]), DIGITS[first], DIGITS[second])
     others = [_distractor(rng, size, path) for path in paths[1:]]
     return [*others, target], change
@@ -102,13 +106,11 @@ def render_order_video(split_seed: int, index: int) -> Rendered:
     return draw_video(rng, shapes), label, centers[:, ::-1].astype(np.float32)
 
 
-def _distractor(
-    rng: np.random.Generator, target_size: float, path: npt.NDArray[np.float64]
-) -> Marked:
+def _distractor(rng: np.random.Generator, largest: float, path: npt.NDArray[np.float64]) -> Marked:
     """Another colour; half of them show the digits of some class, the others no digits."""
     kind = ("disc", "square", "triangle")[rng.integers(3)]
-    color = random_color(rng, (60, 164), (90, 255), (110, 255))
-    shape = _shape(rng, kind, target_size * rng.uniform(0.8, 1.0), color, path)
+    color = distractor_color(rng)
+    shape = _shape(rng, kind, largest * rng.uniform(0.8, 1.0), color, path)
     if rng.random() < 0.5:
         first, second = (DIGITS[digit] for digit in order_digits(int(rng.integers(10))))
     else:
@@ -123,10 +125,9 @@ def _shape(
     color: tuple[int, int, int],
     path: npt.NDArray[np.float64],
 ) -> Shape:
-    ink = int(rng.integers(10, 40))
-    limit = math.radians(15.0)
-    tilts = np.full(VIDEO_FRAMES, rng.uniform(-limit, limit))
-    return Shape(kind, size, color, (ink, ink, ink), "", path, tilts)
+    ink = ink_color(rng)
+    tilts = np.full(VIDEO_FRAMES, rng.uniform(-LARGEST_TILT, LARGEST_TILT))
+    return Shape(kind, size, color, ink, "", path, tilts)
 
 
 def _paths(rng: np.random.Generator, count: int) -> list[npt.NDArray[np.float64]]:
