@@ -27,15 +27,35 @@ from adafocus_env.networks.loading import AnyRecognizer
 _ROW = np.zeros(1, dtype=np.int64)  # the only one
 
 
-class EpisodeEnv(gym.Env[Any, Any]):
+class OfOneCore:
+    """What single and vector environments say alike; a core has the rules."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
+    core: EpisodeCore
+    _build: ClassVar[Callable[..., EpisodeCore]]
+    _view_type: ClassVar[type[FrameView]] = FrameView
+
+    @property
+    def num_decisions(self) -> int:
+        """Steps of every episode that is not ended before: T, or for several looks as many T."""
+        return self.core.num_decisions
+
+    @property
+    def shows_cost(self) -> bool:
+        """Whether observations end with a channel that shows the price of a look."""
+        return self.core.shows_cost
+
+    @property
+    def patch_grid(self) -> PatchGrid:
+        """The positions of a grid of patches, also where actions are others."""
+        return self.core.grid
+
+
+class EpisodeEnv(OfOneCore, gym.Env[Any, Any]):
     """What the environments of both families have in common; a core has the rules.
 
     Subclasses say which one, and describe themselves.
     """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
-    _build: ClassVar[Callable[..., EpisodeCore]]
-    _view_type: ClassVar[type[FrameView]] = FrameView
 
     def __init__(self, *, render_mode: Literal["rgb_array"] | None = None, **arguments: Any):
         known = {**arguments_of(self._build), "render_mode": Any}
@@ -72,21 +92,6 @@ class EpisodeEnv(gym.Env[Any, Any]):
         self.action_space = core.locations.action_space
         self._sampler = EpisodeSampler(core.source.num_videos)
         self._view = self._view_type(core) if self.render_mode else None
-
-    @property
-    def num_decisions(self) -> int:
-        """Steps of every episode that is not ended before: T, or for several looks as many T."""
-        return self.core.num_decisions
-
-    @property
-    def shows_cost(self) -> bool:
-        """Whether observations end with a channel that shows the price of a look."""
-        return self.core.shows_cost
-
-    @property
-    def patch_grid(self) -> PatchGrid:
-        """The positions of a grid of patches, also where actions are others."""
-        return self.core.grid
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """`(A,)` which actions are possible: all. See `every_action`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import gymnasium as gym
@@ -13,9 +13,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from adafocus_env.data.clips import Videos
-from adafocus_env.envs.actions import PatchGrid, every_action
+from adafocus_env.envs.actions import every_action
 from adafocus_env.envs.arguments import check_arguments
 from adafocus_env.envs.core import EpisodeCore
+from adafocus_env.envs.episode_env import OfOneCore
 from adafocus_env.envs.episode_sampler import RowSamplers
 from adafocus_env.envs.factory import (
     arguments_of,
@@ -24,7 +25,7 @@ from adafocus_env.envs.factory import (
 )
 from adafocus_env.envs.infos import Rows, put_rows, reset_info, step_info, with_success
 from adafocus_env.envs.outcome import InfoArrays
-from adafocus_env.envs.rendering import FrameView, check_render_mode
+from adafocus_env.envs.rendering import check_render_mode
 from adafocus_env.envs.reset_options import integer_option, read_reset_options
 from adafocus_env.features.source import EpisodeStart
 from adafocus_env.networks.loading import AnyRecognizer
@@ -33,21 +34,17 @@ from adafocus_env.values import Count
 _OWN_ARGUMENTS = {"num_envs": Count, "autoreset_mode": Any, "render_mode": Any}
 
 
-class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
+class EpisodeVectorEnv(OfOneCore, VectorEnv[Any, Any, npt.NDArray[Any]]):
     """What the vector environments of both families have in common; a core has the rules.
 
     Subclasses say which one, and describe themselves.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
     _AUTORESET_MODES: ClassVar[dict[str, AutoresetMode]] = {
         "same_step": AutoresetMode.SAME_STEP,
         "next_step": AutoresetMode.NEXT_STEP,
         "disabled": AutoresetMode.DISABLED,
     }
-
-    _build: ClassVar[Callable[..., EpisodeCore]]
-    _view_type: ClassVar[type[FrameView]] = FrameView
 
     def __init__(
         self,
@@ -105,21 +102,6 @@ class EpisodeVectorEnv(VectorEnv[Any, Any, npt.NDArray[Any]]):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._samplers = RowSamplers(core.source.num_videos, core.num_rows)
         self._view = self._view_type(core) if self.render_mode else None
-
-    @property
-    def num_decisions(self) -> int:
-        """Steps of every episode that is not ended before: T, or for several looks as many T."""
-        return self.core.num_decisions
-
-    @property
-    def shows_cost(self) -> bool:
-        """Whether observations end with a channel that shows the price of a look."""
-        return self.core.shows_cost
-
-    @property
-    def patch_grid(self) -> PatchGrid:
-        """The positions of a grid of patches, also where actions are others."""
-        return self.core.grid
 
     @property
     def num_videos(self) -> int:
