@@ -1,5 +1,7 @@
 """Data sets by name."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -229,3 +231,29 @@ def test_videos_may_be_read_at_another_frame_rate(video_folder, tmp_path):
     # 12 frames of grey 20 t at 8 a second: at 2 a second each is .25 places long. The first two
     # take places 0 and 1; place 2 takes the first that ends no more than 1.1 places before it.
     assert [round(float(f[:, 16:, 16:].float().mean()) / 20) for f in frames] == [0, 1, 3, 7]
+
+
+def test_every_option_that_decides_pixels_is_part_of_a_splits_identity_and_the_folder_is_not(
+    video_folder, tmp_path
+):
+    moved = shutil.copytree(video_folder, tmp_path / "moved")
+    (moved / "frames").mkdir(exist_ok=True)
+
+    def identity(split="val", folder=moved, **options):
+        videos = open_videos("videos", split, VideoOptions(4, 40, **options), data_dir=folder)
+        return videos.identity()
+
+    plain = identity()
+    assert plain == identity(folder=video_folder)
+    assert plain == identity(flip=False, train_sampling="dense")
+    assert plain["dataset"] != identity("train")["dataset"]
+    assert identity(augment=True) != identity(augment=True, flip=False)
+    for option in (
+        *({"augment": True}, {"media": "frames"}, {"frame_rate": 4.0}),
+        *({"eval_sampling": "test"}, {"crop": False}),
+    ):
+        assert identity(**option)["preprocessing"] != plain["preprocessing"], option
+        assert identity(**option)["dataset"] == plain["dataset"]
+    for sizes in ((3, 40), (4, 48)):
+        other = open_videos("videos", "val", VideoOptions(*sizes), data_dir=moved).identity()
+        assert other["preprocessing"] != plain["preprocessing"]

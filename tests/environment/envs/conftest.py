@@ -1,10 +1,31 @@
-"""Vector environments beside Gymnasium's own, and an episode step by step."""
+"""Closed loops, vector environments beside Gymnasium's own, and an episode step by step."""
 
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from adafocus_env.envs import PatchLocalizationVectorEnv
+from adafocus_env.envs import ActiveVisionEnv, ActiveVisionVectorEnv, PatchLocalizationVectorEnv
+
+
+@pytest.fixture
+def make_loop(tiny_recognizer, make_videos):
+    """Makes single environments over `InMemoryVideos`: 4 frames, 3 classes."""
+
+    def make(**rules):
+        return ActiveVisionEnv.from_parts(tiny_recognizer, make_videos(), **rules)
+
+    return make
+
+
+@pytest.fixture
+def make_loops(tiny_recognizer, make_videos):
+    """Makes vector environments likewise."""
+
+    def make(num_envs, **rules):
+        rules["num_envs"] = num_envs
+        return ActiveVisionVectorEnv.from_parts(tiny_recognizer, make_videos(), **rules)
+
+    return make
 
 
 @pytest.fixture

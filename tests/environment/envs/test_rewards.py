@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from adafocus_env.envs import REWARDS, Outcome, PatchGrid, PatchLocalizationCore
+from adafocus_env.envs import (
+    REWARDS,
+    Outcome,
+    PatchGrid,
+    PatchLocalizationCore,
+    PatchLocalizationVectorEnv,
+)
 from adafocus_env.envs.rewards import gained
 from adafocus_env.features import EpisodeStart
 
@@ -191,3 +197,18 @@ def test_random_looks_are_one_draw_of_the_episode_seeds_baseline_stream(
         rng = np.random.default_rng(np.random.SeedSequence([row, 3]))
         expected = np.array(pixels)[rng.integers(0, high, size=(3, 2))]
         assert looks[3 * row : 3 * row + 3].tolist() == expected.tolist()
+
+
+def test_all_positions_of_many_frames_are_compared_in_parts(
+    tiny_recognizer, make_videos, monkeypatch
+):
+    played = []
+    for at_once in (1024, 100, 1):
+        monkeypatch.setattr("adafocus_env.envs.rewards._PATCHES_AT_ONCE", at_once)
+        env = PatchLocalizationVectorEnv.from_parts(
+            tiny_recognizer, make_videos(4), num_envs=3, reward="expected"
+        )
+        env.reset(seed=0)
+        played.append(env.play(np.full((3, 4), 5)).rewards)
+    for parts in played[1:]:
+        torch.testing.assert_close(parts, played[0], rtol=0, atol=1e-6)

@@ -5,16 +5,13 @@ import json
 import shutil
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from adafocus_env.data import VideoOptions, open_videos
 from adafocus_env.envs import PatchGrid, PatchLocalizationEnv, PatchLocalizationVectorEnv
 from adafocus_env.features import BankBuilder, FeatureBank, open_bank
 from adafocus_env.features.bank_files import BankLayout
-from adafocus_env.features.stored_features import StoredFeatures
 from adafocus_env.networks import CheckpointError, crop_patches
 
 GRID = PatchGrid(4, 40, 12)
@@ -303,32 +300,6 @@ def test_a_bank_of_other_divisions_is_refused(builder, make_shift_recognizer, ma
         bank.check(two, videos, **use)
 
 
-def test_every_option_that_decides_pixels_is_part_of_a_splits_identity_and_the_folder_is_not(
-    video_folder, tmp_path
-):
-    moved = shutil.copytree(video_folder, tmp_path / "moved")
-    (moved / "frames").mkdir(exist_ok=True)
-
-    def identity(split="val", folder=moved, **options):
-        videos = open_videos("videos", split, VideoOptions(4, 40, **options), data_dir=folder)
-        return videos.identity()
-
-    plain = identity()
-    assert plain == identity(folder=video_folder)
-    assert plain == identity(flip=False, train_sampling="dense")
-    assert plain["dataset"] != identity("train")["dataset"]
-    assert identity(augment=True) != identity(augment=True, flip=False)
-    for option in (
-        *({"augment": True}, {"media": "frames"}, {"frame_rate": 4.0}),
-        *({"eval_sampling": "test"}, {"crop": False}),
-    ):
-        assert identity(**option)["preprocessing"] != plain["preprocessing"], option
-        assert identity(**option)["dataset"] == plain["dataset"]
-    for sizes in ((3, 40), (4, 48)):
-        other = open_videos("videos", "val", VideoOptions(*sizes), data_dir=moved).identity()
-        assert other["preprocessing"] != plain["preprocessing"]
-
-
 def test_an_offset_beside_the_grid_is_refused(builder, tiny_recognizer, make_videos):
     bank = FeatureBank.open(_run(builder()))
     rules = {"grid_size": 4, "baseline_positions": "grid", "autoreset_mode": "disabled"}
@@ -357,53 +328,3 @@ def test_what_features_name_is_live_or_a_bank():
     for features in ("dead", "bank", "bank:", "banks:x"):
         with pytest.raises(ValueError, match="features is 'live' or 'bank:PATH', not"):
             open_bank(features, "val")
-
-
-def test_all_positions_of_many_frames_are_compared_in_parts(
-    tiny_recognizer, make_videos, monkeypatch
-):
-    played = []
-    for at_once in (1024, 100, 1):
-        monkeypatch.setattr("adafocus_env.envs.rewards._PATCHES_AT_ONCE", at_once)
-        env = PatchLocalizationVectorEnv.from_parts(
-            tiny_recognizer, make_videos(4), num_envs=3, reward="expected"
-        )
-        env.reset(seed=0)
-        played.append(env.play(np.full((3, 4), 5)).rewards)
-    for parts in played[1:]:
-        torch.testing.assert_close(parts, played[0], rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize("order", ["any", "by_clip", "one_clip"])
-def test_features_are_gathered_in_the_order_asked_for_from_any_number_of_shards(order):
-    whole = {
-        "maps": torch.arange(7 * 3 * 2).view(7, 3, 2).half(),
-        "patches": torch.arange(7 * 3 * 4 * 2).view(7, 3, 4, 2).half(),
-    }
-    generator = torch.Generator().manual_seed(0)
-    clips, steps, positions = (torch.randint(0, n, (60,), generator=generator) for n in (7, 3, 4))
-    clips = {"any": clips, "by_clip": clips.sort().values, "one_clip": clips * 0 + 6}[order]
-    expected = {
-        "maps": whole["maps"][clips, steps].float(),
-        "patches": whole["patches"][clips, steps, positions].float(),
-    }
-    for size in (2, 3, 7):
-        parts = {name: list(array.split(size)) for name, array in whole.items()}
-        stored = StoredFeatures(parts, torch.device("cpu"))
-        torch.testing.assert_close(stored.take("maps", clips, steps), expected["maps"])
-        taken = stored.take("patches", clips, steps, positions)
-        torch.testing.assert_close(taken, expected["patches"])
-        torch.testing.assert_close(stored.take("maps", clips), whole["maps"][clips].float())
-
-
-def test_whole_clips_are_copied_as_they_lie_from_any_number_of_shards():
-    whole = torch.arange(7 * 6 * 2).view(7, 6, 2).half()
-    clips = torch.tensor([6, 0, 1, 1, 5])  # 0 and 1 lie side by side, in one shard or in two
-    rows, steps = clips.repeat_interleave(6), torch.arange(6).repeat(5)
-    for size in (1, 2, 7):
-        stored = StoredFeatures({"maps": list(whole.split(size))}, torch.device("cpu"))
-        taken = stored.take("maps", rows, steps)
-        assert taken.dtype == torch.float32
-        torch.testing.assert_close(taken, whole[clips].flatten(0, 1).float())
-        taken.zero_()  # a copy
-        torch.testing.assert_close(stored.take("maps", rows, steps), whole[rows, steps].float())
