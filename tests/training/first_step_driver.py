@@ -9,6 +9,7 @@ the validation split after each epoch.
 import os
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -46,6 +47,18 @@ def first_step(target, arguments):
     hook.remove()
     torch.save(kept, f"{target}.{os.environ.get('RANK', '0')}.pt")
     return code
+
+
+def check_same(one, two, others):
+    """The parts `two` of a step, and other ways to take it, compute what `one` process does."""
+    assert sum(run["losses"][0] for run in two) / 2 == pytest.approx(one["losses"][0], abs=1e-5)
+    assert max(float(g.abs().max()) for g in one["gradients"] if g is not None) > 1e-3
+    for other in (*two, *others):
+        for got, expected in zip(other["gradients"], one["gradients"], strict=True):
+            assert (got is None) == (expected is None)
+            if expected is not None:
+                torch.testing.assert_close(got, expected, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(other["scores"], one["scores"], rtol=0, atol=1e-6)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,15 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from agents.baselines.simple import RandomAgent
 from agents.evaluation import evaluate_agent
-from train.evaluation.report.figures import CAPTIONS, _accuracy_per_step
+from train.evaluation.policies import BlindFrames, PolicyEntry
+from train.evaluation.report.figures import CAPTIONS, _accuracy_per_step, _families
 from train.evaluation.report.tables import comparison_tables
 from train.evaluation.report.text import write_csv, write_report
 
@@ -160,3 +162,19 @@ def test_the_names_of_seven_policies_stand_below_a_figure_and_those_of_six_in_it
     few, many = _accuracy_per_step(rows[:6]), _accuracy_per_step(rows)
     assert (len(few.legends), len(many.legends)) == (0, 1)
     assert many.get_figheight() == pytest.approx(few.get_figheight() + 7 * 0.2)
+
+
+def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(policy_row):
+    plus = [PolicyEntry("plus", ("run",), skip_cost=cost) for cost in (0.05, 0.1)]
+    blind = [
+        replace(entry, frames=BlindFrames("random_skip", amount))
+        for entry, amount in zip(plus, ("plus@0.05", 0.5), strict=True)
+    ]
+    entries = [PolicyEntry("plain", ("run",)), *plus, PolicyEntry("greedy_oracle"), *blind]
+    rows = [policy_row(e.name, family=e.family, knows_label=e.knows_label) for e in entries]
+    families = {name: [row["name"] for row in members] for name, members in _families(rows).items()}
+    assert families == {
+        "plain": ["plain"],
+        "plus": ["plus@0.05", "plus@0.1"],
+        "random_skip:plus": ["random_skip:plus@0.05:plus@0.05", "random_skip:0.5:plus@0.1"],
+    }

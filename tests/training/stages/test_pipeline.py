@@ -16,7 +16,9 @@ from adafocus_env.envs import PatchLocalizationEnv
 from adafocus_env.networks import Recognizer
 from agents.gru_ppo.algorithm import GruPPO
 from agents.policies.policy_files import load_policy
+from train import demo as demo_module
 from train.cli.run_place import DEMO_FOLDER
+from train.evaluation import shipped_policy
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +29,30 @@ FIELDS = {
     "map_missing_classes", "on_target", "gmacs_per_video",
 }  # fmt: skip
 REWARD_FIELDS = {"reward_mean", "reward_ci95", "return_mean"}
+
+
+@pytest.fixture(scope="module")
+def demo(run_command, tiny, shrink_splits, tmp_path_factory):
+    """A demo where an earlier one was; its working folder and what it printed."""
+    here = tmp_path_factory.mktemp("demo")
+    (here / DEMO_FOLDER).mkdir(parents=True)
+    (here / DEMO_FOLDER / "note.txt").write_text("the earlier one")
+    with pytest.MonkeyPatch.context() as patch:
+        shrink_splits(patch)
+        patch.chdir(here)
+        patch.setattr(demo_module, "shipped_recognizer", lambda: here / "shipped")
+        patch.setattr(shipped_policy, "NUM_VIDEOS", 4)
+        return here, run_command("demo", *tiny, "ship=true").out
+
+
+@pytest.fixture(scope="module")
+def pipeline(demo):
+    """All stages and the benchmark on the tiny videos, as the demo runs them: part -> folder."""
+    folder = demo[0] / DEMO_FOLDER
+    runs = {part: folder / part for part in ("stage1", "stage2")}
+    runs.update({part: folder / f"stage0_{part}" for part in ("glancer", "focuser")})
+    stage3 = [f"stage3_{name}" for name in ("random", "center", "learned")]
+    return {**runs, **{part: folder / part for part in stage3}, "benchmark": folder}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from adafocus_env.networks import FrozenNetworks, Recognizer
 from agents.policies.policy_files import load_policy, save_policy
 from train.config.keys import ConfigError
 from train.evaluation.policies import BlindFrames, PolicyEntry, read_entries
-from train.evaluation.report.figures import _families
 from train.stages.chosen_patches import ChosenPatchStage, choose_patches
 from train.stages.stage1_random_patches import RandomPatchStage
 from train.stages.supervised.data import Chance
@@ -146,22 +145,6 @@ def test_frames_that_are_kept_blindly_take_the_looks_of_another_policy(make_conf
     ]
     assert [entry.name for entry in found] == names
     assert [entry.agent for entry in found] == ["plus@0.05", "fixed:24"]
-
-
-def test_one_line_of_the_figure_joins_what_differs_in_the_frames_kept_alone(policy_row):
-    plus = [PolicyEntry("plus", ("run",), skip_cost=cost) for cost in (0.05, 0.1)]
-    blind = [
-        replace(entry, frames=BlindFrames("random_skip", amount))
-        for entry, amount in zip(plus, ("plus@0.05", 0.5), strict=True)
-    ]
-    entries = [PolicyEntry("plain", ("run",)), *plus, PolicyEntry("greedy_oracle"), *blind]
-    rows = [policy_row(e.name, family=e.family, knows_label=e.knows_label) for e in entries]
-    families = {name: [row["name"] for row in members] for name, members in _families(rows).items()}
-    assert families == {
-        "plain": ["plain"],
-        "plus": ["plus@0.05", "plus@0.1"],
-        "random_skip:plus": ["random_skip:plus@0.05:plus@0.05", "random_skip:0.5:plus@0.1"],
-    }
 
 
 @pytest.fixture(scope="module")
