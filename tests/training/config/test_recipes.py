@@ -30,11 +30,14 @@ def test_the_network_sizes_of_the_built_in_and_of_the_published_experiment(make_
         ("stage3", 10, {"fc_lr": 0.005}),
     ],
 )
-def test_the_published_recipe_of_each_stage(make_config, command, epochs, rates):
+def test_the_published_recipe_of_each_supervised_stage(make_config, command, epochs, rates):
     config = make_config(command, "experiment=videos", "data_dir=x")
     assert (config.epochs, config.batch_size, config.eval_freq) == (epochs, 64, 5)
     assert {name: getattr(config, name) for name in rates} == rates
     assert (config.optimizer, config.lr_type) == ("sgd", "cos")
+
+
+def test_the_published_recipe_of_the_policy(make_config):
     config = make_config("stage2", "experiment=videos", "data_dir=x")
     assert (config.epochs, config.batch_size, config.eval_freq) == (50, 64, 5)
     assert config.algo.preset == "paper"
