@@ -27,6 +27,7 @@ $(BIN)/.installed: pyproject.toml
 
 demo: install ## train all four stages on the built-in videos and compare policies (SEED=0)
 	$(BIN)/adafocus demo seed=$(SEED)
+	@echo "The command adafocus is in $(BIN): source $(BIN)/activate"
 
 # Seed 0 is what adafocus_env/assets/glyphs_search holds; five minutes of one core.
 search-recognizer: install ## train the recognizer of glyphs_search anew, into outputs/search/recognizer
@@ -50,7 +51,7 @@ test-slow: install ## run the others: killed runs, several processes, full-size 
 benchmark: install ## measure speed as ratios of two ways, into outputs/benchmark/speed.json
 	$(BIN)/python tests/benchmarks/run.py
 
-closed-loop: install ## compare closed and open loops, into outputs/closed_loop (TASKS=glyphs_search)
+closed-loop: install ## compare closed and open loops, into outputs/closed_loop (TASKS="glyphs glyphs_search", or all)
 	$(BIN)/python tests/benchmarks/closed_loop.py $(TASKS)
 
 lint: install ## check style and formatting

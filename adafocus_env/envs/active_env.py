@@ -20,9 +20,9 @@ class ActiveVisionEnv(EpisodeEnv):
     The videos, frozen networks and looks of `PatchLocalizationEnv`, whose docstring says what they
     are. There an agent sees glances alone, and what its looks showed stays with the classifier.
     Here the loop is closed: each observation holds what the last patch showed, where it was, and
-    what the classifier believes so far. Each frame is shown for K looks (`looks_per_frame`), and
-    the classifier takes a step for each, with that frame's glance. A still picture is a video of
-    one frame.
+    what the classifier believes so far. Each frame is shown for `looks_per_frame`
+    looks, and the classifier takes a step for each, with that frame's glance. A still picture is a
+    video of one frame.
 
     ## Action Space
 
@@ -50,11 +50,11 @@ class ActiveVisionEnv(EpisodeEnv):
     ## Rewards
 
     `information` (default): `log p_t(y) - log p_(t-1)(y)` in nats, where p is the softmax
-    probability of the true class y after the look, 1 / K before the first one, and taken for 1e-4
-    where it is lower. The return of an episode is `log p_T(y) + log K`, whatever came between. The
-    other rewards are those of `PatchLocalizationEnv`. `look_cost` is subtracted for each look. The
-    action that ends the episode costs nothing and brings nothing: with a cost of looks, ending
-    early is learned.
+    probability of the true class y after the look, 1 / K before the first one of K classes, and
+    taken for 1e-4 where it is lower. The return of an episode is `log p_T(y) + log K`, whatever
+    came between. The other rewards are those of `PatchLocalizationEnv`. `look_cost` is subtracted
+    for each look. The action that ends the episode costs nothing and brings nothing: with a cost of
+    looks, ending early is learned.
 
     ## Starting State
 

@@ -83,6 +83,7 @@ class PatchLocalizationEnv(EpisodeEnv):
     | `prev` | confidence after the previous step (0 at the first) |
     | `conf` | 0 |
     | `skip` | confidence of skipping the frame, from the same classifier state |
+    | `information` | that after the previous step (1 / K at the first), of logarithms |
 
     `skip` is `padding`, but exactly 0 for a frame that is skipped. It is the default of
     `AdaFocus/PatchLocalizationSkip-v0`. Where an action skips, `skip_cost` is subtracted for every
@@ -118,7 +119,7 @@ class PatchLocalizationEnv(EpisodeEnv):
     | `frame_rate` | None | frames a second to read video files at; None: their own |
     | `augment` | None | random frames, crops, flips; None: for the split `"train"` only |
     | `crop` | True | crop and resize videos; False: they have `frame_size` already |
-    | `fit` | `"crop"` | of frames that are not square: `"squash"`, or `"pad"` with black bars |
+    | `fit` | `"crop"` | the middle, as published; `"squash"` all, or `"pad"` with black bars |
     | `flip` | True | mirror half of the augmented clips; off where left and right matter |
     | `crops` | `"same"` | augmented glance frames cropped as the others, or `"independent"` |
     | `recognizer` | None | folder written by a stage; None: one that is shipped |

@@ -51,7 +51,8 @@ class ComparisonSection(JudgingSection):
 
     policies: tuple[str, ...] = key(
         ("random", "center", "learned", "greedy_oracle"),
-        "also random_offsets, fixed:ACTION, best_fixed, motion, full_frame:SIZE, sweep, saliency, "
+        "baseline agents by name, and learned, the policy in resume= or policy=; also "
+        "random_offsets, fixed:ACTION, best_fixed, motion, full_frame:SIZE, sweep, saliency, "
         "beam_oracle:WIDTH, cross_oracle, and with dataset=glyphs_search expert, random_discs; "
         "NAME:RUN, several "
         "times for several seeds; NAME@0.05:RUN or learned@0.05, told that a look costs 0.05; "

@@ -185,12 +185,12 @@ class FrameRateSection(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class FitSection(Section):
-    """Frames that are not square."""
+    """Frames of any size and shape."""
 
     fit: Literal["crop", "squash", "pad"] = key(
         "crop",
-        "how frames that are not square become so: crop: the middle, as published; squash: all of "
-        "it, stretched; pad: all of it, between black bars",
+        "how frames become squares: crop: the middle of each, as published; squash: all of it, "
+        "stretched; pad: all of it, between black bars",
     )
 
 
