@@ -118,6 +118,7 @@ def evaluate_agent(
         ValueError: the environment resets by itself, no draw or video is asked for, a video twice,
             or the agent must know a cost.
     """
+    _check_environment(env)
     chosen = range(env.num_videos) if videos is None else videos
     judge: Judge
     if isinstance(env, ActiveVisionVectorEnv):
@@ -153,6 +154,7 @@ def replay_actions(
         seed: as the evaluation's.
         progress: as in `evaluate_agent`.
     """
+    _check_environment(env)
     count = len(evaluation.boxes)
     draws = count // evaluation.num_videos
     videos = evaluation.video_index[::draws].tolist()
@@ -211,6 +213,14 @@ def on_target(evaluation: Evaluation, videos: Videos) -> npt.NDArray[np.bool_] |
     return hits
 
 
+def _check_environment(env: VectorEnvironment) -> None:
+    if getattr(env, "autoreset_mode", None) != AutoresetMode.DISABLED:
+        raise ValueError(
+            "evaluation needs an environment made with gymnasium.make_vec(ID, num_envs=N, "
+            "autoreset_mode='disabled').unwrapped"
+        )
+
+
 def _played(
     env: PatchLocalizationVectorEnv, choose: Callable[[npt.NDArray[np.uint64]], Chosen]
 ) -> Judge:
@@ -238,8 +248,6 @@ def _run(
     skip_cost: float | None = None,
     progress: Progress | None,
 ) -> Evaluation:
-    if env.autoreset_mode != AutoresetMode.DISABLED:
-        raise ValueError("evaluation needs an environment made with autoreset_mode='disabled'")
     if draws < 1:
         raise ValueError(f"at least one draw is needed, got {draws}")
     if not videos or len(set(videos)) < len(videos):

@@ -207,7 +207,12 @@ class AdaFocus:
 
         Returns:
             a prediction for each path, in their order; a file that cannot be read has an `error`.
+
+        Raises:
+            ValueError: `paths` is one path.
         """
+        if isinstance(paths, (str, Path)):
+            raise ValueError(f"predict_files takes a list of paths, such as [{str(paths)!r}]")
         options = self.clip_options(fit=fit, frame_rate=frame_rate)
         return [prediction for prediction, _ in predict_files(self, paths, options)]
 

@@ -194,9 +194,14 @@ def open_videos(
 def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVideos:
     lists = files.lists
     class_names = read_class_file(files.class_file, num_classes=lists.num_classes)
-    records = read_list_file(
-        files.list_file(split), files.root, len(class_names), lists.list_format
-    )
+    list_file = files.list_file(split)
+    others = [other for other in ("train", "val", "test") if files.list_file(other).is_file()]
+    if others and split not in others:
+        raise FileNotFoundError(
+            f"list file {list_file} does not exist; of {files.data_dir} there are the splits "
+            f"{', '.join(others)} (split={others[-1]})"
+        )
+    records = read_list_file(list_file, files.root, len(class_names), lists.list_format)
     if not files.root.is_dir():
         other = "videos" if files.media == "frames" else "frames"
         raise FileNotFoundError(

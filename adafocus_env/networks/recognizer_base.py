@@ -267,9 +267,9 @@ def read_description(folder: Path) -> dict[str, Any]:
     config_file = folder / CONFIG_FILE
     for file in (config_file, folder / WEIGHTS_FILE):
         if not file.is_file():
-            raise FileNotFoundError(
-                f"no recognizer in {folder}: {file.name} is missing; 'adafocus stage1' makes one"
-            )
+            below = folder / "recognizer"  # a run folder was named
+            cure = f"did you mean {below}?" if below.is_dir() else "'adafocus stage1' makes one"
+            raise FileNotFoundError(f"no recognizer in {folder}: {file.name} is missing; {cure}")
     description = read_json(config_file, _CURE)
     check_version(description, [FORMAT_VERSION], config_file, _CURE)
     family = checked(description, _Header, config_file, _CURE).family

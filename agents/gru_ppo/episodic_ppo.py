@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -69,6 +70,13 @@ class EpisodicPPO(PPO):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ):
+        if isinstance(env, VectorEnv):
+            raise ValueError("GruPPO takes SB3's environments: env=Sb3VecEnvAdapter(env)")
+        if isinstance(policy, str) and policy not in self.policy_aliases:
+            raise ValueError(
+                f"GruPPO's policy is {', '.join(self.policy_aliases)} (the default) or a subclass "
+                f"of GruActorCriticPolicy, not {policy}"
+            )
         # Not PPO's own constructor: it checks batch sizes counted in steps, and ours are episodes.
         OnPolicyAlgorithm.__init__(
             self,

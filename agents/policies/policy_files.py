@@ -145,9 +145,9 @@ def load_policy(
     folder = Path(folder)
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"no policy in {folder}: {name} is missing; 'adafocus stage2' makes one"
-            )
+            below = folder / "policy"  # a run folder was named
+            cure = f"did you mean {below}?" if below.is_dir() else "'adafocus stage2' makes one"
+            raise FileNotFoundError(f"no policy in {folder}: {name} is missing; {cure}")
     config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     values = read_json(config_file, _CURE)
     check_version(values, [FORMAT_VERSION, SB3_FORMAT_VERSION], config_file, _CURE)

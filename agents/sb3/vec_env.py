@@ -27,10 +27,15 @@ class Sb3VecEnvAdapter(VecEnv):
         env: in `AutoresetMode.SAME_STEP`, which is what SB3 expects of its environments.
 
     Raises:
-        ValueError: the environment has another autoreset mode.
+        ValueError: the environment is no vector environment, or has another autoreset mode.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]):
+        if not isinstance(env, VectorEnv):
+            raise ValueError(
+                f"{type(env).__name__} is one environment; make many with gymnasium.make_vec(ID, "
+                "num_envs=N)"
+            )
         mode = env.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(f"SB3 needs autoreset mode SAME_STEP, and this environment has {mode}")

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 from unittest import mock
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -294,3 +295,5 @@ def test_what_cannot_be_evaluated_is_refused(make_bench):
             evaluate_agent(env, agent, **given)
     with pytest.raises(ValueError, match="autoreset_mode='disabled'"):
         evaluate_agent(make_bench(2, autoreset_mode="same_step"), agent)
+    with pytest.raises(ValueError, match=r"gymnasium\.make_vec"):
+        evaluate_agent(gymnasium.make("AdaFocus/PatchLocalization-v0"), agent)

@@ -142,3 +142,5 @@ def test_parts_and_frames_that_do_not_fit_are_refused(
             model.predict(wrong)
     with pytest.raises(ValueError, match=r"expected uint8 frames \(N, 3, 40, 40\), got"):
         model.push(frames)
+    with pytest.raises(ValueError, match=r"a list of paths, such as \['a\.mp4'\]"):
+        model.predict_files("a.mp4")

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from adafocus_env.worker_process import follow_parent
+from train.config.commands import ALL_KEYS
 from train.config.compose import in_one_line, prepare_hydra
 from train.config.keys import ConfigError
 from train.config.yaml_files import configs_path
@@ -35,7 +36,15 @@ _SWEEP = "hydra.mode=MULTIRUN"
 
 
 def parse_flags(arguments: Sequence[str]) -> Namespace:
-    """Hydra's flags, such as `-m` and `--cfg job`, and the overrides between them."""
+    """Hydra's flags, such as `-m` and `--cfg job`, and the overrides between them.
+
+    Raises:
+        ConfigError: a key is written as a flag.
+    """
+    for flag in (argument for argument in arguments if argument.startswith("--")):
+        name, equals, value = flag[2:].replace("-", "_").partition("=")
+        if name in ALL_KEYS:
+            raise ConfigError(f"{flag}: keys have no dashes: {name}={value if equals else '...'}")
     flags = get_args_parser().parse_intermixed_args(list(arguments))
     flags.multirun = flags.multirun or _SWEEP in flags.overrides
     return flags

@@ -166,8 +166,10 @@ def _read(cfg: DictConfig, kind: type[S]) -> S:
 def _value(cfg: DictConfig, one: Key, kind: type[Section]) -> Any:
     # Where no videos are opened, a data set's mandatory folder may be left out.
     needed = one.name != "data_dir" or issubclass(kind, VideosSection)
-    if not needed and OmegaConf.is_missing(cfg, one.name):
-        return None
+    if OmegaConf.is_missing(cfg, one.name):
+        if not needed:
+            return None
+        raise ConfigError(f"{cfg.command} needs {one.wanted}")
     try:
         value = cfg[one.name]
         if isinstance(value, Container):

@@ -100,6 +100,11 @@ class Key:
         forms = ["|".join(_words(kind)) or _TYPES.get(kind, _MAPPING)[1] for kind in self.types]
         return "|".join(form for form in forms if form)
 
+    @property
+    def wanted(self) -> str:
+        """What to give where there is no value, as a message says it."""
+        return f"{self.name}={self.form}: {self.help}"
+
     def check(self, value: Any) -> None:
         """Hydra reads any text as any value, so types and ranges are checked here.
 

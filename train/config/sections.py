@@ -66,9 +66,7 @@ class Section:
         """
         value = getattr(self, name)
         if value is None:
-            raise ConfigError(
-                f"{self.command} needs {name}=...: the experiment has no value for it"
-            )
+            raise ConfigError(f"{self.command} needs {keys_of(type(self))[name].wanted}")
         return value
 
     def narrowed(self, kind: type[S], **changes: Any) -> S:
@@ -155,7 +153,7 @@ class ClassesSection(Section):
         help="glyphs... are built in, videos are your own; also sets other keys", written="NAME"
     )
     data_dir: str | None = key(
-        help="where the list files, the class file and the videos are",
+        help="folder of the lists (see make-lists), the class file, the videos",
         written="FOLDER",
         is_path=True,
     )

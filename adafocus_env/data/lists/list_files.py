@@ -105,7 +105,8 @@ def read_class_file(path: Path, *, num_classes: int | None = None) -> tuple[str,
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"class file {path} does not exist{nearest(path)}; it names one class a line"
+            f"class file {path} does not exist{nearest(path)}; a class file names one class a "
+            "line, and 'adafocus make-lists' writes it and the lists"
         )
     names = [line.strip() for line in _read_lines(path)]
     while names and not names[-1]:
@@ -165,7 +166,8 @@ def scan_list_file(
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"list file {path} does not exist{nearest(path)}; it holds one video a line"
+            f"list file {path} does not exist{nearest(path)}; a list file holds one video a line, "
+            "and 'adafocus make-lists' writes it"
         )
     root = root.resolve()
     found: list[VideoRecord] = []

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
@@ -155,3 +156,8 @@ def test_arguments_that_cannot_be_are_refused(cue_env, make_model):
             make_model(cue_env(), **{name: 0})
     with pytest.raises(TypeError, match="learnin_rate"):
         make_model(cue_env(), learnin_rate=1e-3)
+    rows = SyncVectorEnv([cue_env], autoreset_mode=AutoresetMode.SAME_STEP)
+    with pytest.raises(ValueError, match=r"env=Sb3VecEnvAdapter\(env\)"):
+        GruPPO(env=rows)
+    with pytest.raises(ValueError, match=r"policy is GruPolicy .*, not MlpPolicy"):
+        GruPPO("MlpPolicy", Sb3VecEnvAdapter(rows))

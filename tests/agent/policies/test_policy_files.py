@@ -122,6 +122,12 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(saved, name):
         load_policy(saved)
 
 
+def test_a_run_folder_instead_of_its_policy_is_named_with_it(saved, tmp_path):
+    saved.rename(tmp_path / "policy")
+    with pytest.raises(FileNotFoundError, match=rf"did you mean {tmp_path}/policy\?"):
+        load_policy(tmp_path)
+
+
 def test_a_description_that_is_none_is_a_checkpoint_error(saved):
     for text in ("", "{", "[]", "null", "7", '"policy"', "{}"):
         (saved / "policy.json").write_text(text)

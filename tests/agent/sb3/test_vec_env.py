@@ -155,6 +155,8 @@ def test_other_autoreset_modes_than_same_step_are_refused_and_closing_closes(
     adapter = Sb3VecEnvAdapter(rows)
     adapter.close()
     assert rows.closed
+    with pytest.raises(ValueError, match=r"one environment; make many with gymnasium\.make_vec"):
+        Sb3VecEnvAdapter(cue_env())
     rows.metadata = {}
     with pytest.raises(ValueError, match="SAME_STEP, and this environment has None"):
         Sb3VecEnvAdapter(rows)

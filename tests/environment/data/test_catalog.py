@@ -257,3 +257,11 @@ def test_every_option_that_decides_pixels_is_part_of_a_splits_identity_and_the_f
     for sizes in ((3, 40), (4, 48)):
         other = open_videos("videos", "val", VideoOptions(*sizes), data_dir=moved).identity()
         assert other["preprocessing"] != plain["preprocessing"]
+
+
+def test_a_split_without_a_list_is_refused_with_those_that_have_one(video_folder):
+    options = VideoOptions(num_frames=2, frame_size=32)
+    (video_folder / "val.txt").write_bytes((video_folder / "train.txt").read_bytes())
+    message = r"test\.txt does not exist; of .* there are the splits train, val \(split=val\)"
+    with pytest.raises(FileNotFoundError, match=message):
+        open_videos("videos", "test", options, data_dir=video_folder)

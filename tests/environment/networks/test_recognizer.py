@@ -69,6 +69,12 @@ def saved(tiny_recognizer, tmp_path):
     return tmp_path / "saved"
 
 
+def test_a_run_folder_instead_of_its_recognizer_is_named_with_it(saved):
+    saved.rename(saved.parent / "recognizer")
+    with pytest.raises(FileNotFoundError, match=rf"did you mean {saved.parent}/recognizer\?"):
+        Recognizer.load(saved.parent)
+
+
 def test_a_missing_file_is_named_with_the_command_that_makes_it(saved):
     for missing in ("recognizer.safetensors", "recognizer.json"):
         (saved / missing).unlink()

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from train.cli.hydra_jobs import parse_flags
 from train.cli.overrides import read_overrides
 from train.config.compose import compose_command
 from train.config.keys import ConfigError
@@ -27,6 +28,15 @@ from train.config.keys import ConfigError
 def test_an_unknown_key_is_refused_with_the_nearest(override, message):
     with pytest.raises(ConfigError, match=message):
         read_overrides("stage1", [override], sweep=False)
+
+
+def test_a_key_written_as_a_flag_is_refused_with_how_it_is_written():
+    for given, written in (("--epochs", "epochs=..."), ("--batch-size=3", "batch_size=3")):
+        with pytest.raises(
+            ConfigError, match=re.escape(f"{given}: keys have no dashes: {written}")
+        ):
+            parse_flags([given, "5"])
+    assert parse_flags(["-m", "--cfg", "job", "epochs=1,2"]).overrides == ["epochs=1,2"]
 
 
 @pytest.mark.parametrize(
