@@ -26,6 +26,12 @@ log = logging.getLogger(__name__)
 
 BACKBONE_WEIGHTS = "backbone.safetensors"
 
+# Files of ImageNet weights, as torchvision names them.
+_OF_TORCHVISION = {
+    "mobilenet_v2": "mobilenet_v2-b0353104.pth",
+    "resnet50": "resnet50-19c8e357.pth",
+}
+
 
 @closed
 @dataclass(frozen=True)
@@ -104,21 +110,52 @@ def load_pretrained(recognizer: AnyRecognizer, config: PretrainedSection) -> Non
         ConfigError: one of them is not named, or there are no weights at its path.
         CheckpointError: as of `load_backbone`.
     """
+    for part, (name, path) in named_pretrained(config, config.command).items():
+        load_backbone(getattr(recognizer, part), name, path, part)
+
+
+def named_pretrained(config: PretrainedSection, command: str) -> dict[str, tuple[str, str]]:
+    """Which network each backbone is, and the path of its weights, by part.
+
+    Args:
+        config: names both paths.
+        command: which the user called, for the message.
+
+    Raises:
+        ConfigError: a path is not named, or nothing is there.
+    """
+    named: dict[str, tuple[str, str]] = {}
     for part, name, path in (
         ("glancer", config.glancer, config.pretrained_glancer),
         ("focuser", config.focuser, config.pretrained_focuser),
     ):
         if path is None:
-            which = "true" if part == "glancer" else "false"
-            raise ConfigError(
-                f"{config.command} needs pretrained_{part}=RUN_FOLDER; "
-                f"'adafocus stage0 pretrain_glancer={which}' makes one"
-            )
-        load_backbone(getattr(recognizer, part), name, path, part)
+            raise ConfigError(f"{command} needs pretrained_{part}={_sources(name, part)}")
+        _check_exists(path, name, part)
+        named[part] = (name, path)
+    return named
+
+
+def _sources(name: str, part: str) -> str:
+    """What may be named for weights of a backbone: first what fits it without any training."""
+    run = f"RUN_FOLDER of '{_stage0(part)}'"
+    if name in _OF_TORCHVISION:
+        return f"FILE, such as torchvision's {_OF_TORCHVISION[name]}, or {run}"
+    return f"{run}, or FILE with weights of {name}"
+
+
+def _stage0(part: str) -> str:
+    return f"adafocus stage0 pretrain_glancer={'true' if part == 'glancer' else 'false'}"
+
+
+def _check_exists(path: str, name: str, part: str) -> None:
+    if not Path(path).exists():
+        raise ConfigError(f"pretrained_{part}={path} does not exist; name {_sources(name, part)}")
 
 
 def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
     """All weights for `net.*`, from whatever is at the path."""
+    _check_exists(path, name, part)
     folder = Path(path)
     if folder.is_file():
         return read_published_part(folder, part)
@@ -129,8 +166,7 @@ def _backbone_weights(name: str, path: str, part: str) -> dict[str, Tensor]:
             _check_backbone(candidate, getattr(recognizer.config, part), name, part)
             state: dict[str, Tensor] = getattr(recognizer, part).state_dict()
             return state
-    which = "true" if part == "glancer" else "false"
-    command = f"adafocus stage0 pretrain_glancer={which}"
+    command = _stage0(part)
     folder = find_part(path, part, command)
     cure = f"use an undamaged copy, or '{command}'"
     description = read_checked(folder / BACKBONE_CONFIG, _Description, cure)

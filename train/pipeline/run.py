@@ -15,6 +15,7 @@ from typing import Any
 
 from adafocus_env import files
 from adafocus_env.files import read_json, write_json
+from train.checkpoints.backbones import named_pretrained
 from train.config.commands import (
     BankConfig,
     BenchmarkConfig,
@@ -44,6 +45,7 @@ from train.pipeline.plan import (
     write_division,
 )
 from train.runs.context import RunContext
+from train.runs.folder import FINISHED_FILE
 from train.runs.progress import ProgressDisplay
 
 _SETTINGS = "run.json"
@@ -60,9 +62,11 @@ def run_all_stages(composed: Composed, display: ProgressDisplay) -> None:
     """Bank, stages 1 to 3 and the benchmark on every fold; one report on all tested clips.
 
     Raises:
-        ConfigError: the clips cannot be divided so, or the folder holds another run.
+        ConfigError: no networks are named, the clips cannot be divided so, or the folder holds
+            another run.
     """
     config = composed.read(RunAllConfig, "run")
+    check_has_networks(composed, config.output_dir)
     clips = read_clips(config, config.groups)
     check_classes_can_be_learned(clips.clips, clips.class_names)
     seed = composed.read(Stage1Config, "stage1").seed
@@ -189,6 +193,23 @@ def _divisions(config: RunAllConfig, clips: Clips, seed: int) -> list[tuple[list
     return [(sorted(set(everything).difference(part)), part) for part in parts]
 
 
+def check_has_networks(composed: Composed, folder: Path) -> None:
+    """Refuse a run whose bank would have no networks, before anything is written.
+
+    A bank that another run has finished brings them along.
+
+    Raises:
+        ConfigError: there is no such bank, and weights are not named or not there.
+    """
+    told = composed.read(BankConfig, "bank")
+    if not (_bank_folder(told, folder) / FINISHED_FILE).is_file():
+        named_pretrained(told, "run")
+
+
+def _bank_folder(told: BankConfig, folder: Path) -> Path:
+    return folder / "bank" if told.target is None else Path(told.target)
+
+
 def _claim(composed: Composed, folder: Path) -> None:
     """Note what the run is, or see that the run in the folder is the same.
 
@@ -236,7 +257,7 @@ def _build_bank(
     place = config.output_dir / "all"
     write_data_folder(place, clips, {"train": range(len(clips.clips))})
     told = composed.read(BankConfig, "bank")
-    folder = config.output_dir / "bank" if told.target is None else Path(told.target)
+    folder = _bank_folder(told, config.output_dir)
     values = {**folder_data(place, clips), "split": "train", "target": str(folder), "views": 1}
     # Its networks and clips are the same whatever the seed: runs of several may share a bank.
     bank = composed.read(BankConfig, "bank", **values, seed=0, output_dir=str(folder))

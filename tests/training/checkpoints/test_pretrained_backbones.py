@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v2
 
 from adafocus_env.networks import CheckpointError, Focuser, Glancer
-from train.checkpoints.backbones import load_backbone, save_backbone
+from train.checkpoints.backbones import load_backbone, named_pretrained, save_backbone
 from train.config.keys import ConfigError
 
 NAMES = ("class 0", "class 1", "class 2")
@@ -152,6 +152,51 @@ def test_a_missing_backbone_is_named_with_its_command(tmp_path):
         command = f"adafocus stage0 pretrain_glancer={value}"
         with pytest.raises(ConfigError, match=f"no {part} in {tmp_path}; '{command}' makes one"):
             _load(tmp_path, part)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "sources"),
+    [
+        ("mobilenet_v2", "glancer",
+         "FILE, such as torchvision's mobilenet_v2-b0353104.pth, or RUN_FOLDER of 'adafocus stage0 "
+         "pretrain_glancer=true'"),
+        ("resnet50", "focuser",
+         "FILE, such as torchvision's resnet50-19c8e357.pth, or RUN_FOLDER of 'adafocus stage0 "
+         "pretrain_glancer=false'"),
+        ("resnet_small", "focuser",
+         "RUN_FOLDER of 'adafocus stage0 pretrain_glancer=false', or FILE with weights of "
+         "resnet_small"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_there_are_said_to_be_so_with_what_may_be_named(name, part, sources):
+    with pytest.raises(ConfigError) as error:
+        load_backbone(torch.nn.Identity(), name, "nofile.pth", part)
+    assert str(error.value) == f"pretrained_{part}=nofile.pth does not exist; name {sources}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "run needs pretrained_glancer=FILE, such as torchvision's mobilenet_v2-b0353104.pth"),
+        (["pretrained_glancer={}", "pretrained_focuser=null"], "run needs pretrained_focuser=FILE"),
+        (["pretrained_glancer={}", "pretrained_focuser=gone"], "pretrained_focuser=gone does not"),
+    ],
+    ids=str,
+)
+def test_all_pretrained_networks_are_asked_for_before_any_is_read(
+    make_config, tmp_path, given, message
+):
+    small = ["experiment=small", "data_dir=x", *(one.format(tmp_path) for one in given)]
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        named_pretrained(make_config("bank", *small), "run")
+
+
+def test_the_focusers_weights_are_the_glancers_in_small_experiments(make_config, tmp_path):
+    config = make_config(
+        "stage1", "experiment=small", "data_dir=x", f"pretrained_glancer={tmp_path}"
+    )
+    both = ("mobilenet_v2", str(tmp_path))
+    assert named_pretrained(config, "stage1") == {"glancer": both, "focuser": both}
 
 
 @pytest.mark.parametrize(

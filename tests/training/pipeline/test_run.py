@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from train.config.compose import compose_command
+from train.config.keys import ConfigError
 from train.data_tools.worker_pool import WorkerPool
 from train.pipeline import run as run_module
 from train.pipeline.parts import Part
@@ -130,10 +132,22 @@ def test_the_same_command_goes_on_with_what_is_missing(finished, command, run_co
     [
         (["folds=20"], "20 parts need as many groups of clips, and there are 14"),
         (["groups=nowhere.txt"], "groups=nowhere.txt: no such file"),
-        (["pretrained_focuser=null"], "bank needs pretrained_focuser=RUN_FOLDER"),
+        (["pretrained_focuser=null"], "run needs pretrained_focuser=RUN_FOLDER of"),
+        (["pretrained_glancer=nofile.pth"], "pretrained_glancer=nofile.pth does not exist; name"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(command, run_command, tmp_path, given, message):
     said = run_command(*command, *given, f"output_dir={tmp_path / 'run'}", code=1).err
     assert message in said
     assert said.count("\n") == 1
+    assert not {"run.json", "all", "bank"} & {item.name for item in (tmp_path / "run").iterdir()}
+
+
+def test_a_bank_that_another_run_has_finished_brings_its_networks(tmp_path):
+    given = ["experiment=small", "data_dir=x", f"target={tmp_path / 'shared'}"]
+    composed = compose_command("run", [*given, "output_dir=unused"])
+    with pytest.raises(ConfigError, match=r"^run needs pretrained_glancer=FILE"):
+        run_module.check_has_networks(composed, tmp_path)
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "finished.json").touch()
+    run_module.check_has_networks(composed, tmp_path)
