@@ -110,6 +110,27 @@ class Stage0Config(ResumeSection, BackbonesSection):
     glancer_frames: int | None = recipe("frames of a clip trained on; null is all", **FRAMES)
     focuser_frames: int | None = recipe("likewise for the focuser", **FRAMES)
 
+    @property
+    def trained(self) -> str:
+        """The part that learns."""
+        return "glancer" if self.pretrain_glancer else "focuser"
+
+    @property
+    def pretrained(self) -> str | None:
+        """Where its first weights are."""
+        return self.pretrained_glancer if self.pretrain_glancer else self.pretrained_focuser
+
+    def _check(self) -> None:
+        # An experiment may name both, for the stages that follow.
+        given = self.pretrained_glancer or self.pretrained_focuser
+        if given is not None and self.pretrained is None:
+            one, other = self.trained, "focuser" if self.pretrain_glancer else "glancer"
+            true, false = ("true", "false") if self.pretrain_glancer else ("false", "true")
+            raise ConfigError(
+                f"pretrain_glancer={true} trains the {one}, and pretrained_{other}={given} is for "
+                f"pretrain_glancer={false}; set that, or name pretrained_{one}= instead"
+            )
+
 
 @command(
     "stage1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,8 @@ from train.runs.progress import ProgressDisplay
 from train.stages.supervised.data import Batch
 from train.stages.supervised.loop import train_stage
 from train.stages.supervised.stage import FrameLoss
+
+log = logging.getLogger(__name__)
 
 
 class BackboneStage(FrameLoss):
@@ -77,13 +80,16 @@ def run_stage0(
     train_videos = context.open_split("train", training=True)
     val_videos = context.open_split("val")
     recognizer = context.new_recognizer(tuple(train_videos.class_names))
-    part, name, initial, frames = (
-        ("glancer", config.glancer, config.pretrained_glancer, config.glancer_frames)
+    part = config.trained
+    name, frames = (
+        (config.glancer, config.glancer_frames)
         if config.pretrain_glancer
-        else ("focuser", config.focuser, config.pretrained_focuser, config.focuser_frames)
+        else (config.focuser, config.focuser_frames)
     )
-    if initial is not None:
-        load_backbone(getattr(recognizer, part), name, initial, part)
+    if config.pretrained is None:
+        log.info("the %s (%s) starts from random weights", part, name)
+    else:
+        load_backbone(getattr(recognizer, part), name, config.pretrained, part)
     stage = BackboneStage(recognizer, part, config.need("backbone_lr"), frames)
     train_stage(
         f"stage 0: {part}",

@@ -248,6 +248,32 @@ def test_a_value_of_the_wrong_type_is_named(make_config, override):
         make_config([*ALL_KEYS[name]][-1], override)
 
 
+@pytest.mark.parametrize(
+    ("trains", "given", "message"),
+    [
+        ("true", "focuser", "pretrain_glancer=true trains the glancer, and pretrained_focuser="
+         "a.pth is for pretrain_glancer=false; set that, or name pretrained_glancer= instead"),
+        ("false", "glancer", "pretrain_glancer=false trains the focuser, and pretrained_glancer="
+         "a.pth is for pretrain_glancer=true; set that, or name pretrained_focuser= instead"),
+    ],
+)  # fmt: skip
+def test_weights_of_the_network_that_stage_0_does_not_train_are_refused(
+    make_config, trains, given, message
+):
+    with pytest.raises(ConfigError) as error:
+        make_config("stage0", f"pretrain_glancer={trains}", f"pretrained_{given}=a.pth")
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("trains", ["true", "false"])
+def test_an_experiment_may_name_weights_of_both_networks(make_config, trains):
+    given = ["experiment=small", "data_dir=x", "backbone_lr=0.01", "pretrained_glancer=a.pth"]
+    config = make_config("stage0", *given, f"pretrain_glancer={trains}")
+    assert config.pretrained == "a.pth"
+    assert config.trained == ("glancer" if trains == "true" else "focuser")
+    assert make_config("stage0", "pretrain_glancer=true").pretrained is None
+
+
 def test_reading_leaves_the_configuration_as_it_was(compose_config):
     cfg = compose_config("stage1", "output_dir=x")
     before = OmegaConf.to_yaml(cfg, resolve=False)

@@ -42,6 +42,13 @@ def test_every_run_has_its_log_and_says_where_its_results_are(own_run):
         assert f"results are in {folder}" in out.replace("\n", "")
 
 
+def test_a_backbone_without_weights_of_its_own_is_said_to_start_from_random_ones(own_run):
+    for part, name in (("glancer", "mobilenet_v2_small"), ("focuser", "resnet_small")):
+        log = (own_run[part][0] / "stage0.log").read_text()
+        assert f"the {part} ({name}) starts from random weights" in log
+    assert "random weights" not in (own_run["stage1"][0] / "stage1.log").read_text()
+
+
 def test_classes_are_those_of_the_class_file_and_the_schedule_is_the_published_one(own_run):
     stage1, stage2 = (own_run[part][0] for part in ("stage1", "stage2"))
     config = Recognizer.load(stage1 / "recognizer").config
