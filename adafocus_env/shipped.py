@@ -27,17 +27,27 @@ def shipped_recognizer(dataset: str = "glyphs") -> Path:
     return Path(str(files("adafocus_env") / "assets" / folder))
 
 
+def has_policy(recognizer: Path) -> bool:
+    """Whether a recognizer's folder, such as a shipped one's, has a policy beside it."""
+    return (recognizer / "policy").is_dir()
+
+
+def is_shipped(folder: Path) -> bool:
+    """Whether a folder is that of a recognizer that comes with the package."""
+    return folder in {shipped_recognizer(dataset) for dataset in SHIPPED}
+
+
 def shipped_policy(dataset: str = "glyphs") -> Path:
     """Folder of the policy that comes with the recognizer for a data set.
 
     Raises:
         FileNotFoundError: the data set has none.
     """
-    folder = shipped_recognizer(dataset) / "policy"
-    if dataset not in SHIPPED or not folder.is_dir():
-        having = [name for name in SHIPPED if (shipped_recognizer(name) / "policy").is_dir()]
+    folder = shipped_recognizer(dataset)
+    if dataset not in SHIPPED or not has_policy(folder):
+        having = [name for name in SHIPPED if has_policy(shipped_recognizer(name))]
         raise FileNotFoundError(
             f"no policy for dataset={dataset} comes with the package, only for "
             f"{', '.join(having)}; 'adafocus stage2' trains one"
         )
-    return folder
+    return folder / "policy"

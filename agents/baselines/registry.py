@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -158,7 +158,11 @@ def known_names(name: str, *others: str) -> str:
         name: the unknown one.
         others: names that are known beside the baseline agents.
     """
-    known = [*baseline_names(), *others]
+    return known_among(name, [*baseline_names(), *others])
+
+
+def known_among(name: str, known: Sequence[str]) -> str:
+    """What to say about a name that is none of those known: these, and the nearest of them."""
     stems = {item.partition(":")[0]: item for item in known}
     near = difflib.get_close_matches(name.partition(":")[0], stems, n=1)
     hint = f"; did you mean {stems[near[0]]}?" if near else ""

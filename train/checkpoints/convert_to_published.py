@@ -50,7 +50,7 @@ def to_published(source: Path, target: Path, config: ConvertConfig) -> list[str]
     """Write the recognizer, and the policy if there is one, of a folder; returns what to say."""
     if target.is_dir() or (target.is_file() and target.stat().st_size > 0):
         raise ConfigError(f"target={target} exists already; name a new file, x.pth.tar say")
-    recognizer = load_recognizer(str(source), "source", "cpu")
+    recognizer = load_recognizer(str(source), "cpu")
     check_expressible(recognizer.config, source)
     folder, weights, actions = source / "policy", None, None
     if (folder / "policy.json").is_file():

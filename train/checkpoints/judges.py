@@ -12,7 +12,7 @@ from adafocus_env.files import write_json
 from adafocus_env.schema import closed, read_checked
 from train.checkpoints.load import load_configured
 from train.config.keys import ConfigError
-from train.config.sections import NetworksSection
+from train.config.sections import RunSection
 
 TRAINED_ON = "trained_on.json"
 
@@ -29,9 +29,7 @@ def write_trained_on(folder: Path, videos: Videos) -> None:
     write_json(folder / TRAINED_ON, {"videos": names})
 
 
-def load_judges(
-    runs: Sequence[str], videos: Videos, config: NetworksSection, device: str
-) -> Judges:
+def load_judges(runs: Sequence[str], videos: Videos, config: RunSection, device: str) -> Judges:
     """For every video of a split the first of some runs that has not learned from it.
 
     Args:
@@ -60,7 +58,7 @@ def load_judges(
                 "it; name runs of stage 1 on parts of the training split"
             )
         chosen.append(unseen[0])
-    return Judges([load_configured(run, "cross_fit", config, device) for run in runs], chosen)
+    return Judges([load_configured(run, config, device) for run in runs], chosen)
 
 
 def _trained_on(run: str) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from adafocus_env.data import Videos
 from adafocus_env.envs import PatchGrid
 from adafocus_env.envs.actions import locations_of
 from adafocus_env.networks import AnyRecognizer, CheckpointError, class_mismatch
+from adafocus_env.shipped import SHIPPED, has_policy, is_shipped, shipped_recognizer
+from agents.baselines.registry import known_among
 from agents.policies.observations import glance_space
 from agents.policies.policy_files import SavedPolicy, load_policy, load_trusted_zip
 from train.config.keys import ConfigError
-from train.config.sections import NetworksSection
+from train.config.sections import NetworksSection, RecognizerSection, ResumeSection, RunSection
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,23 @@ _SIZES = (
 )
 
 
+def check_exists(folder: Path, part: str, command: str) -> None:
+    """Refuse a run that is not there.
+
+    Args:
+        folder: the run.
+        part: what it should hold.
+        command: the command that makes it, for the message.
+
+    Raises:
+        ConfigError: there is nothing at the path.
+    """
+    if not folder.exists():
+        raise ConfigError(
+            f"{folder} does not exist; name a run with a {part}: '{command}' makes one"
+        )
+
+
 def find_part(path: str, part: str, command: str) -> Path:
     """The folder of one part of a checkpoint.
 
@@ -46,6 +66,7 @@ def find_part(path: str, part: str, command: str) -> Path:
         ConfigError: it is not there.
     """
     folder = Path(path)
+    check_exists(folder, part, command)
     if folder.is_file():
         raise ConfigError(
             f"{folder} is a file; convert it first: adafocus convert source={folder} "
@@ -59,27 +80,83 @@ def find_part(path: str, part: str, command: str) -> Path:
     raise ConfigError(f"no {part} in {folder}; '{command}' makes one")
 
 
-def load_recognizer(path: str | None, key: str, device: str) -> AnyRecognizer:
+def nothing_to_start_from(
+    config: RunSection, holds: str = "recognizer", *, whose: str = "", instead: str = ""
+) -> ConfigError:
+    """The error about a command that was not told where to start from.
+
+    Args:
+        config: of the command.
+        holds: what the run must hold, `"recognizer"` or `"policy"`.
+        whose: what needs it; the command where it is empty.
+        instead: other keys that would do.
+    """
+    going_on = isinstance(config, ResumeSection) and config.resume == "auto"
+    key = "recognizer" if going_on and isinstance(config, RecognizerSection) else "resume"
+    stage = {"recognizer": "stage1", "policy": "stage2"}[holds]
+    known = [f"{key}=RUN_FOLDER (of 'adafocus {stage}' or a later stage)"]
+    would_do = holds == "recognizer" or has_policy(shipped_recognizer(config.dataset))
+    if config.dataset in SHIPPED and would_do:
+        known.append(f"{key}=shipped (what comes with the package for dataset={config.dataset})")
+    known += [instead] if instead else []
+    return ConfigError(f"{whose or config.command} needs {' or '.join(known)}")
+
+
+def check_has_policy(source: str, dataset: str, cure: str) -> None:
+    """Refuse a shipped recognizer without a policy where the one beside it is needed.
+
+    Args:
+        source: what `resume=` named.
+        dataset: the configured one.
+        cure: what to write instead.
+
+    Raises:
+        ConfigError: it is such a recognizer; the message ends with the cure.
+    """
+    if is_shipped(Path(source)) and not has_policy(Path(source)):
+        raise ConfigError(
+            f"what comes with the package for dataset={dataset} is a recognizer without a policy; "
+            f"{cure}"
+        )
+
+
+def check_policy_exists(policy: str, names: Sequence[str]) -> None:
+    """Refuse a policy that is neither one of some names nor a path to anything.
+
+    Args:
+        policy: which `policy=` named, none of the names.
+        names: that it takes beside a run.
+
+    Raises:
+        ConfigError: there is nothing at the path; the message has the nearest name.
+    """
+    if not Path(policy).exists():
+        known = known_among(policy, [*names, "RUN_FOLDER"])
+        raise ConfigError(
+            f"policy={policy} is no name of a policy, and no such folder or file exists; {known}"
+        )
+
+
+def load_recognizer(path: str, device: str) -> AnyRecognizer:
     """The recognizer of an earlier run, of whichever family.
 
     Raises:
-        ConfigError: none was named, or there is none at the path.
+        ConfigError: there is none at the path.
     """
-    if path is None:
-        raise ConfigError(f"this stage needs {key}=RUN_FOLDER; 'adafocus stage1' makes one")
     folder = find_part(path, "recognizer", "adafocus stage1")
     return networks.load_recognizer(folder, device=device)
 
 
-def load_configured(
-    path: str | None, key: str, config: NetworksSection, device: str
-) -> AnyRecognizer:
+def load_configured(path: str | None, config: RunSection, device: str) -> AnyRecognizer:
     """The recognizer of an earlier run, of the configured sizes, in the configured divisions.
 
     Raises:
-        ConfigError: there is none, its sizes are others, or it cannot be divided so.
+        ConfigError: none was named, there is none at the path, its sizes are others, or it cannot
+            be divided so.
     """
-    recognizer = load_recognizer(path, key, device)
+    if path is None:
+        raise nothing_to_start_from(config)
+    recognizer = load_recognizer(path, device)
     check_sizes(recognizer, config)
     return recognizer.divided(config.video_div)
 

@@ -14,7 +14,7 @@ from adafocus_env.features import BankBuilder
 from adafocus_env.folders import held
 from adafocus_env.networks import AnyRecognizer
 from train.checkpoints.backbones import load_pretrained
-from train.checkpoints.load import check_classes, load_configured
+from train.checkpoints.load import check_classes, load_configured, nothing_to_start_from
 from train.config.commands import BankConfig
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
@@ -77,7 +77,11 @@ def _recognizer(
     """
     pretrained = config.pretrained_glancer or config.pretrained_focuser
     if pretrained is None:
-        return load_configured(config.source_run, "resume", config, str(context.device))
+        if config.source_run is None:
+            raise nothing_to_start_from(
+                config, instead="both pretrained_glancer= and pretrained_focuser="
+            )
+        return load_configured(config.source_run, config, str(context.device))
     if config.source_run is not None:
         raise ConfigError(
             f"resume={config.source_run} has backbones of its own; leave out pretrained_glancer "

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from adafocus_env.files import write_json
-from agents.baselines.registry import find_baseline
-from train.checkpoints.load import ZIP_FILE, find_part
+from agents.baselines.registry import baseline_names, find_baseline
+from train.checkpoints.load import ZIP_FILE, check_policy_exists, find_part
 from train.config.commands import EvaluateConfig
 from train.config.keys import ConfigError
 from train.evaluation.evaluator import Evaluator
@@ -74,6 +74,8 @@ def _entry(config: EvaluateConfig) -> PolicyEntry:
     cost = config.skip_cost if isinstance(config.skip_cost, float | int) else None
     if config.policy is not None and find_baseline(config.policy) is not None:
         return PolicyEntry(config.policy, skip_cost=cost)
+    if config.policy is not None:
+        check_policy_exists(config.policy, baseline_names())
     source = config.policy or config.resume
     if source is not None and (config.policy is not None or _has_policy(source)):
         return PolicyEntry(LEARNED, (source,), skip_cost=cost)

@@ -80,7 +80,7 @@ class Evaluator:
     def open(cls, entries: Sequence[PolicyEntry], context: RunContext[JudgingSection]) -> Evaluator:
         """The configured split before the recognizer of `resume=`, or of a policy's run."""
         source = recognizer_source(context.config, entries)
-        recognizer = load_configured(source, "resume", context.config, str(context.device))
+        recognizer = load_configured(source, context.config, str(context.device))
         return cls(recognizer, context, context.config.split)
 
     def load(self, entry: PolicyEntry) -> LoadedPolicy:
@@ -119,7 +119,7 @@ class Evaluator:
         own = None
         if entry.own is not None:
             place = str(self.recognizer.device)
-            own = load_configured(entry.own, f"runs.{entry.name}", config, place)
+            own = load_configured(entry.own, config, place)
         return LoadedPolicy(entry, checkpoints, own)
 
     def evaluate(
@@ -264,7 +264,7 @@ class Evaluator:
         with ExitStack() as opened, display.part(f"{title}: {CROSS_ORACLE}", episodes) as progress:
             halves = [
                 opened.enter_context(
-                    closing(self._split.env(load_configured(run, "halves", config, place), count))
+                    closing(self._split.env(load_configured(run, config, place), count))
                 )
                 for run in config.halves or ()
             ]

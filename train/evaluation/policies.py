@@ -10,6 +10,7 @@ from pathlib import Path
 from agents.baselines.blind_skipping import RANDOM_SKIP, UNIFORM_SKIP
 from agents.baselines.registry import BaselineEntry, find_baseline, known_names
 from agents.baselines.stopping import UNTIL
+from train.checkpoints.load import check_has_policy, nothing_to_start_from
 from train.config.judging import ComparisonSection
 from train.config.keys import ConfigError
 from train.config.sections import ResumeSection
@@ -215,7 +216,15 @@ def _is_the_learned(item: PolicyEntry | _Altered) -> bool:
 def _beside_the_recognizer(config: ComparisonSection) -> PolicyEntry:
     source = config.policy or config.resume
     if source is None:
-        raise ConfigError("learned needs resume=RUN_FOLDER; 'adafocus stage1' makes one")
+        whose = f"{LEARNED} in policies="
+        raise nothing_to_start_from(config, "policy", whose=whose, instead="policy=RUN_FOLDER")
+    if config.policy is None:
+        cure = f"leave {LEARNED} out of policies=, or give policy=RUN_FOLDER of 'adafocus stage2'"
+        check_has_policy(source, config.dataset, cure)
+    elif find_baseline(config.policy) is not None:
+        raise ConfigError(
+            f"policy={config.policy}: policy= says where {LEARNED} is; names go into policies="
+        )
     return PolicyEntry(LEARNED, (source,))
 
 

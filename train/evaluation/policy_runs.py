@@ -9,6 +9,7 @@ from typing import Any
 from adafocus_env.files import CheckpointError, flat
 from adafocus_env.networks import load_recognizer
 from agents.policies.policy_files import load_policy
+from train.checkpoints.load import check_exists
 from train.config.commands import Stage2Config
 from train.config.keys import ConfigError, keys_of
 from train.runs.folder import STATE_FILE
@@ -32,6 +33,7 @@ def find_policies(folder: Path) -> list[Path]:
     """
     if (folder / "policy").is_dir() or (folder / "policy.json").is_file():
         return [folder]
+    check_exists(folder, "policy", "adafocus stage2")
     finished = []
     for policy in sorted(folder.glob("**/policy")):
         run = policy.parent

@@ -217,7 +217,7 @@ def choose_best_fixed(
     config: BenchmarkConfig, context: RunContext[BenchmarkConfig], display: ProgressDisplay
 ) -> None:
     """Write the position that is best in all frames of the training split."""
-    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
+    recognizer = load_configured(config.source_run, config, str(context.device))
     position = find_best_fixed(recognizer, context, display, "run")
     write_json(context.folder / BEST_FIXED_FILE, {"position": position})
 

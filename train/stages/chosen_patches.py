@@ -13,7 +13,7 @@ from adafocus_env.envs.actions import locations_of
 from adafocus_env.features import BankEpisodes, BankFeatures, all_pairs, open_bank
 from adafocus_env.networks import AnyRecognizer, FrozenNetworks, freeze
 from agents.rollout import best_actions
-from train.checkpoints.load import check_classes, load_fitting_policy
+from train.checkpoints.load import check_classes, check_policy_exists, load_fitting_policy
 from train.config.commands import Stage1Config, Stage3Config
 from train.config.keys import ConfigError
 from train.runs.context import RunContext
@@ -23,6 +23,7 @@ from train.stages.supervised.stage import StepLoss
 # Policies by name, for which no run is needed.
 NAMED_POLICIES = ("random", "center")
 _FIXED = "fixed:"
+POLICY_NAMES = (*NAMED_POLICIES, f"{_FIXED}ACTION")  # as a user writes them
 
 # Observations (N, D, C, h, w) of D decisions, and their random numbers, to (N, D) patches.
 ChoosePatches = Callable[[Tensor, Chance], PatchChoice]
@@ -121,7 +122,7 @@ def choose_patches(
 
     Raises:
         CheckpointError: the saved policy sees other maps or acts on another grid.
-        ConfigError: there is no such position.
+        ConfigError: there is no such position, or nothing of this name.
     """
     if policy == "random":
         return lambda _, chance: grid.choice((chance.places[..., 0] * grid.num_actions).long())
@@ -133,6 +134,7 @@ def choose_patches(
             raise ConfigError(f"policy={policy}: name one of fixed:0..fixed:{grid.num_actions - 1}")
         position = int(number)
         return lambda maps, _: grid.choice(torch.full(maps.shape[:2], position))
+    check_policy_exists(policy, POLICY_NAMES)
     saved = load_fitting_policy(policy, grid, recognizer, trust=trust)
     locations = locations_of(saved.action_space, grid)
 

@@ -60,7 +60,7 @@ def run_stage2(
         the mean return of the policy that was kept.
     """
     refuse_unfinished_source(config)
-    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
+    recognizer = load_configured(config.source_run, config, str(context.device))
     processes = context.processes
     train_videos = context.open_split("train", training=True, num_frames=config.policy_frames)
     val_videos = context.open_split("val")

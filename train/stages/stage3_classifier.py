@@ -10,11 +10,18 @@ import torch
 from adafocus_env.envs import PatchGrid
 from adafocus_env.folders import make_folder
 from adafocus_env.networks import AnyRecognizer
-from train.checkpoints.load import ZIP_FILE, find_part, load_configured
+from train.checkpoints.load import (
+    ZIP_FILE,
+    check_has_policy,
+    find_part,
+    load_configured,
+    nothing_to_start_from,
+)
 from train.config.commands import Stage3Config
 from train.runs.context import RunContext
 from train.runs.progress import ProgressDisplay
 from train.stages.chosen_patches import (
+    POLICY_NAMES,
     ChosenPatchStage,
     choose_patches,
     is_named,
@@ -27,10 +34,16 @@ def run_stage3(
     config: Stage3Config, context: RunContext[Stage3Config], display: ProgressDisplay
 ) -> None:
     """Fine-tune the classifier; write the whole recognizer to `recognizer/` of the run folder."""
-    recognizer = load_configured(config.source_run, "resume", config, str(context.device))
+    source = config.source_run
+    if config.policy is None:  # that of the run is meant
+        if source is None:
+            raise nothing_to_start_from(config, "policy")
+        cure = f"give policy=RUN_FOLDER of 'adafocus stage2', or policy={'|'.join(POLICY_NAMES)}"
+        check_has_policy(source, config.dataset, cure)
+    recognizer = load_configured(source, config, str(context.device))
     if config.classifier_dropout is not None:
         recognizer.classifier.dropout.p = config.classifier_dropout
-    policy = config.policy or str(config.source_run)
+    policy = config.policy or str(source)
     grid = PatchGrid(config.grid_size, recognizer.config.frame_size, recognizer.config.patch_size)
     choose = choose_patches(
         policy, grid, recognizer, trust=config.trust, skip_cost=config.skip_cost

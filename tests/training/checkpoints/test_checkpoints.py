@@ -4,13 +4,17 @@ import pytest
 
 from adafocus_env.envs import PatchGrid
 from adafocus_env.networks import CheckpointError, placeholder_class_names
+from adafocus_env.shipped import shipped_recognizer
 from agents.policies.policy_files import save_policy
 from train.checkpoints.load import (
     check_classes,
+    check_has_policy,
+    check_policy_exists,
     check_sizes,
     find_part,
     load_fitting_policy,
     load_recognizer,
+    nothing_to_start_from,
 )
 from train.config.keys import ConfigError
 
@@ -20,25 +24,77 @@ def test_a_part_is_found_in_its_run_folder_and_by_itself(handed_on):
     for path in (run, run / "glancer"):
         assert find_part(str(path), "glancer", "adafocus stage0") == run / "glancer"
     run = handed_on["stage1"]
-    one, other = (load_recognizer(str(path), "resume", "cpu") for path in (run, run / "recognizer"))
+    one, other = (load_recognizer(str(path), "cpu") for path in (run, run / "recognizer"))
     assert one.fingerprint() == other.fingerprint()
 
 
 def test_a_part_that_is_missing_or_another_is_named_with_the_command_that_makes_it(
     handed_on, tmp_path
 ):
-    for folder in (tmp_path, tmp_path / "not there"):
-        for part in ("recognizer", "policy", "glancer", "focuser"):
-            message = f"no {part} in {folder}; 'adafocus this' makes one"
-            with pytest.raises(ConfigError, match=message):
-                find_part(str(folder), part, "adafocus this")
+    gone = tmp_path / "not there"
+    for part in ("recognizer", "policy", "glancer", "focuser"):
+        with pytest.raises(
+            ConfigError, match=f"no {part} in {tmp_path}; 'adafocus this' makes one"
+        ):
+            find_part(str(tmp_path), part, "adafocus this")
+        message = f"{gone} does not exist; name a run with a {part}: 'adafocus this' makes one"
+        with pytest.raises(ConfigError, match=message):
+            find_part(str(gone), part, "adafocus this")
     run = handed_on["glancer"]
     with pytest.raises(ConfigError, match=r"no focuser in .*glancer; 'adafocus stage0' makes one"):
         find_part(str(run), "focuser", "adafocus stage0")
     with pytest.raises((ConfigError, FileNotFoundError), match=r"no recognizer in .*glancer"):
-        load_recognizer(str(run / "glancer"), "resume", "cpu")
-    with pytest.raises(ConfigError, match="needs resume=RUN_FOLDER; 'adafocus stage1' makes one"):
-        load_recognizer(None, "resume", "cpu")
+        load_recognizer(str(run / "glancer"), "cpu")
+
+
+OWN = ("dataset=videos", "data_dir=x")  # for which nothing comes with the package
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "holds", "message"),
+    [
+        ("evaluate", [], "recognizer",
+         "evaluate needs resume=RUN_FOLDER (of 'adafocus stage1' or a later stage) or "
+         "resume=shipped (what comes with the package for dataset=glyphs)"),
+        ("stage2", OWN, "recognizer",
+         "stage2 needs resume=RUN_FOLDER (of 'adafocus stage1' or a later stage)"),
+        ("stage2", [*OWN, "resume=auto"], "recognizer",
+         "stage2 needs recognizer=RUN_FOLDER (of 'adafocus stage1' or a later stage)"),
+        ("stage3", ["experiment=glyphs_search"], "policy",  # which ships without one
+         "stage3 needs resume=RUN_FOLDER (of 'adafocus stage2' or a later stage)"),
+        ("stage3", ["experiment=glyphs_memory"], "policy",
+         "stage3 needs resume=RUN_FOLDER (of 'adafocus stage2' or a later stage) or "
+         "resume=shipped (what comes with the package for dataset=glyphs_memory)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_command_may_start_from_is_said(make_config, command, given, holds, message):
+    assert str(nothing_to_start_from(make_config(command, *given), holds)) == message
+
+
+@pytest.mark.parametrize("dataset", ["glyphs_search", "glyphs_search_digits", "glyphs_order"])
+def test_a_shipped_recognizer_without_a_policy_is_said_to_have_none(dataset):
+    with pytest.raises(ConfigError) as error:
+        check_has_policy(str(shipped_recognizer(dataset)), dataset, "name another")
+    assert str(error.value) == (
+        f"what comes with the package for dataset={dataset} is a recognizer without a policy; "
+        "name another"
+    )
+
+
+def test_other_recognizers_are_looked_into_later(tmp_path):
+    for source in (shipped_recognizer("glyphs"), shipped_recognizer("glyphs_memory"), tmp_path):
+        check_has_policy(str(source), "glyphs", "name another")
+
+
+def test_a_policy_that_is_not_there_gets_the_nearest_name(tmp_path):
+    check_policy_exists(str(tmp_path), ["center"])
+    with pytest.raises(ConfigError) as error:
+        check_policy_exists("centre", ["random", "center", "fixed:ACTION"])
+    assert str(error.value) == (
+        "policy=centre is no name of a policy, and no such folder or file exists; known are "
+        "random, center, fixed:ACTION, RUN_FOLDER; did you mean center?"
+    )
 
 
 @pytest.mark.parametrize("part", ["recognizer", "policy"])

@@ -99,10 +99,15 @@ def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp
         (["policies=[ppo:]"], "NAME:RUN_FOLDER"),
         (["policies=[random:folder]"], "random takes nothing after its name"),
         (["policies=[center,random,center]"], "names center twice"),
-        (["policies=[ppo:nowhere]"], "no finished policy in nowhere"),
-        (["runs=nowhere"], "no finished policy in nowhere"),
+        (["policies=[ppo:nowhere]"], "nowhere does not exist; name a run with a policy: 'adafocus"),
+        (["runs=nowhere"], "nowhere does not exist; name a run with a policy"),
+        (["runs=."], "no finished policy in [.]; 'adafocus stage2' makes one"),
         (["runs={learned: x}", "policies=[random]"], r"runs= names \['learned'\]"),
-        (["resume=null", "policies=[learned]"], "needs resume=RUN_FOLDER"),
+        (["resume=null", "policies=[learned]"],
+         "learned in policies= needs resume=RUN_FOLDER .* or policy=RUN"),
+        (["experiment=glyphs_search", "resume=shipped"],
+         "without a policy; leave learned out of policies=, or give policy=RUN_FOLDER"),
+        (["policy=center"], "policy=center: policy= says where learned is; names go into policies"),
         # Frames that are kept blindly.
         (["policies=[random_skip]"], r"random_skip:AMOUNT:POLICY, such as random_skip:0\.5:"),
         (["policies=['uniform_skip:3']"], "uniform_skip:AMOUNT:POLICY, such as uniform_skip:4:lea"),
@@ -118,7 +123,10 @@ def test_an_unfinished_run_is_left_out_with_a_warning(make_config, make_run, tmp
     ],
     ids=str,
 )  # fmt: skip
-def test_names_and_folders_that_are_none_are_refused(make_config, given, message):
+def test_names_and_folders_that_are_none_are_refused(
+    make_config, tmp_path, monkeypatch, given, message
+):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         _entries(make_config, "resume=a", *given)
 

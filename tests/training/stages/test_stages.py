@@ -262,5 +262,5 @@ def test_a_policy_for_other_maps_or_another_grid_and_one_that_is_not_there_are_r
         recognizer = make_recognizer(**entries)
         with pytest.raises(CheckpointError, match=r"set action_dim= as in its stage 2, or resume="):
             choose_patches(folder, grid, recognizer)
-    with pytest.raises(ConfigError, match="no policy in nowhere; 'adafocus stage2' makes one"):
-        choose_patches("nowhere", GRID, recognizer)
+    with pytest.raises(ConfigError, match="did you mean center"):
+        choose_patches("centre", GRID, recognizer)
