@@ -15,7 +15,9 @@ from typing import Any
 
 from adafocus_env import files
 from adafocus_env.files import read_json, write_json
-from train.checkpoints.backbones import named_pretrained
+from adafocus_env.networks import build_recognizer
+from train.checkpoints.backbones import load_backbone, named_pretrained
+from train.config.builders import recognizer_config
 from train.config.commands import (
     BankConfig,
     BenchmarkConfig,
@@ -64,10 +66,11 @@ def run_all_stages(composed: Composed, display: ProgressDisplay) -> None:
     Raises:
         ConfigError: no networks are named, the clips cannot be divided so, or the folder holds
             another run.
+        CheckpointError: the networks' weights cannot be read.
     """
     config = composed.read(RunAllConfig, "run")
-    check_has_networks(composed, config.output_dir)
     clips = read_clips(config, config.groups)
+    check_has_networks(composed, clips.class_names, config.output_dir)
     check_classes_can_be_learned(clips.clips, clips.class_names)
     seed = composed.read(Stage1Config, "stage1").seed
     divisions = _divisions(config, clips, seed)
@@ -193,17 +196,22 @@ def _divisions(config: RunAllConfig, clips: Clips, seed: int) -> list[tuple[list
     return [(sorted(set(everything).difference(part)), part) for part in parts]
 
 
-def check_has_networks(composed: Composed, folder: Path) -> None:
+def check_has_networks(composed: Composed, class_names: Sequence[str], folder: Path) -> None:
     """Refuse a run whose bank would have no networks, before anything is written.
 
     A bank that another run has finished brings them along.
 
     Raises:
         ConfigError: there is no such bank, and weights are not named or not there.
+        CheckpointError: they cannot be read, or belong to another network.
     """
     told = composed.read(BankConfig, "bank")
-    if not (_bank_folder(told, folder) / FINISHED_FILE).is_file():
-        named_pretrained(told, "run")
+    if (_bank_folder(told, folder) / FINISHED_FILE).is_file():
+        return
+    named = named_pretrained(told, "run")
+    recognizer = build_recognizer(recognizer_config(told, tuple(class_names)))
+    for part, (name, path) in named.items():
+        load_backbone(getattr(recognizer, part), name, path, part)
 
 
 def _bank_folder(told: BankConfig, folder: Path) -> Path:

@@ -104,7 +104,7 @@ def test_a_bad_key_is_named(extract):
         ("height=0", "height=0 must be 1 to 4096"),
         ("frame_rate=0", "frame_rate=0 must be 0.001 to 1000"),
         ("source=nothing_here", "source=nothing_here is no folder"),
-        ("target=null", "extract-frames needs target=..."),
+        ("target=null", "extract-frames needs target=FOLDER|FILE: where to write"),
     ):
         assert message in extract(override, code=1).err
 

@@ -134,6 +134,7 @@ def test_the_same_command_goes_on_with_what_is_missing(finished, command, run_co
         (["groups=nowhere.txt"], "groups=nowhere.txt: no such file"),
         (["pretrained_focuser=null"], "run needs pretrained_focuser=RUN_FOLDER of"),
         (["pretrained_glancer=nofile.pth"], "pretrained_glancer=nofile.pth does not exist; name"),
+        (["pretrained_glancer=."], "no glancer in .; 'adafocus stage0 pretrain_glancer=true' m"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_line(command, run_command, tmp_path, given, message):
@@ -147,7 +148,7 @@ def test_a_bank_that_another_run_has_finished_brings_its_networks(tmp_path):
     given = ["experiment=small", "data_dir=x", f"target={tmp_path / 'shared'}"]
     composed = compose_command("run", [*given, "output_dir=unused"])
     with pytest.raises(ConfigError, match=r"^run needs pretrained_glancer=FILE"):
-        run_module.check_has_networks(composed, tmp_path)
+        run_module.check_has_networks(composed, ["a", "b"], tmp_path)
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "finished.json").touch()
-    run_module.check_has_networks(composed, tmp_path)
+    run_module.check_has_networks(composed, ["a", "b"], tmp_path)
