@@ -259,9 +259,10 @@ def test_every_option_that_decides_pixels_is_part_of_a_splits_identity_and_the_f
         assert other["preprocessing"] != plain["preprocessing"]
 
 
-def test_a_split_without_a_list_is_refused_with_those_that_have_one(video_folder):
-    options = VideoOptions(num_frames=2, frame_size=32)
-    (video_folder / "val.txt").write_bytes((video_folder / "train.txt").read_bytes())
+def test_a_split_without_a_list_is_refused_with_those_that_have_one(video_folder, tmp_path):
+    lists = {"classes.txt": "classes.txt", "train.txt": "train.txt", "val.txt": "train.txt"}
+    for name, source in lists.items():
+        (tmp_path / name).symlink_to(video_folder / source)
     message = r"test\.txt does not exist; of .* there are the splits train, val \(split=val\)"
     with pytest.raises(FileNotFoundError, match=message):
-        open_videos("videos", "test", options, data_dir=video_folder)
+        open_videos("videos", "test", VideoOptions(num_frames=2, frame_size=32), data_dir=tmp_path)
