@@ -67,7 +67,7 @@ def test_on_a_bank_the_recipe_for_it_goes_first(make_config):
         for features in ((), ("features=bank:b",))
     )
     assert (live.epochs, live.fc_lr) == (8, on_bank.fc_lr)
-    assert on_bank.epochs == 30
+    assert on_bank.epochs == 60
     assert make_config("stage2", "experiment=glyphs", "features=bank:b", "resume=x").epochs == 10
 
 
