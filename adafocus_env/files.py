@@ -115,6 +115,25 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def check_part(folder: Path, part: str, names: Sequence[str], command: str) -> None:
+    """Refuse a folder of a checkpoint's part without its files.
+
+    Args:
+        folder: that should hold them; where a run folder was named instead, the message says so.
+        part: `"recognizer"` or `"policy"`, also the folder's name in a run folder.
+        names: of the files.
+        command: which makes one.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+    """
+    for name in names:
+        if not (folder / name).is_file():
+            below = folder / part
+            cure = f"did you mean {below}?" if below.is_dir() else f"'{command}' makes one"
+            raise FileNotFoundError(f"no {part} in {folder}: {name} is missing; {cure}")
+
+
 def read_json(path: Path, cure: str = "use an undamaged copy") -> dict[str, Any]:
     """Read what `write_json` wrote.
 

@@ -31,7 +31,12 @@ from adafocus_env.data.lists.dataset_files import (
     VideoLists,
     find_files,
 )
-from adafocus_env.data.lists.list_files import ListFileError, read_class_file, read_list_file
+from adafocus_env.data.lists.list_files import (
+    SPLITS,
+    ListFileError,
+    read_class_file,
+    read_list_file,
+)
 from adafocus_env.data.lists.listed_videos import CROPS, ListedVideos
 from adafocus_env.data.media.stall import DECODE_TIMEOUT
 from adafocus_env.data.sampling.segments import EVAL_SAMPLINGS, TRAIN_SAMPLINGS
@@ -195,7 +200,7 @@ def _open_files(files: DataFiles, split: str, options: VideoOptions) -> ListedVi
     lists = files.lists
     class_names = read_class_file(files.class_file, num_classes=lists.num_classes)
     list_file = files.list_file(split)
-    others = [other for other in ("train", "val", "test") if files.list_file(other).is_file()]
+    others = [other for other in SPLITS if files.list_file(other).is_file()]
     if others and split not in others:
         raise FileNotFoundError(
             f"list file {list_file} does not exist; of {files.data_dir} there are the splits "

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adafocus_env.files import CheckpointError, atomic_path, read_json, write_json
+from adafocus_env.files import CheckpointError, atomic_path, check_part, read_json, write_json
 from adafocus_env.folders import make_folder
 from adafocus_env.networks.focuser import Focuser
 from adafocus_env.networks.glancer import Glancer
@@ -265,11 +265,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         CheckpointError: the configuration cannot be read, or is of another version.
     """
     config_file = folder / CONFIG_FILE
-    for file in (config_file, folder / WEIGHTS_FILE):
-        if not file.is_file():
-            below = folder / "recognizer"  # a run folder was named
-            cure = f"did you mean {below}?" if below.is_dir() else "'adafocus stage1' makes one"
-            raise FileNotFoundError(f"no recognizer in {folder}: {file.name} is missing; {cure}")
+    check_part(folder, "recognizer", (CONFIG_FILE, WEIGHTS_FILE), "adafocus stage1")
     description = read_json(config_file, _CURE)
     check_version(description, [FORMAT_VERSION], config_file, _CURE)
     family = checked(description, _Header, config_file, _CURE).family

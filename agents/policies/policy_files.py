@@ -16,7 +16,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.save_util import load_from_zip_file
 
-from adafocus_env.files import CheckpointError, atomic_path, first_line, read_json, write_json
+from adafocus_env.files import (
+    CheckpointError,
+    atomic_path,
+    check_part,
+    first_line,
+    read_json,
+    write_json,
+)
 from adafocus_env.folders import make_folder
 from adafocus_env.networks.weights import NoMoreNumbers, read_weights, refuse_not_finite
 from adafocus_env.schema import check_version, checked
@@ -143,11 +150,7 @@ def load_policy(
         CheckpointError: the files do not fit each other or this version.
     """
     folder = Path(folder)
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / name).is_file():
-            below = folder / "policy"  # a run folder was named
-            cure = f"did you mean {below}?" if below.is_dir() else "'adafocus stage2' makes one"
-            raise FileNotFoundError(f"no policy in {folder}: {name} is missing; {cure}")
+    check_part(folder, "policy", (CONFIG_FILE, WEIGHTS_FILE), "adafocus stage2")
     config_file, weights_file = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     values = read_json(config_file, _CURE)
     check_version(values, [FORMAT_VERSION, SB3_FORMAT_VERSION], config_file, _CURE)

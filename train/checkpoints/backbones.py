@@ -103,14 +103,21 @@ def load_backbone(network: Glancer | Focuser, name: str, path: str, part: str) -
     log.info("%s: %s weights of the %s read", path, report.read, part)
 
 
-def load_pretrained(recognizer: AnyRecognizer, config: PretrainedSection) -> None:
+def load_pretrained(
+    recognizer: AnyRecognizer, config: PretrainedSection, command: str | None = None
+) -> None:
     """Load both backbones of a new recognizer, as `pretrained_glancer` and `_focuser` say.
+
+    Args:
+        recognizer: gets the weights.
+        config: names both paths.
+        command: which the user called, for the message; None: the configured one.
 
     Raises:
         ConfigError: one of them is not named, or there are no weights at its path.
         CheckpointError: as of `load_backbone`.
     """
-    for part, (name, path) in named_pretrained(config, config.command).items():
+    for part, (name, path) in named_pretrained(config, command or config.command).items():
         load_backbone(getattr(recognizer, part), name, path, part)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from adafocus_env.data import DataFiles, ListFileError
 from adafocus_env.data.lists.list_files import (
+    SPLITS,
     ListContents,
     VideoRecord,
     read_class_file,
@@ -48,7 +49,7 @@ def check_lists(files: DataFiles, findings: Findings) -> dict[str, ListContents]
         findings.errors.append(str(error))
         class_names = ()
     contents = {}
-    for split in ("train", "val", "test"):
+    for split in SPLITS:
         path = files.list_file(split)
         if split == "test" and not path.exists():
             continue

@@ -72,9 +72,9 @@ def run_evaluate(
 def _entry(config: EvaluateConfig) -> PolicyEntry:
     """The policy to judge."""
     cost = config.skip_cost if isinstance(config.skip_cost, float | int) else None
-    if config.policy is not None and find_baseline(config.policy) is not None:
-        return PolicyEntry(config.policy, skip_cost=cost)
     if config.policy is not None:
+        if find_baseline(config.policy) is not None:
+            return PolicyEntry(config.policy, skip_cost=cost)
         check_policy_exists(config.policy, baseline_names())
     source = config.policy or config.resume
     if source is not None and (config.policy is not None or _has_policy(source)):

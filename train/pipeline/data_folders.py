@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from adafocus_env.data import find_files
-from adafocus_env.data.lists.list_files import VideoRecord, read_class_file, read_list_file
+from adafocus_env.data.lists.list_files import SPLITS, VideoRecord, read_class_file, read_list_file
 from adafocus_env.files import write_lines
 from adafocus_env.folders import make_folder
 from train.config.keys import ConfigError
 from train.config.sections import VideosSection
 from train.data_tools.make_lists.groups import GROUPS_FILE
 from train.pipeline.folds import GroupedClip, read_groups, with_groups
-
-_SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def read_clips(config: VideosSection, groups: str | None) -> Clips:
     records: list[VideoRecord] = []
     given: dict[str, list[int]] = {}
     where: dict[Path, str] = {}
-    for split in _SPLITS:
+    for split in SPLITS:
         file = files.list_file(split)
         if split != "train" and not file.is_file():
             continue

@@ -16,7 +16,7 @@ from typing import Any
 from adafocus_env import files
 from adafocus_env.files import read_json, write_json
 from adafocus_env.networks import build_recognizer
-from train.checkpoints.backbones import load_backbone, named_pretrained
+from train.checkpoints.backbones import load_pretrained
 from train.config.builders import recognizer_config
 from train.config.commands import (
     BankConfig,
@@ -208,10 +208,8 @@ def check_has_networks(composed: Composed, class_names: Sequence[str], folder: P
     told = composed.read(BankConfig, "bank")
     if (_bank_folder(told, folder) / FINISHED_FILE).is_file():
         return
-    named = named_pretrained(told, "run")
     recognizer = build_recognizer(recognizer_config(told, tuple(class_names)))
-    for part, (name, path) in named.items():
-        load_backbone(getattr(recognizer, part), name, path, part)
+    load_pretrained(recognizer, told, "run")
 
 
 def _bank_folder(told: BankConfig, folder: Path) -> Path:

@@ -14,6 +14,8 @@ from adafocus_env.data.media.nearest import nearest
 
 log = logging.getLogger(__name__)
 
+SPLITS = ("train", "val", "test")
+
 _INTEGER = re.compile(r"[+-]?[0-9]{1,40}")
 
 

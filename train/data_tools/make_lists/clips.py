@@ -12,7 +12,6 @@ from adafocus_env.data.media.container_heads import VIDEO_SUFFIXES
 from adafocus_env.data.media.video_files import find_videos
 from train.config.keys import ConfigError
 
-SPLITS = ("train", "val", "test")
 # What others call them.
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "trainset"), "train"),

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from adafocus_env.data import VideoLists
+from adafocus_env.data.lists.list_files import SPLITS
 from train.config.keys import ConfigError
 from train.config.tools import MakeListsConfig
 from train.data_tools.make_lists.annotations import annotation_files, read_annotations
 from train.data_tools.make_lists.classes import Classes, find_classes
-from train.data_tools.make_lists.clips import SPLITS, Annotated, VideoIndex, class_folders
+from train.data_tools.make_lists.clips import Annotated, VideoIndex, class_folders
 from train.data_tools.make_lists.counting import COUNTS_FILE, CountJob, count_all
 from train.data_tools.make_lists.lists import (
     REPORT_FILE,

@@ -10,11 +10,11 @@ from pathlib import Path
 from rich.table import Table
 
 from adafocus_env.data import VideoLists
+from adafocus_env.data.lists.list_files import SPLITS
 from adafocus_env.files import write_json, write_lines
 from train.config.keys import ConfigError
 from train.config.tools import MakeListsConfig
 from train.data_tools.make_lists.classes import Classes
-from train.data_tools.make_lists.clips import SPLITS
 from train.data_tools.make_lists.groups import GROUPS_FILE, write_groups
 from train.runs.progress import ProgressDisplay
 
